@@ -1,0 +1,4 @@
+"""Dagster resources: configuration that yields plain objects.
+
+Belongs here: wiring. Does not belong here: logic.
+"""
