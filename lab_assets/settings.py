@@ -43,6 +43,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(default=5000, description="Port of the MLflow UI.")
 
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
+    failpoint: str = Field(default="", description="Tests only: place at which the process kills itself.")
     log_level: str = Field(default="INFO", description="Level of the product's log.")
 
     @property

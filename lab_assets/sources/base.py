@@ -52,7 +52,7 @@ class RejectedRow:
     rule: str
     reason: str
     column: str | None = None
-    row: Mapping[str, Any] = field(default_factory=dict)
+    row: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +83,8 @@ class ReadResult:
 
     format: str
     tables: dict[str, list[Row]]
-    rejected: list[RejectedRow] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    rejected: list[RejectedRow] = field(default_factory=list[RejectedRow])
+    warnings: list[str] = field(default_factory=list[str])
 
 
 class Reader(Protocol):

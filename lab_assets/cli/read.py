@@ -1,0 +1,151 @@
+"""``lab read``: what would be ingested from files, without ingesting them.
+
+Belongs here: the command's options, its table and its JSON. Does not belong here: any file format (``lab_assets/sources/``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lab_assets.sources.base import ReadResult, Row
+
+
+def read(
+    files: Annotated[list[Path], typer.Argument(help="Files to look at; folders are not searched.", show_default=False)],
+    *,
+    source: Annotated[str, typer.Option(help="Drop folder the files would arrive in; decides the assumed zone.")] = "inbox",
+    zone: Annotated[str | None, typer.Option(help="IANA zone assumed for times without one; default: the settings'.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Show what would be ingested from FILES: format, injections, channels, peaks, rejects. Nothing is written."""
+    from lab_assets.settings import get_settings
+
+    assumed = zone or get_settings().zone_of(source)
+    reports = [describe_file(path, source=source, zone=assumed) for path in files]
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps(reports, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z).decode())
+    else:
+        _print(reports)
+    raise typer.Exit(1 if any(report["state"] == "rejected" for report in reports) else 0)
+
+
+def describe_file(path: Path, *, source: str, zone: str) -> dict[str, Any]:
+    """Read one file and describe what it would bring.
+
+    Args:
+        path: The file.
+        source: Drop folder it would arrive in.
+        zone: IANA zone assumed for times without one.
+
+    Returns:
+        ``file``, ``format``, ``state`` (ok, rejected), ``reason``, ``warnings``, ``injections``, ``tables`` (rows by table) and
+        ``rejected`` (rows left out).
+    """
+    from lab_assets.sources.base import ReadContext, UnreadableFileError
+    from lab_assets.sources.registry import HEAD_BYTES, recognise
+
+    format_name: str | None = None
+    try:
+        data = _bytes_of(path)
+        reader = recognise(path.name, data[:HEAD_BYTES])
+        format_name = reader.format
+        result = reader.read(data, ReadContext(file_name=path.name, source=source, zone=zone))
+    except UnreadableFileError as error:
+        return _report(path, format_name=format_name, reason=str(error))
+    if not any(result.tables.values()):
+        first = result.rejected[0] if result.rejected else None
+        reason = f"{first.rule}: {first.reason} (line {first.source_row}); no row is left" if first else "empty: no rows"
+        return _report(path, format_name=result.format, reason=reason, result=result)
+    return _report(path, format_name=result.format, reason=None, result=result)
+
+
+def _bytes_of(path: Path) -> bytes:
+    from lab_assets.sources.base import UnreadableFileError
+
+    if path.is_dir():
+        raise UnreadableFileError("folder", "this is a folder; name the files in it")
+    if not path.is_file():
+        raise UnreadableFileError("missing", "there is no such file" if not path.exists() else "this is not a regular file")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableFileError("unreadable", error.strerror or type(error).__name__) from error
+
+
+def _report(path: Path, *, format_name: str | None, reason: str | None, result: ReadResult | None = None) -> dict[str, Any]:
+    rejected = result.rejected if result else []
+    return {
+        "file": str(path).encode("utf-8", "replace").decode(),
+        "format": format_name,
+        "state": "ok" if reason is None else "rejected",
+        "reason": reason,
+        "warnings": list(result.warnings) if result else [],
+        "injections": _injections(result.tables) if result and reason is None else [],
+        "tables": {name: len(rows) for name, rows in result.tables.items()} if result else {},
+        "rejected": [
+            {"table": row.table, "source_row": row.source_row, "rule": row.rule, "column": row.column, "reason": row.reason}
+            for row in rejected
+        ],
+    }
+
+
+def _injections(tables: Mapping[str, list[Row]]) -> list[dict[str, Any]]:
+    """Gather channels and vendor peaks by injection, in the order of the file."""
+    injections: dict[str, dict[str, Any]] = {}
+    for row in tables.get("chromatograms", []):
+        name = row["injection_name"]
+        fields = ("injection_name", "sample_name", "injected_at_text", "zone_known")
+        entry = injections.setdefault(name, {**{field: row[field] for field in fields}, "channels": [], "vendor_peaks": []})
+        entry["channels"].append(_channel(row))
+    for row in tables.get("vendor_peaks", []):
+        if row["injection_name"] in injections:
+            peak = {name: value for name, value in row.items() if name != "source_row"}
+            injections[row["injection_name"]]["vendor_peaks"].append(peak)
+    return list(injections.values())
+
+
+def _channel(row: Row) -> dict[str, Any]:
+    """Describe a trace; its extremes are in ``y_unit``, so the stated multiplier is applied."""
+    ends = sorted((float(row["y"].min() * row["y_factor"]), float(row["y"].max() * row["y_factor"])))
+    return {
+        "channel": row["channel"],
+        "n_points": row["n_points"],
+        "x_first": float(row["x"][0]),
+        "x_last": float(row["x"][-1]),
+        "x_unit": row["x_unit"],
+        "y_min": ends[0],
+        "y_max": ends[1],
+        "y_unit": row["y_unit"],
+    }
+
+
+def _print(reports: list[dict[str, Any]]) -> None:
+    """Show the reports to people."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    table = Table("File", "Format", "State", "What would be ingested")
+    for report in reports:
+        lines = [report["reason"]] if report["reason"] else [f"{count} rows of {name}" for name, count in report["tables"].items()]
+        for injection in report["injections"]:
+            lines += [_line(injection["injection_name"], channel) for channel in injection["channels"]]
+        lines += [f"warning: {warning}" for warning in report["warnings"]]
+        lines += [f"left out, line {row['source_row']}: {row['rule']}: {row['reason']}" for row in report["rejected"][:20]]
+        color = "green" if report["state"] == "ok" else "red"
+        body = "\n".join(escape(line) for line in lines)
+        table.add_row(escape(report["file"]), report["format"] or "-", f"[{color}]{report['state']}[/]", body)
+    console.print(table)
+
+
+def _line(injection: str, channel: dict[str, Any]) -> str:
+    ends = f"{channel['x_first']:g} to {channel['x_last']:g} {channel['x_unit']}"
+    return f"{injection} / {channel['channel']}: {channel['n_points']} points, {ends}, up to {channel['y_max']:g} {channel['y_unit']}"

@@ -1,0 +1,88 @@
+"""Contracts of the feature tables, compiled from the feature definitions so that each feature is told once.
+
+Belongs here: keys and times around the features. Does not belong here: the features (``lab_assets.features.definitions``).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lab_assets.contracts.core import Column, TableContract
+from lab_assets.features.definitions import FEATURES
+
+_TIMES = (
+    Column(name="event_time_utc", kind="timestamp_utc", meaning="when the values held in the laboratory", nullable=False),
+    Column(name="known_time_utc", kind="timestamp_utc", meaning="when the recording system knew them", nullable=False),
+    Column(name="feature_set_version", kind="string", meaning="version of the feature definitions", nullable=False),
+)
+
+
+def _values(table: str) -> tuple[Column, ...]:
+    return tuple(
+        Column(name=feature.name, kind="float64", meaning=feature.meaning, unit=feature.unit)
+        for feature in FEATURES
+        if feature.table == table
+    )
+
+
+INJECTION_PROGRESS = TableContract(
+    layer="features",
+    name="injection_progress",
+    grain="one injection x checkpoint of the run",
+    description="What the partial trace tells at 10, 25, 50 and 75 % of the run.",
+    owner="team:data-science",
+    primary_key=("injection_id", "checkpoint_pct"),
+    columns=(
+        Column(name="injection_id", kind="string", meaning="injection", nullable=False),
+        Column(name="injection_name", kind="string", meaning="name in the data system", nullable=False),
+        Column(name="checkpoint_pct", kind="int64", meaning="share of the run seen", unit="%", nullable=False, minimum=1, maximum=100),
+        *_TIMES,
+        *_values("injection_progress"),
+    ),
+)
+
+INSTRUMENT_HISTORY = TableContract(
+    layer="features",
+    name="instrument_history",
+    grain="one injection of one instrument: the state it leaves behind",
+    description="Health of instrument and column after each injection.",
+    owner="team:data-science",
+    primary_key=("injection_id",),
+    columns=(
+        Column(name="instrument_id", kind="string", meaning="instrument", nullable=False),
+        Column(name="method_id", kind="string", meaning="test method", nullable=False),
+        Column(name="injection_id", kind="string", meaning="last injection considered", nullable=False),
+        *_TIMES,
+        *_values("instrument_history"),
+    ),
+)
+
+LOT_HISTORY = TableContract(
+    layer="features",
+    name="lot_history",
+    grain="one reportable value of one lot: what is known of the lot from then on",
+    description="How near to its limits the lot's earlier results were.",
+    owner="team:data-science",
+    primary_key=("lot_id", "known_time_utc"),
+    columns=(
+        Column(name="lot_id", kind="string", meaning="lot", nullable=False),
+        *_TIMES,
+        *_values("lot_history"),
+    ),
+)
+
+STORAGE_EXPOSURE = TableContract(
+    layer="features",
+    name="storage_exposure",
+    grain="one sample",
+    description="Heat and humidity a sample met before it was tested.",
+    owner="team:data-science",
+    primary_key=("sample_name",),
+    columns=(
+        Column(name="sample_name", kind="string", meaning="sample", nullable=False),
+        *_TIMES,
+        *_values("storage_exposure"),
+    ),
+)
+
+TABLES: Final = (INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE)

@@ -1,0 +1,99 @@
+"""Noise and baseline of a trace.
+
+Belongs here: what a trace says about its own noise and drift. Does not belong here: peaks.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from lab_assets.domain.numeric import rolling_quantile
+from lab_assets.domain.units import FloatArray
+
+_SEGMENT_QUANTILE: Final = 0.2
+"""Share of stretches taken as quiet: peaks may fill up to four fifths of the trace."""
+_DIP_QUANTILE_PCT: Final = 10.0
+_BASELINE_REACH_WIDTHS: Final = 8.0
+_DIP_WINDOW_WIDTHS: Final = 40.0
+_LAG_WINDOW_WIDTHS: Final = 12.0
+_LAG_SHARE: Final = 0.005
+
+
+def noise_sd(y: FloatArray, *, stretch_points: int) -> float:
+    """Return the noise's standard deviation: the 20 % quantile over stretches, each about its own straight line.
+
+    Args:
+        y: Signal, shape (n,).
+        stretch_points: Points of a stretch; wander slower than that counts as drift.
+    """
+    width = max(4, min(stretch_points, y.size))
+    n_stretches = y.size // width
+    if n_stretches == 0:
+        return 0.0
+    stretches = y[: n_stretches * width].reshape(n_stretches, width)
+    residual = _detrended(stretches)
+    sd = np.sqrt((residual * residual).sum(axis=1) / (width - 2))
+    return float(np.partition(sd, int(_SEGMENT_QUANTILE * (n_stretches - 1)))[int(_SEGMENT_QUANTILE * (n_stretches - 1))])
+
+
+def peak_to_peak(stretches: FloatArray) -> FloatArray:
+    """Return the spread (highest less lowest) of each stretch about its own straight line.
+
+    Args:
+        stretches: Signal, shape (stretches, points).
+
+    Returns:
+        Spread, shape (stretches,).
+    """
+    return np.ptp(_detrended(stretches), axis=1)
+
+
+def drift(y: FloatArray, *, peak_width_points: float, widest_points: float, noise: float) -> FloatArray:
+    """Return the slow part of a trace, under peaks and over dips, shape (n,).
+
+    Statistics-sensitive clipping (SNIP; Ryan et al., Nucl. Instrum. Methods B 34 (1988) 396): each point becomes at most the mean of its
+    neighbours at a shrinking distance. It runs on block means and is interpolated back. Dips (injection and system peaks) are filled
+    first up to the local lower decile, or they would drag the baseline under their neighbours.
+
+    Args:
+        y: Smoothed signal, shape (n,).
+        peak_width_points: Typical width at half height, points.
+        widest_points: Width at half height of the widest peak, points.
+        noise: Noise of ``y``, standard deviation.
+    """
+    block = max(1, int(min(y.size // 400, peak_width_points / 4)))
+    n_blocks = y.size // block
+    centres = (np.arange(n_blocks) + 0.5) * block - 0.5
+    level = y[: n_blocks * block].reshape(n_blocks, block).mean(axis=1)
+    window = min(n_blocks, int(_DIP_WINDOW_WIDTHS * peak_width_points / block)) | 1
+    floor = rolling_quantile(level, pct=_DIP_QUANTILE_PCT, width=window) - 5 * noise
+    blocks, level = level, np.maximum(level, floor)
+    reach = int(min(n_blocks // 3, max(2.0, _BASELINE_REACH_WIDTHS * widest_points / block)))
+    while reach >= 1:
+        mean = 0.5 * (level[: -2 * reach] + level[2 * reach :])
+        level[reach:-reach] = np.minimum(level[reach:-reach], mean)
+        reach = reach - 1 if reach < 8 else int(reach / 1.25)
+    return np.interp(
+        np.arange(y.size), centres, level + _lag(blocks - level, window=int(_LAG_WINDOW_WIDTHS * peak_width_points / block) | 1)
+    )
+
+
+def _lag(above: FloatArray, *, window: int) -> FloatArray:
+    """Return how far clipping left the baseline under the trace (it cuts the corners of a curved drift), shape (n,).
+
+    The local lower quintile, but never more than 0.5 % of the highest signal near: the valleys of a crowded stretch are not baseline.
+    """
+    width = min(window, above.size | 1)
+    lag = np.minimum(rolling_quantile(above, pct=20, width=width), _LAG_SHARE * rolling_quantile(above, pct=100, width=width))
+    return np.maximum(lag, 0.0)
+
+
+def _detrended(stretches: FloatArray) -> FloatArray:
+    """Return each row less its least-squares line, shape (rows, points)."""
+    t = np.arange(stretches.shape[1], dtype=np.float64)
+    t -= t.mean()
+    centred = stretches - stretches.mean(axis=1, keepdims=True)
+    slope = centred @ t / (t @ t)
+    return centred - slope[:, np.newaxis] * t

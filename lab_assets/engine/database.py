@@ -1,0 +1,122 @@
+"""The relational state: opening it, its transactions, its migrations.
+
+Belongs here: how SQLite and PostgreSQL are opened and written safely by several processes. Does not belong here: tables
+(``tables.py``, ``ledger_tables.py``), revisions (``migrations/``), what rows mean.
+
+SQLite is opened with a write-ahead log, ``synchronous=FULL`` (a committed row survives a power cut) and enforced foreign keys.
+A transaction that will write starts with ``writing(engine)``: it takes the write lock at once (``BEGIN IMMEDIATE``), so what it
+read is still true when it commits. A plain ``engine.begin()`` takes the lock only at the first write and may then be refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+
+from lab_assets.settings import Settings
+
+HEAD: Final = "0001"
+"""Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
+
+ANCHOR_OPTION: Final = "lab_audit_anchor"
+_WRITE_OPTION: Final = "lab_write"
+_AFTER_COMMIT: Final = "lab_after_commit"
+_MIGRATION_LOCK: Final = 7_260_114
+_BUSY_MS: Final = 30_000
+
+
+def open_engine(settings: Settings) -> Engine:
+    """Open the relational state; SQLite's file and folder are made when missing.
+
+    The engine carries the path of the audit trail's outside anchor (``run/audit_anchor.jsonl``) as an execution option.
+    """
+    url = make_url(settings.database_url)
+    options: dict[str, Any] = {ANCHOR_OPTION: str(settings.run / "audit_anchor.jsonl")}
+    if url.get_backend_name() != "sqlite":
+        return create_engine(url, execution_options=options, pool_pre_ping=True)
+    if url.database and url.database != ":memory:":
+        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, execution_options=options, connect_args={"timeout": _BUSY_MS / 1000})
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def open_database(settings: Settings) -> Engine:
+    """Open the relational state and bring it to the newest revision."""
+    engine = open_engine(settings)
+    migrate(engine)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    """Set one new SQLite connection up; the driver leaves transactions to us."""
+    connection.isolation_level = None
+    cursor = connection.cursor()
+    for pragma in (f"busy_timeout={_BUSY_MS}", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    """Begin as a reader, or as the one writer where ``writing`` asked for it."""
+    write = connection.get_execution_options().get(_WRITE_OPTION, False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Run one write transaction: commit at the end, roll back when the body raises.
+
+    Work handed to ``after_commit`` inside it is done once the commit has succeeded.
+    """
+    with engine.connect().execution_options(**{_WRITE_OPTION: True}) as connection:
+        callbacks: list[Callable[[], None]] = []
+        connection.info[_AFTER_COMMIT] = callbacks
+        try:
+            with connection.begin():
+                yield connection
+        finally:
+            connection.info.pop(_AFTER_COMMIT, None)
+    for callback in callbacks:
+        callback()
+
+
+def after_commit(connection: Connection, callback: Callable[[], None]) -> None:
+    """Do something once the surrounding ``writing`` transaction is committed; outside of one it is not done."""
+    callbacks = connection.info.get(_AFTER_COMMIT)
+    if callbacks is not None:
+        callbacks.append(callback)
+
+
+def current_revision(engine: Engine) -> str | None:
+    """Return the revision the database is at; ``None`` for an empty one."""
+    with engine.connect() as connection:
+        if not inspect(connection).has_table("alembic_version"):
+            return None
+        return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def migrate(engine: Engine) -> bool:
+    """Bring the database to the newest revision; several processes may call it at once.
+
+    Returns:
+        Whether anything was done. A current database costs two small reads and does not import Alembic.
+    """
+    if current_revision(engine) == HEAD:
+        return False
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+    return True

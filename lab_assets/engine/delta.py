@@ -1,0 +1,341 @@
+"""Delta tables by contract: create, read, append once, merge, replace, history, restore.
+
+Belongs here: every Spark write of the product, each under the table's lock and read back. Does not belong here: what the
+rows mean.
+
+Tables are opened and created with ``deltalake`` (milliseconds), filled by Spark.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from filelock import FileLock
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.engine.ledger import Ledger
+from lab_assets.engine.session import SessionKeeper
+from lab_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+    from pyspark.sql import DataFrame, SparkSession
+
+T = TypeVar("T")
+
+PROPERTIES: Final = {
+    "delta.enableDeletionVectors": "false",
+    "delta.dataSkippingNumIndexedCols": "8",
+    "delta.checkpointInterval": "50",
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+"""Retention is as long as records are kept: VACUUM inside it is refused by Delta itself."""
+
+
+class DamagedTableError(RuntimeError):
+    """A table's log does not hold what was committed."""
+
+
+class CommitLostError(RuntimeError):
+    """A commit that Spark reported is not in the table's log."""
+
+
+class Lakehouse:
+    """The Delta tables of one laboratory."""
+
+    def __init__(self, settings: Settings, keeper: SessionKeeper, ledger: Ledger) -> None:
+        self.settings = settings
+        self.keeper = keeper
+        self.ledger = ledger
+
+    @property
+    def spark(self) -> SparkSession:
+        """The Spark Connect session."""
+        return self.keeper.session
+
+    def uri(self, contract: TableContract) -> str:
+        """Return where a table lies."""
+        return self.settings.table_uri(contract.layer, contract.name)
+
+    def open(self, contract: TableContract) -> DeltaTable:
+        """Open a table, creating it empty when it does not exist.
+
+        Raises:
+            DamagedTableError: the log ends before the last version that was committed.
+        """
+        from deltalake import DeltaTable
+
+        if not DeltaTable.is_deltatable(self.uri(contract)):
+            self._create(contract)
+        table = DeltaTable(self.uri(contract))
+        noted = self.ledger.noted_version(contract.full_name)
+        if noted is not None and table.version() < noted:
+            raise DamagedTableError(
+                f"{contract.full_name}: the log at {self.uri(contract)} answers version {table.version()}, but version {noted} was "
+                "committed; a commit file is missing, empty or cut. Restore the table's folder from the last backup."
+            )
+        return table
+
+    def _create(self, contract: TableContract) -> None:
+        from deltalake import DeltaTable
+
+        DeltaTable.create(
+            self.uri(contract),
+            schema=contract.arrow_schema(),
+            mode="ignore",
+            name=contract.full_name,
+            description=contract.grain,
+            configuration=dict(PROPERTIES),
+        )
+
+    def version(self, contract: TableContract) -> int:
+        """Return the latest version; an empty table has 0."""
+        return self.open(contract).version()
+
+    def row_count(self, contract: TableContract) -> int:
+        """Return the number of rows, from the log alone."""
+        import pyarrow.compute as pc
+
+        actions = self.open(contract).get_add_actions(flatten=True)
+        if actions.num_rows == 0:
+            return 0
+        import pyarrow as pa
+
+        return int(pc.sum(pa.table(actions).column("num_records")).as_py() or 0)
+
+    def read(self, contract: TableContract, *, version: int | None = None, as_of: datetime | None = None) -> DataFrame:
+        """Read a table: the latest, one version, or as it was at a time.
+
+        Raises:
+            ValueError: both a version and a time are asked for.
+        """
+        if version is not None and as_of is not None:
+            raise ValueError("ask for a version or for a time, not for both")
+        self.open(contract)
+        reader = self.spark.read.format("delta")
+        if version is not None:
+            reader = reader.option("versionAsOf", version)
+        if as_of is not None:
+            reader = reader.option("timestampAsOf", as_of.isoformat())
+        return reader.load(self.uri(contract))
+
+    def read_stream(self, contract: TableContract) -> DataFrame:
+        """Read a table as a stream of what is new to its checkpoint; changes other than appends are not news."""
+        self.open(contract)
+        return self.spark.readStream.format("delta").option("skipChangeCommits", "true").load(self.uri(contract))
+
+    def read_since(self, contract: TableContract, batch: int) -> DataFrame:
+        """Read the rows of a bronze table that later ingestion batches brought."""
+        from pyspark.sql import functions as sf
+
+        return self.read(contract).where(sf.col("ingest_batch") > batch)
+
+    @contextmanager
+    def locked(self, contract: TableContract) -> Iterator[None]:
+        """Hold the table's writer lock."""
+        folder = self.settings.run / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{contract.full_name}.lock"):
+            yield
+
+    def append_once(self, contract: TableContract, rows: DataFrame, *, app: str, version: int) -> int:
+        """Append rows; a second append with the same ``(app, version)`` changes nothing.
+
+        Args:
+            contract: Table.
+            rows: Rows with the contract's columns, any order.
+            app: Name of the writer; versions of one writer only grow.
+            version: Number of the write.
+
+        Returns:
+            Version of the table afterwards.
+
+        Raises:
+            CommitLostError: Spark reported success, but the log does not show the write.
+        """
+        with self.locked(contract):
+            last = self.open(contract).transaction_version(app)
+            if last is None or last < version:
+                writer = self._conformed(contract, rows).write.format("delta").mode("append")
+                self.keeper.guard(lambda: writer.option("txnAppId", app).option("txnVersion", version).save(self.uri(contract)))
+            table = self.open(contract)
+            if table.transaction_version(app) is None or int(table.transaction_version(app) or 0) < version:
+                raise CommitLostError(f"{contract.full_name}: append {app}/{version} is not in the log")
+            return self._noted(contract, table)
+
+    def append(self, contract: TableContract, rows: DataFrame) -> int:
+        """Append rows that are new by construction (the caller left out keys that exist).
+
+        Returns:
+            Version of the table afterwards.
+        """
+        mark = uuid.uuid4().hex
+        with self.locked(contract):
+            self.open(contract)
+            writer = self._conformed(contract, rows).write.format("delta").mode("append").option("userMetadata", mark)
+            self.keeper.guard(lambda: writer.save(self.uri(contract)))
+            return self._verified(contract, mark)
+
+    def replace(self, contract: TableContract, rows: DataFrame) -> int:
+        """Replace all rows in one commit; earlier versions stay readable.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        mark = uuid.uuid4().hex
+        with self.locked(contract):
+            self.open(contract)
+            writer = self._conformed(contract, rows).write.format("delta").mode("overwrite").option("userMetadata", mark)
+            self.keeper.guard(lambda: writer.save(self.uri(contract)))
+            return self._verified(contract, mark)
+
+    def merge(self, contract: TableContract, rows: DataFrame, *, newer: str | None = None, within: str | None = None) -> int:
+        """Insert or update by primary key in one commit.
+
+        Args:
+            contract: Table with a primary key.
+            rows: At most one row a key.
+            newer: Column that must not go back; an older row changes nothing.
+            within: Column whose values in ``rows`` delimit what is replaced: target rows with such a value and no matching
+                row are deleted (all peaks of the injections that were integrated again, for example).
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            before = self.version(contract)
+            view = f"merge_{uuid.uuid4().hex}"
+            self._conformed(contract, rows).createOrReplaceTempView(view)
+            on = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in contract.primary_key)
+            matched = f"WHEN MATCHED AND s.`{newer}` >= t.`{newer}`" if newer else "WHEN MATCHED"
+            stale = ""
+            if within is not None:
+                values = [row[0] for row in self.spark.table(view).select(within).distinct().collect()]
+                listed = ", ".join(_literal(value) for value in values) or "NULL"
+                stale = f"WHEN NOT MATCHED BY SOURCE AND t.`{within}` IN ({listed}) THEN DELETE"
+            statement = f"MERGE INTO delta.`{self.uri(contract)}` t USING {view} s ON {on} {matched} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * {stale}"
+            try:
+                self.keeper.guard(lambda: self.spark.sql(statement).collect())
+            finally:
+                self.keeper.guard(lambda: self.spark.catalog.dropTempView(view))
+            table = self.open(contract)
+            if table.version() < before:
+                raise CommitLostError(f"{contract.full_name}: version went back from {before} to {table.version()}")
+            return self._noted(contract, table)
+
+    def stream(self, source: DataFrame, contract: TableContract, *, name: str, timeout_s: float = 1800.0) -> int:
+        """Run a stream once over what is new and append its rows; the checkpoint makes each input row count once.
+
+        Args:
+            source: Streaming DataFrame with the contract's columns.
+            contract: Table appended to.
+            name: Name of the stream; its checkpoint lies in ``run/checkpoints/<name>``.
+            timeout_s: Longest wait.
+
+        Returns:
+            Version of the table afterwards.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
+        checkpoint = self.settings.run / "checkpoints" / name
+        with self.locked(contract):
+            self.open(contract)
+
+            def run() -> bool | None:
+                writer = self._conformed(contract, source).writeStream.format("delta").outputMode("append")
+                query = writer.option("checkpointLocation", str(checkpoint)).trigger(availableNow=True).start(self.uri(contract))
+                return query.awaitTermination(int(timeout_s))
+
+            if not self.keeper.guard(run):
+                raise TimeoutError(f"stream {name} into {contract.full_name} did not end within {timeout_s:.0f} s")
+            return self._noted(contract, self.open(contract))
+
+    def history(self, contract: TableContract, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the commits, newest first, as Delta tells them."""
+        return self.open(contract).history(limit)
+
+    def diff(self, contract: TableContract, old: int, new: int) -> dict[str, list[dict[str, Any]]]:
+        """Return rows only in the new and only in the old version (``added``, ``removed``)."""
+        before, after = self.read(contract, version=old), self.read(contract, version=new)
+        comparable = [column.name for column in contract.columns if not column.kind.startswith("map")]
+        first, second = before.select(comparable), after.select(comparable)
+        return {
+            "added": [row.asDict() for row in second.exceptAll(first).collect()],
+            "removed": [row.asDict() for row in first.exceptAll(second).collect()],
+        }
+
+    def restore(self, contract: TableContract, version: int) -> int:
+        """Make an earlier version the latest one, as a new commit; nothing is lost.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            self.keeper.guard(
+                lambda: self.spark.sql(f"RESTORE TABLE delta.`{self.uri(contract)}` TO VERSION AS OF {int(version)}").collect()
+            )
+            return self._noted(contract, self.open(contract))
+
+    def local_rows(self, contract: TableContract, rows: Sequence[dict[str, Any]]) -> DataFrame:
+        """Turn a few rows of this process into a DataFrame of the contract's schema."""
+        import pyarrow as pa
+
+        filled = [{name: row.get(name) for name in contract.column_names} for row in rows]
+        return self.spark.createDataFrame(pa.Table.from_pylist(filled, schema=contract.arrow_schema()), schema=contract.spark_ddl())
+
+    def polars(self, contract: TableContract, columns: Sequence[str] | None = None, *, version: int | None = None) -> Any:
+        """Read a table of moderate size into this process as a polars DataFrame."""
+        import polars as pl
+
+        frame = (
+            pl.scan_delta(str(self.open(contract).table_uri), version=version)
+            if version is not None
+            else pl.scan_delta(self.open(contract))
+        )
+        return (frame.select(columns) if columns else frame).collect()
+
+    def _conformed(self, contract: TableContract, rows: DataFrame) -> DataFrame:
+        """Select the contract's columns by name, in its order and types."""
+        from pyspark.sql import functions as sf
+
+        from lab_assets.contracts.core import SPARK_TYPES
+
+        return rows.select(*(sf.col(column.name).cast(SPARK_TYPES[column.kind]).alias(column.name) for column in contract.columns))
+
+    def _verified(self, contract: TableContract, mark: str) -> int:
+        table = self.open(contract)
+        if all(commit.get("userMetadata") != mark for commit in table.history(5)):
+            raise CommitLostError(f"{contract.full_name}: the commit {mark} is not in the log")
+        return self._noted(contract, table)
+
+    def _noted(self, contract: TableContract, table: DeltaTable) -> int:
+        version = table.version()
+        self.ledger.note_table_commit(contract.full_name, version, None)
+        return version
+
+
+def in_parallel(work: Sequence[Callable[[], T]], *, threads: int = 4) -> list[T]:
+    """Run independent writes from threads of one session; the first error is raised after all have ended."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        futures = [pool.submit(task) for task in work]
+        return [future.result() for future in futures]
+
+
+def _literal(value: object) -> str:
+    if isinstance(value, (int, float)):
+        return str(value)
+    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+def local_path(uri: str) -> Path:
+    """Return the folder of a table that lies on this machine."""
+    return Path(uri.removeprefix("file://"))

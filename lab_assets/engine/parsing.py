@@ -1,0 +1,246 @@
+"""Reading files inside Spark's Python workers: bytes to one row a file, with its rows of every bronze table.
+
+Belongs here: what runs in a worker. Does not belong here: formats (``lab_assets.sources``), batches (``ingest.py``).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.contracts.bronze import PROVENANCE, QUARANTINED_ROWS, READER_TABLES
+from lab_assets.contracts.core import SPARK_TYPES, TableContract
+from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_POLICY: Final = frozenset(
+    {
+        "lims_lots",
+        "lims_samples",
+        "lims_sequences",
+        "lims_results",
+        "lims_events",
+        "specifications",
+        "chamber_readings",
+        "calibrations",
+        "processing_methods",
+    }
+)
+"""Tables where good rows go on when others of the file are bad; elsewhere one bad row sends the file to quarantine."""
+
+INPUT_DDL: Final = "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING"
+
+_STAGED_TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS)
+_PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"source_row"}
+_MAX_FILE_BYTES: Final = 512 * 1024 * 1024
+
+
+def _own_columns(contract: TableContract) -> list[Any]:
+    return [column for column in contract.columns if column.name not in _PROVENANCE_NAMES]
+
+
+def staged_ddl() -> str:
+    """Return the schema of a staged row: one a file, with one array of rows for each bronze table."""
+    arrays = (
+        f"`{contract.name}` ARRAY<STRUCT<{', '.join(f'`{c.name}`: {SPARK_TYPES[c.kind]}' for c in _own_columns(contract))}>>"
+        for contract in _STAGED_TABLES
+    )
+    head = "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, state STRING, format STRING, rule STRING, reason STRING, place STRING"
+    return f"{head}, warnings ARRAY<STRING>, rows_parsed MAP<STRING,BIGINT>, rows_rejected MAP<STRING,BIGINT>, {', '.join(arrays)}"
+
+
+def staged_arrow_schema() -> pa.Schema:
+    """Return the staged row's schema for Arrow."""
+    import pyarrow as pa
+
+    text, counts = pa.string(), pa.map_(pa.string(), pa.int64())
+    fields = [pa.field("arrival_id", pa.int64())]
+    fields += [pa.field(name, text) for name in ("file_id", "source", "file_name", "state", "format", "rule", "reason", "place")]
+    fields += [pa.field("warnings", pa.list_(text)), pa.field("rows_parsed", counts), pa.field("rows_rejected", counts)]
+    for contract in _STAGED_TABLES:
+        schema = contract.arrow_schema()
+        fields.append(pa.field(contract.name, pa.list_(pa.struct([schema.field(column.name) for column in _own_columns(contract)]))))
+    return pa.schema(fields)
+
+
+def parse_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Read the files of each batch; the function given to ``mapInArrow``."""
+    import pyarrow as pa
+
+    schema = staged_arrow_schema()
+    for batch in batches:
+        rows = [parse_one(task) for task in batch.to_pylist()]
+        _apply_contracts(rows)
+        yield pa.RecordBatch.from_pylist([_plain(row) for row in rows], schema=schema)
+
+
+def parse_one(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Read one file into a staged row; a file that cannot be read becomes ``quarantined`` with rule and reason."""
+    from pathlib import Path
+
+    from lab_assets.sources.registry import read_file
+
+    staged: dict[str, Any] = {
+        **{name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")},
+        "state": "committed",
+        "format": None,
+        "rule": None,
+        "reason": None,
+        "place": None,
+        "warnings": [],
+        "tables": {},
+        "rejected": [],
+    }
+    path = Path(task["raw_path"])
+    try:
+        _bounded(path.stat().st_size)
+        context = ReadContext(file_name=task["file_name"], source=task["source"], zone=task["zone"])
+        result: ReadResult = read_file(path.read_bytes(), context)
+    except UnreadableFileError as error:
+        return _quarantined(staged, error.rule, error.reason, error.place)
+    except (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # a reader that trips over a file must cost this file alone, never the batch
+        return _quarantined(staged, "reader_error", f"the reader failed: {type(error).__name__}: {error}"[:2000], "")
+    staged["format"] = result.format
+    staged["warnings"] = list(result.warnings)
+    staged["tables"] = {name: list(rows) for name, rows in result.tables.items() if rows}
+    staged["rejected"] = [
+        {
+            "table_name": rejected.table,
+            "source_row": rejected.source_row,
+            "rule": rejected.rule,
+            "column_name": rejected.column,
+            "reason": rejected.reason,
+            "row_text": _row_text(rejected.row),
+        }
+        for rejected in result.rejected
+    ]
+    return staged
+
+
+def _bounded(size: int) -> None:
+    if size > _MAX_FILE_BYTES:
+        raise UnreadableFileError("too_large", f"the file has {size} bytes, more than {_MAX_FILE_BYTES}")
+
+
+def _quarantined(staged: dict[str, Any], rule: str, reason: str, place: str) -> dict[str, Any]:
+    staged.update(state="quarantined", rule=rule, reason=reason, place=place, tables={}, rejected=[])
+    return staged
+
+
+def _apply_contracts(staged: list[dict[str, Any]]) -> None:
+    """Validate all rows of the batch table by table; failing rows leave, or take their file with them."""
+    for contract in READER_TABLES:
+        owners = [(file, row) for file in staged for row in file["tables"].get(contract.name, ())]
+        if not owners:
+            continue
+        failures = contract_failures(contract, [row for _, row in owners])
+        for position, (rule, column, reason) in failures.items():
+            file, row = owners[position]
+            if contract.name in ROW_POLICY:
+                file["rejected"].append(
+                    {
+                        "table_name": contract.name,
+                        "source_row": row["source_row"],
+                        "rule": rule,
+                        "column_name": column,
+                        "reason": reason,
+                        "row_text": _row_text(row),
+                    }
+                )
+                row["__rejected"] = True
+            elif file["state"] == "committed":
+                _quarantined(file, rule, f"{contract.name} row {row['source_row']}: {reason}", f"row {row['source_row']}")
+    for file in staged:
+        file["tables"] = {name: [row for row in rows if not row.pop("__rejected", False)] for name, rows in file["tables"].items()}
+
+
+def contract_failures(contract: TableContract, rows: list[dict[str, Any]]) -> dict[int, tuple[str, str | None, str]]:
+    """Return the first broken rule of each failing row: position -> (rule, column, reason).
+
+    Args:
+        contract: Table the rows are meant for.
+        rows: Rows without provenance except ``source_row``.
+    """
+    import pandas as pd
+    import pandera.errors
+
+    names = [column.name for column in _own_columns(contract)]
+    frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=_dtype(contract.column(name).kind)) for name in names})
+    schema = _schema(contract, tuple(names))
+    try:
+        schema.validate(frame, lazy=True)
+    except pandera.errors.SchemaErrors as error:
+        return _by_position(error.failure_cases, contract)
+    return {}
+
+
+_SCHEMAS: dict[str, Any] = {}
+
+
+def _schema(contract: TableContract, names: tuple[str, ...]) -> Any:
+    """Return the contract's pandera schema without the columns the engine fills; compiled once in each worker."""
+    if contract.name not in _SCHEMAS:
+        schema = contract.to_pandera()
+        _SCHEMAS[contract.name] = schema.remove_columns([name for name in schema.columns if name not in names])
+    return _SCHEMAS[contract.name]
+
+
+def _dtype(kind: str) -> str:
+    return "float64" if kind == "float64" else "object"
+
+
+def _by_position(cases: Any, contract: TableContract) -> dict[int, tuple[str, str | None, str]]:
+    failures: dict[int, tuple[str, str | None, str]] = {}
+    for case in cases.itertuples():
+        if case.index is None or (isinstance(case.index, float) and math.isnan(case.index)):
+            raise ValueError(f"{contract.full_name}: the reader's rows do not have the contract's shape: {case.check} {case.failure_case}")
+        rule = "missing_value" if case.check == "not_nullable" else str(case.check)
+        unit = contract.column(case.column).unit if case.column in contract.column_names else None
+        value = "no value" if case.check == "not_nullable" else f"{case.failure_case}{f' {unit}' if unit else ''}"
+        failures.setdefault(int(case.index), (rule, str(case.column), f"{case.column} is {value}, against the rule {rule}"))
+    return failures
+
+
+def _plain(file: dict[str, Any]) -> dict[str, Any]:
+    """Turn a staged file into the Arrow row, with its counts."""
+    tables, rejected = file.pop("tables"), file.pop("rejected")
+    lost: dict[str, int] = {}
+    for row in rejected:
+        lost[row["table_name"]] = lost.get(row["table_name"], 0) + 1
+    kept = {name: len(rows) for name, rows in tables.items() if rows}
+    parsed = {name: kept.get(name, 0) + lost.get(name, 0) for name in {*kept, *lost}}
+    arrays = {contract.name: tables.get(contract.name) or None for contract in READER_TABLES}
+    return {
+        **file,
+        **arrays,
+        "quarantined_rows": rejected or None,
+        "rows_parsed": list(parsed.items()),
+        "rows_rejected": list(lost.items()),
+    }
+
+
+def _row_text(row: Mapping[str, Any]) -> str:
+    def default(value: object) -> str:
+        return value.isoformat() if isinstance(value, datetime) else str(value)
+
+    visible = {key: value for key, value in row.items() if not key.startswith("__")}
+    return json.dumps(visible, default=default, ensure_ascii=False)[:4000]
+
+
+ParseFunction = Callable[[Iterable["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]

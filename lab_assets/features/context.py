@@ -1,0 +1,41 @@
+"""Features derived when a row is put together: from the method and from several feature tables at once.
+
+Belongs here: the one function that batch, stream and online call for them. Does not belong here: features one table knows alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, nan
+
+from lab_assets.features.definitions import METHOD_KINDS, method_kind
+
+
+def context_features(values: Mapping[str, float | None], *, checkpoint_pct: float, method_id: str | None) -> dict[str, float]:
+    """Return the ``context`` features of one row.
+
+    Args:
+        values: Features of the row by name; ``pressure_mean_bar``, ``ih_pressure_mean_bar`` and ``lot_margin_*`` are used where present.
+        checkpoint_pct: Share of the run seen.
+        method_id: Test method; one that is not known sets no flag.
+
+    Returns:
+        Every feature of the table by name, ``nan`` where it cannot be told.
+    """
+    kind = method_kind(method_id)
+    flags = {f"method_is_{known}": float(known == kind) for known in METHOD_KINDS.values()}
+    shift = nan
+    seen, usual = _value(values, "pressure_mean_bar"), _value(values, "ih_pressure_mean_bar")
+    if usual > 0:
+        shift = 100.0 * (seen / usual - 1.0)
+    return {
+        "checkpoint_pct": float(checkpoint_pct),
+        **flags,
+        "lot_margin_same_method": _value(values, f"lot_margin_{kind}"),
+        "pressure_shift_pct": shift if isfinite(shift) else nan,
+    }
+
+
+def _value(values: Mapping[str, float | None], name: str) -> float:
+    value = values.get(name)
+    return float(value) if value is not None and isfinite(value) else nan

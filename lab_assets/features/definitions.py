@@ -1,0 +1,129 @@
+"""What each feature is: name, table, meaning, unit, version.
+
+Belongs here: metadata, the order of the model's inputs and the version of the whole set.
+Does not belong here: the computations (``progress.py``, ``history.py``, ``exposure.py``, ``context.py``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """One feature.
+
+    Attributes:
+        name: Column name in its feature table and key in every feature map.
+        table: Feature table that holds it, or ``context`` where it is derived when the row is assembled and stored nowhere else.
+        meaning: What a value says, for people.
+        unit: Unit, or ``None``.
+        version: Raised when the computation changes.
+    """
+
+    name: str
+    table: str
+    meaning: str
+    unit: str | None = None
+    version: int = 1
+
+
+CHECKPOINTS_PCT: Final[tuple[int, ...]] = (10, 25, 50, 75)
+"""Shares of the run at which a model row is made."""
+
+METHOD_KINDS: Final[dict[str, str]] = {"ASSAY": "assay", "RS": "rs", "DISS": "diss"}
+"""Kind of test by the part of ``method_id`` before its first hyphen."""
+
+
+def _table(table: str, *rows: tuple[str, str, str | None]) -> tuple[Feature, ...]:
+    return tuple(Feature(name=name, table=table, meaning=meaning, unit=unit) for name, meaning, unit in rows)
+
+
+FEATURES: Final[tuple[Feature, ...]] = (
+    *_table(
+        "context",
+        ("checkpoint_pct", "share of the run seen", "%"),
+        ("method_is_assay", "1 for an assay", None),
+        ("method_is_rs", "1 for related substances", None),
+        ("method_is_diss", "1 for dissolution", None),
+        ("lot_margin_same_method", "margin of the lot's last sample tested by the same kind of method, mean over preparations", None),
+        ("pressure_shift_pct", "mean pressure of this run against the instrument's last runs of the method", "%"),
+    ),
+    *_table(
+        "injection_progress",
+        ("baseline_noise_pct", "noise of the signal (1 sd), against the standard's main peak height", "%"),
+        ("baseline_offset_pct", "level of the baseline at the start, against the standard's main peak height", "%"),
+        ("baseline_slope_pct_per_min", "slope of the baseline, against the standard's main peak height", "%/min"),
+        ("void_height_pct", "largest disturbance before the first window, signed, against the standard's main peak height", "%"),
+        ("void_time_min", "time of that disturbance", "min"),
+        ("peaks_so_far", "separate finished signals above 6 times the noise, after the void", None),
+        ("last_peak_plates", "plate number at half height of the last finished peak", None),
+        ("last_peak_tailing", "symmetry factor at 5 % height of the last finished peak", None),
+        ("retention_shift_pct", "retention of the last finished expected peak against the standards", "%"),
+        ("early_impurity_pct", "content of the impurity windows finished before the main window, summed", "%"),
+        ("main_area_share", "area of the main peak so far, against the area that means 100 %", None),
+        ("main_height_share", "apex height of the main peak so far, against the standard's", None),
+        ("main_value_pct", "content from the finished main peak; missing until its window is over", "%"),
+        ("worst_margin_so_far", "smallest margin to specification among the finished analytes", None),
+        ("pressure_mean_bar", "mean pressure so far", "bar"),
+        ("pressure_ripple_pct", "pressure ripple so far (sd around its straight line), against its mean", "%"),
+        ("pressure_slope_pct_per_min", "slope of the pressure so far, against its mean", "%/min"),
+    ),
+    *_table(
+        "instrument_history",
+        ("ih_pressure_mean_bar", "mean pressure of the last 5 runs of the method", "bar"),
+        ("ih_pressure_ripple_pct", "mean pressure ripple of the last 5 runs of any method", "%"),
+        ("ih_pressure_ripple_slope", "slope of the pressure ripple over the last 20 runs", "%/10 runs"),
+        ("ih_plates_ratio", "plates of the last 5 main peaks against the first 5 on the column", None),
+        ("ih_tailing", "mean tailing of the last 5 main peaks on the column", None),
+        ("ih_retention_drift_pct_per_day", "drift of the main peak's retention over 30 days on the column", "%/day"),
+        ("ih_standard_rsd_pct", "relative standard deviation of the last 5 standard responses of the method", "%"),
+        ("ih_standard_drift_pct", "last 3 standard responses of the method against the 10 before", "%"),
+        ("ih_injections_on_column", "injections known on the column", None),
+        ("ih_days_to_calibration_due", "days until the calibration in force ends, negative after", "d"),
+    ),
+    *_table(
+        "lot_history",
+        ("lot_results_known", "reportable values of the lot known, with a specification", None),
+        ("lot_failures_known", "known values of the lot out of specification", None),
+        ("lot_min_margin", "smallest margin to specification among the lot's known values", None),
+        ("lot_last_margin", "smallest margin among the values measured last", None),
+        ("lot_margin_assay", "margin of the sample last assayed, mean over preparations", None),
+        ("lot_margin_rs", "margin of the sample last tested for related substances, mean over preparations", None),
+        ("lot_margin_diss", "margin of the sample last tested for dissolution, mean over preparations", None),
+    ),
+    *_table(
+        "storage_exposure",
+        ("storage_days", "time in the stability chamber", "d"),
+        ("storage_mkt_c", "mean kinetic temperature over the storage", "degC"),
+        ("storage_stress_months", "storage expressed as months at 25 degC (Arrhenius, 83.144 kJ/mol)", "months"),
+        ("storage_excursion_min", "time out of the chamber's limits", "min"),
+        ("storage_degree_hours_above", "integral of temperature above the upper limit", "degC*h"),
+        ("storage_gap_min", "time without chamber readings", "min"),
+    ),
+)
+"""Every input of the model, in the model's order."""
+
+FEATURE_NAMES: Final[tuple[str, ...]] = tuple(feature.name for feature in FEATURES)
+"""Order of the model's inputs."""
+
+
+def _version(features: tuple[Feature, ...]) -> str:
+    told = "\n".join(f"{feature.name} {feature.version}" for feature in features)
+    return f"fs1-{hashlib.sha256(told.encode()).hexdigest()[:6]}"
+
+
+FEATURE_SET_VERSION: Final[str] = _version(FEATURES)
+"""Changes whenever a feature is added, removed, reordered or computed in another way."""
+
+
+def names_of(table: str) -> tuple[str, ...]:
+    """Return the features of one table, in order."""
+    return tuple(feature.name for feature in FEATURES if feature.table == table)
+
+
+def method_kind(method_id: str | None) -> str | None:
+    """Return ``assay``, ``rs`` or ``diss`` for a method such as ``ASSAY-01``, ``None`` for any other."""
+    return METHOD_KINDS.get(method_id.split("-", 1)[0].upper()) if method_id else None

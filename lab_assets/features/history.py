@@ -1,0 +1,371 @@
+"""Features of what came before: the state each injection leaves on its instrument, and what is known of a lot.
+
+Belongs here: turning rows already known into feature rows with event time and known time.
+Does not belong here: choosing the row for a prediction (``join.py``), the running injection (``progress.py``).
+
+A row made at known time K uses only input rows whose own known time is at most K. So adding later-known rows never changes a row made before.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from lab_assets.features.definitions import FEATURE_SET_VERSION, method_kind, names_of
+from lab_assets.features.expectation import spec_margin
+from lab_assets.features.trace import fit_line
+
+if TYPE_CHECKING:
+    import polars as pl
+
+INSTRUMENT_HISTORY_INPUT: Final[tuple[str, ...]] = (
+    "injection_id",
+    "instrument_id",
+    "method_id",
+    "column_id",
+    "sample_role",
+    "injected_at_utc",
+    "known_time_utc",
+    "plates",
+    "tailing",
+    "retention_time_min",
+    "standard_response",
+    "pressure_mean_bar",
+    "pressure_ripple_pct",
+    "calibration_due_utc",
+)
+"""Columns of the input of ``instrument_history``; an absent one counts as empty, except ids and times."""
+
+LOT_HISTORY_INPUT: Final[tuple[str, ...]] = (
+    "injection_id",
+    "sample_name",
+    "lot_id",
+    "method_id",
+    "analyte",
+    "channel",
+    "value",
+    "spec_low",
+    "spec_high",
+    "replicate",
+    "measured_at_utc",
+    "known_time_utc",
+)
+"""Columns of the input of ``lot_history``: those of ``silver.results`` with the same names."""
+
+RECENT: Final = 5
+TREND: Final = 20
+STANDARDS_NEW: Final = 3
+STANDARDS_BEFORE: Final = 10
+DRIFT_DAYS: Final = 30.0
+DRIFT_MIN_DAYS: Final = 1.0
+_DAY_S: Final = 86_400.0
+_KEEP: Final = 400
+"""Injections kept in mind an instrument, and of each of its methods and columns."""
+
+
+@dataclass(frozen=True, kw_only=True, order=True)
+class _Run:
+    """One injection as the history sees it; ordered by time, then identity."""
+
+    at: datetime
+    injection_id: str
+    method_id: str = field(compare=False)
+    column_id: str = field(compare=False)
+    values: Mapping[str, float] = field(compare=False)
+
+    @property
+    def scopes(self) -> tuple[tuple[str, ...], ...]:
+        return ((), (self.method_id,), (self.method_id, self.column_id))
+
+
+def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the state of instrument, method and column after each injection.
+
+    Deterministic: the order of the input rows does not matter. Where an injection occurs twice (a correction) its first known version counts,
+    here and in the windows of later rows. Nothing is known before it happened. "Main peak" columns are empty for injections without one; ``standard_response`` is the main peak's
+    area per mg of pure standard (one unit an instrument) and empty except for standards.
+
+    Args:
+        rows: One row an injection, columns ``INSTRUMENT_HISTORY_INPUT``; times are UTC datetimes.
+
+    Returns:
+        One row an injection: instrument_id, method_id, injection_id, event_time_utc (start of the injection), known_time_utc,
+        feature_set_version and the features of the table; what is not known is null. Ordered by instrument and time.
+
+    Raises:
+        ValueError: a column that identifies or dates a row is missing.
+    """
+    import polars as pl
+
+    _require(rows, ("injection_id", "instrument_id", "method_id", "injected_at_utc", "known_time_utc"))
+    keys = ["instrument_id", "known_time_utc", "injected_at_utc", "injection_id"]
+    ordered = (
+        rows.select([name for name in INSTRUMENT_HISTORY_INPUT if name in rows.columns])
+        .drop_nulls(["injection_id", "instrument_id", "method_id", "injected_at_utc", "known_time_utc"])
+        .with_columns(known_time_utc=pl.max_horizontal("known_time_utc", "injected_at_utc"))
+        .sort(keys)
+        .unique(subset=["instrument_id", "injection_id"], keep="first", maintain_order=True)
+    )
+    states: dict[str, _InstrumentState] = defaultdict(_InstrumentState)
+    made = [_instrument_row(row, states[row["instrument_id"]]) for row in ordered.iter_rows(named=True)]
+    keyed = ("instrument_id", "method_id", "injection_id")
+    return pl.DataFrame(made, schema=_schema(keyed, "instrument_history")).sort("instrument_id", "event_time_utc", "injection_id")
+
+
+@dataclass(kw_only=True)
+class _InstrumentState:
+    """What is known of one instrument so far, in order of injection."""
+
+    runs: dict[tuple[str, ...], list[_Run]] = field(default_factory=dict[tuple[str, ...], list[_Run]])
+    first_plates: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
+    column_times: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
+
+    def add(self, run: _Run) -> None:
+        for scope in run.scopes:
+            kept = self.runs.setdefault(scope, [])
+            insort(kept, run)
+            del kept[:-_KEEP]
+        insort(self.column_times.setdefault(run.column_id, []), run.at)
+        first = self.first_plates.setdefault((run.column_id, run.method_id), [])
+        if len(first) < RECENT and isfinite(run.values["plates"]):
+            first.append(run.values["plates"])
+
+    def upto(self, run: _Run) -> list[list[_Run]]:
+        """Return the runs known so far and not injected after this one: on the instrument, of the method, of the method on the column."""
+        return [self.runs[scope][: bisect_right(self.runs[scope], run)] for scope in run.scopes]
+
+
+_RUN_VALUES: Final = ("plates", "tailing", "retention_time_min", "standard_response", "pressure_mean_bar", "pressure_ripple_pct")
+
+
+def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str, Any]:
+    values = {name: _number(row.get(name)) for name in _RUN_VALUES}
+    if row.get("sample_role") not in {None, "standard", "suitability"}:
+        values["standard_response"] = nan
+    run = _Run(
+        at=row["injected_at_utc"],
+        injection_id=row["injection_id"],
+        method_id=row["method_id"],
+        column_id=row.get("column_id") or "",
+        values=values,
+    )
+    state.add(run)
+    runs, of_method, on_column = state.upto(run)
+    features = _pressure_state(runs, of_method) | _column_state(state, on_column, run) | _standard_state(of_method)
+    due = row.get("calibration_due_utc")
+    features["ih_days_to_calibration_due"] = (due - run.at).total_seconds() / _DAY_S if due is not None else nan
+    return {
+        "instrument_id": row["instrument_id"],
+        "method_id": run.method_id,
+        "injection_id": run.injection_id,
+        "event_time_utc": run.at,
+        "known_time_utc": row["known_time_utc"],
+        "feature_set_version": FEATURE_SET_VERSION,
+        **_nulls(features),
+    }
+
+
+def _last(runs: Sequence[_Run], name: str, count: int) -> list[float]:
+    """Return the last finite values of one quantity, oldest first."""
+    found: list[float] = []
+    for run in reversed(runs):
+        value = run.values[name]
+        if isfinite(value):
+            found.append(value)
+            if len(found) == count:
+                break
+    return found[::-1]
+
+
+def _pressure_state(runs: Sequence[_Run], of_method: Sequence[_Run]) -> dict[str, float]:
+    ripple = _last(runs, "pressure_ripple_pct", TREND)
+    slope, _ = fit_line(np.arange(len(ripple), dtype=np.float64), np.asarray(ripple, dtype=np.float64))
+    return {
+        "ih_pressure_mean_bar": _mean(_last(of_method, "pressure_mean_bar", RECENT)),
+        "ih_pressure_ripple_pct": _mean(ripple[-RECENT:]),
+        "ih_pressure_ripple_slope": 10.0 * slope if len(ripple) >= RECENT else nan,
+    }
+
+
+def _column_state(state: _InstrumentState, runs: Sequence[_Run], run: _Run) -> dict[str, float]:
+    first = state.first_plates.get((run.column_id, run.method_id), [])
+    plates = _mean(_last(runs, "plates", RECENT))
+    return {
+        "ih_plates_ratio": plates / _mean(first) if len(first) == RECENT and _mean(first) > 0 else nan,
+        "ih_tailing": _mean(_last(runs, "tailing", RECENT)),
+        "ih_retention_drift_pct_per_day": _retention_drift(runs, run.at),
+        "ih_injections_on_column": float(bisect_right(state.column_times[run.column_id], run.at)) if run.column_id else nan,
+    }
+
+
+def _retention_drift(runs: Sequence[_Run], now: datetime) -> float:
+    """Return the slope of the retention over the last 30 days in percent of its mean a day; ``nan`` for under a day or 3 values."""
+    days: list[float] = []
+    times: list[float] = []
+    for run in reversed(runs):
+        age = (now - run.at).total_seconds() / _DAY_S
+        if age > DRIFT_DAYS:
+            break
+        if isfinite(run.values["retention_time_min"]):
+            days.append(-age)
+            times.append(run.values["retention_time_min"])
+    if len(days) < 3 or days[0] - days[-1] < DRIFT_MIN_DAYS or _mean(times) <= 0:
+        return nan
+    slope, _ = fit_line(np.asarray(days), np.asarray(times))
+    return 100.0 * slope / _mean(times)
+
+
+def _standard_state(of_method: Sequence[_Run]) -> dict[str, float]:
+    recent = _last(of_method, "standard_response", STANDARDS_NEW + STANDARDS_BEFORE)
+    new, before = recent[-STANDARDS_NEW:], recent[:-STANDARDS_NEW]
+    last = recent[-RECENT:]
+    drift = 100.0 * (_mean(new) / _mean(before) - 1.0) if len(before) >= STANDARDS_NEW and _mean(before) > 0 else nan
+    spread = float(np.std(last, ddof=1)) if len(last) >= 2 else nan
+    return {"ih_standard_rsd_pct": 100.0 * spread / _mean(last) if _mean(last) > 0 else nan, "ih_standard_drift_pct": drift}
+
+
+def lot_history(results: pl.DataFrame) -> pl.DataFrame:
+    """Return what is known of each lot from each known time on.
+
+    Values known at the same moment make one row. A correction (same sample, method, analyte, channel, replicate and injection, known later)
+    replaces the earlier value from its own known time on; earlier rows keep what was believed then. Values without a limit do not count.
+    A result without ``known_time_utc`` is left out: nobody can say when it was known.
+
+    Args:
+        results: One row a reportable value, columns ``LOT_HISTORY_INPUT`` (``silver.results``).
+
+    Returns:
+        One row a lot and known time: lot_id, event_time_utc (newest measurement known then), known_time_utc, feature_set_version and the
+        features of the table; what is not known is null. Ordered by lot and known time. The margin is ``spec_margin``.
+
+    Raises:
+        ValueError: a column is missing.
+    """
+    import polars as pl
+
+    _require(results, LOT_HISTORY_INPUT)
+    ordered = (
+        results.select(LOT_HISTORY_INPUT)
+        .drop_nulls(["lot_id", "known_time_utc", "value"])
+        .with_columns(known_time_utc=pl.max_horizontal("known_time_utc", "measured_at_utc"))
+        .sort(
+            "lot_id",
+            "known_time_utc",
+            "measured_at_utc",
+            "sample_name",
+            "method_id",
+            "analyte",
+            "replicate",
+            "injection_id",
+            "channel",
+            "value",
+        )
+    )
+    made: list[dict[str, Any]] = []
+    for _, lot in ordered.group_by("lot_id", maintain_order=True):
+        made.extend(_lot_rows(list(lot.iter_rows(named=True))))
+    return pl.DataFrame(made, schema=_schema(("lot_id",), "lot_history")).sort("lot_id", "known_time_utc")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Known:
+    """One reportable value as known at some time."""
+
+    measured_at: datetime
+    sample_name: str
+    kind: str | None
+    preparation: tuple[Any, ...]
+    margin: float
+
+
+_RESULT_IDENTITY: Final = ("sample_name", "method_id", "analyte", "channel", "replicate", "injection_id")
+
+
+def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the feature rows of one lot from its results in order of known time."""
+    known: dict[tuple[Any, ...], _Known] = {}
+    made: list[dict[str, Any]] = []
+    for index, row in enumerate(rows):
+        margin = spec_margin(row["value"], low=row["spec_low"], high=row["spec_high"])
+        identity = tuple(row[name] for name in _RESULT_IDENTITY)
+        if isfinite(margin):
+            known[identity] = _Known(
+                measured_at=row["measured_at_utc"] or row["known_time_utc"],
+                sample_name=row["sample_name"] or "",
+                kind=method_kind(row["method_id"]),
+                preparation=(row["replicate"], row["injection_id"]),
+                margin=margin,
+            )
+        else:
+            known.pop(identity, None)
+        if known and (index + 1 == len(rows) or rows[index + 1]["known_time_utc"] != row["known_time_utc"]):
+            made.append(_lot_row(row, list(known.values())))
+    return made
+
+
+def _lot_row(row: Mapping[str, Any], known: Sequence[_Known]) -> dict[str, Any]:
+    margins = [value.margin for value in known]
+    newest = max(value.measured_at for value in known)
+    features = {
+        "lot_results_known": float(len(known)),
+        "lot_failures_known": float(sum(margin < 0 for margin in margins)),
+        "lot_min_margin": min(margins),
+        "lot_last_margin": min(value.margin for value in known if value.measured_at == newest),
+    }
+    for kind in ("assay", "rs", "diss"):
+        features[f"lot_margin_{kind}"] = _last_sample_margin([value for value in known if value.kind == kind])
+    return {
+        "lot_id": row["lot_id"],
+        "event_time_utc": newest,
+        "known_time_utc": row["known_time_utc"],
+        "feature_set_version": FEATURE_SET_VERSION,
+        **_nulls(features),
+    }
+
+
+def _last_sample_margin(known: Sequence[_Known]) -> float:
+    """Return the mean over preparations of each one's smallest margin, for the sample measured last; ``nan`` without one."""
+    if not known:
+        return nan
+    sample = max(known, key=lambda value: (value.measured_at, value.sample_name)).sample_name
+    worst: dict[tuple[Any, ...], float] = {}
+    for value in known:
+        if value.sample_name == sample:
+            worst[value.preparation] = min(value.margin, worst.get(value.preparation, value.margin))
+    return _mean(sorted(worst.values()))
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else nan
+
+
+def _number(value: float | None) -> float:
+    return nan if value is None else float(value)
+
+
+def _nulls(features: Mapping[str, float]) -> dict[str, float | None]:
+    return {name: value if isfinite(value) else None for name, value in features.items()}
+
+
+def _require(frame: pl.DataFrame, columns: Sequence[str]) -> None:
+    if missing := [name for name in columns if name not in frame.columns]:
+        raise ValueError(f"missing column(s) {missing}")
+
+
+def _schema(keys: Sequence[str], table: str) -> dict[str, Any]:
+    """Return the polars schema of a feature table."""
+    import polars as pl
+
+    utc = pl.Datetime("us", "UTC")
+    return (
+        dict.fromkeys(keys, pl.String())
+        | {"event_time_utc": utc, "known_time_utc": utc, "feature_set_version": pl.String()}
+        | dict.fromkeys(names_of(table), pl.Float64())
+    )

@@ -1,0 +1,136 @@
+"""The point-in-time join: each model row gets what was known at its moment, and nothing later.
+
+Belongs here: choosing feature rows by event time and known time. Does not belong here: computing features, except the ones derived in the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from lab_assets.features.context import context_features
+from lab_assets.features.definitions import FEATURE_NAMES, names_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+SPINE: Final[tuple[str, ...]] = ("injection_id", "checkpoint_pct", "lot_id", "method_id", "instrument_id", "sample_name", "as_of_utc")
+"""Columns of the spine that the join needs; others pass through."""
+LOOKBACK_DAYS: Final = 180.0
+"""State of an instrument older than this tells nothing about today's run."""
+
+_TIMES: Final = ("event_time_utc", "known_time_utc")
+_ROW: Final = "_spine_row"
+
+
+def point_in_time_join(
+    spine: pl.DataFrame,
+    *,
+    progress: pl.DataFrame,
+    instrument_history: pl.DataFrame,
+    lot_history: pl.DataFrame,
+    storage_exposure: pl.DataFrame,
+    lookback_days: float | None = LOOKBACK_DAYS,
+) -> pl.DataFrame:
+    """Return the spine with every feature of ``FEATURE_NAMES`` as it was known at ``as_of_utc``.
+
+    A feature row counts when both its event time and its known time are at or before ``as_of_utc``; of those the one with the latest event
+    time is taken, of equal ones the latest known. Keys: progress injection and checkpoint; instrument history instrument and method; lot
+    history lot; storage sample. A run never sees its own outcome: where its own row of the instrument history was known
+    by ``as_of_utc`` (scoring after the run), instrument and lot history are looked at as of the moment before the run started.
+
+    Args:
+        spine: One row an injection x checkpoint, columns ``SPINE``; no other column may be named like a feature.
+        progress: ``features.injection_progress``.
+        instrument_history: ``features.instrument_history``.
+        lot_history: ``features.lot_history``.
+        storage_exposure: ``features.storage_exposure``.
+        lookback_days: Oldest state of an instrument that counts, in days before ``as_of_utc``; ``None`` for any. Lot and storage are facts of
+            the sample and do not age.
+
+    Returns:
+        One row a row of the spine, in its order: the spine's columns, then the features as float64 (null where unknown), in
+        ``FEATURE_NAMES`` order; ``checkpoint_pct`` stays where the spine has it.
+
+    Raises:
+        ValueError: a column of the spine is missing or collides with a feature.
+    """
+    import polars as pl
+
+    if missing := [name for name in SPINE if name not in spine.columns]:
+        raise ValueError(f"missing spine column(s) {missing}")
+    if collides := (set(spine.columns) & set(FEATURE_NAMES)) - {"checkpoint_pct"}:
+        raise ValueError(f"spine column(s) named like features: {sorted(collides)}")
+    utc = pl.Datetime("us", "UTC")
+    asked = spine.with_row_index(_ROW).with_columns(
+        _as_of=pl.col("as_of_utc").cast(utc), _key_pct=pl.col("checkpoint_pct").cast(pl.Float64)
+    )
+    asked = asked.with_columns(_history_as_of=_before_own_run(asked, instrument_history))
+    oldest = None if lookback_days is None else timedelta(days=lookback_days)
+    now, before = "_as_of", "_history_as_of"
+    told = asked.select(_ROW)
+    by_pct = progress.with_columns(_key_pct=pl.col("checkpoint_pct").cast(pl.Float64))
+    for part in (
+        _latest(asked, by_pct, table="injection_progress", by=("injection_id", "_key_pct"), as_of=now, oldest=None),
+        _latest(asked, instrument_history, table="instrument_history", by=("instrument_id", "method_id"), as_of=before, oldest=oldest),
+        _latest(asked, lot_history, table="lot_history", by=("lot_id",), as_of=before, oldest=None),
+        _latest(asked, storage_exposure, table="storage_exposure", by=("sample_name",), as_of=now, oldest=None),
+    ):
+        told = told.join(part, on=_ROW, how="left", maintain_order="left")
+    return pl.concat([spine, _with_context(spine, told.drop(_ROW))], how="horizontal")
+
+
+def _before_own_run(asked: pl.DataFrame, instrument_history: pl.DataFrame) -> pl.Series:
+    """Return as-of, or the moment before the run started where the run's own outcome was known by then."""
+    import polars as pl
+
+    own = instrument_history.group_by("injection_id").agg(_started=pl.col("event_time_utc").min(), _known=pl.col("known_time_utc").min())
+    joined = asked.join(own, on="injection_id", how="left", maintain_order="left")
+    just_before = pl.col("_started") - pl.duration(microseconds=1)
+    over = pl.col("_known") <= pl.col("_as_of")
+    return joined.select(pl.when(over).then(pl.min_horizontal("_as_of", just_before)).otherwise(pl.col("_as_of"))).to_series()
+
+
+def _latest(
+    asked: pl.DataFrame, rows: pl.DataFrame, *, table: str, by: Sequence[str], as_of: str, oldest: timedelta | None
+) -> pl.DataFrame:
+    """Return ``_spine_row`` and the table's features of the latest row available at the as-of column, where there is one.
+
+    A row is available from the later of its two times on. Rows that become available after one with a later event time are never the
+    latest, so they are dropped first and an as-of join on availability finds the latest event.
+    """
+    import polars as pl
+
+    names, utc = names_of(table), pl.Datetime("us", "UTC")
+    candidates = (
+        rows.select(*by, *(pl.col(name).cast(utc) for name in _TIMES), *(pl.col(name).cast(pl.Float64) for name in names))
+        .drop_nulls([*by, *_TIMES])
+        .with_columns(_available=pl.max_horizontal(*_TIMES))
+        .sort("_available", *_TIMES, maintain_order=True)
+        .filter(pl.col("event_time_utc") >= pl.col("event_time_utc").cum_max().over(by))
+    )
+    wanted = asked.select(_ROW, *by, pl.col(as_of).alias("_at")).drop_nulls([*by, "_at"]).sort("_at")
+    found = wanted.join_asof(
+        candidates, left_on="_at", right_on="_available", by=list(by), strategy="backward", check_sortedness=False
+    ).filter(pl.col("event_time_utc").is_not_null())
+    if oldest is not None:
+        found = found.filter(pl.col("event_time_utc") >= pl.col("_at") - oldest)
+    return found.select(_ROW, *names)
+
+
+def _with_context(spine: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+    """Return the features in order, with the derived ones; computed row by row by the function that online scoring uses."""
+    import polars as pl
+
+    needed = [name for name in told.columns if name in {"pressure_mean_bar", "ih_pressure_mean_bar"} or name.startswith("lot_margin_")]
+    derived = [
+        context_features(values, checkpoint_pct=pct, method_id=method_id)
+        for values, pct, method_id in zip(
+            told.select(needed).iter_rows(named=True), spine["checkpoint_pct"].to_list(), spine["method_id"].to_list(), strict=True
+        )
+    ]
+    context = pl.DataFrame(derived, schema=dict.fromkeys(names_of("context"), pl.Float64()))
+    both = told.hstack(context.drop("checkpoint_pct"))
+    names = [name for name in FEATURE_NAMES if name != "checkpoint_pct"]
+    return both.select(pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in names)

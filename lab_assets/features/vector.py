@@ -1,0 +1,82 @@
+"""From feature rows to the model's input, in one order for everyone.
+
+Belongs here: matrices, maps and vectors of the features, the row put together for one online request.
+Does not belong here: computing features from data, models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import isfinite, nan
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab_assets.features.context import context_features
+from lab_assets.features.definitions import FEATURE_NAMES, names_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_STORED_TABLES = ("injection_progress", "instrument_history", "lot_history", "storage_exposure")
+
+
+def to_matrix(frame: pl.DataFrame) -> NDArray[np.float64]:
+    """Return the features of a frame, shape (n, len(FEATURE_NAMES)), ``nan`` for null, infinity or an absent column."""
+    import polars as pl
+
+    columns = [pl.col(name).cast(pl.Float64) if name in frame.columns else pl.lit(None, pl.Float64).alias(name) for name in FEATURE_NAMES]
+    if frame.height == 0:
+        return np.empty((0, len(FEATURE_NAMES)), dtype=np.float64)
+    matrix = np.ascontiguousarray(frame.select(columns).fill_null(nan).to_numpy(), dtype=np.float64)
+    return np.where(np.isfinite(matrix), matrix, nan)
+
+
+def to_map(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return the finite features of a row by name, in ``FEATURE_NAMES`` order; what is unknown is absent."""
+    found = ((name, row.get(name)) for name in FEATURE_NAMES)
+    return {name: float(value) for name, value in found if value is not None and isfinite(value)}
+
+
+def from_map(features: Mapping[str, float]) -> NDArray[np.float64]:
+    """Return the model's input of one feature map, shape (len(FEATURE_NAMES),), ``nan`` where a feature is absent.
+
+    Raises:
+        ValueError: a name is not a feature: the map belongs to another feature set.
+    """
+    if unknown := features.keys() - set(FEATURE_NAMES):
+        raise ValueError(f"not features of this set: {sorted(unknown)}")
+    return np.array([features.get(name, nan) for name in FEATURE_NAMES], dtype=np.float64)
+
+
+def storable(features: Mapping[str, float]) -> dict[str, float | None]:
+    """Return features as a table stores them: ``None`` instead of ``nan`` or infinity."""
+    return {name: value if isfinite(value) else None for name, value in features.items()}
+
+
+def assemble_online(
+    progress: Mapping[str, Any] | None,
+    instrument: Mapping[str, Any] | None,
+    lot: Mapping[str, Any] | None,
+    storage: Mapping[str, Any] | None,
+    *,
+    checkpoint_pct: float,
+    method_id: str | None,
+) -> dict[str, float]:
+    """Return the feature map of one request, equal to the last bit to ``to_map`` of the joined row.
+
+    Args:
+        progress: Result of ``progress_features`` or a row of the table; keys that are no features of the table are ignored, in all four.
+        instrument: Latest row of the instrument and method, ``None`` where there is none.
+        lot: Latest row of the lot.
+        storage: Row of the sample.
+        checkpoint_pct: Share of the run seen.
+        method_id: Test method.
+
+    Returns:
+        Finite features by name, in ``FEATURE_NAMES`` order.
+    """
+    parts = zip(_STORED_TABLES, (progress, instrument, lot, storage), strict=True)
+    row = {name: part.get(name) for table, part in parts if part is not None for name in names_of(table)}
+    return to_map(row | context_features(row, checkpoint_pct=checkpoint_pct, method_id=method_id))

@@ -1,0 +1,173 @@
+"""Masks: what stands in a query's answer instead of a value the person may not see.
+
+Belongs here: the masked form of a column, of a table, and putting it in place of each table of a checked query. Does not belong
+here: which columns are masked for whom (``policy.py``), running anything (``gateway.py``).
+
+Masks keep a column's type. They do not stop inference from counts or from joins on columns that carry no tag. A pseudonym is an
+HMAC under a key of the installation, so equal values stay equal and nobody without the key can try names against it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from sqlglot import exp
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.governance.sql import DIALECT, CheckedQuery, table_name, table_nodes
+
+REDACTED: Final = "***"
+INNER_KEY: Final = "lab_inner_key"
+OUTER_KEY: Final = "lab_outer_key"
+_BLOCK: Final = 64  # bytes in a block of SHA-256
+
+DUCKDB_TYPES: Final[dict[str, str]] = {
+    "string": "VARCHAR",
+    "int64": "BIGINT",
+    "float64": "DOUBLE",
+    "bool": "BOOLEAN",
+    "timestamp_utc": "TIMESTAMP WITH TIME ZONE",
+    "date": "DATE",
+    "binary": "BLOB",
+    "array<float64>": "DOUBLE[]",
+    "array<string>": "VARCHAR[]",
+    "map<string,string>": "MAP(VARCHAR, VARCHAR)",
+    "map<string,float64>": "MAP(VARCHAR, DOUBLE)",
+    "map<string,int64>": "MAP(VARCHAR, BIGINT)",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MaskKey:
+    """The installation's key for pseudonyms, in the two padded forms HMAC takes (RFC 2104)."""
+
+    inner: bytes
+    outer: bytes
+
+    @classmethod
+    def from_secret(cls, secret: bytes) -> MaskKey:
+        """Pad a secret of at most 64 bytes."""
+        block = secret.ljust(_BLOCK, b"\x00")
+        return cls(inner=bytes(byte ^ 0x36 for byte in block), outer=bytes(byte ^ 0x5C for byte in block))
+
+    @classmethod
+    def load(cls, path: Path) -> MaskKey:
+        """Read the key, made at the first call and readable by its owner alone.
+
+        Raises:
+            PermissionError: others may read the file.
+            ValueError: the file does not hold 32 bytes.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists():
+            fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(secrets.token_bytes(32))
+            try:
+                os.link(fresh, path)  # only one of several processes wins, and nobody sees half a key
+            except FileExistsError:
+                pass
+            finally:
+                fresh.unlink()
+        if path.stat().st_mode & 0o077:
+            raise PermissionError(f"{path} may be read by others; set its mode to 600")
+        secret = path.read_bytes()
+        if len(secret) != 32:
+            raise ValueError(f"{path} does not hold a key of 32 bytes")
+        return cls.from_secret(secret)
+
+
+def quoted(name: str) -> str:
+    """Return an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def masked_value(column: str, kind: str, *, tag: str, method: str) -> str:
+    """Return the SQL of what stands for a column's value.
+
+    Args:
+        column: Column name.
+        kind: Its kind in the contract; anything but text is hidden by NULL, whatever the method.
+        tag: Tag whose mask applies; names the pseudonym (``personal_name`` gives ``person-...``).
+        method: ``null``, ``redact`` or ``pseudonym``; an unknown one is treated as ``null``.
+    """
+    if kind != "string" or method not in {"redact", "pseudonym"}:
+        return f"CAST(NULL AS {DUCKDB_TYPES[kind]})"
+    if method == "redact":
+        return f"'{REDACTED}'"
+    name = quoted(column)
+    word = {"personal_name": "person"}.get(tag, tag)
+    inner = f"unhex(sha256(${INNER_KEY} || encode({name})))"
+    return f"CASE WHEN {name} IS NULL THEN NULL ELSE '{word}-' || left(sha256(${OUTER_KEY} || {inner}), 10) END"
+
+
+def masked_select(contract: TableContract, physical: str, *, masked: Mapping[str, str], methods: Mapping[str, str]) -> str:
+    """Return the SQL that stands for a table: every column of its contract, masked where the person may not see it.
+
+    Args:
+        contract: The table.
+        physical: Relation that holds its rows.
+        masked: Tag by masked column.
+        methods: Mask method by tag.
+    """
+    parts = [
+        f"{masked_value(column.name, column.kind, tag=masked[column.name], method=methods.get(masked[column.name], 'null'))}"
+        f" AS {quoted(column.name)}"
+        if column.name in masked
+        else quoted(column.name)
+        for column in contract.columns
+    ]
+    return f"SELECT {', '.join(parts)} FROM {quoted(physical)}"
+
+
+def rewrite(query: CheckedQuery, relations: Mapping[str, str], *, row_limit: int) -> str:
+    """Return the SQL to run: generated from the tree, each table replaced by its masked form, at most ``row_limit`` rows.
+
+    Args:
+        query: A checked query; its tree is not changed.
+        relations: SQL that stands for each table, by ``layer.table``.
+        row_limit: Most rows of the answer.
+    """
+    tree = query.tree.copy()
+    stand_ins: dict[str, str] = {}
+    for column in tree.find_all(exp.Column):
+        if column.args.get("db") and f"{column.db}.{column.table}".lower() in relations and column.text("catalog").lower() in {"", "lab"}:
+            column.set("db", None)
+            column.set("catalog", None)
+    for table in table_nodes(tree):
+        mark = f"lab_{secrets.token_hex(12)}"
+        stand_ins[mark] = relations[table_name(table)]
+        _replace(table, mark)
+    text = _limited(tree, row_limit).sql(dialect=DIALECT, comments=False)
+    for mark, relation in stand_ins.items():
+        text = text.replace(f'"{mark}"', f"({relation})")
+    return text
+
+
+def _replace(table: exp.Table, mark: str) -> None:
+    """Put a marked name in a table's place; alias, column aliases and joins stay."""
+    alias = table.args.get("alias")
+    named = alias.copy() if alias is not None and alias.this else exp.TableAlias(this=exp.to_identifier(table.name, quoted=True))
+    if alias is not None and alias.args.get("columns"):
+        named.set("columns", [column.copy() for column in alias.args["columns"]])
+    stand_in = exp.Table(this=exp.to_identifier(mark, quoted=True), alias=named)
+    for part in ("joins", "laterals"):
+        if table.args.get(part):
+            stand_in.set(part, [join.pop() for join in list(table.args[part])])
+    table.replace(stand_in)
+
+
+def _limited(tree: exp.Query, rows: int) -> exp.Query:
+    """Bound the answer's rows; a smaller limit of the query's own stays."""
+    own = tree.args.get("limit")
+    if own is None and not tree.args.get("offset") and not isinstance(tree, exp.Subquery):
+        return tree.limit(rows)
+    if isinstance(own, exp.Limit) and own.expression is not None and own.expression.is_int and int(own.expression.name) <= rows:
+        return tree
+    return exp.select("*").from_(exp.Subquery(this=tree, alias=exp.TableAlias(this=exp.to_identifier("lab_answer")))).limit(rows)

@@ -1,0 +1,286 @@
+"""Training runs and model versions in MLflow.
+
+Belongs here: the only code that speaks to MLflow. Does not belong here: what serves and why (``serving.py`` and the
+approvals ledger), training (``lab_assets.modeling``).
+
+Nothing here is evidence: whoever may edit a model in MLflow may move an alias, forge a tag or overwrite an artefact. What
+was approved is bound by the bundle's digest in the approvals ledger. Models are logged as a LoggedModel with an ``MLmodel``
+file that names a flavour of ours and no ``python_function``: MLflow cannot be made to run or unpickle anything for them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.registry.records import (
+    TAG,
+    LoggedTraining,
+    Stage,
+    TrainingRecord,
+    VersionInfo,
+    metrics_of,
+    milliseconds,
+    params_of,
+    signature_of,
+    tags_of,
+    version_info,
+)
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+MODEL_NAME: Final = "oos_risk"
+CHAMPION: Final = "champion"
+CHALLENGER: Final = "challenger"
+BUNDLE_FOLDER: Final = "bundle"
+FLAVOR: Final = "lab_assets_bundle"
+
+
+class RegistryError(BundleError):
+    """The registry cannot give what was asked for; nothing of it may be served."""
+
+
+class UnknownVersionError(RegistryError):
+    """The registry holds no such version of the model."""
+
+
+class ModelRegistry:
+    """One registered model in one MLflow; importing MLflow and opening its database wait for the first use."""
+
+    def __init__(self, tracking_uri: str, artifact_root: Path, *, model_name: str = MODEL_NAME) -> None:
+        """Remember where MLflow is.
+
+        Args:
+            tracking_uri: Tracking and registry URI; the folder of an SQLite file is made when missing.
+            artifact_root: Folder for artefacts of an embedded MLflow.
+            model_name: Registered model, and name of its experiment.
+        """
+        self.tracking_uri = tracking_uri
+        self.artifact_root = artifact_root
+        self.model_name = model_name
+
+    def log_training(self, record: TrainingRecord) -> LoggedTraining:
+        """Log a training and register its model when the gate let it pass.
+
+        Logged: parameters, metrics by candidate and slice, the reliability diagram, table versions (as dataset inputs and
+        as tags, since MLflow drops version 0), commit, signature, and the bundle as a LoggedModel. The new version becomes
+        ``challenger``. A bundle already registered is not registered again.
+        """
+        bundle = record.experiment.bundle
+        for known in self.versions():
+            if known.digest == bundle.digest and record.experiment.verdict.passed:
+                return LoggedTraining(
+                    run_id=known.run_id, model_id=self._version(known.version).model_id or "", version=known.version, digest=known.digest
+                )
+        run = self._client.create_run(
+            self._experiment_id,
+            start_time=milliseconds(record.trained_at_utc),
+            tags={"mlflow.user": record.trained_by, **tags_of(record)},
+            run_name=f"{self.model_name}-{bundle.digest[:12]}",
+        )
+        model_id, location = self._log_model(record, run.info.run_id)
+        self._log_numbers(record, run.info.run_id, model_id)
+        self._log_datasets(record, run.info.run_id)
+        version = self._register(record, run.info.run_id, model_id, location) if record.experiment.verdict.passed else None
+        self._client.set_terminated(run.info.run_id, status="FINISHED")
+        return LoggedTraining(run_id=run.info.run_id, model_id=model_id, version=version, digest=bundle.digest)
+
+    def versions(self) -> list[VersionInfo]:
+        """Return every registered version, newest first; none when the model is not registered yet."""
+        found = self._client.search_model_versions(f"name='{self.model_name}'", max_results=1_000)
+        if not found:
+            return []
+        aliases: dict[str, str] = dict(self._client.get_registered_model(self.model_name).aliases)
+        newest_first = sorted(found, key=lambda each: int(each.version), reverse=True)
+        return [version_info(each, self._client.get_run(each.run_id or ""), aliases) for each in newest_first]
+
+    def version(self, version: str) -> VersionInfo:
+        """Return one registered version.
+
+        Raises:
+            UnknownVersionError: the registry holds no such version.
+        """
+        found = self._version(version)
+        aliases: dict[str, str] = dict(self._client.get_registered_model(self.model_name).aliases)
+        return version_info(found, self._client.get_run(found.run_id or ""), aliases)
+
+    def download_bundle(self, version: str, into: Path, *, expected_digest: str | None) -> ModelBundle:
+        """Copy a version's bundle into a folder that does not exist yet and load it.
+
+        Args:
+            version: Registered version.
+            into: Folder to make; absent after a failure.
+            expected_digest: Digest that was approved; ``None`` takes the bytes as they are.
+
+        Returns:
+            The bundle; nothing of it was parsed before its digest was checked.
+
+        Raises:
+            UnknownVersionError: the registry holds no such version.
+            lab_assets.modeling.bundle.BundleError: other bytes than approved, or not a bundle.
+            FileExistsError: ``into`` exists.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        if into.exists():
+            raise FileExistsError(f"{into} exists")
+        source = self._version(version).source or ""
+        into.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=into.parent, prefix=".download-") as scratch:
+            uri = f"{source.rstrip('/')}/{BUNDLE_FOLDER}"
+            try:
+                copied = Path(download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=self.tracking_uri))
+            except (MlflowException, OSError) as error:
+                raise RegistryError(f"artefacts of {self.model_name} version {version} cannot be read: {error}") from error
+            bundle = ModelBundle.load(copied, expected_digest)
+            copied.rename(into)
+        return bundle
+
+    def get_alias(self, alias: str) -> str | None:
+        """Return the version an alias points to, ``None`` when it is not set."""
+        if not self._registered():
+            return None
+        return dict(self._client.get_registered_model(self.model_name).aliases).get(alias)
+
+    def set_alias(self, alias: str, version: str | None) -> None:
+        """Point an alias to a version; ``None`` removes it."""
+        if version is None:
+            if self.get_alias(alias) is not None:
+                self._client.delete_registered_model_alias(self.model_name, alias)
+            return
+        self._client.set_registered_model_alias(self.model_name, alias, self._version(version).version)
+
+    def set_stage(self, version: str, stage: Stage) -> None:
+        """Tag the lifecycle state of a version."""
+        self._client.set_model_version_tag(self.model_name, self._version(version).version, f"{TAG}stage", stage)
+
+    def mirror_aliases(self, serving_version: str | None) -> None:
+        """Make alias and lifecycle states show what serves according to the ledger.
+
+        Args:
+            serving_version: Version that serves; becomes ``champion`` and ``Production``, what was in production before
+                becomes ``Archived``. ``None``: nothing serves.
+        """
+        self.set_alias(CHAMPION, serving_version)
+        if serving_version is None:
+            return
+        for each in self.versions():
+            if each.version == serving_version and each.stage != "Production":
+                self.set_stage(each.version, "Production")
+            elif each.version != serving_version and each.stage == "Production":
+                self.set_stage(each.version, "Archived")
+        if self.get_alias(CHALLENGER) == serving_version:
+            self.set_alias(CHALLENGER, None)
+
+    @cached_property
+    def _client(self) -> MlflowClient:
+        # MLflow reads these itself at import: no telemetry and no progress bars from a laboratory
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+        os.environ.setdefault("DO_NOT_TRACK", "true")
+        os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+        from mlflow import MlflowClient
+
+        if self.tracking_uri.startswith("sqlite:///"):
+            Path(self.tracking_uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+    @cached_property
+    def _experiment_id(self) -> str:
+        found = self._client.get_experiment_by_name(self.model_name)
+        if found is not None:
+            return found.experiment_id
+        if not self.tracking_uri.startswith("sqlite:///"):
+            return self._client.create_experiment(self.model_name)  # a server keeps artefacts where it is told to
+        self.artifact_root.mkdir(parents=True, exist_ok=True)
+        return self._client.create_experiment(self.model_name, artifact_location=self.artifact_root.resolve().as_uri())
+
+    def _registered(self) -> bool:
+        return bool(self._client.search_registered_models(f"name='{self.model_name}'", max_results=1))
+
+    def _version(self, version: str) -> ModelVersion:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self._client.get_model_version(self.model_name, version)
+        except MlflowException as error:
+            raise UnknownVersionError(f"{self.model_name} has no version {version!r} in the registry") from error
+
+    def _log_model(self, record: TrainingRecord, run_id: str) -> tuple[str, str]:
+        """Log the bundle with its ``MLmodel`` and signature; return the LoggedModel's id and artefact location."""
+        from mlflow.models import Model
+
+        bundle = record.experiment.bundle
+        logged = self._client.create_logged_model(
+            self._experiment_id,
+            name=self.model_name,
+            source_run_id=run_id,
+            tags={f"{TAG}digest": bundle.digest},
+            params={"feature_set_version": bundle.info.feature_set_version, "training_set_id": bundle.info.training_set_id},
+            model_type="lightgbm",
+        )
+        described = Model(run_id=run_id, model_id=logged.model_id, signature=signature_of(bundle), metadata={"digest": bundle.digest})
+        described.add_flavor(FLAVOR, path=BUNDLE_FOLDER, digest=bundle.digest)
+        with tempfile.TemporaryDirectory() as scratch:
+            bundle.save(Path(scratch) / BUNDLE_FOLDER)
+            described.save(str(Path(scratch) / "MLmodel"))
+            self._client.log_model_artifacts(logged.model_id, scratch)
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        return logged.model_id, str(logged.artifact_location)
+
+    def _log_numbers(self, record: TrainingRecord, run_id: str, model_id: str) -> None:
+        from mlflow.entities import Metric, Param
+
+        from lab_assets.registry.diagram import reliability_png
+
+        at = milliseconds(record.trained_at_utc)
+        metrics = [Metric(key, value, at, 0, model_id=model_id) for key, value in metrics_of(record.experiment).items()]
+        params = [Param(key, str(value)) for key, value in params_of(record.plan).items()]
+        for start in range(0, len(metrics), 900):  # MLflow takes 1,000 a call
+            self._client.log_batch(run_id, metrics=metrics[start : start + 900], params=params if start == 0 else [])
+        with tempfile.TemporaryDirectory() as scratch:
+            picture = Path(scratch) / "reliability.png"
+            picture.write_bytes(reliability_png(record.experiment.reliability, title=f"{self.model_name} on the test rows"))
+            self._client.log_artifact(run_id, str(picture))
+        self._client.log_dict(
+            run_id, {"passed": record.experiment.verdict.passed, "reasons": list(record.experiment.verdict.reasons)}, "gate.json"
+        )
+
+    def _log_datasets(self, record: TrainingRecord, run_id: str) -> None:
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                Dataset(
+                    name=table,
+                    digest=f"v{version}",
+                    source_type="delta_table",
+                    source=json.dumps({"path": record.table_uris.get(table, table), "delta_table_version": version}),
+                ),
+                tags=[InputTag("mlflow.data.context", "training")],
+            )
+            for table, version in sorted(record.table_versions.items())
+        ]
+        if inputs:
+            self._client.log_inputs(run_id, inputs)
+
+    def _register(self, record: TrainingRecord, run_id: str, model_id: str, location: str) -> str:
+        if not self._registered():
+            self._client.create_registered_model(self.model_name, description="Risk that an injection turns out out of specification.")
+        version = self._client.create_model_version(
+            self.model_name,
+            source=location,
+            run_id=run_id,
+            model_id=model_id,
+            tags={**tags_of(record), f"{TAG}stage": "None"},
+            description="; ".join(record.experiment.verdict.reasons),
+        ).version
+        self.set_alias(CHALLENGER, str(version))
+        return str(version)

@@ -1,0 +1,32 @@
+"""``GET /v1/decisions/{decision_id}``: the review path suggested for one prediction.
+
+Belongs here: the route. Does not belong here: the rules (``lab_assets.decisions``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from lab_assets.service.api import json_response
+from lab_assets.service.auth import Identity, Requires
+from lab_assets.service.state import lab
+from lab_assets.service.store import find_decision
+
+router = APIRouter(prefix="/v1", tags=["predictions"])
+
+
+@router.get("/decisions/{decision_id}")
+async def decision(
+    request: Request, decision_id: str, who: Annotated[Identity, Depends(Requires("SELECT", "lab.ml.decisions"))]
+) -> Response:
+    """Return a decision: as stored by the pipeline, or worked out again from the kept prediction."""
+    state = lab(request)
+
+    def work() -> dict[str, object]:
+        return state.views.decision(find_decision(state.settings, decision_id, models=state.models, log=state.log), user=who.name)
+
+    return json_response(await to_thread.run_sync(work))

@@ -1,0 +1,62 @@
+"""``/v1/models`` and ``/v1/approvals``: versions, what was decided on them, and which one serves.
+
+Belongs here: reading the approvals ledger. Does not belong here: deciding (``lab_assets.governance.approvals``), training records (MLflow).
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from lab_assets.governance.approvals import Approvals
+from lab_assets.service.api import json_response
+from lab_assets.service.auth import Identity, Requires
+from lab_assets.service.problems import ProblemError
+from lab_assets.service.serving import MODEL_NAME, NoModelError
+from lab_assets.service.state import lab
+
+router = APIRouter(prefix="/v1", tags=["models"])
+BROWSE_MODEL = Requires("BROWSE", f"model:{MODEL_NAME}")
+
+
+def _known(name: str) -> str:
+    if name != MODEL_NAME:
+        raise ProblemError(404, f"no model of that name; there is {MODEL_NAME}")
+    return name
+
+
+@router.get("/models/{name}")
+async def versions(request: Request, name: str, who: Annotated[Identity, Depends(BROWSE_MODEL)]) -> Response:
+    """List the submitted versions with digest, metrics, data versions and decision."""
+    ledger = Approvals(lab(request).engine)
+    found = await to_thread.run_sync(lambda: ledger.submissions(_known(name)))
+    views = lab(request).views
+    return json_response([await to_thread.run_sync(lambda one=one: views.ledger_row(asdict(one), user=who.name)) for one in found])
+
+
+@router.get("/models/{name}/serving")
+async def serving(request: Request, name: str, who: Annotated[Identity, Depends(BROWSE_MODEL)]) -> Response:
+    """Return what should serve, what serves here, and how it came to."""
+    state = lab(request)
+    ledger = Approvals(state.engine)
+    history = await to_thread.run_sync(lambda: ledger.serving_history(_known(name)))
+    try:
+        here = {"version": state.watch.current.version, "digest": state.watch.current.bundle.digest}
+    except NoModelError:
+        here = None
+    rows = [await to_thread.run_sync(lambda one=one: state.views.ledger_row(asdict(one), user=who.name)) for one in history]
+    return json_response({"serving_here": here, "in_step": state.watch.alarm is None, "history": rows})
+
+
+@router.get("/approvals")
+async def approvals(request: Request, who: Annotated[Identity, Depends(BROWSE_MODEL)], status: str | None = None) -> Response:
+    """List submissions, all or those ``submitted``, ``approved`` or ``rejected``."""
+    if status not in {None, "submitted", "approved", "rejected"}:
+        raise ProblemError(422, "status is submitted, approved or rejected")
+    ledger, views = Approvals(lab(request).engine), lab(request).views
+    found = await to_thread.run_sync(lambda: ledger.submissions(MODEL_NAME, state=status))
+    return json_response([await to_thread.run_sync(lambda one=one: views.ledger_row(asdict(one), user=who.name)) for one in found])

@@ -1,0 +1,40 @@
+"""``GET /v1/predictions/{prediction_id}``: one kept prediction with everything that proves it.
+
+Belongs here: the route. Does not belong here: look-up (``service/store.py``), masks (``service/views.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import to_thread
+from fastapi import APIRouter, Depends, Query, Request
+from fastapi.responses import Response
+
+from lab_assets.service.api import json_response
+from lab_assets.service.auth import Identity, Requires
+from lab_assets.service.state import lab
+from lab_assets.service.store import find_prediction
+
+router = APIRouter(prefix="/v1", tags=["predictions"])
+SELECT_PREDICTIONS = Requires("SELECT", "lab.ml.predictions")
+
+
+@router.get("/predictions/{prediction_id}")
+async def prediction(
+    request: Request,
+    prediction_id: str,
+    who: Annotated[Identity, Depends(SELECT_PREDICTIONS)],
+    explain: Annotated[bool, Query(description="add what moved the risk")] = False,  # noqa: FBT002  a query parameter, never positional
+) -> Response:
+    """Return a prediction: risk, model, table versions, feature values, and the drivers when asked for."""
+    state = lab(request)
+
+    def work() -> dict[str, object]:
+        found = find_prediction(state.settings, prediction_id, log=state.log)
+        shown = state.views.prediction(found, user=who.name)
+        if explain:
+            shown["drivers"] = state.views.drivers(found, state.models.of(found), user=who.name)
+        return shown
+
+    return json_response(await to_thread.run_sync(work))

@@ -1,0 +1,47 @@
+"""``POST /v1/query``: SQL of a signed-in person, through the one gateway.
+
+Belongs here: the route. Does not belong here: what may be asked and masks (``lab_assets.governance.gateway``).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from lab_assets.governance.gateway import QueryRefusedError
+from lab_assets.service.api import json_response
+from lab_assets.service.auth import Identity, Requires
+from lab_assets.service.limits import read_json_body
+from lab_assets.service.problems import FieldProblem, ProblemError
+from lab_assets.service.requests import parse_object
+from lab_assets.service.state import lab
+
+router = APIRouter(prefix="/v1", tags=["query"])
+MAX_SQL_BYTES = 64 * 1024
+_AT_ONCE = CapacityLimiter(4)
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {
+            "type": "object", "required": ["sql"], "additionalProperties": False, "properties": {"sql": {"type": "string"}},
+        }}},
+    }
+}  # fmt: skip
+
+
+@router.post("/query", openapi_extra=_BODY)
+async def query(request: Request, who: Annotated[Identity, Depends(Requires("BROWSE", "lab"))]) -> Response:
+    """Run one SELECT over ``layer.table`` names; each table needs SELECT, tagged columns come masked."""
+    state = lab(request)
+    document, strict = parse_object(await read_json_body(request, limit_bytes=MAX_SQL_BYTES))
+    sql = document.get("sql")
+    if not strict or set(document) != {"sql"} or not isinstance(sql, str):
+        raise ProblemError(422, 'send {"sql": "SELECT ..."} and nothing else', (FieldProblem("sql", "needs text"),))
+    try:
+        result = await to_thread.run_sync(lambda: state.gateway.run(sql, user=who.name), limiter=_AT_ONCE)
+    except QueryRefusedError as error:
+        raise ProblemError(403, str(error)) from None
+    return json_response(query_json(result))

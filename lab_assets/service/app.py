@@ -1,0 +1,76 @@
+"""The application: routes, pages, limits and error answers put together.
+
+Belongs here: assembly and the mapping of expected errors to HTTP. Does not belong here: any behaviour of a route.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.responses import Response
+from fastapi.staticfiles import StaticFiles
+
+from lab_assets.governance.clock import utc_now
+from lab_assets.governance.policy import PolicyError
+from lab_assets.service import problems
+from lab_assets.service.api import all_routers
+from lab_assets.service.limits import AdmissionMiddleware, SecurityHeadersMiddleware
+from lab_assets.service.pages import STATIC, router as pages
+from lab_assets.service.prediction_log import LogUnavailableError
+from lab_assets.service.problems import ProblemError, problem_response
+from lab_assets.service.scoring import Clock, FeatureSetMismatchError
+from lab_assets.service.serving import NoModelError
+from lab_assets.service.state import open_state
+from lab_assets.service.store import NotFoundError
+from lab_assets.service.tables import TableUnavailableError
+from lab_assets.settings import Settings
+
+_ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
+    (NotFoundError, 404, {}),
+    (NoModelError, 503, {"Retry-After": "5"}),
+    (FeatureSetMismatchError, 503, {"Retry-After": "60"}),
+    (LogUnavailableError, 503, {"Retry-After": "1"}),
+    (TableUnavailableError, 503, {"Retry-After": "5"}),
+    (PolicyError, 503, {"Retry-After": "5"}),
+)
+"""Expected errors and how they are answered; anything else is a 500 without detail."""
+
+
+def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+    """Build the application; engine, model, log and caches open when it starts and close when it ends.
+
+    Args:
+        settings: Where everything is.
+        clock: The time of predictions.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.lab = open_state(settings, clock=clock)
+        try:
+            yield
+        finally:
+            app.state.lab.close()
+
+    app = FastAPI(
+        title="lab_assets", summary="Risk of out-of-specification results, and governed access to the laboratory's tables.",
+        version="1", lifespan=lifespan, redoc_url=None,
+    )  # fmt: skip
+    problems.install(app)
+    for kind, status, headers in _ANSWERS:
+        app.add_exception_handler(kind, _answer(status, headers))
+    for router in (*all_routers(), pages):
+        app.include_router(router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.add_middleware(SecurityHeadersMiddleware)
+    app.add_middleware(AdmissionMiddleware)
+    return app
+
+
+def _answer(status: int, headers: dict[str, str]):  # noqa: ANN202  the type of Starlette's handlers is not public
+    async def handler(_request: Request, error: Exception) -> Response:
+        return problem_response(ProblemError(status, str(error), headers=headers))
+
+    return handler

@@ -1,0 +1,105 @@
+"""Which model answers: the approved version from the signed ledger, loaded by digest, switched without a gap.
+
+Belongs here: watching the ledger and holding the current bundle. Does not belong here: approvals (``lab_assets.governance``),
+fetching bundles (``lab_assets.registry``).
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.service.fetch import cached_bundle
+from lab_assets.settings import Settings
+
+POLL_S: Final = 0.5
+MODEL_NAME: Final = "oos_risk"
+_log = structlog.get_logger(__name__)
+
+
+class NoModelError(Exception):
+    """No approved model is there to score with."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """One approved version, loaded and checked.
+
+    Attributes:
+        name: Registered model.
+        version: Its version.
+        bundle: The model; its digest is the approved one.
+    """
+
+    name: str
+    version: str
+    bundle: ModelBundle
+
+
+class ModelWatch:
+    """Holds the model that serves. A version whose bytes differ from the approved digest never replaces the one that serves."""
+
+    def __init__(self, settings: Settings, engine: Engine, *, model_name: str = MODEL_NAME) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._name = model_name
+        self._model: ServedModel | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.alarm: str | None = None
+
+    def start(self) -> None:
+        """Load what should serve and keep watching in a thread."""
+        self.refresh()
+        self._thread = threading.Thread(target=self._watch, name="model-watch", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the watch; the model stays loaded."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    @property
+    def current(self) -> ServedModel:
+        """The model that serves.
+
+        Raises:
+            NoModelError: none was ever approved, or none could be loaded.
+        """
+        model = self._model
+        if model is None:
+            raise NoModelError(self.alarm or f"no version of {self._name} is approved and promoted: see 'lab model list'")
+        return model
+
+    def refresh(self) -> None:
+        """Compare with the ledger once and switch when it names another version; on any failure the old version stays."""
+        from lab_assets.registry.serving import NotApprovedError, current_serving
+
+        try:
+            wanted = current_serving(self._engine, model_name=self._name)
+            if wanted is None or (self._model is not None and self._is_current(wanted.version, wanted.digest)):
+                self.alarm = None
+                return
+            bundle = cached_bundle(self._settings, wanted.digest, version=wanted.version)
+            self._model = ServedModel(name=self._name, version=wanted.version, bundle=bundle)
+            self.alarm = None
+            _log.info("model switched", model=self._name, version=wanted.version, digest=wanted.digest)
+        except (BundleError, NotApprovedError, OSError, SQLAlchemyError) as error:
+            alarm = f"{type(error).__name__}: {error}"
+            if alarm != self.alarm:
+                _log.error("model not switched, the old version stays", error=alarm)
+            self.alarm = alarm
+
+    def _is_current(self, version: str, digest: str) -> bool:
+        return self._model is not None and (self._model.version, self._model.bundle.digest) == (version, digest)
+
+    def _watch(self) -> None:
+        while not self._stop.wait(POLL_S):
+            self.refresh()

@@ -1,0 +1,89 @@
+"""Everything the service holds while it runs, opened and closed together.
+
+Belongs here: assembly. Does not belong here: behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from sqlalchemy import Engine
+from starlette.requests import Request
+
+from lab_assets.engine.database import open_database
+from lab_assets.governance.clock import utc_now
+from lab_assets.governance.gateway import QueryGateway
+from lab_assets.governance.policy import PolicyStore
+from lab_assets.service.auth import Access
+from lab_assets.service.context import LiveContext
+from lab_assets.service.expectations import LiveExpectations
+from lab_assets.service.metrics import Metrics
+from lab_assets.service.prediction_log import PredictionLog
+from lab_assets.service.scoring import Clock, Scorer
+from lab_assets.service.serving import ModelWatch
+from lab_assets.service.store import Models
+from lab_assets.service.tables import TableCache
+from lab_assets.service.views import Views
+from lab_assets.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServiceState:
+    """The parts of one running service."""
+
+    settings: Settings
+    engine: Engine
+    policy: PolicyStore
+    access: Access
+    gateway: QueryGateway
+    tables: TableCache
+    log: PredictionLog
+    watch: ModelWatch
+    models: Models
+    scorer: Scorer
+    views: Views
+    metrics: Metrics
+
+    def close(self) -> None:
+        """Commit what waits and let go of everything."""
+        self.watch.stop()
+        self.log.close()
+        self.access.close()
+        self.engine.dispose()
+
+
+def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "service") -> ServiceState:
+    """Open every part; what an earlier process left in the spool is committed first.
+
+    Raises:
+        LogUnavailableError: another service runs on this ``LAB_HOME``, or the spool cannot be written.
+    """
+    engine = open_database(settings)
+    policy = PolicyStore(engine)
+    tables = TableCache(settings)
+    log = PredictionLog(settings, name=spool)
+    log.open()
+    watch = ModelWatch(settings, engine)
+    watch.start()
+    models = Models(settings, watch)
+    context, expectations = LiveContext(tables), LiveExpectations(tables)
+    return ServiceState(
+        settings=settings,
+        engine=engine,
+        policy=policy,
+        access=Access(settings, engine, policy),
+        gateway=QueryGateway(settings, engine),
+        tables=tables,
+        log=log,
+        watch=watch,
+        models=models,
+        scorer=Scorer(settings, models=watch, log=log, context=context, expectations=expectations, clock=clock),
+        views=Views(settings, policy=policy, tables=tables, log=log, watch=watch, models=models),
+        metrics=Metrics(),
+    )
+
+
+def lab(request: Request) -> ServiceState:
+    """Return the state of the application a request came to."""
+    return cast("ServiceState", request.app.state.lab)

@@ -1,0 +1,219 @@
+"""What one person may see of rows: masks applied to single records, and the first page's contents.
+
+Belongs here: the same masks as the SQL gateway's, for records that do not come through SQL. Does not belong here: the rules,
+rendering.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from lab_assets.features.definitions import FEATURES
+from lab_assets.governance.masking import MaskKey, mask_value
+from lab_assets.governance.policy import PolicyStore
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.service.prediction_log import Prediction, PredictionLog
+from lab_assets.service.serving import ModelWatch, NoModelError
+from lab_assets.service.store import PREDICTION_COLUMNS, PREDICTION_TABLES, Models, NotFoundError, decision_of
+from lab_assets.service.tables import Newest, TableCache, TableUnavailableError, read_rows
+from lab_assets.settings import Settings
+
+QUEUE_ROWS: Final = 25
+RECENT_ROWS: Final = 400
+LOT_ROWS: Final = 60
+EXCEPTION_ROWS: Final = 40
+_PEOPLE: Final = ("trained_by", "submitted_by", "decided_by")
+_LOT_ORDER: Final = {"fail": 0, "open": 1, "pass": 2}
+_SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
+_FEATURE_TABLES: Final = sorted({feature.table for feature in FEATURES if feature.table != "context"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class FirstPage:
+    """What the first page shows; a part is ``None`` where the person may not read its table.
+
+    Attributes:
+        queue: Newest risk of each run, newest first.
+        lots: Lots, failing first.
+        lot_counts: Number of lots in each state.
+        exceptions: What needs a person, gravest first.
+        model: Name, version and digest of the model that serves.
+        problems: What people must know before they trust the page.
+    """
+
+    queue: Sequence[Mapping[str, Any]] | None
+    lots: Sequence[Mapping[str, Any]] | None
+    lot_counts: Mapping[str, int]
+    exceptions: Sequence[Mapping[str, Any]] | None
+    model: Mapping[str, str] | None
+    problems: Sequence[str]
+
+
+class Views:
+    """Rows as one person may see them."""
+
+    def __init__(
+        self, settings: Settings, *, policy: PolicyStore, tables: TableCache, log: PredictionLog, watch: ModelWatch, models: Models
+    ) -> None:
+        self._policy = policy
+        self._tables = tables
+        self._log = log
+        self._watch = watch
+        self._models = models
+        self._settings = settings
+        self._key = mask_key(settings)
+        self._read: dict[str, Prediction] = {}
+
+    # --- masks
+
+    def masked(self, table: str, row: Mapping[str, Any], *, user: str) -> dict[str, Any]:
+        """Return a row of a table with the columns hidden that this person does not see in clear."""
+        policy = self._policy.current()
+        hidden = policy.masked_columns(user, table)
+        return {
+            name: mask_value(value, policy.mask_method(hidden[name]), self._key) if name in hidden else value for name, value in row.items()
+        }
+
+    def hidden_features(self, user: str) -> frozenset[str]:
+        """Return the features whose columns this person does not see in clear; explanations hide them too."""
+        policy = self._policy.current()
+        return frozenset(name for table in _FEATURE_TABLES for name in policy.masked_columns(user, f"features.{table}"))
+
+    def prediction(self, prediction: Prediction, *, user: str) -> dict[str, Any]:
+        """Return a prediction as this person may see it; hidden features have no value."""
+        row = self.masked("ml.predictions", asdict(prediction), user=user)
+        if isinstance(row["features"], dict):
+            hidden = self.hidden_features(user)
+            row["features"] = {name: None if name in hidden else value for name, value in row["features"].items()}
+        return row
+
+    def drivers(self, prediction: Prediction, bundle: ModelBundle, *, user: str) -> list[dict[str, Any]]:
+        """Return what moved a risk most, strongest first; values and words of hidden features are left out."""
+        from lab_assets.features.vector import from_map
+
+        hidden = self.hidden_features(user)
+        told: list[dict[str, Any]] = []
+        for driver in bundle.explain(from_map(prediction.features)):
+            row = asdict(driver)
+            if driver.feature in hidden:
+                row |= {"value": None, "contribution": None, "words": "a feature you may not see"}
+            told.append(row)
+        return told
+
+    def decision(self, row: Mapping[str, Any], *, user: str) -> dict[str, Any]:
+        """Return a decision as this person may see it; reasons that name a hidden feature are left out."""
+        shown = self.masked("ml.decisions", row, user=user)
+        hidden = self.hidden_features(user)
+        if hidden and isinstance(shown.get("reasons"), list | tuple):
+            words = {feature.meaning for feature in FEATURES if feature.name in hidden} | hidden
+            shown["reasons"] = [reason for reason in shown["reasons"] if not any(word in reason for word in words)]
+        return shown
+
+    def ledger_row(self, row: Mapping[str, Any], *, user: str) -> dict[str, Any]:
+        """Return a row of the approvals ledger; people's names follow the tag ``personal_name``."""
+        policy = self._policy.current()
+        if "personal_name" in policy.clearances(user):
+            return dict(row)
+        method = policy.mask_method("personal_name")
+        return {
+            name: mask_value(value, method, self._key) if name in _PEOPLE and value is not None else value for name, value in row.items()
+        }
+
+    # --- first page
+
+    def first_page(self, user: str) -> FirstPage:
+        """Return the contents of the first page; a table that cannot be read becomes a problem, not an error."""
+        problems: list[str] = []
+        queue = self._part(user, "ml.predictions", self._queue, problems)
+        lots = self._part(user, "gold.lot_disposition", self._lots, problems)
+        exceptions = self._part(user, "gold.exceptions", self._exceptions, problems)
+        counts = {state: sum(lot["state"] == state for lot in lots or ()) for state in _LOT_ORDER}
+        if self._log.last_error is not None:
+            problems.append("New predictions are kept in the spool but cannot be committed to the table.")
+        if self._watch.alarm is not None:
+            problems.append("The approved model version cannot be loaded here; an older one answers, or none.")
+        try:
+            model = self._watch.current
+            serving = {"name": model.name, "version": model.version, "digest": model.bundle.digest}
+        except NoModelError:
+            serving = None
+        return FirstPage(
+            queue=queue,
+            lots=None if lots is None else lots[:LOT_ROWS],
+            lot_counts=counts,
+            exceptions=exceptions,
+            model=serving,
+            problems=problems,
+        )
+
+    def _part(self, user: str, table: str, read: Any, problems: list[str]) -> list[dict[str, Any]] | None:
+        if not self._policy.current().decide(user, "SELECT", f"lab.{table}").allowed:
+            return None
+        try:
+            return read(user)
+        except TableUnavailableError:
+            problems.append(f"The table {table} cannot be read at the moment.")
+            return []
+
+    def _lots(self, user: str) -> list[dict[str, Any]]:
+        frame = self._tables.get("gold.lot_disposition").frame
+        rows = sorted(frame.to_dicts(), key=lambda row: (_LOT_ORDER.get(row["state"], 3), row["lot_id"]))
+        return [self.masked("gold.lot_disposition", row, user=user) for row in rows]
+
+    def _exceptions(self, user: str) -> list[dict[str, Any]]:
+        import polars as pl
+
+        frame = self._tables.get("gold.exceptions").frame
+        order = pl.col("severity").replace_strict(_SEVERITY_ORDER, default=3, return_dtype=pl.Int64)
+        newest = frame.sort(order, pl.col("raised_at_utc"), descending=[False, True], nulls_last=True).head(EXCEPTION_ROWS)
+        return [self.masked("gold.exceptions", row, user=user) for row in newest.to_dicts()]
+
+    def _queue(self, user: str) -> list[dict[str, Any]]:
+        """Return the newest prediction of each run, online and stored together, newest first."""
+        times: dict[str, tuple[datetime, str]] = {}
+        recent = ((told.injection_id, told.prediction_id, told.predicted_at_utc) for told in self._log.recent(RECENT_ROWS))
+        for injection_id, prediction_id, at in (*recent, *self._stored()):
+            run = injection_id or prediction_id
+            times[run] = max(times.get(run, (at, prediction_id)), (at, prediction_id))
+        newest = sorted(times.values(), reverse=True)[:QUEUE_ROWS]
+        told = self._full([prediction_id for _, prediction_id in newest])
+        names = self._injection_names()
+        return [self._queue_row(one, names, user) for one in told]
+
+    def _stored(self) -> list[tuple[str | None, str, datetime]]:
+        rows: list[tuple[str | None, str, datetime]] = []
+        for table in PREDICTION_TABLES:
+            columns = ("injection_id", "prediction_id", "predicted_at_utc")
+            rows += self._tables.get(table, columns, newest=Newest(by="predicted_at_utc", limit=RECENT_ROWS)).frame.iter_rows()
+        return rows
+
+    def _full(self, prediction_ids: Sequence[str]) -> list[Prediction]:
+        """Return whole predictions in order; they never change, so the last ones read are kept."""
+        missing = [one for one in prediction_ids if one not in self._read and self._log.get(one) is None]
+        for table in PREDICTION_TABLES if missing else ():
+            for row in read_rows(self._settings, table, where={"prediction_id": missing}, columns=PREDICTION_COLUMNS):
+                self._read[row["prediction_id"]] = Prediction.from_row(row)
+        found = [self._log.get(one) or self._read.get(one) for one in prediction_ids]
+        if len(self._read) > 20 * QUEUE_ROWS:
+            self._read.clear()
+        return [one for one in found if one is not None]
+
+    def _injection_names(self) -> dict[str, str]:
+        frame = self._tables.get("silver.injections", ("injection_id", "injection_name")).frame
+        return dict(frame.iter_rows())
+
+    def _queue_row(self, told: Prediction, names: Mapping[str, str], user: str) -> dict[str, Any]:
+        row = self.prediction(told, user=user)
+        running = told.mode == "online" and told.injection_id is not None and told.injection_id not in names
+        try:
+            decision = decision_of(told, self._models)
+            path, checks = decision.path, decision.checks
+        except NotFoundError:
+            path, checks = "standard", ()
+        label = names.get(told.injection_id or "", told.injection_id) or "feature values"
+        low = told.risk if told.risk_low is None else told.risk_low
+        high = told.risk if told.risk_high is None else told.risk_high
+        return row | {"label": label, "running": running, "path": path, "checks": checks, "risk_low": low, "risk_high": high}

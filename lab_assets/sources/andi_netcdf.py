@@ -1,0 +1,219 @@
+"""ANDI/AIA chromatography, ASTM E1947: netCDF-3 with one detector trace and a peak table.
+
+Belongs here: this format with the habits of its writers (units spelled freely, attributes missing, names of zero bytes).
+Does not belong here: conversion of units; the trace is as sampled, in the unit of the retention times.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
+from lab_assets.sources.decoding import stem
+from lab_assets.sources.quantities import time_unit
+from lab_assets.sources.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
+
+_MAGICS: Final = (b"CDF\x01", b"CDF\x02")
+_PLACEHOLDERS: Final = frozenset({"", "none", "n/a", "unknown"})
+_DEFAULT_UNIT: Final = "seconds"
+"""Unit of times when ``retention_unit`` is missing (ASTM E1947)."""
+_PEAK_NUMBERS: Final = {
+    "peak_retention_time": "retention_time",
+    "peak_start_time": "start_time",
+    "peak_end_time": "end_time",
+    "peak_area": "area",
+    "peak_height": "height",
+    "peak_amount": "amount",
+    "peak_efficiency": "plates",
+    "peak_asymmetry": "tailing",
+    "peak_resolution": "resolution",
+}
+_RESCUED: Final = (
+    "sample_id",
+    "sample_type",
+    "sample_injection_volume",
+    "sample_amount",
+    "experiment_title",
+    "separation_experiment_type",
+    "detector_method_comments",
+    "dataset_completeness",
+    "aia_template_revision",
+)
+
+
+class AndiNetcdfReader:
+    """Reader of ANDI chromatography files."""
+
+    format: str = "andi_netcdf"
+    tables: tuple[str, ...] = ("chromatograms", "instrument_status", "vendor_peaks")
+
+    def sniff(self, name: str, head: bytes) -> int:
+        """Return how surely this is the format: netCDF's magic bytes, and the variable every ANDI file has."""
+        del name
+        if not head.startswith(_MAGICS):
+            return 0
+        return 100 if b"ordinate_values" in head or b"aia_template_revision" in head else 40
+
+    def read(self, data: bytes, context: ReadContext) -> ReadResult:
+        """Read one file: one injection, one detector.
+
+        Raises:
+            UnreadableFileError: ``truncated`` for a damaged file, ``missing_variable``, ``empty``, ``not_finite``.
+        """
+        attributes, variables = _open(data)
+        warnings: list[str] = []
+        header = _header(attributes, context, warnings)
+        trace = _trace(attributes, variables, warnings)
+        tables = trace_rows([trace], header)
+        rejected: list[RejectedRow] = []
+        if not trace.is_status:
+            unit = _first(attributes, "retention_unit", "retention_units") or _DEFAULT_UNIT
+            peaks, rejected = _peaks(variables, header.injection_name, trace, unit, attributes.get("peak_amount_unit"))
+            if peaks:
+                tables["vendor_peaks"] = peaks
+        return ReadResult(format=self.format, tables=tables, rejected=rejected, warnings=warnings)
+
+
+def _open(data: bytes) -> tuple[dict[str, str], dict[str, Any]]:
+    """Return global attributes as text and variables as arrays."""
+    from scipy.io import netcdf_file
+
+    try:
+        with netcdf_file(io.BytesIO(data), "r", mmap=False) as dataset:
+            attributes = {name: _text(value) for name, value in vars(dataset)["_attributes"].items()}
+            return attributes, {name: np.array(variable.data) for name, variable in dataset.variables.items()}
+    except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, EOFError) as error:
+        reason = f"the netCDF file is cut or damaged ({type(error).__name__}); transfer it again"
+        raise UnreadableFileError("truncated", reason) from error
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, bytes):
+        return str(value)
+    raw = value.split(b"\x00", 1)[0]
+    try:
+        return raw.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", errors="replace").strip()
+
+
+def _first(attributes: Mapping[str, str], *names: str) -> str | None:
+    """Return the first of these attributes that says something."""
+    return next((attributes[name] for name in names if attributes.get(name, "").casefold() not in _PLACEHOLDERS), None)
+
+
+def _header(attributes: Mapping[str, str], context: ReadContext, warnings: list[str]) -> InjectionHeader:
+    at_text = _first(attributes, "injection_date_time_stamp")
+    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    return InjectionHeader(
+        injection_name=stem(_first(attributes, "source_file_reference") or context.file_name),
+        sample_name=_first(attributes, "sample_name"),
+        injected_at_text=at_text,
+        injected_at_utc=at_utc,
+        zone_known=zone_known,
+        instrument_name=_first(attributes, "instrument_name", "instrument_id"),
+        software=_first(attributes, "dataset_origin"),
+        method_name=stem(_first(attributes, "detection_method_name", "company_method_name", "detection_method_table_name") or "") or None,
+        operator=_first(attributes, "operator_name"),
+        rescued={name: attributes[name] for name in _RESCUED if attributes.get(name, "").casefold() not in _PLACEHOLDERS},
+    )
+
+
+def _number(variables: Mapping[str, Any], name: str) -> float | None:
+    array = variables.get(name)
+    if array is None or np.size(array) != 1 or np.asarray(array).dtype.kind not in "fiu":
+        return None
+    value = float(np.asarray(array).reshape(-1)[0])
+    return value if np.isfinite(value) else None
+
+
+def _trace(attributes: Mapping[str, str], variables: Mapping[str, Any], warnings: list[str]) -> Trace:
+    ordinates = variables.get("ordinate_values")
+    if ordinates is None or ordinates.ndim != 1 or ordinates.dtype.kind not in "fiu":
+        raise UnreadableFileError("missing_variable", "there is no ordinate_values, so no trace; export the raw data too")
+    if ordinates.size == 0:
+        raise UnreadableFileError("empty", "the trace has no points")
+    y = ordinates.astype(np.float64)
+    if not np.isfinite(y).all():
+        raise UnreadableFileError("not_finite", "the trace has a value that is not finite", f"point {int(np.argmin(np.isfinite(y))) + 1}")
+    x = _abscissa(variables, y.size)
+    check_rising(x)
+    return Trace(
+        name=_first(attributes, "detector_name") or "detector",
+        x=x,
+        y=y,
+        x_unit=_x_unit(attributes, variables, x, warnings),
+        y_unit=_first(attributes, "detector_unit", "detector_units") or "",
+    )
+
+
+def _abscissa(variables: Mapping[str, Any], n_points: int) -> FloatArray:
+    """Return stated times of a trace that is not uniform, else delay + i x interval."""
+    stated = variables.get("raw_data_retention")
+    if stated is not None and stated.shape == (n_points,) and stated.dtype.kind in "fiu" and n_points > 1:
+        times = stated.astype(np.float64)
+        if np.isfinite(times).all() and np.all(np.diff(times) > 0):
+            return times
+    interval = _number(variables, "actual_sampling_interval")
+    if interval is None or interval <= 0:
+        raise UnreadableFileError("missing_variable", "actual_sampling_interval is missing or not positive; times are unknown")
+    return (_number(variables, "actual_delay_time") or 0.0) + np.arange(n_points, dtype=np.float64) * interval
+
+
+def _x_unit(attributes: Mapping[str, str], variables: Mapping[str, Any], x: FloatArray, warnings: list[str]) -> str:
+    """Return the unit of the trace's times, as stated for the retention times.
+
+    Some writers state minutes for retention times while the sampling interval stays in seconds; the peaks then end long before
+    the trace does.
+    """
+    unit = _first(attributes, "retention_unit", "retention_units")
+    if unit is None:
+        warnings.append(f"no unit of time is stated; {_DEFAULT_UNIT}, the default of ASTM E1947, are taken")
+        return _DEFAULT_UNIT
+    times = variables.get("peak_retention_time")
+    if time_unit(unit) == "min" and times is not None and times.size:
+        longest = float(np.nanmax(np.asarray(times, dtype=np.float64)))
+        if 0 < longest * 20 < x[-1]:
+            warnings.append(f"retention times are in {unit}, but the trace, {x[-1]:g} long, is sampled in seconds")
+            return _DEFAULT_UNIT
+    return unit
+
+
+def _peaks(
+    variables: Mapping[str, Any], injection_name: str, trace: Trace, unit: str, amount_unit: str | None
+) -> tuple[list[Row], list[RejectedRow]]:
+    """Return the peak table; a peak with a value that is not finite is rejected."""
+    count = int(variables["peak_retention_time"].size) if "peak_retention_time" in variables else 0
+    names = [_text(bytes(name)) for name in np.asarray(variables.get("peak_name", np.empty((0, 0), "S1")))]
+    numbers = {name: array for name, array in variables.items() if array.shape == (count,) and array.dtype.kind in "fiu"}
+    rows: list[Row] = []
+    rejected: list[RejectedRow] = []
+    for index in range(count):
+        row: Row = dict.fromkeys(_PEAK_NUMBERS.values())
+        row |= {_PEAK_NUMBERS[name]: float(array[index]) for name, array in numbers.items() if name in _PEAK_NUMBERS}
+        others = {name: array for name, array in numbers.items() if name not in _PEAK_NUMBERS and name != "ordinate_values"}
+        row |= {
+            "injection_name": injection_name,
+            "channel": trace.name,
+            "peak_no": index + 1,
+            "peak_name": (names[index] if index < len(names) else "") or None,
+            "retention_unit": unit,
+            "area_unit": None,
+            "height_unit": None,
+            "amount_unit": amount_unit or None,
+            "rescued": {name: str(array[index]) for name, array in others.items()},
+            "source_row": index + 1,
+        }
+        wrong = [column for column in _PEAK_NUMBERS.values() if row[column] is not None and not np.isfinite(row[column])]
+        if wrong:
+            reason = f"{wrong[0]} of peak {index + 1} is not finite"
+            rejected.append(
+                RejectedRow(table="vendor_peaks", source_row=index + 1, rule="not_finite", reason=reason, column=wrong[0], row=row)
+            )
+        else:
+            rows.append(row)
+    return rows, rejected

@@ -1,0 +1,131 @@
+"""Waters Empower raw data export (``.arw``): quoted field names and values, then ``time<TAB>value`` lines.
+
+Belongs here: this format, with labels in one line above their values or in pairs one below the other, tab, comma or semicolon,
+and any line ends (Empower writes CR alone). Does not belong here: PDA exports with a column per wavelength, which are refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
+from lab_assets.sources.decoding import decode, is_secret, peek_lines, stem
+from lab_assets.sources.moments import infer_order
+from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, parse_points, trace_rows
+
+_KNOWN: Final = frozenset({"samplename", "channel", "dateacquired", "vial", "injection", "samplesetname", "systemname", "acqmethodset"})
+_NUMBER_LINE: Final = re.compile(r'"?[+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?"?(?:\t|;|,|\s).*')
+_TAKEN: Final = frozenset(
+    {"samplename", "channel", "dateacquired", "acquiredby", "operator", "systemname", "instrument", "injectionname", "datafile", "units"}
+)
+
+
+class ArwReader:
+    """Reader of Empower ASCII raw data."""
+
+    format: str = "arw"
+    tables: tuple[str, ...] = ("chromatograms", "instrument_status")
+
+    def sniff(self, name: str, head: bytes) -> int:
+        """Return how surely this is the format: known Empower field names before the first line of numbers."""
+        lines = peek_lines(head)[:60]
+        at = _first_point(lines)
+        fields = _legend(lines[: at if at is not None else len(lines)])
+        known = len(_KNOWN & fields.keys())
+        if known and ("samplename" in fields or name.casefold().endswith(".arw")):
+            return min(96, 70 + 10 * known)
+        return 30 if name.casefold().endswith(".arw") else 0
+
+    def read(self, data: bytes, context: ReadContext) -> ReadResult:
+        """Read one export: one channel of one injection.
+
+        Raises:
+            UnreadableFileError: ``empty``, ``encoding``, ``unsupported``, ``truncated`` or a rule of the trace.
+        """
+        text = decode(data)
+        lines = list(text.lines)
+        while lines and not lines[-1].strip():
+            lines.pop()
+        at = _first_point(lines)
+        if at is None:
+            raise UnreadableFileError("empty", "the file has a header and no points; export the raw data")
+        if any(line.lstrip('"').startswith("Wavelength") for line in lines[:at]):
+            raise UnreadableFileError("unsupported", "a PDA export (a column per wavelength); export single channels")
+        fields = _legend(lines[:at])
+        warnings: list[str] = []
+        separator = "\t" if "\t" in lines[at] else ";" if ";" in lines[at] else ","
+        decimal = "," if separator != "," and "," in "".join(lines[at : at + 50]) else "."
+        x, y = parse_points(
+            lines[at:], range(at + 1, len(lines) + 1), separator=separator, decimal=decimal, last_line_ended=text.last_line_ended
+        )
+        if not text.last_line_ended:
+            warnings.append("the last line has no line end")
+        channel = fields.get("channel") or fields.get("channeldescription") or "channel"
+        header = _header(fields, channel, context, warnings)
+        trace = Trace(name=channel, x=x, y=y, x_unit="min", y_unit=fields.get("units", ""), source_row=at + 1)
+        return ReadResult(format=self.format, tables=trace_rows([trace], header), warnings=warnings)
+
+
+def _first_point(lines: Sequence[str]) -> int | None:
+    """Return where the points begin; a line of values below a line of labels may begin with a number too."""
+    legend = len(lines) > 1 and len(_cells(lines[0])) == len(_cells(lines[1])) >= 3
+    start = 2 if legend and _key(_cells(lines[0])[0]).isalpha() else 0
+    return next((index for index in range(start, len(lines)) if lines[index][:1] != '"' and _NUMBER_LINE.fullmatch(lines[index])), None)
+
+
+def _key(label: str) -> str:
+    """Make labels comparable: ``Date Acquired`` and ``DateAcquired`` are one field."""
+    return re.sub(r"[^a-z0-9]", "", label.casefold())
+
+
+def _cells(line: str) -> list[str]:
+    separator = "\t" if "\t" in line else ";" if '";' in line or ";" in line else ","
+    return [cell.strip().strip("\"'").strip() for cell in line.split(separator)]
+
+
+def _legend(lines: Sequence[str]) -> dict[str, str]:
+    """Return the fields before the points by comparable label; credentials are left out."""
+    rows = [_cells(line) for line in lines if line.strip()]
+    pairs: list[tuple[str, str]] = []
+    labels = [_key(cell) for cell in rows[0]] if rows else []
+    if len(rows) >= 2 and len(labels) == len(rows[1]) and not (len(labels) == 2 and _key(rows[1][0]) in _KNOWN):
+        pairs = list(zip(rows[0], rows[1], strict=True))
+    else:
+        pairs = [(row[0], row[1]) for row in rows if len(row) == 2]
+    return {_key(label): value for label, value in pairs if not is_secret(label)}
+
+
+def _header(fields: dict[str, str], channel: str, context: ReadContext, warnings: list[str]) -> InjectionHeader:
+    at_text = fields.get("dateacquired") or None
+    order, proven = infer_order([value for key, value in fields.items() if key.endswith(("date", "acquired"))])
+    if order is not None and not proven:
+        warnings.append(f"{at_text!r}: month first is assumed from the 12 h clock")
+    at_utc, zone_known = injection_time(at_text, context.zone, warnings, order=order)
+    software = fields.get("acqswversion")
+    return InjectionHeader(
+        injection_name=_injection_name(fields, channel, context),
+        sample_name=fields.get("samplename") or None,
+        injected_at_text=at_text,
+        injected_at_utc=at_utc,
+        zone_known=zone_known,
+        instrument_name=fields.get("systemname") or fields.get("instrument") or fields.get("instrumentname") or None,
+        software=f"Empower {software}" if software else "Empower",
+        method_name=fields.get("acqmethodset") or fields.get("instrumentmethodname") or None,
+        operator=fields.get("acquiredby") or fields.get("operator") or None,
+        rescued={key: value for key, value in fields.items() if value and key not in _TAKEN},
+    )
+
+
+def _injection_name(fields: dict[str, str], channel: str, context: ReadContext) -> str:
+    """Return the stated name, else the file's name without a trailing channel, which Empower appends to exports."""
+    stated = fields.get("injectionname") or fields.get("datafile")
+    if stated:
+        return stem(stated)
+    name = stem(context.file_name)
+    wanted = _key(channel)
+    for at in range(len(name) - 1, 0, -1):
+        if name[at] in "_-. " and _key(name[at:]) == wanted:
+            return name[:at].rstrip("_-. ")
+    return name

@@ -1,0 +1,90 @@
+"""Every reader, and which one a file belongs to.
+
+Belongs here: the explicit list of formats and the choice among them by content. Does not belong here: any format.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from lab_assets.sources.andi_netcdf import AndiNetcdfReader
+from lab_assets.sources.arw import ArwReader
+from lab_assets.sources.base import ReadContext, Reader, ReadResult, UnreadableFileError
+from lab_assets.sources.calibration_csv import CalibrationCsvReader
+from lab_assets.sources.chamber_csv import ChamberCsvReader
+from lab_assets.sources.chromeleon_text import ChromeleonTextReader
+from lab_assets.sources.decoding import peek_lines, shorten
+from lab_assets.sources.labsolutions_text import LabSolutionsTextReader
+from lab_assets.sources.lims_csv import LimsCsvReader
+from lab_assets.sources.long_table import LongTableReader
+from lab_assets.sources.pdf_document import PdfDocumentReader
+from lab_assets.sources.processing_table import ProcessingTableReader
+from lab_assets.sources.tiff_image import TiffImageReader
+
+READERS: Final[tuple[Reader, ...]] = (
+    LabSolutionsTextReader(),
+    AndiNetcdfReader(),
+    ArwReader(),
+    ChromeleonTextReader(),
+    LongTableReader(),
+    ProcessingTableReader(),
+    LimsCsvReader(),
+    ChamberCsvReader(),
+    CalibrationCsvReader(),
+    TiffImageReader(),
+    PdfDocumentReader(),
+)
+"""All formats; the order decides only between equally sure readers."""
+
+HEAD_BYTES: Final = 1 << 16
+"""How much of a file is looked at to recognise it."""
+
+
+def recognise(name: str, head: bytes) -> Reader:
+    """Return the reader of a file, judged by its content first.
+
+    Args:
+        name: File name.
+        head: The first ``HEAD_BYTES`` of the file.
+
+    Returns:
+        The surest reader.
+
+    Raises:
+        UnreadableFileError: ``empty`` for no bytes, ``unknown_format`` when no reader knows the content.
+    """
+    if not head.strip(b"\x00 \t\r\n\f\v\xef\xbb\xbf\xff\xfe"):
+        raise UnreadableFileError("empty", "the file is empty; export or transfer it again")
+    surest, sureness = READERS[0], 0
+    for reader in READERS:
+        if (answer := reader.sniff(name, head)) > sureness:
+            surest, sureness = reader, answer
+        if sureness >= 100:
+            break
+    if sureness == 0:
+        known = ", ".join(reader.format for reader in READERS)
+        raise UnreadableFileError("unknown_format", f"the file begins with {_seen(head)}; known formats: {known}")
+    return surest
+
+
+def read_file(data: bytes, context: ReadContext) -> ReadResult:
+    """Recognise and read one file.
+
+    Args:
+        data: The whole file.
+        context: What is known besides the bytes.
+
+    Returns:
+        Everything the file says.
+
+    Raises:
+        UnreadableFileError: the file as a whole is not usable.
+    """
+    return recognise(context.file_name, data[:HEAD_BYTES]).read(data, context)
+
+
+def _seen(head: bytes) -> str:
+    """Describe the beginning of a file for people."""
+    if b"\x00" in head[:512] and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return f"the bytes {head[:8].hex(' ')}"
+    return f"the line {shorten(next((line for line in peek_lines(head) if line.strip()), ''))}"

@@ -1,0 +1,85 @@
+"""Definitions, order and forms of the model's input."""
+
+from __future__ import annotations
+
+import re
+from math import inf, isnan, nan
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab_assets.features import definitions
+from lab_assets.features.context import context_features
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES, Feature, method_kind, names_of
+from lab_assets.features.vector import assemble_online, from_map, storable, to_map, to_matrix
+
+
+def test_definitions_are_whole():
+    assert len(set(FEATURE_NAMES)) == len(FEATURES)
+    assert {feature.table for feature in FEATURES} == {
+        "context",
+        "injection_progress",
+        "instrument_history",
+        "lot_history",
+        "storage_exposure",
+    }
+    assert all(feature.meaning for feature in FEATURES)
+    assert sum(len(names_of(name)) for name in {feature.table for feature in FEATURES}) == len(FEATURES)
+
+
+def test_version_follows_names_order_and_versions():
+    told = definitions._version
+    a, b = Feature(name="a", table="t", meaning="m"), Feature(name="b", table="t", meaning="m")
+    assert re.fullmatch(r"fs1-[0-9a-f]{6}", FEATURE_SET_VERSION)
+    assert told((a, b)) == told((a, Feature(name="b", table="t", meaning="other words")))
+    assert len({told((a, b)), told((b, a)), told((a,)), told((a, Feature(name="b", table="t", meaning="m", version=2)))}) == 4
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("ASSAY-01", "assay"), ("rs-7", "rs"), ("DISS", "diss"), ("WATER-01", None), ("", None), (None, None)]
+)
+def test_kind_of_a_method(method: str | None, kind: str | None):
+    assert method_kind(method) == kind
+
+
+def test_matrix_has_the_models_order_and_nan_for_unknown():
+    frame = pl.DataFrame({"ih_tailing": [1.5, None], "checkpoint_pct": [25, 50], "other": ["x", "y"]})
+    matrix = to_matrix(frame)
+    assert matrix.shape == (2, len(FEATURE_NAMES))
+    assert matrix[:, FEATURE_NAMES.index("checkpoint_pct")].tolist() == [25, 50]
+    assert matrix[0, FEATURE_NAMES.index("ih_tailing")] == 1.5
+    assert np.isnan(matrix).sum() == 2 * len(FEATURE_NAMES) - 3
+    assert to_matrix(frame.head(0)).shape == (0, len(FEATURE_NAMES))
+
+
+def test_map_holds_what_is_known_and_comes_back():
+    told = to_map({"ih_tailing": 1.5, "lot_min_margin": None, "storage_days": nan, "storage_mkt_c": inf, "lot_id": "L1"})
+    assert told == {"ih_tailing": 1.5}
+    back = from_map(told)
+    assert back[FEATURE_NAMES.index("ih_tailing")] == 1.5
+    assert np.isnan(back).sum() == len(FEATURE_NAMES) - 1
+    with pytest.raises(ValueError, match="old_feature"):
+        from_map({"old_feature": 1.0})
+
+
+def test_storable_has_no_nan():
+    assert storable({"a": nan, "b": inf, "c": 0.0}) == {"a": None, "b": None, "c": 0.0}
+
+
+def test_context_by_hand():
+    """210 bar against 200 is +5 %; an assay looks at the lot's assay margin."""
+    made = context_features(
+        {"pressure_mean_bar": 210.0, "ih_pressure_mean_bar": 200.0, "lot_margin_assay": 0.3}, checkpoint_pct=25, method_id="ASSAY-01"
+    )
+    assert made["pressure_shift_pct"] == pytest.approx(5.0)
+    assert made["lot_margin_same_method"] == 0.3
+    assert (made["method_is_assay"], made["method_is_rs"], made["method_is_diss"], made["checkpoint_pct"]) == (1, 0, 0, 25)
+    nothing = context_features({"pressure_mean_bar": 210.0, "ih_pressure_mean_bar": 0.0}, checkpoint_pct=25, method_id=None)
+    assert isnan(nothing["pressure_shift_pct"])
+    assert isnan(nothing["lot_margin_same_method"])
+
+
+def test_online_row_without_any_history():
+    made = assemble_online(None, None, None, None, checkpoint_pct=10, method_id="RS-01")
+    assert made == {"checkpoint_pct": 10.0, "method_is_assay": 0.0, "method_is_rs": 1.0, "method_is_diss": 0.0}

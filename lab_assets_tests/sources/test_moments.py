@@ -1,0 +1,93 @@
+"""Times: each expected value follows from the calendar or from the zone's published rules."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab_assets.sources.moments import MomentError, infer_order, known_zone, parse_moment
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2025-03-04T05:06:07Z", "2025-03-04T05:06:07"),
+        ("2025-03-04 05:06:07+02:00", "2025-03-04T03:06:07"),
+        ("2025-03-04 05:06", "2025-03-04T05:06:00"),
+        ("2025-03-04", "2025-03-04T00:00:00"),
+        ("2025-03-04T05:06:07.250Z", "2025-03-04T05:06:07.250000"),
+        ("19900425154459-0800", "1990-04-25T23:44:59"),
+        ("26.05.2017 16:52:02", "2017-05-26T16:52:02"),
+        ("7/18/2019 7:45:56 PM", "2019-07-18T19:45:56"),
+        ("7/18/2019 12:00:00 AM", "2019-07-18T00:00:00"),
+        ("9/17/2018 12:40:16 PM PDT", "2018-09-17T19:40:16"),
+        ("11-Jun-2022, 21:43:00", "2022-06-11T21:43:00"),
+        ("3. maj 2021 08:00", "2021-05-03T08:00:00"),
+        ("15.avg.2021 08:00", "2021-08-15T08:00:00"),
+        ("05/05/2025", "2025-05-05T00:00:00"),
+    ],
+)
+def test_spellings(text: str, expected: str) -> None:
+    assert parse_moment(text, zone="UTC").utc == datetime.fromisoformat(expected).replace(tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("02/08/2023 17:08:21", "ambiguous_date"),
+        ("02/08/23", "ambiguous_date"),
+        ("30.02.2025", "bad_date"),
+        ("yesterday", "bad_date"),
+        ("2025-03-04 25:00", "bad_date"),
+        ("13/13/2025", "bad_date"),
+        ("7/18/2019 13:00 PM", "bad_date"),
+        ("2025-03-04 10:00 XYZ", "bad_date"),
+        ("2025-03-04 10:00+19:00", "bad_date"),
+        ("3991-01-01", "implausible_date"),
+        ("1900-01-01", "implausible_date"),
+        ("2025-03-30 02:30", "nonexistent_time"),
+    ],
+)
+def test_refusals(text: str, rule: str) -> None:
+    """Clocks in Berlin went from 02:00 to 03:00 on 30 March 2025."""
+    with pytest.raises(MomentError) as error:
+        parse_moment(text, zone="Europe/Berlin")
+    assert error.value.rule == rule
+
+
+def test_declared_order_decides() -> None:
+    assert parse_moment("02/08/2023", zone="UTC", order="dmy").utc.month == 8
+    assert parse_moment("02/08/2023", zone="UTC", order="mdy").utc.month == 2
+
+
+def test_hour_that_happens_twice() -> None:
+    """Clocks in Berlin went from 03:00 back to 02:00 on 26 October 2025."""
+    earlier = parse_moment("2025-10-26 02:30", zone="Europe/Berlin")
+    later = parse_moment("2025-10-26 02:30", zone="Europe/Berlin", later=True)
+    assert (earlier.utc.hour, earlier.utc.minute, earlier.repeated, earlier.zone_known) == (0, 30, True, False)
+    assert later.utc - earlier.utc == timedelta(hours=1)
+
+
+def test_order_from_all_dates_of_a_writer() -> None:
+    assert infer_order(["21/08/2024", "02/08/2023 17:08:21"]) == ("dmy", True)
+    assert infer_order(["12/30/2019", "7/8/2019 7:45:36 PM"]) == ("mdy", True)
+    assert infer_order(["3/4/2025 2:05:06 PM"]) == ("mdy", True)
+    assert infer_order(["10/11/2025 2:05:06 PM"]) == ("mdy", False)
+    assert infer_order(["02/08/2023 17:08:21"]) == (None, False)
+    assert infer_order(["21/08/2024", "08/21/2024"]) == (None, False)
+
+
+def test_zones_in_headers() -> None:
+    assert [known_zone(name) for name in ("UTC", "gmt", "Europe/Berlin", "min", "Mars/Base")] == ["UTC", "UTC", "Europe/Berlin", None, None]
+    with pytest.raises(MomentError):
+        parse_moment("2025-01-01 10:00", zone="Mars/Base")
+
+
+@given(st.datetimes(datetime(1971, 1, 1), datetime(2198, 1, 1)), st.integers(-14 * 60, 14 * 60))  # noqa: DTZ001
+def test_iso_round_trip(local: datetime, offset_min: int) -> None:
+    aware = local.replace(tzinfo=timezone(timedelta(minutes=offset_min)))
+    moment = parse_moment(aware.isoformat(), zone="Asia/Tokyo")
+    assert (moment.utc, moment.zone_known) == (aware, True)
