@@ -14,7 +14,7 @@ from lab_assets.domain.units import FloatArray
 
 _SEGMENT_QUANTILE: Final = 0.2
 """Share of stretches taken as quiet: peaks may fill up to four fifths of the trace."""
-_DIP_QUANTILE_PCT: Final = 10.0
+_DIP_SHARE: Final = 0.1
 _BASELINE_REACH_WIDTHS: Final = 8.0
 _DIP_WINDOW_WIDTHS: Final = 40.0
 _LAG_WINDOW_WIDTHS: Final = 12.0
@@ -68,7 +68,7 @@ def drift(y: FloatArray, *, peak_width_points: float, widest_points: float, nois
     centres = (np.arange(n_blocks) + 0.5) * block - 0.5
     level = y[: n_blocks * block].reshape(n_blocks, block).mean(axis=1)
     window = min(n_blocks, int(_DIP_WINDOW_WIDTHS * peak_width_points / block)) | 1
-    floor = rolling_quantile(level, pct=_DIP_QUANTILE_PCT, width=window) - 5 * noise
+    floor = rolling_quantile(level, share=_DIP_SHARE, width=window) - 5 * noise
     blocks, level = level, np.maximum(level, floor)
     reach = int(min(n_blocks // 3, max(2.0, _BASELINE_REACH_WIDTHS * widest_points / block)))
     while reach >= 1:
@@ -86,7 +86,7 @@ def _lag(above: FloatArray, *, window: int) -> FloatArray:
     The local lower quintile, but never more than 0.5 % of the highest signal near: the valleys of a crowded stretch are not baseline.
     """
     width = min(window, above.size | 1)
-    lag = np.minimum(rolling_quantile(above, pct=20, width=width), _LAG_SHARE * rolling_quantile(above, pct=100, width=width))
+    lag = np.minimum(rolling_quantile(above, share=0.2, width=width), _LAG_SHARE * rolling_quantile(above, share=1.0, width=width))
     return np.maximum(lag, 0.0)
 
 

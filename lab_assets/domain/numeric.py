@@ -1,14 +1,20 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
-"""Typed doors to the few functions this room takes from scipy, each imported when first used.
+"""Small numerical tools: distributions, extrema, smoothing, running quantiles.
 
-Belongs here: thin wrappers with types, because scipy ships none. Does not belong here: anything that knows about a laboratory.
+Belongs here: typed tools that know nothing about a laboratory. scipy is imported when first used and only for distributions: importing
+``scipy.signal`` takes longer than integrating a hundred traces. Does not belong here: noise, baselines, peaks.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
+
+import numpy as np
 
 from lab_assets.domain.units import FloatArray, IntArray
+
+_QUANTILE_POSITIONS_PER_WINDOW: Final = 16
 
 
 def student_t_quantile(probability: float, degrees_of_freedom: float) -> float:
@@ -25,42 +31,99 @@ def f_upper_tail(statistic: float, *, df_numerator: float, df_denominator: float
     return float(fdtrc(df_numerator, df_denominator, statistic))
 
 
-def local_maxima(y: FloatArray, *, height: float, prominence: float) -> IntArray:
-    """Return the indices of local maxima at least so high and so prominent, ascending."""
-    from scipy.signal import find_peaks
+def local_maxima(y: FloatArray, *, height: float = -np.inf, prominence: float = 0.0) -> tuple[IntArray, FloatArray]:
+    """Return indices and prominences of the local maxima that are at least so high and so prominent.
 
-    indices, _ = find_peaks(y, height=height, prominence=prominence)
-    return indices
+    A flat top counts once, by its middle. Prominence is the height above the higher of the two deepest points between the maximum and the
+    next higher signal (or the end) on either side.
+
+    Args:
+        y: Signal, shape (n,).
+        height: Least value.
+        prominence: Least prominence.
+    """
+    tops = _tops(y)
+    tops = tops[y[tops] >= height]
+    if tops.size == 0:
+        return tops, np.empty(0)
+    floors = np.minimum.reduceat(y, np.concatenate([[0], tops]))
+    levels = y[tops].tolist()
+    left = _deepest_before(levels, floors[:-1].tolist())
+    right = _deepest_before(levels[::-1], floors[:0:-1].tolist())[::-1]
+    prominences = y[tops] - np.maximum(left, right)
+    keep = prominences >= prominence
+    return tops[keep], prominences[keep]
 
 
-def half_prominence_widths(y: FloatArray, peaks: IntArray) -> FloatArray:
-    """Return each maximum's width at half its prominence, in points."""
-    from scipy.signal import peak_widths
+def half_prominence_widths(y: FloatArray, tops: IntArray, prominences: FloatArray) -> FloatArray:
+    """Return each maximum's width at half its prominence, in points; 0 on a side where the signal ends before it falls so low."""
+    widths = np.empty(tops.size)
+    for place, (top, level) in enumerate(zip(tops.tolist(), (y[tops] - 0.5 * prominences).tolist(), strict=True)):
+        widths[place] = _points_above(y[top::-1], level) + _points_above(y[top:], level)
+    return widths
 
-    return peak_widths(y, peaks, rel_height=0.5)[0]
 
+def rolling_quantile(y: FloatArray, *, share: float, width: int) -> FloatArray:
+    """Return the running quantile over a centred window, ends extended; taken at 16 places a window and interpolated.
 
-def rolling_quantile(y: FloatArray, *, pct: float, width: int) -> FloatArray:
-    """Return the running quantile over a centred window of ``width`` points, ends extended."""
-    from scipy.ndimage import percentile_filter
-
-    return percentile_filter(y, pct, size=width, mode="nearest")
+    Args:
+        y: Signal, shape (n,).
+        share: 0 for the least, 1 for the highest.
+        width: Points of the window, odd.
+    """
+    places = np.arange(0, y.size + (step := max(1, width // _QUANTILE_POSITIONS_PER_WINDOW)), step)
+    windows = y[np.clip(places[:, np.newaxis] + np.arange(-(width // 2), width // 2 + 1), 0, y.size - 1)]
+    rank = round(share * (windows.shape[1] - 1))
+    return np.interp(np.arange(y.size), places, np.partition(windows, rank, axis=1)[:, rank])
 
 
 def smoothed(y: FloatArray, *, window: int) -> FloatArray:
     """Return a Savitzky-Golay smooth of degree 2 over an odd window, ends reflected oddly; a window below 5 leaves the signal as it is."""
     if window < 5:
         return y
-    import numpy as np
-
     half = window // 2
     head, tail = 2 * y[0] - y[half:0:-1], 2 * y[-1] - y[-2 : -half - 2 : -1]
-    return np.convolve(np.concatenate([head, y, tail]), _smoothing_weights(window), mode="valid")
+    return np.convolve(np.concatenate([head, y, tail]), _smoothing_weights(half), mode="valid")
 
 
 @lru_cache(maxsize=64)
-def _smoothing_weights(window: int) -> FloatArray:
-    """Return the weights of a Savitzky-Golay smooth of degree 2."""
-    from scipy.signal import savgol_coeffs
+def _smoothing_weights(half: int) -> FloatArray:
+    """Return the weights of a Savitzky-Golay smooth of degree 2 over ``2 half + 1`` points (Madden, Anal. Chem. 50 (1978) 1383)."""
+    place = np.arange(-half, half + 1, dtype=np.float64)
+    return 3 * (3 * half * half + 3 * half - 1 - 5 * place * place) / ((2 * half - 1) * (2 * half + 1) * (2 * half + 3))
 
-    return savgol_coeffs(window, 2)
+
+def _tops(y: FloatArray) -> IntArray:
+    """Return the indices of local maxima, flat ones by their middle; the ends are none."""
+    step = np.diff(y)
+    moves = np.flatnonzero(step)
+    up = step[moves] > 0
+    turns = np.flatnonzero(up[:-1] & ~up[1:])
+    return (moves[turns] + 1 + moves[turns + 1]) // 2
+
+
+def _deepest_before(levels: list[float], floors: list[float]) -> list[float]:
+    """Return for each maximum the deepest point between it and the next higher maximum before it.
+
+    Args:
+        levels: Heights of the maxima in order.
+        floors: Deepest point between each maximum and the one before (or the end).
+    """
+    deepest: list[float] = []
+    waiting: list[tuple[float, float]] = []
+    for level, floor in zip(levels, floors, strict=True):
+        low = floor
+        while waiting and waiting[-1][0] <= level:
+            low = min(low, waiting.pop()[1])
+        waiting.append((level, low))
+        deepest.append(low)
+    return deepest
+
+
+def _points_above(flank: FloatArray, level: float) -> float:
+    """Return how many points a flank, read from the top outwards, stays above a level; between two points linearly."""
+    below = flank < level
+    first = int(np.argmax(below))
+    if not below[first]:
+        return 0.0
+    return first - float((level - flank[first]) / (flank[first - 1] - flank[first]))

@@ -130,10 +130,10 @@ def _study(x: FloatArray, y: FloatArray) -> _Trace | None:
         return None
     noise = noise_sd(y, stretch_points=32)
     light = smoothed(y, window=5)
-    tops = local_maxima(light, height=-np.inf, prominence=max(1e-3 * spread, 6 * noise))
+    tops, prominences = local_maxima(light, prominence=max(1e-3 * spread, 6 * noise))
     if tops.size == 0:
         return None
-    widths = half_prominence_widths(light, tops)
+    widths = half_prominence_widths(light, tops, prominences)
     width = float(np.median(widths))
     widest = float(min(np.quantile(widths, 0.8), 4 * width))
     window = int(0.4 * np.quantile(widths, 0.25)) | 1
@@ -156,8 +156,8 @@ def _extents(trace: _Trace, settings: DetectionSettings) -> list[_Extent]:
     )
     if not least > 0:
         return []
-    tops = local_maxima(above, height=least, prominence=0.5 * least)
-    tops = tops[half_prominence_widths(above, tops) >= settings.min_width_points] if tops.size else tops
+    tops, prominences = local_maxima(above, height=least, prominence=0.5 * least)
+    tops = tops[half_prominence_widths(above, tops, prominences) >= settings.min_width_points]
     if tops.size == 0:
         return []
     valleys = [left + int(np.argmin(above[left:right])) for left, right in pairwise(tops)]

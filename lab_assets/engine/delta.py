@@ -195,15 +195,15 @@ class Lakehouse:
             self.keeper.guard(lambda: writer.save(self.uri(contract)))
             return self._verified(contract, mark)
 
-    def merge(self, contract: TableContract, rows: DataFrame, *, newer: str | None = None, within: str | None = None) -> int:
+    def merge(self, contract: TableContract, rows: DataFrame, *, newer: str | None = None, within: tuple[str, Sequence[object]] | None = None) -> int:
         """Insert or update by primary key in one commit.
 
         Args:
             contract: Table with a primary key.
             rows: At most one row a key.
             newer: Column that must not go back; an older row changes nothing.
-            within: Column whose values in ``rows`` delimit what is replaced: target rows with such a value and no matching
-                row are deleted (all peaks of the injections that were integrated again, for example).
+            within: Column and values that delimit what is replaced: target rows with such a value and no matching row are
+                deleted (all peaks of the injections that were integrated again, for example).
 
         Returns:
             Version of the table afterwards.
@@ -216,9 +216,9 @@ class Lakehouse:
             matched = f"WHEN MATCHED AND s.`{newer}` >= t.`{newer}`" if newer else "WHEN MATCHED"
             stale = ""
             if within is not None:
-                values = [row[0] for row in self.spark.table(view).select(within).distinct().collect()]
+                column, values = within
                 listed = ", ".join(_literal(value) for value in values) or "NULL"
-                stale = f"WHEN NOT MATCHED BY SOURCE AND t.`{within}` IN ({listed}) THEN DELETE"
+                stale = f"WHEN NOT MATCHED BY SOURCE AND t.`{column}` IN ({listed}) THEN DELETE"
             statement = f"MERGE INTO delta.`{self.uri(contract)}` t USING {view} s ON {on} {matched} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * {stale}"
             try:
                 self.keeper.guard(lambda: self.spark.sql(statement).collect())

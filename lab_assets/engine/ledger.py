@@ -5,16 +5,16 @@ Belongs here: transitions between states, each in one transaction. Does not belo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lab_assets.engine.database import writing
-from lab_assets.engine.ledger_tables import ARRIVALS, CURRENT_PATHS, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
+from lab_assets.engine.ledger_tables import ARRIVALS, CURRENT_PATHS, INGEST_BATCHES, STATION_PROGRESS, STATION_QUEUE, TABLE_COMMITS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -259,6 +259,27 @@ class Ledger:
                     ("station", "input_table"),
                 )
 
+    def enqueue(self, work: Mapping[str, Iterable[str]]) -> None:
+        """Leave items for stations, all in one transaction; an item that waits already is not doubled."""
+        with writing(self.engine) as connection:
+            for station, items in work.items():
+                for item in items:
+                    self._upsert(connection, STATION_QUEUE, {"station": station, "item": item}, ("station", "item"))
+
+    def queued(self, station: str) -> list[str]:
+        """Return the items that wait for a station."""
+        query = select(STATION_QUEUE.c.item).where(STATION_QUEUE.c.station == station).order_by(STATION_QUEUE.c.item)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def dequeue(self, station: str, items: Iterable[str]) -> None:
+        """Take items away after the station's work on them is committed."""
+        rows = [{"b_item": item} for item in items]
+        if rows:
+            statement = delete(STATION_QUEUE).where(STATION_QUEUE.c.station == station, STATION_QUEUE.c.item == bindparam("b_item"))
+            with writing(self.engine) as connection:
+                connection.execute(statement, rows)
+
     def note_table_commit(self, table: str, version: int, row_count: int | None) -> None:
         """Record the version of a Delta table after we wrote it."""
         values = {"table_name": table, "version": version, "row_count": row_count, "committed_at": utc_text()}
@@ -274,4 +295,5 @@ class Ledger:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(table).values(**values)
         rest = {name: value for name, value in values.items() if name not in key}
-        connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=rest))
+        conflict = {"index_elements": list(key)}
+        connection.execute(statement.on_conflict_do_update(**conflict, set_=rest) if rest else statement.on_conflict_do_nothing(**conflict))

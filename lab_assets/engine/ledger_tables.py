@@ -87,3 +87,11 @@ STATION_PROGRESS: Final = Table(
     Column("version", BigInteger, nullable=False),
 )
 """Up to which version of each input a station of the graph has worked; repeating work is harmless, missing it is not."""
+
+STATION_QUEUE: Final = Table(
+    "station_queue",
+    METADATA,
+    Column("station", String(128), primary_key=True),
+    Column("item", String(255), primary_key=True),
+)
+"""Work that one station left for another; it survives a killed run and leaves when the work is committed."""

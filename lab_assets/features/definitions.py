@@ -58,7 +58,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         ("baseline_slope_pct_per_min", "slope of the baseline, against the standard's main peak height", "%/min"),
         ("void_height_pct", "largest disturbance before the first window, signed, against the standard's main peak height", "%"),
         ("void_time_min", "time of that disturbance", "min"),
-        ("peaks_so_far", "separate finished signals above 6 times the noise, after the void", None),
+        ("peaks_so_far", "separate finished signals above 6 times the noise (or wander) of the baseline, after the void", None),
         ("last_peak_plates", "plate number at half height of the last finished peak", None),
         ("last_peak_tailing", "symmetry factor at 5 % height of the last finished peak", None),
         ("retention_shift_pct", "retention of the last finished expected peak against the standards", "%"),

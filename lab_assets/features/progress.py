@@ -114,7 +114,7 @@ def _at_checkpoint(
     if expectation is not None:
         peaks = tuple(_measure(seen, window) for window in expectation.windows)
         features |= _content_features(peaks, expectation)
-        features["retention_shift_pct"] = _retention_shift(peaks, expectation, noise=baseline.noise)
+        features["retention_shift_pct"] = _retention_shift(peaks, expectation, floor=baseline.floor)
     return features
 
 
@@ -147,7 +147,7 @@ def _baseline_features(seen: Trace, baseline: Baseline, *, run_time_min: float, 
 def _shape_features(seen: Trace, baseline: Baseline, *, void_end_min: float) -> dict[str, float]:
     stretches = finished_stretches(seen, baseline, after_min=void_end_min)
     features = {"peaks_so_far": float(len(stretches))}
-    clear = [s for s in stretches if float(baseline.above[s[0] : s[1]].max()) >= SHAPE_OVER_NOISE * baseline.noise]
+    clear = [s for s in stretches if float(baseline.above[s[0] : s[1]].max()) >= SHAPE_OVER_NOISE * baseline.floor]
     if clear:
         _, plates, tailing = peak_shape(seen, baseline.above, first=clear[-1][0], last=clear[-1][1])
         features |= {"last_peak_plates": plates, "last_peak_tailing": tailing}
@@ -211,11 +211,11 @@ def _content_features(peaks: Sequence[_Measured], expectation: MethodExpectation
     return features
 
 
-def _retention_shift(peaks: Sequence[_Measured], expectation: MethodExpectation, *, noise: float) -> float:
+def _retention_shift(peaks: Sequence[_Measured], expectation: MethodExpectation, *, floor: float) -> float:
     """Return the shift of the last finished expected peak that stands out of the noise, in percent of the standards' retention."""
     shift = nan
     for peak in peaks:
         reference = expectation.reference_retention_min.get(peak.window.analyte, nan)
-        if peak.finished and reference > 0 and peak.height >= RETENTION_OVER_NOISE * noise:
+        if peak.finished and reference > 0 and peak.height >= RETENTION_OVER_NOISE * floor:
             shift = 100.0 * (peak.retention_min / reference - 1.0)
     return shift

@@ -21,7 +21,7 @@ BLOCKS_PER_RUN: Final = 64
 PEAK_BLOCKS: Final = 3
 """A peak is at most twice as many blocks (and one) wide; anything wider is baseline."""
 PEAK_OVER_NOISE: Final = 6.0
-"""A signal this many times the noise above the baseline is a peak."""
+"""A signal this many times the noise (or wander) above the baseline is a peak."""
 MIN_PEAK_POINTS: Final = 5
 SMOOTH_POINTS: Final = 5
 
@@ -92,12 +92,14 @@ class Baseline:
     Attributes:
         above: Smoothed signal above the baseline, shape (n,).
         noise: One standard deviation of the point-to-point noise, in the signal's unit.
+        floor: The noise, or the slow wander of the baseline where that is larger: peaks stand out of this.
         start: Level at the first point.
         slope_per_min: Slope of the straight line under it.
     """
 
     above: Floats
     noise: float
+    floor: float
     start: float
     slope_per_min: float
 
@@ -128,7 +130,10 @@ def find_baseline(trace: Trace, *, run_time_min: float) -> Baseline | None:
     slope = median_slope(centres, medians)
     level = _running(_running(medians - slope * (centres - x[0]), largest=False), largest=True)
     above = smooth - slope * (x - x[0]) - np.interp(x, centres, level)
-    return Baseline(above=above, noise=estimate_noise(y), start=float(level[0]), slope_per_min=slope)
+    noise = estimate_noise(y)
+    sparse = above[::SMOOTH_POINTS]
+    wander = 1.4826 * float(np.median(np.abs(sparse - np.median(sparse))))
+    return Baseline(above=above, noise=noise, floor=max(noise, wander), start=float(level[0]), slope_per_min=slope)
 
 
 def median_slope(x: Floats, y: Floats) -> float:
@@ -159,8 +164,8 @@ def estimate_noise(y: Floats) -> float:
 
 
 def finished_stretches(trace: Trace, baseline: Baseline, *, after_min: float) -> list[tuple[int, int]]:
-    """Return the stretches above 6 times the noise that began after a time and are over, as index ranges ``[first, last)``."""
-    high = baseline.above > max(PEAK_OVER_NOISE * baseline.noise, 1e-300)
+    """Return the stretches above 6 times the floor that began after a time and are over, as index ranges ``[first, last)``."""
+    high = baseline.above > max(PEAK_OVER_NOISE * baseline.floor, 1e-300)
     edges = np.flatnonzero(np.diff(np.concatenate(([False], high, [False])).astype(np.int8)))
     ranges = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     return [

@@ -292,6 +292,21 @@ def _fault(entry: AuditEntry, expected: int, previous: str, anchors: dict[int, s
     return ""
 
 
+def write_export(log: AuditLog, file: Path) -> tuple[int, str]:
+    """Write the whole trail to a new file, one canonical JSON entry a line.
+
+    Returns:
+        How many entries, and the SHA-256 of the file.
+
+    Raises:
+        OSError: the file exists or cannot be written.
+    """
+    lines = [(canonical_json(asdict(entry)) + "\n").encode() for entry in log.entries()]
+    with file.open("xb") as out:
+        out.writelines(lines)
+    return len(lines), hashlib.sha256(b"".join(lines)).hexdigest()
+
+
 @contextmanager
 def audited(
     engine: Engine,

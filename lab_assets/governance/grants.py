@@ -9,6 +9,8 @@ its own shell is its administrator anyway, and the audit trail says so.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -18,7 +20,7 @@ from sqlalchemy import Connection, Engine, select
 from lab_assets.contracts.core import SENSITIVITY_TAGS
 from lab_assets.contracts.registry import contracts
 from lab_assets.engine.database import writing
-from lab_assets.engine.tables import COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, ROLES, USERS
+from lab_assets.engine.tables import CLEARANCES, COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, ROLES, USERS
 from lab_assets.governance.audit import AuditLog
 from lab_assets.governance.clock import as_text, utc_now
 from lab_assets.governance.policy import MASK_METHODS, PolicyEngine
@@ -72,8 +74,7 @@ class Stewardship:
         target, privilege = self._checked(privilege, securable)
         if principal == f"user:{self._actor}":
             raise GrantError("nobody grants a right to themselves")
-        with writing(self._engine) as connection:
-            self._require_manage(connection, target)
+        with self._change(target) as (connection, _):
             _check_principal(connection, principal)
             key = _grant_key(target, principal, privilege)
             if connection.execute(select(GRANTS.c.grant_id).where(key)).first():
@@ -91,8 +92,7 @@ class Stewardship:
             ManageRefusedError: the actor may not.
         """
         target, privilege = self._checked(privilege, securable)
-        with writing(self._engine) as connection:
-            self._require_manage(connection, target)
+        with self._change(target) as (connection, _):
             if connection.execute(GRANTS.delete().where(_grant_key(target, principal, privilege))).rowcount == 0:
                 return False
             values = {"securable": target.name, "principal": principal, "privilege": privilege}
@@ -107,8 +107,7 @@ class Stewardship:
             ManageRefusedError: the actor may not.
         """
         target = _parse(securable)
-        with writing(self._engine) as connection:
-            self._require_manage(connection, target)
+        with self._change(target) as (connection, _):
             _check_principal(connection, principal)
             old = connection.execute(select(OWNERS.c.principal).where(OWNERS.c.securable == target.name)).scalar()
             connection.execute(OWNERS.delete().where(OWNERS.c.securable == target.name))
@@ -135,8 +134,7 @@ class Stewardship:
             raise GrantError(f"name layer.table.column and one of the tags {sorted(SENSITIVITY_TAGS)}")
         if not reason.strip():
             raise GrantError("say why: a reason is required")
-        with writing(self._engine) as connection:
-            policy = self._require_manage(connection, target)
+        with self._change(target) as (connection, policy):
             old = sorted(policy.tags.get(target.table, {}).get(target.name.rpartition(".")[2], ()))
             connection.execute(COLUMN_TAGS.delete().where((COLUMN_TAGS.c.securable == target.name) & (COLUMN_TAGS.c.tag == tag)))
             row = {"securable": target.name, "tag": tag, "state": "set" if present else "removed", "reason": reason}
@@ -160,8 +158,7 @@ class Stewardship:
             raise GrantError(f"name one of the tags {sorted(SENSITIVITY_TAGS)} and one of the methods {list(MASK_METHODS)}")
         if not reason.strip():
             raise GrantError("say why: a reason is required")
-        with writing(self._engine) as connection:
-            self._require_manage(connection, _parse("lab"))
+        with self._change(_parse("lab")) as (connection, _):
             old = connection.execute(select(MASK_POLICIES.c.method).where(MASK_POLICIES.c.tag == tag)).scalar()
             connection.execute(MASK_POLICIES.delete().where(MASK_POLICIES.c.tag == tag))
             connection.execute(MASK_POLICIES.insert().values(tag=tag, method=method, set_by=self._actor, set_at=as_text(utc_now())))
@@ -185,9 +182,42 @@ class Stewardship:
             raise ManageRefusedError(f"{self._actor} may not manage {target.name} ({', '.join(decision.reasons)})")
         return policy
 
+    @contextmanager
+    def _change(self, target: Securable) -> Iterator[tuple[Connection, PolicyEngine]]:
+        """Run one change; a refusal is recorded in a transaction of its own, since the change's is rolled back."""
+        try:
+            with writing(self._engine) as connection:
+                yield connection, self._require_manage(connection, target)
+        except ManageRefusedError as error:
+            self._log.append(actor=self._actor, action="policy.refused", target=target.name, new={"why": str(error)}, origin=self._origin)
+            raise
+
     def _record(self, connection: Connection, action: str, target: str, *, old: Any = None, new: Any = None, reason: str = "") -> None:
         bump_policy(connection)
         self._log.append(connection, actor=self._actor, action=action, target=target, old=old, new=new, reason=reason, origin=self._origin)
+
+
+def require_manage(engine: Engine, actor: str) -> None:
+    """Refuse unless the actor manages the whole catalogue, as accounts and roles need.
+
+    Raises:
+        ManageRefusedError: the actor may not; the refusal is in the audit trail.
+    """
+    if actor.startswith(SHELL_PREFIX):
+        return
+    with engine.connect() as connection:
+        decision = PolicyEngine.load(connection, contracts()).decide(actor, "MANAGE", "lab")
+    if not decision.allowed:
+        AuditLog(engine).append(actor=actor, action="policy.refused", target="lab", new={"rules": decision.reasons})
+        raise ManageRefusedError(f"{actor} may not manage lab ({', '.join(decision.reasons)})")
+
+
+def list_clearances(connection: Connection) -> dict[str, list[str]]:
+    """Return the roles that see each tag in clear, by tag."""
+    found: dict[str, list[str]] = {}
+    for row in connection.execute(select(CLEARANCES).order_by(CLEARANCES.c.tag, CLEARANCES.c.role)):
+        found.setdefault(row.tag, []).append(row.role)
+    return found
 
 
 def list_grants(connection: Connection) -> list[Grant]:

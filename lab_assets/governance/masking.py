@@ -123,7 +123,7 @@ def masked_select(contract: TableContract, physical: str, *, masked: Mapping[str
         else quoted(column.name)
         for column in contract.columns
     ]
-    return f"SELECT {', '.join(parts)} FROM {quoted(physical)}"
+    return " ".join(("SELECT", ", ".join(parts), "FROM", quoted(physical)))
 
 
 def rewrite(query: CheckedQuery, relations: Mapping[str, str], *, row_limit: int) -> str:

@@ -1,7 +1,7 @@
 """People's SQL: what of it is understood, and which tables it reads. Everything else is refused.
 
-Belongs here: the allow-lists and the check of a parsed query. Does not belong here: masks (``masking.py``), files and execution
-(``gateway.py``).
+Belongs here: the check of a parsed query. Does not belong here: the allow-list itself
+(``policies/sql.toml``), masks (``masking.py``), execution (``gateway.py``).
 
 The user's text is never run. It is parsed; every node must be of a known kind, every function on the list, every table either
 a contract's (``layer.table``) or a common table expression that the scope analysis resolves; and what runs is generated from
@@ -10,8 +10,11 @@ the tree.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Final
 
 import sqlglot
@@ -24,49 +27,6 @@ MAX_TOKENS: Final = 4_000
 MAX_DEPTH: Final = 60
 DIALECT: Final = "duckdb"
 
-_CLAUSES: Final = """
-    Select Subquery Union Intersect Except With CTE From Join Lateral Table TableAlias Alias Aliases Identifier Column Columns Star Where
-    Group Cube Rollup GroupingSets Having Qualify Order Ordered Limit Offset Distinct Window WindowSpec Values Tuple Unnest Filter
-    WithinGroup IgnoreNulls RespectNulls All Any Exists
-""".split()
-_EXPRESSIONS: Final = """
-    Literal Boolean Null Var Paren Neg Not And Or Xor Add Sub Mul Div IntDiv Mod Pow EQ NEQ GT GTE LT LTE NullSafeEQ NullSafeNEQ Is In
-    Between Like ILike SimilarTo RegexpLike Glob DPipe BitwiseAnd BitwiseOr BitwiseXor Case If Cast TryCast DataType DataTypeParam
-    Interval IntervalSpan Array Struct PropertyEQ Dot Bracket Slice Extract Escape JSONExtract JSONExtractScalar JSONPath JSONPathKey
-    JSONPathRoot JSONPathSubscript
-""".split()
-_AGGREGATES: Final = """
-    Count CountIf Sum Avg Min Max Median Mode Quantile ApproxQuantile PercentileCont PercentileDisc Stddev StddevPop StddevSamp Variance
-    VariancePop Corr CovarPop CovarSamp Skewness Kurtosis AnyValue First Last ArgMax ArgMin ArrayAgg GroupConcat LogicalAnd LogicalOr
-    ApproxDistinct Grouping RegrSlope RegrIntercept RegrR2 RegrCount
-""".split()
-_WINDOWS: Final = "RowNumber Rank DenseRank PercentRank CumeDist Ntile Lag Lead FirstValue LastValue NthValue".split()
-_SCALARS: Final = """
-    Abs Ceil Floor Round Sqrt Cbrt Exp Ln Log Sign Trunc IsNan IsInf Greatest Least Coalesce Nullif Lower Upper Trim Length Substring
-    Left Right Concat ConcatWs Replace RegexpReplace RegexpExtract StrPosition StartsWith EndsWith Contains Reverse SplitPart Split
-    StringToArray CurrentDate CurrentTimestamp TimestampTrunc DateTrunc DateDiff DateAdd DateSub TsOrDsAdd TsOrDsDiff Year Month Day
-    Quarter Week Hour Minute Second DayOfWeek DayOfYear WeekOfYear LastDay TimeToStr StrToTime StrToDate TimeToUnix UnixToTime Date
-    DateFromParts TimestampFromParts Explode ArrayContains ArraySize ArraySum ArrayMax ArrayMin ArrayDistinct SortArray ArraySort
-    MapKeys MapValues StructExtract Map Radians Degrees Sin Cos Tan Atan Atan2 Levenshtein
-""".split()
-ALLOWED_NODES: Final = frozenset((*_CLAUSES, *_EXPRESSIONS, *_AGGREGATES, *_WINDOWS, *_SCALARS))
-"""Class names of ``sqlglot.exp``."""
-
-ALLOWED_FUNCTIONS: Final = frozenset(
-    """
-    now list_avg list_sum list_min list_max list_count list_median list_stddev_samp list_distinct list_unique list_sort list_position
-    list_extract array_length cardinality element_at map_entries map_contains list_value isfinite fsum favg mad entropy
-    date_part epoch_ms time_bucket monthname dayname prefix suffix regexp_full_match
-    """.split()
-)
-"""Functions by name, where sqlglot has no class of its own."""
-
-_TYPES: Final = frozenset(
-    """
-    BOOLEAN TINYINT SMALLINT INT BIGINT INT128 UTINYINT USMALLINT UINT UBIGINT FLOAT DOUBLE DECIMAL VARCHAR TEXT CHAR DATE TIME TIMESTAMP
-    TIMESTAMPTZ INTERVAL LIST ARRAY MAP
-    """.split()
-)
 _TABLE_PARTS: Final = frozenset({"this", "db", "catalog", "alias", "joins", "laterals"})
 _BUILT_IN: Final = ("duckdb_", "sqlite_", "pragma_", "pg_", "information_schema", "lab_")
 _HINT: Final = "allowed: one SELECT over tables named layer.table, with joins, grouping, windows and common functions"
@@ -93,6 +53,33 @@ class CheckedQuery:
         if self.tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in self.tree.find_all(exp.Star)):
             return True
         return any(found.name.lower() == column for found in self.tree.find_all(exp.Identifier))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllowList:
+    """What SQL may be made of, from ``policies/sql.toml``.
+
+    Attributes:
+        nodes: Class names of ``sqlglot.exp``.
+        functions: Functions by name, where sqlglot has no class of its own.
+        types: Types a value may be cast to.
+    """
+
+    nodes: frozenset[str]
+    functions: frozenset[str]
+    types: frozenset[str]
+
+
+@cache
+def allow_list() -> AllowList:
+    """Read the allow-list of the package, once per process."""
+    text = (files("lab_assets.governance") / "policies" / "sql.toml").read_text("utf-8")
+    data: dict[str, dict[str, str]] = tomllib.loads(text)
+    return AllowList(
+        nodes=frozenset(" ".join(data["nodes"].values()).split()),
+        functions=frozenset(data["names"]["functions"].split()),
+        types=frozenset(data["names"]["types"].split()),
+    )
 
 
 def check_query(sql: str, known_tables: Collection[str]) -> CheckedQuery:
@@ -159,13 +146,13 @@ def _depth(sql: str) -> int:
 def _check_node(node: exp.Expr) -> None:
     kind = type(node).__name__
     if isinstance(node, exp.Anonymous):
-        if node.name.lower() not in ALLOWED_FUNCTIONS:
+        if node.name.lower() not in allow_list().functions:
             raise QueryRefusedError(f"the function {node.name[:60]!r} is not on the list; {_HINT}")
         return
-    if kind not in ALLOWED_NODES:
+    if kind not in allow_list().nodes:
         name = node.sql_name() if isinstance(node, exp.Func) else kind
         raise QueryRefusedError(f"{name.lower()!r} is not allowed; {_HINT}")
-    if isinstance(node, exp.DataType) and (not isinstance(node.this, exp.DataType.Type) or node.this.name not in _TYPES):
+    if isinstance(node, exp.DataType) and (not isinstance(node.this, exp.DataType.Type) or node.this.name not in allow_list().types):
         raise QueryRefusedError(f"the type {node.sql(DIALECT)[:60]!r} is not allowed; {_HINT}")
     if isinstance(node, exp.Table):
         _check_table(node)

@@ -74,22 +74,25 @@ class ModelRegistry:
         ``challenger``. A bundle already registered is not registered again.
         """
         bundle = record.experiment.bundle
-        for known in self.versions():
-            if known.digest == bundle.digest and record.experiment.verdict.passed:
-                return LoggedTraining(
-                    run_id=known.run_id, model_id=self._version(known.version).model_id or "", version=known.version, digest=known.digest
-                )
+        if record.experiment.verdict.passed:
+            for known in self.versions():
+                if known.digest == bundle.digest:
+                    return LoggedTraining(run_id=known.run_id, model_id=known.model_id, version=known.version, digest=known.digest)
         run = self._client.create_run(
             self._experiment_id,
             start_time=milliseconds(record.trained_at_utc),
             tags={"mlflow.user": record.trained_by, **tags_of(record)},
             run_name=f"{self.model_name}-{bundle.digest[:12]}",
         )
-        model_id, location = self._log_model(record, run.info.run_id)
-        self._log_numbers(record, run.info.run_id, model_id)
-        self._log_datasets(record, run.info.run_id)
-        version = self._register(record, run.info.run_id, model_id, location) if record.experiment.verdict.passed else None
-        self._client.set_terminated(run.info.run_id, status="FINISHED")
+        status = "FAILED"
+        try:
+            model_id, location = self._log_model(record, run.info.run_id)
+            self._log_numbers(record, run.info.run_id, model_id)
+            self._log_datasets(record, run.info.run_id)
+            version = self._register(record, run.info.run_id, model_id, location) if record.experiment.verdict.passed else None
+            status = "FINISHED"
+        finally:
+            self._client.set_terminated(run.info.run_id, status=status)
         return LoggedTraining(run_id=run.info.run_id, model_id=model_id, version=version, digest=bundle.digest)
 
     def versions(self) -> list[VersionInfo]:
@@ -148,7 +151,8 @@ class ModelRegistry:
         """Return the version an alias points to, ``None`` when it is not set."""
         if not self._registered():
             return None
-        return dict(self._client.get_registered_model(self.model_name).aliases).get(alias)
+        version = dict(self._client.get_registered_model(self.model_name).aliases).get(alias)
+        return None if version is None else str(version)
 
     def set_alias(self, alias: str, version: str | None) -> None:
         """Point an alias to a version; ``None`` removes it."""
@@ -279,7 +283,7 @@ class ModelRegistry:
             source=location,
             run_id=run_id,
             model_id=model_id,
-            tags={**tags_of(record), f"{TAG}stage": "None"},
+            tags={**tags_of(record), f"{TAG}stage": "None", f"{TAG}model_id": model_id},
             description="; ".join(record.experiment.verdict.reasons),
         ).version
         self.set_alias(CHALLENGER, str(version))

@@ -76,11 +76,13 @@ class VersionInfo:
         stage: Lifecycle state.
         aliases: Aliases that point here.
         run_id: MLflow run.
+        model_id: MLflow LoggedModel.
         training_set_id: Frozen training set.
         feature_set_version: Version of the feature definitions.
         trained_by: Who trained it.
         created_at_utc: When it was registered.
         metrics: Test metrics over all rows.
+        slice_metrics: The same by slice, as ``checkpoint_50/log_loss``.
         table_versions: Version of every table read.
     """
 
@@ -89,11 +91,13 @@ class VersionInfo:
     stage: Stage
     aliases: tuple[str, ...]
     run_id: str
+    model_id: str
     training_set_id: str
     feature_set_version: str
     trained_by: str
     created_at_utc: datetime
     metrics: Mapping[str, float]
+    slice_metrics: Mapping[str, float]
     table_versions: Mapping[str, int]
 
 
@@ -161,7 +165,7 @@ def signature_of(bundle: ModelBundle) -> Any:
 def version_info(found: ModelVersion, run: Run, aliases: Mapping[str, str]) -> VersionInfo:
     """Return one registered version from MLflow's records."""
     tags: dict[str, str] = dict(found.tags or {})
-    prefix = "model/all/"
+    told = {name.removeprefix("model/"): value for name, value in run.data.metrics.items() if name.startswith("model/")}
     stage = tags.get(f"{TAG}stage", "None")
     return VersionInfo(
         version=str(found.version),
@@ -169,11 +173,13 @@ def version_info(found: ModelVersion, run: Run, aliases: Mapping[str, str]) -> V
         stage=cast("Stage", stage) if stage in {"Staging", "Production", "Archived"} else "None",
         aliases=tuple(sorted(alias for alias, version in aliases.items() if str(version) == str(found.version))),
         run_id=str(found.run_id),
+        model_id=tags.get(f"{TAG}model_id", ""),
         training_set_id=tags.get(f"{TAG}training_set_id", ""),
         feature_set_version=tags.get(f"{TAG}feature_set_version", ""),
         trained_by=tags.get(f"{TAG}trained_by", ""),
         created_at_utc=datetime.fromtimestamp((found.creation_timestamp or 0) / 1_000, tz=UTC),
-        metrics={name.removeprefix(prefix): value for name, value in run.data.metrics.items() if name.startswith(prefix)},
+        metrics={name.removeprefix("all/"): value for name, value in told.items() if name.startswith("all/")},
+        slice_metrics={name: value for name, value in told.items() if not name.startswith("all/")},
         table_versions={
             name.removeprefix(TABLE_TAG): int(value)
             for name, value in run.data.tags.items()

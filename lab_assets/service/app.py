@@ -17,7 +17,8 @@ from lab_assets.governance.policy import PolicyError
 from lab_assets.service import problems
 from lab_assets.service.api import all_routers
 from lab_assets.service.limits import AdmissionMiddleware, SecurityHeadersMiddleware
-from lab_assets.service.pages import STATIC, router as pages
+from lab_assets.service.pages import STATIC
+from lab_assets.service.pages import router as pages
 from lab_assets.service.prediction_log import LogUnavailableError
 from lab_assets.service.problems import ProblemError, problem_response
 from lab_assets.service.scoring import Clock, FeatureSetMismatchError
@@ -69,7 +70,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     return app
 
 
-def _answer(status: int, headers: dict[str, str]):  # noqa: ANN202  the type of Starlette's handlers is not public
+def _answer(status: int, headers: dict[str, str]):
     async def handler(_request: Request, error: Exception) -> Response:
         return problem_response(ProblemError(status, str(error), headers=headers))
 

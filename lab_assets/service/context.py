@@ -21,7 +21,7 @@ from lab_assets.service.tables import Snapshot, TableCache, load_snapshot
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import polars
+    import polars as pl
 
 Row = Mapping[str, Any]
 Key = tuple[Any, ...]
@@ -49,12 +49,12 @@ class History:
         first: Index in ``rows`` of each key's first row.
     """
 
-    rows: polars.DataFrame
+    rows: pl.DataFrame
     available_us: Mapping[Key, Sequence[int]]
     first: Mapping[Key, int]
 
     @staticmethod
-    def build(table: str, frame: polars.DataFrame) -> History:
+    def build(table: str, frame: pl.DataFrame) -> History:
         """Sort a feature table; see ``lab_assets.features.join`` for the rule."""
         import polars as pl
 
@@ -161,7 +161,7 @@ class Context:
         )
 
 
-def _empty(full_name: str) -> polars.DataFrame:
+def _empty(full_name: str) -> pl.DataFrame:
     from lab_assets.contracts.registry import contract
     from lab_assets.service.tables import empty_frame
 

@@ -28,7 +28,7 @@ from lab_assets.service.traces import sync_file
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow
+    import pyarrow as pa
     from deltalake import DeltaTable
 
 COMMIT_INTERVAL_S: Final = 1.0
@@ -87,21 +87,21 @@ def new_prediction_id(now: datetime) -> str:
     return f"p-{int(now.timestamp() * 1000):012x}-{uuid4().hex[:16]}"
 
 
-def to_arrow(predictions: Iterable[Prediction]) -> pyarrow.Table:
+def to_arrow(predictions: Iterable[Prediction]) -> pa.Table:
     """Return predictions as an Arrow table of the contract's schema."""
-    import pyarrow
+    import pyarrow as pa
 
     from lab_assets.contracts.ml import PREDICTIONS
 
     rows = list(predictions)
     schema = PREDICTIONS.arrow_schema()
     arrays: list[Any] = []
-    for field in schema:
-        values: list[Any] = [getattr(row, field.name) for row in rows]
-        if pyarrow.types.is_map(field.type):
+    for column in schema:
+        values: list[Any] = [getattr(row, column.name) for row in rows]
+        if pa.types.is_map(column.type):
             values = [list(value.items()) for value in values]
-        arrays.append(pyarrow.array(values, type=field.type))
-    return pyarrow.Table.from_arrays(arrays, schema=schema)
+        arrays.append(pa.array(values, type=column.type))
+    return pa.Table.from_arrays(arrays, schema=schema)
 
 
 @dataclass

@@ -194,6 +194,30 @@ class Scorer:
         self._log.append(told.prediction)
         return told
 
+    def score_injection(self, injection_id: str, *, checkpoint_pct: int, user: str) -> Answer:
+        """Score a run that is in the tables, as of now, from its stored features.
+
+        Raises:
+            ReadBackError: the run or its features at the checkpoint are not in the tables.
+            NoModelError, FeatureSetMismatchError, LogUnavailableError: as ``score_features``.
+            TableUnavailableError: a table cannot be read.
+        """
+        from lab_assets.service.joined import newest_features
+
+        now = self._clock()
+        found = newest_features(self._settings, injection_id, checkpoint_pct=checkpoint_pct, at=now)
+        subject = Subject(
+            injection_id=found.injection_id,
+            lot_id=found.lot_id,
+            checkpoint_pct=checkpoint_pct,
+            features=found.features,
+            table_versions=found.table_versions,
+            as_of=now,
+        )
+        told = answer(subject, self._models.current, now=now, user=user)
+        self._log.append(told.prediction)
+        return told
+
     def score_trace(self, injection_id: str, request: TraceRequest, *, body: bytes, user: str) -> Answer:
         """Compute features from a partial trace and what is known around the run, and score them.
 
@@ -218,7 +242,7 @@ class Scorer:
         return told
 
 
-def trace_subject(injection_id: str, request: TraceRequest, *, context: Context, expectations: Expectations, at: datetime) -> Subject:
+def trace_subject(injection_id: str, request: TraceRequest, *, context: Context, tables: ExpectationTables, at: datetime) -> Subject:
     """Compute the features of a partial trace at the last checkpoint it has reached.
 
     Raises:

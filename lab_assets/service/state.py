@@ -6,14 +6,14 @@ Belongs here: assembly. Does not belong here: behaviour.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Final, cast
 
 from sqlalchemy import Engine
 from starlette.requests import Request
 
 from lab_assets.engine.database import open_database
 from lab_assets.governance.clock import utc_now
-from lab_assets.governance.gateway import QueryGateway
+from lab_assets.governance.gateway import GatewayLimits, QueryGateway
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.auth import Access
 from lab_assets.service.context import LiveContext
@@ -26,6 +26,9 @@ from lab_assets.service.store import Models
 from lab_assets.service.tables import TableCache
 from lab_assets.service.views import Views
 from lab_assets.settings import Settings
+
+QUERY_LIMITS: Final = GatewayLimits(answer_bytes=16 * 1024 * 1024, memory="192MB", threads=1, snapshots=4)
+"""What one query may take of the service; larger ones run from the shell."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +76,7 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
         engine=engine,
         policy=policy,
         access=Access(settings, engine, policy),
-        gateway=QueryGateway(settings, engine),
+        gateway=QueryGateway(settings, engine, limits=QUERY_LIMITS, policy=policy),
         tables=tables,
         log=log,
         watch=watch,

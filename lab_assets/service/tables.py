@@ -18,7 +18,7 @@ from lab_assets.contracts.registry import contract
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import polars
+    import polars as pl
     from deltalake import DeltaTable
 
 CHECK_INTERVAL_S: Final = 1.0
@@ -34,7 +34,7 @@ class TableUnavailableError(Exception):
 class Snapshot:
     """Rows of one table at one version; version -1 stands for a table that does not exist yet."""
 
-    frame: polars.DataFrame
+    frame: pl.DataFrame
     version: int
 
 
@@ -73,7 +73,7 @@ def read_rows(
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
     """
-    import pyarrow
+    import pyarrow as pa
     from deltalake.exceptions import DeltaError
 
     table = open_table(settings, full_name, version=version)
@@ -82,9 +82,9 @@ def read_rows(
     filters = [(name, "in", list(values)) for name, values in (where or {}).items()]
     try:
         rows = table.to_pyarrow_table(columns=list(columns) if columns else None, filters=filters or None)
-    except (DeltaError, OSError, pyarrow.ArrowException) as error:
+    except (DeltaError, OSError, pa.ArrowException) as error:
         raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error
-    maps = [field.name for field in rows.schema if pyarrow.types.is_map(field.type)]
+    maps = [field.name for field in rows.schema if pa.types.is_map(field.type)]
     found = rows.to_pylist()
     for row in found:
         row.update({name: dict(row[name]) for name in maps if row[name] is not None})
@@ -119,8 +119,8 @@ def load_snapshot(
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
     """
-    import polars
-    import pyarrow
+    import polars as pl
+    import pyarrow as pa
     from deltalake.exceptions import DeltaError
 
     promise = contract("ml.predictions" if full_name == ONLINE_LOG else full_name)
@@ -130,19 +130,19 @@ def load_snapshot(
         return Snapshot(frame=empty_frame(promise, wanted), version=-1)
     try:
         arrow = table.to_pyarrow_table(columns=wanted)
-    except (DeltaError, OSError, pyarrow.ArrowException) as error:
+    except (DeltaError, OSError, pa.ArrowException) as error:
         raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error
-    frame = polars.DataFrame(polars.from_arrow(arrow))
+    frame = pl.DataFrame(pl.from_arrow(arrow))
     if newest is not None:
         frame = frame.top_k(newest.limit, by=newest.by)
     return Snapshot(frame=frame, version=table.version())
 
 
-def empty_frame(table: TableContract, columns: Sequence[str]) -> polars.DataFrame:
+def empty_frame(table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
     """Return a frame without rows, with the contract's types."""
-    import polars
+    import polars as pl
 
-    return polars.DataFrame(polars.from_arrow(table.arrow_schema().empty_table().select(list(columns))))
+    return pl.DataFrame(pl.from_arrow(table.arrow_schema().empty_table().select(list(columns))))
 
 
 class TableCache:

@@ -12,9 +12,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from lab_assets.features.definitions import FEATURES
-from lab_assets.governance.masking import MaskKey, mask_value
+from lab_assets.governance.masking import MaskKey
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.service.masks import mask_value
 from lab_assets.service.prediction_log import Prediction, PredictionLog
 from lab_assets.service.serving import ModelWatch, NoModelError
 from lab_assets.service.store import PREDICTION_COLUMNS, PREDICTION_TABLES, Models, NotFoundError, decision_of
@@ -64,25 +65,33 @@ class Views:
         self._watch = watch
         self._models = models
         self._settings = settings
-        self._key = mask_key(settings)
+        self._key = MaskKey.load(settings.run / "mask.key")
         self._read: dict[str, Prediction] = {}
 
     # --- masks
 
-    def masked(self, table: str, row: Mapping[str, Any], *, user: str) -> dict[str, Any]:
-        """Return a row of a table with the columns hidden that this person does not see in clear."""
+    def masked(self, table: str, row: Mapping[str, Any], *, user: str | None) -> dict[str, Any]:
+        """Return a row of a table with the columns hidden that this person does not see in clear.
+
+        ``None`` stands for the owner of the machine, who can read the files anyway: nothing is hidden.
+        """
+        if user is None:
+            return dict(row)
         policy = self._policy.current()
         hidden = policy.masked_columns(user, table)
         return {
-            name: mask_value(value, policy.mask_method(hidden[name]), self._key) if name in hidden else value for name, value in row.items()
+            name: mask_value(value, tag=hidden[name], method=policy.mask_method(hidden[name]), key=self._key) if name in hidden else value
+            for name, value in row.items()
         }
 
-    def hidden_features(self, user: str) -> frozenset[str]:
+    def hidden_features(self, user: str | None) -> frozenset[str]:
         """Return the features whose columns this person does not see in clear; explanations hide them too."""
+        if user is None:
+            return frozenset()
         policy = self._policy.current()
         return frozenset(name for table in _FEATURE_TABLES for name in policy.masked_columns(user, f"features.{table}"))
 
-    def prediction(self, prediction: Prediction, *, user: str) -> dict[str, Any]:
+    def prediction(self, prediction: Prediction, *, user: str | None) -> dict[str, Any]:
         """Return a prediction as this person may see it; hidden features have no value."""
         row = self.masked("ml.predictions", asdict(prediction), user=user)
         if isinstance(row["features"], dict):
@@ -90,7 +99,7 @@ class Views:
             row["features"] = {name: None if name in hidden else value for name, value in row["features"].items()}
         return row
 
-    def drivers(self, prediction: Prediction, bundle: ModelBundle, *, user: str) -> list[dict[str, Any]]:
+    def drivers(self, prediction: Prediction, bundle: ModelBundle, *, user: str | None) -> list[dict[str, Any]]:
         """Return what moved a risk most, strongest first; values and words of hidden features are left out."""
         from lab_assets.features.vector import from_map
 
@@ -103,7 +112,7 @@ class Views:
             told.append(row)
         return told
 
-    def decision(self, row: Mapping[str, Any], *, user: str) -> dict[str, Any]:
+    def decision(self, row: Mapping[str, Any], *, user: str | None) -> dict[str, Any]:
         """Return a decision as this person may see it; reasons that name a hidden feature are left out."""
         shown = self.masked("ml.decisions", row, user=user)
         hidden = self.hidden_features(user)
@@ -119,7 +128,8 @@ class Views:
             return dict(row)
         method = policy.mask_method("personal_name")
         return {
-            name: mask_value(value, method, self._key) if name in _PEOPLE and value is not None else value for name, value in row.items()
+            name: mask_value(value, tag="personal_name", method=method, key=self._key) if name in _PEOPLE and value is not None else value
+            for name, value in row.items()
         }
 
     # --- first page

@@ -17,7 +17,7 @@ from lab_assets.simulation.chemistry import PORTION_SD, RunNoise, Solution, draw
 from lab_assets.simulation.instruments import System, SystemState, flow_scatter
 from lab_assets.simulation.lots import Sample
 from lab_assets.simulation.physics import InjectionState, InjectionTrace, simulate_injection
-from lab_assets.simulation.quantify import MeasuredPeak, Standard, area_noise, external_standard_value, measure_peak
+from lab_assets.simulation.quantify import MeasuredPeak, Standard, area_noise, external_standard_value, measure_peaks
 from lab_assets.simulation.risk import CHECKPOINTS_PCT, Analyte, Preparation, oracle_risk
 from lab_assets.simulation.rng import rng_for
 from lab_assets.simulation.world import (
@@ -179,11 +179,6 @@ def portion_sd(sample: Sample) -> dict[str, float]:
     return PORTION_SD | {"API": sample.lot.product.extraction_sd}
 
 
-def _measure(state: InjectionState, signal: np.ndarray, guide: np.ndarray, time_min: np.ndarray) -> dict[str, MeasuredPeak]:
-    found = {peak.name: measure_peak(time_min, signal, guide, peak) for peak in state.peaks}
-    return {name: peak for name, peak in found.items() if peak is not None}
-
-
 def run_injections(
     planned: Sequence[PlannedInjection], system: System, *, seed: int, analyst: Analyst, bad_day: bool = False
 ) -> list[Injection]:
@@ -219,7 +214,7 @@ def run_injections(
                 system=latent,
                 state=state,
                 trace=trace,
-                peaks=_measure(state, trace.signal_mau, trace.noise_free_mau, trace.time_min),
+                peaks=measure_peaks(trace.time_min, trace.signal_mau, trace.noise_free_mau, state.peaks),
                 noise=noise,
                 common=common,
                 portion=portion,
@@ -249,13 +244,11 @@ def _value(area: float, injection: Injection, standards: Sequence[Standard], ana
     )
 
 
-def _analyte(name: str, injection: Injection, *, opening: Sequence[Standard], every: Sequence[Standard]) -> Analyte | None:
-    """Return what the oracle knows of one peak; ``None`` when not even the noise-free trace shows it."""
-    state, trace, sample = injection.state, injection.trace, injection.planned.sample
-    peak = next((one for one in state.peaks if one.name == name), None)
-    clean = measure_peak(trace.time_min, trace.noise_free_mau, trace.noise_free_mau, peak) if peak is not None else None
-    if clean is None or peak is None or sample is None:
-        return None
+def _analyte(
+    clean: MeasuredPeak, injection: Injection, sample: Sample, *, opening: Sequence[Standard], every: Sequence[Standard]
+) -> Analyte:
+    """Return what the oracle knows of one peak, ``clean`` being its integral on the trace without noise."""
+    name, state = clean.name, injection.state
     limit = next((one for one in LIMITS if (one.method_id, one.analyte) == (injection.planned.method_id, name)), None)
     unknown = injection.common + injection.portion.get(name, 0.0) - injection.noise.flow_change
     detector = area_noise(state.noise_mau, clean.n_points, state.interval_s / 60) / clean.area_mau_min
@@ -287,12 +280,13 @@ def judge(injections: Sequence[Injection]) -> list[Injection]:
     opening = every[:OPENING_STANDARDS]
     judged: list[Injection] = []
     for one in injections:
-        if one.preparation is None:
+        sample = one.planned.sample
+        if one.preparation is None or sample is None:
             judged.append(one)
             continue
-        names = ["EXC-1", "API"] if one.planned.method_id == DISSOLUTION else ["EXC-1", "IMP-A", "API", "IMP-B"]
-        found = [_analyte(name, one, opening=opening, every=every) for name in names]
-        analytes = [analyte for analyte in found if analyte is not None]
+        names = {"EXC-1", "API"} if one.planned.method_id == DISSOLUTION else {"EXC-1", "IMP-A", "API", "IMP-B"}
+        clean = measure_peaks(one.trace.time_min, one.trace.noise_free_mau, one.trace.noise_free_mau, one.state.peaks)
+        analytes = [_analyte(peak, one, sample, opening=opening, every=every) for name, peak in clean.items() if name in names]
         reported = [analyte for analyte in analytes if analyte.reported]
         judged.append(
             replace(

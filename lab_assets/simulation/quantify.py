@@ -14,10 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Final
 
 import numpy as np
 
 from lab_assets.simulation.physics import FloatArray, PeakState
+
+END_POINTS: Final = 5
+"""Points averaged at either end of a baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,11 +98,23 @@ class MeasuredPeak:
     n_points: int
 
 
-def _bounds(signal: FloatArray, apex: int, low: int, high: int) -> tuple[int, int]:
-    """Narrow an integration range to the valleys towards real neighbours, where there are any."""
-    left = low + int(np.argmin(signal[low : apex + 1]))
-    right = apex + int(np.argmin(signal[apex : high + 1]))
-    return left, right
+def _reach(time: FloatArray, peak: PeakState) -> tuple[int, int]:
+    """Return the index range of a peak: 5.5 sigma before it to 5.5 sigma and six time constants of the tail behind it."""
+    step = float(time[1] - time[0])
+    low = max(int((peak.retention_min - 5.5 * peak.sigma_min) / step), 0)
+    high = min(int((peak.retention_min + 5.5 * peak.sigma_min + 6 * peak.tau_min) / step), time.size - 1)
+    return low, high
+
+
+def _apex(time: FloatArray, guide: FloatArray, peak: PeakState) -> int | None:
+    """Return the index of a peak's own local maximum, ``None`` for a shoulder that has none."""
+    step = float(time[1] - time[0])
+    first = max(int((peak.retention_min - peak.sigma_min) / step), 1)
+    last = min(int((peak.retention_min + peak.sigma_min + peak.tau_min) / step) + 2, time.size - 2)
+    if last <= first:
+        return None
+    top = first + int(np.argmax(guide[first : last + 1]))
+    return top if guide[top] > guide[top - 1] and guide[top] >= guide[top + 1] else None
 
 
 def _width(time: FloatArray, height: FloatArray, apex: int, level: float) -> tuple[float, float]:
@@ -118,58 +135,86 @@ def _width(time: FloatArray, height: FloatArray, apex: int, level: float) -> tup
     return crossing(min(left + 1, apex), left), crossing(max(right - 1, apex), right)
 
 
-def measure_peak(time_min: FloatArray, signal: FloatArray, guide: FloatArray, peak: PeakState) -> MeasuredPeak | None:
-    """Integrate one known compound.
+def measure_peaks(time_min: FloatArray, signal: FloatArray, guide: FloatArray, peaks: Sequence[PeakState]) -> dict[str, MeasuredPeak]:
+    """Integrate known compounds.
 
-    The range is five standard deviations before to four behind the peak plus six time constants of its tail, cut at the
-    lowest point of ``guide`` on either side of the apex (so at the valley towards a neighbour); the baseline is straight.
+    Peaks whose ranges overlap form a cluster with one straight baseline from its start to its end (the mean of five points at
+    each); inside, they are parted by perpendicular drops at the lowest point between two apices. A shoulder without a maximum
+    of its own goes to the neighbour it sits on and is not reported.
 
     Args:
         time_min: Equally spaced times, min, shape (n,).
         signal: Trace to integrate, shape (n,).
-        guide: Noise-free trace that decides the valleys, shape (n,).
-        peak: The compound.
+        guide: Noise-free trace that decides apices and valleys, shape (n,).
+        peaks: The compounds.
 
     Returns:
-        The measured peak, or ``None`` when it does not stand above its baseline.
+        Measured peaks by compound, in order of elution.
     """
-    step = float(time_min[1] - time_min[0])
-    low = max(int((peak.retention_min - 5 * peak.sigma_min) / step), 0)
-    high = min(int((peak.retention_min + 4 * peak.sigma_min + 6 * peak.tau_min) / step), time_min.size - 1)
-    near = slice(
-        max(int((peak.retention_min - peak.sigma_min) / step), low),
-        min(int((peak.retention_min + peak.sigma_min + peak.tau_min) / step) + 2, high),
-    )
-    apex = near.start + int(np.argmax(guide[near]))
-    left, right = _bounds(guide, apex, low, high)
-    if right - left < 5:
+    measured: dict[str, MeasuredPeak] = {}
+    cluster: list[PeakState] = []
+    end = -1
+    for peak in sorted(peaks, key=lambda one: one.retention_min):
+        low, high = _reach(time_min, peak)
+        if cluster and low > end:
+            measured |= _measure_cluster(time_min, signal, guide, cluster)
+            cluster = []
+        cluster.append(peak)
+        end = max(end, high)
+    if cluster:
+        measured |= _measure_cluster(time_min, signal, guide, cluster)
+    return measured
+
+
+def _measure_cluster(time_min: FloatArray, signal: FloatArray, guide: FloatArray, cluster: Sequence[PeakState]) -> dict[str, MeasuredPeak]:
+    """Integrate overlapping compounds on one baseline."""
+    ranges = [_reach(time_min, peak) for peak in cluster]
+    low, high = min(first for first, _ in ranges), max(last for _, last in ranges)
+    apices = [(peak.name, top) for peak in cluster if (top := _apex(time_min, guide, peak)) is not None]
+    if not apices or high - low < 2 * END_POINTS:
+        return {}
+    starts, ends = signal[low : low + END_POINTS].mean(), signal[high - END_POINTS + 1 : high + 1].mean()
+    time, middle = time_min[low : high + 1], 0.5 * (END_POINTS - 1)
+    height = signal[low : high + 1] - (starts + (ends - starts) * (np.arange(time.size) - middle) / (time.size - 1 - 2 * middle))
+    cuts = [low, *(one + int(np.argmin(guide[one : two + 1])) for (_, one), (_, two) in pairwise(apices)), high]
+    found: dict[str, MeasuredPeak] = {}
+    for (name, top), (first, last) in zip(apices, pairwise(cuts), strict=True):
+        one = _measured(name, time[first - low : last - low + 1], height[first - low : last - low + 1], top - first)
+        if one is not None:
+            found[name] = one
+    return found
+
+
+def _measured(name: str, time: FloatArray, height: FloatArray, apex: int) -> MeasuredPeak | None:
+    """Measure one peak above its baseline; ``None`` when it does not stand above it."""
+    near = slice(max(apex - 2, 0), apex + 3)
+    top = near.start + int(np.argmax(height[near]))
+    area = float(np.trapezoid(height, time))
+    if time.size < 5 or height[top] <= 0 or area <= 0 or top in {0, height.size - 1}:
         return None
-    time, cut = time_min[left : right + 1], signal[left : right + 1]
-    height = cut - (cut[0] + (cut[-1] - cut[0]) * (time - time[0]) / (time[-1] - time[0]))
-    top = int(np.argmax(height))
-    if height[top] <= 0 or top in (0, height.size - 1):
-        return None
+    step = float(time[1] - time[0])
     half_left, half_right = _width(time, height, top, 0.5 * float(height[top]))
     front, back = _width(time, height, top, 0.05 * float(height[top]))
     retention = float(time[top])
     return MeasuredPeak(
-        name=peak.name,
+        name=name,
         retention_min=retention,
         start_min=float(time[0]),
         end_min=float(time[-1]),
-        area_mau_min=float(np.trapezoid(height, time)),
+        area_mau_min=area,
         height_mau=float(height[top]),
         plates=5.54 * (retention / max(half_right - half_left, step)) ** 2,
         tailing=(back - front) / (2 * max(retention - front, step)),
-        n_points=int(right - left + 1),
+        n_points=int(time.size),
     )
 
 
 def area_noise(noise: float, n_points: int, step_min: float) -> float:
     """Return the standard deviation of an area that white noise alone causes.
 
-    Trapezoid sum of ``n`` points less a straight baseline through the two end points: the variance is
-    ``noise^2 * step^2 * (n + n^2 / 2)`` (n interior points, and two end points that each move half the baseline area).
+    Sum of ``n`` points less a straight baseline through the means of five points at either end: the variance is
+    ``noise^2 * step^2 * (n^2 / 10 - n)``: ``n`` for the points, ``n^2 / 10`` for the baseline (each end moves half its area with
+    variance ``noise^2 / 5``), and ``-2 n`` since the ten end points are in both.
 
     Args:
         noise: Standard deviation of the signal noise.
@@ -179,4 +224,4 @@ def area_noise(noise: float, n_points: int, step_min: float) -> float:
     Returns:
         Standard deviation of the area, signal x min.
     """
-    return noise * step_min * float(np.sqrt(n_points + n_points**2 / 2))
+    return noise * step_min * float(np.sqrt(max(n_points**2 / (2 * END_POINTS) - n_points, n_points)))

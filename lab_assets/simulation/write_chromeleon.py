@@ -5,80 +5,118 @@ Belongs here: this layout (BOM, decimal comma, dd.mm.yyyy, tab separated, CR LF)
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from lab_assets.simulation.bench_work import Injection
 from lab_assets.simulation.physics import FloatArray
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Signal:
+    """One channel: its name, unit, points and the decimals it is written with."""
+
+    channel: str
+    unit: str
+    time_min: FloatArray
+    values: FloatArray
+    decimals: int
+
+    @property
+    def step(self) -> str:
+        """Sampling interval in s, as written."""
+        return _comma(float(self.time_min[1] - self.time_min[0]) * 60, 1)
 
 
 def _comma(value: float, decimals: int) -> str:
     return f"{value:.{decimals}f}".replace(".", ",")
 
 
-def _file(injection: Injection, *, channel: str, unit: str, time_min: FloatArray, values: FloatArray, decimals: int) -> bytes:
+def _injection_fields(injection: Injection) -> dict[str, object]:
     planned = injection.planned
-    step_s = float(time_min[1] - time_min[0]) * 60
-    step = _comma(step_s, 1)
+    return {
+        "Data Vault": "ChromeleonLocal",
+        "Injection": planned.injection_name,
+        "Sample Name": planned.sample_name,
+        "Injection Number": planned.position,
+        "Position": planned.position,
+        "Comment": "",
+        "Processing Method": planned.method_id,
+        "Instrument Method": planned.method_id,
+        "Type": {"blank": "Blank", "standard": "Calibration Standard", "sample": "Unknown"}[planned.role],
+        "Status": "Finished",
+        "Injection Date": f"{planned.injected_at:%d.%m.%Y}",
+        "Injection Time": f"{planned.injected_at:%H:%M:%S}",
+        "Injection Volume (µl)": "10,0",
+        "Dilution Factor": "1,0000",
+        "Weight": _comma(planned.weight_mg or 1.0, 4),
+    }
+
+
+def _data_fields(injection: Injection, signal: _Signal) -> dict[str, object]:
+    is_detector = signal.unit == "mAU"
+    return {
+        "Time Min. (min)": _comma(float(signal.time_min[0]), 6),
+        "Time Max. (min)": _comma(float(signal.time_min[-1]), 6),
+        "Data Points": signal.time_min.size,
+        "Detector": "UV" if is_detector else "Pump",
+        "Generating Data System": "Chromeleon 7.2.10.24543",
+        "Exporting Data System": "Chromeleon 7.2.10.0",
+        "Operator": injection.planned.analyst,
+        "Signal Quantity": "Absorbance" if is_detector else "Pressure",
+        "Signal Unit": signal.unit,
+        "Signal Min.": _comma(float(signal.values.min()), 6),
+        "Signal Max.": _comma(float(signal.values.max()), 6),
+        "Channel": signal.channel,
+        "Driver Name": "Vanquish",
+        "Channel Type": "Evaluation",
+        "Min. Step (s)": signal.step,
+        "Max. Step (s)": signal.step,
+        "Average Step (s)": signal.step,
+    }
+
+
+def _points(signal: _Signal) -> list[str]:
+    """Return the table of points; the first has no step, as Chromeleon writes it."""
+    rows = [
+        f"{time:.6f}\t{signal.step}\t{value:.{signal.decimals}f}".replace(".", ",")
+        for time, value in zip(signal.time_min.tolist(), signal.values.tolist(), strict=True)
+    ]
+    rows[0] = rows[0].replace(f"\t{signal.step}\t", "\tn.a.\t")
+    return rows
+
+
+def _file(injection: Injection, signal: _Signal) -> bytes:
+    planned = injection.planned
     path = f"chrom://qc-lab/ChromeleonLocal/Instrument Data/{injection.instrument.instrument_id}/{planned.sequence_id}.seq"
     lines = [
-        f"File Path\t{path}/{planned.position}.smp/{channel}.channel/{channel}.chm",
-        f"Channel\t{channel}",
+        f"File Path\t{path}/{planned.position}.smp/{signal.channel}.channel/{signal.channel}.chm",
+        f"Channel\t{signal.channel}",
         "",
         "Injection Information:",
-        "Data Vault\tChromeleonLocal",
-        f"Injection\t{planned.injection_name}",
-        f"Sample Name\t{planned.sample_name}",
-        f"Injection Number\t{planned.position}",
-        f"Position\t{planned.position}",
-        "Comment\t",
-        f"Processing Method\t{planned.method_id}",
-        f"Instrument Method\t{planned.method_id}",
-        f"Type\t{ {'blank': 'Blank', 'standard': 'Calibration Standard', 'sample': 'Unknown'}[planned.role] }",
-        "Status\tFinished",
-        f"Injection Date\t{planned.injected_at:%d.%m.%Y}",
-        f"Injection Time\t{planned.injected_at:%H:%M:%S}",
-        "Injection Volume (µl)\t10,0",
-        "Dilution Factor\t1,0000",
-        f"Weight\t{_comma(planned.weight_mg or 1.0, 4)}",
+        *(f"{name}\t{value}" for name, value in _injection_fields(injection).items()),
         "",
         "Chromatogram Data Information:",
-        f"Time Min. (min)\t{_comma(float(time_min[0]), 6)}",
-        f"Time Max. (min)\t{_comma(float(time_min[-1]), 6)}",
-        f"Data Points\t{time_min.size}",
-        f"Detector\t{'UV' if unit == 'mAU' else 'Pump'}",
-        "Generating Data System\tChromeleon 7.2.10.24543",
-        "Exporting Data System\tChromeleon 7.2.10.0",
-        f"Operator\t{planned.analyst}",
-        "Signal Quantity\t" + ("Absorbance" if unit == "mAU" else "Pressure"),
-        f"Signal Unit\t{unit}",
-        f"Signal Min.\t{_comma(float(values.min()), 6)}",
-        f"Signal Max.\t{_comma(float(values.max()), 6)}",
-        f"Channel\t{channel}",
-        "Driver Name\tVanquish",
-        "Channel Type\tEvaluation",
-        f"Min. Step (s)\t{step}",
-        f"Max. Step (s)\t{step}",
-        f"Average Step (s)\t{step}",
+        *(f"{name}\t{value}" for name, value in _data_fields(injection, signal).items()),
         "",
         "Signal Parameter Information:",
         "Signal Info\t",
         "",
         "Chromatogram Data:",
-        f"Time (min)\tStep (s)\tValue ({unit})",
+        f"Time (min)\tStep (s)\tValue ({signal.unit})",
+        *_points(signal),
     ]
-    points = [
-        f"{time:.6f}\t{step}\t{value:.{decimals}f}".replace(".", ",")
-        for time, value in zip(time_min.tolist(), values.tolist(), strict=True)
-    ]
-    points[0] = points[0].replace(f"\t{step}\t", "\tn.a.\t")
-    return b"\xef\xbb\xbf" + ("\r\n".join([*lines, *points]) + "\r\n").encode()
+    return b"\xef\xbb\xbf" + ("\r\n".join(lines) + "\r\n").encode()
 
 
 def write_chromeleon(injection: Injection) -> bytes:
     """Return the detector channel of one injection, mAU."""
     trace = injection.trace
-    return _file(injection, channel="UV_VIS_1", unit="mAU", time_min=trace.time_min, values=trace.signal_mau, decimals=6)
+    signal = _Signal(channel="UV_VIS_1", unit="mAU", time_min=trace.time_min, values=trace.signal_mau, decimals=6)
+    return _file(injection, signal)
 
 
 def write_chromeleon_pressure(injection: Injection) -> bytes:
     """Return the pump pressure of one injection, bar, every 2 s."""
     trace = injection.trace
-    return _file(injection, channel="Pump_Pressure", unit="bar", time_min=trace.pressure_time_min, values=trace.pressure_bar, decimals=3)
+    signal = _Signal(channel="Pump_Pressure", unit="bar", time_min=trace.pressure_time_min, values=trace.pressure_bar, decimals=3)
+    return _file(injection, signal)

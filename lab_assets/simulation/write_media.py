@@ -41,15 +41,17 @@ def write_certificate(records: Sequence[Record]) -> bytes:
         f"Performed: {iso(first['performed_at_utc'])} by {first['performed_by']}",
         f"Valid until: {iso(first['valid_until_utc'])}",
         "",
-        *(
-            f"{one['parameter']}: deviation {one['deviation']:g} {one['unit']}, tolerance {one['tolerance']:g} {one['unit']}, {one['outcome']}"
-            for one in records
-        ),
+        *(_line(one) for one in records),
     ]
     for number, line in enumerate(lines):
         canvas.drawString(60, 745 - 18 * number, line)
     canvas.save()
     return buffer.getvalue()
+
+
+def _line(record: Record) -> str:
+    unit = record["unit"]
+    return f"{record['parameter']}: deviation {record['deviation']:g} {unit}, tolerance {record['tolerance']:g} {unit}, {record['outcome']}"
 
 
 def tablet_surface(lot: Lot, rng: np.random.Generator) -> np.ndarray:

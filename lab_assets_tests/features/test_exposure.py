@@ -18,9 +18,8 @@ STORED = datetime(2025, 1, 1, 9, tzinfo=UTC)
 DAY_SCHEMA: dict[str, Any] = {"chamber_id": pl.String, "day": pl.Date} | dict.fromkeys(
     ("mkt_c", "excursion_min", "degree_hours_above", "gap_min"), pl.Float64
 )
-SAMPLE_SCHEMA: dict[str, Any] = {name: pl.String for name in ("sample_name", "chamber_id", "storage_condition")} | {
-    name: UTC_US for name in ("stored_at_utc", "sampled_at_utc", "recorded_at_utc")
-}
+SAMPLE_SCHEMA: dict[str, Any] = {"sample_name": pl.String, "chamber_id": pl.String, "storage_condition": pl.String}
+SAMPLE_SCHEMA |= {"stored_at_utc": UTC_US, "sampled_at_utc": UTC_US, "recorded_at_utc": UTC_US}
 
 
 def sample(days: int | None = 7, **more: Any) -> dict[str, Any]:

@@ -113,6 +113,12 @@ def test_retention_drift_per_day():
     assert last([run(i, retention_time_min=4.0) for i in range(3)])["ih_retention_drift_pct_per_day"] is None
 
 
+def test_retention_older_than_thirty_days_is_forgotten():
+    later = [run(i, hours=24.0 * (40 + i), retention_time_min=4.0 + 0.04 * (i - 1)) for i in (1, 2, 3)]
+    rows = [run(0, hours=0, retention_time_min=9.0), *later]
+    assert last(rows)["ih_retention_drift_pct_per_day"] == pytest.approx(100 * 0.04 / 4.04)
+
+
 def test_days_to_calibration_due():
     row = last([run(0, calibration_due_utc=T0 + timedelta(days=10, hours=12))])
     assert row["ih_days_to_calibration_due"] == pytest.approx(10.5)

@@ -23,6 +23,7 @@ SELECT_AUDIT = Requires("SELECT", "lab.governance.audit")
 
 @router.get("/entries")
 async def entries(
+    *,
     request: Request,
     who: Annotated[Identity, Depends(SELECT_AUDIT)],
     actor: str | None = None,
@@ -40,8 +41,8 @@ async def entries(
     return json_response(await to_thread.run_sync(work))
 
 
-@router.get("/verify")
-async def verify(request: Request, who: Annotated[Identity, Depends(SELECT_AUDIT)]) -> Response:
+@router.get("/verify", dependencies=[Depends(SELECT_AUDIT)])
+async def verify(request: Request) -> Response:
     """Check the chain and its outside anchor; the first broken entry is named."""
     state = lab(request)
     return json_response(asdict(await to_thread.run_sync(lambda: AuditLog(state.engine).verify())))

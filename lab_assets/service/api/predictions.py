@@ -22,10 +22,11 @@ SELECT_PREDICTIONS = Requires("SELECT", "lab.ml.predictions")
 
 @router.get("/predictions/{prediction_id}")
 async def prediction(
+    *,
     request: Request,
     prediction_id: str,
     who: Annotated[Identity, Depends(SELECT_PREDICTIONS)],
-    explain: Annotated[bool, Query(description="add what moved the risk")] = False,  # noqa: FBT002  a query parameter, never positional
+    explain: Annotated[bool, Query(description="add what moved the risk")] = False,
 ) -> Response:
     """Return a prediction: risk, model, table versions, feature values, and the drivers when asked for."""
     state = lab(request)

@@ -11,9 +11,9 @@ from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
-from lab_assets.governance.gateway import QueryRefusedError
+from lab_assets.governance.gateway import QueryFailedError, QueryRefusedError, QueryResult
 from lab_assets.service.api import json_response
-from lab_assets.service.auth import Identity, Requires
+from lab_assets.service.auth import Identity, Requires, client_address
 from lab_assets.service.limits import read_json_body
 from lab_assets.service.problems import FieldProblem, ProblemError
 from lab_assets.service.requests import parse_object
@@ -40,8 +40,22 @@ async def query(request: Request, who: Annotated[Identity, Depends(Requires("BRO
     sql = document.get("sql")
     if not strict or set(document) != {"sql"} or not isinstance(sql, str):
         raise ProblemError(422, 'send {"sql": "SELECT ..."} and nothing else', (FieldProblem("sql", "needs text"),))
+    origin = client_address(request)
     try:
-        result = await to_thread.run_sync(lambda: state.gateway.run(sql, user=who.name), limiter=_AT_ONCE)
+        result = await to_thread.run_sync(lambda: state.gateway.run(sql, user=who.name, origin=origin), limiter=_AT_ONCE)
     except QueryRefusedError as error:
         raise ProblemError(403, str(error)) from None
-    return json_response(query_json(result))
+    except QueryFailedError as error:
+        raise ProblemError(422, str(error)) from None
+    return json_response(await to_thread.run_sync(_result, result))
+
+
+def _result(result: QueryResult) -> dict[str, object]:
+    return {
+        "columns": [{"name": name, "type": kind} for name, kind in zip(result.columns, result.types, strict=True)],
+        "rows": result.rows,
+        "masked_columns": result.masked_columns,
+        "tables": result.tables,
+        "table_versions": result.table_versions,
+        "truncated": result.truncated,
+    }

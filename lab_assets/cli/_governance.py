@@ -1,0 +1,112 @@
+"""What the governance commands share: the database, the acting account, tables for people, JSON for machines.
+
+Belongs here: arguments and printing common to ``user``, ``grant``, ``tag``, ``audit``, ``query``, ``catalog``. Does not belong
+here: any command.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+ORIGIN: Final = "cli"
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as", metavar="USER", help="Act as this account, with its rights. Without it the shell acts: who owns the machine's files."
+    ),
+]
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turn refusals and bad input into a line on stderr and exit code 1."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from lab_assets.governance.audit import AuditError
+    from lab_assets.governance.gateway import QueryFailedError
+    from lab_assets.governance.policy import PolicyError
+
+    try:
+        yield
+    except (ValueError, PermissionError, AuditError, PolicyError, QueryFailedError, KeyError) as error:
+        fail(str(error.args[0]) if error.args else str(error))
+    except SQLAlchemyError as error:
+        fail(f"the database refused: {str(error).splitlines()[0]}")
+
+
+def fail(message: str) -> None:
+    """Print a line to stderr and leave with exit code 1."""
+    typer.secho(message, err=True, fg="red")
+    raise typer.Exit(1)
+
+
+def database() -> Engine:
+    """Open the installation's database, migrated."""
+    from lab_assets.engine.database import open_database
+    from lab_assets.settings import get_settings
+
+    return open_database(get_settings())
+
+
+def actor_of(engine: Engine, user: str | None) -> str:
+    """Return who acts: an enabled account, or the shell.
+
+    Raises:
+        ValueError: no such account, or it is disabled.
+    """
+    if user is None:
+        return f"shell:{getpass.getuser() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'unknown')}"
+    from lab_assets.governance.users import UserError, get_user
+
+    with engine.connect() as connection:
+        if get_user(connection, user).disabled:
+            raise UserError(f"the account {user!r} is disabled")
+    return user
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document; times as ISO 8601, NaN as null."""
+    sys.stdout.write(json.dumps(_plain(document), ensure_ascii=False, indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if value - value == 0 else None
+    if value is None or isinstance(value, str | int):
+        return value
+    if isinstance(value, bytes):
+        return value.hex()
+    return value.isoformat() if hasattr(value, "isoformat") else str(value)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
+    """Print a table for people; nothing in a cell is taken for markup or control."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from lab_assets.governance.audit import clean
+
+    table = Table(title=title or None, title_justify="left")
+    for column in columns:
+        table.add_column(Text(clean(column, 200)), overflow="fold")
+    for row in rows:
+        table.add_row(*(Text("" if value is None else clean(str(_plain(value)), 400)) for value in row))
+    Console().print(table)

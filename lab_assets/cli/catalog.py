@@ -1,0 +1,123 @@
+"""``lab catalog``: the tables, what they promise and where they came from.
+
+Belongs here: arguments and printing. Does not belong here: contracts, lineage itself.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab_assets.cli._governance import JsonOption, database, print_json, print_table, refusals
+
+if TYPE_CHECKING:
+    from lab_assets.contracts.core import TableContract
+
+app = typer.Typer(help="The catalogue of tables.", no_args_is_help=True)
+
+
+def _state(contract: TableContract) -> dict[str, Any]:
+    """Return a table's version and rows as its Delta log tells them; no rows are read."""
+    from lab_assets.governance.relations import table_state
+    from lab_assets.settings import get_settings
+
+    version, rows = table_state(get_settings(), contract)
+    return {"version": version, "rows": rows}
+
+
+def _summary(contract: TableContract) -> dict[str, Any]:
+    head = {"table": contract.full_name, "grain": contract.grain, "description": contract.description, "owner": contract.owner}
+    return head | {"columns": len(contract.columns)} | _state(contract)
+
+
+def _print_summaries(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print_json(found)
+    else:
+        columns = ("table", "grain", "owner", "version", "rows")
+        print_table(columns, [[item[column] for column in columns] for item in found])
+
+
+@app.command(name="list")
+def list_(layer: Annotated[str | None, typer.Option(help="Only this schema.")] = None, as_json: JsonOption = False) -> None:
+    """List tables."""
+    from lab_assets.contracts.registry import contracts
+
+    with refusals():
+        chosen = [contract for contract in contracts().values() if layer in {None, contract.layer}]
+        if not chosen:
+            raise ValueError(f"no schema {layer!r}; known: {', '.join(sorted({item.layer for item in contracts().values()}))}")
+        _print_summaries([_summary(contract) for contract in chosen], as_json=as_json)
+
+
+@app.command()
+def search(words: Annotated[list[str], typer.Argument(help="Words that all occur.")], as_json: JsonOption = False) -> None:
+    """Find tables by name, grain, description, owner, or the names, meanings and tags of their columns."""
+    from lab_assets.contracts.registry import contracts
+
+    def text(contract: TableContract) -> str:
+        columns = [part for column in contract.columns for part in (column.name, column.meaning, *column.tags)]
+        return " ".join((contract.full_name, contract.grain, contract.description, contract.owner, *columns)).lower()
+
+    with refusals():
+        found = [contract for contract in contracts().values() if all(word.lower() in text(contract) for word in words)]
+        _print_summaries([_summary(contract) for contract in found], as_json=as_json)
+
+
+@app.command()
+def show(table: Annotated[str, typer.Argument(help="layer.table")], as_json: JsonOption = False) -> None:
+    """Show what a table promises: columns, meaning, unit, key, tags."""
+    from lab_assets.contracts.registry import contract as find
+    from lab_assets.governance.policy import PolicyStore
+
+    with refusals():
+        contract = find(table)
+        tags = PolicyStore(database()).current().tags.get(table, {})
+        columns = [
+            {
+                "name": column.name,
+                "kind": column.kind,
+                "unit": column.unit,
+                "nullable": column.nullable,
+                "meaning": column.meaning,
+                "tags": sorted(tags.get(column.name, ())),
+            }
+            for column in contract.columns
+        ]
+        document = _summary(contract) | {"primary_key": contract.primary_key, "contract_version": contract.version, "columns": columns}
+        if as_json:
+            print_json(document)
+            return
+        typer.echo(f"{contract.full_name}: {contract.description}")
+        typer.echo(f"one row is {contract.grain}; key {', '.join(contract.primary_key) or 'none'}; owner {contract.owner}")
+        typer.echo(f"version {document['version']}, {document['rows']} row(s)" if document["version"] is not None else "no data yet")
+        print_table(
+            ("column", "kind", "unit", "meaning", "tags"),
+            [(c["name"], c["kind"], c["unit"], c["meaning"], ", ".join(c["tags"])) for c in columns],
+        )
+
+
+@app.command()
+def lineage(
+    table: Annotated[str, typer.Argument(help="layer.table or model:NAME")],
+    version: Annotated[str | None, typer.Option(help="Its version; default: the newest one recorded.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what a version was made from, back to the files."""
+    from lab_assets.governance.lineage import upstream
+    from lab_assets.governance.relations import lineage_of
+    from lab_assets.settings import get_settings
+
+    with refusals():
+        rows = lineage_of(get_settings())
+        mine = [row for row in rows if row["output"] == table]
+        if not mine:
+            raise ValueError(f"no lineage is recorded for {table!r}")
+        chosen = version or max(mine, key=lambda row: row["recorded_at_utc"])["output_version"]
+        found = upstream(rows, table, chosen)
+        if as_json:
+            print_json({"output": table, "output_version": chosen, "lineage": found})
+        else:
+            columns = ("output", "output_version", "input", "input_version", "run_id", "code_version", "recorded_at_utc")
+            print_table(columns, [[row[column] for column in columns] for row in found], title=f"{table} version {chosen}")

@@ -1,0 +1,165 @@
+"""Which processes make up a running laboratory, how each is started and how each says that it is ready.
+
+Belongs here: command lines, addresses, readiness. Does not belong here: starting and ending them (``processes.py``).
+
+MLflow and Dagster have no accounts of their own, so they listen on the loopback whatever ``LAB_HOST`` is; the service is the
+door for people and systems. The code server listens on a socket in a folder that only the owner can enter.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from lab_assets.ops.dagster_home import CODE_MODULE, LOCATION, home_folder
+from lab_assets.settings import Settings
+
+LOOPBACK: Final = "127.0.0.1"
+_SOCKET_PATH_BYTES: Final = 100  # Linux allows 108, macOS 104
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One process of the product.
+
+    Attributes:
+        name: Name for people.
+        command: Command line.
+        port: TCP port it listens on, if any.
+        port_setting: Variable that moves the port.
+        health: Path that answers 200 over HTTP when it is ready.
+        socket: Socket it listens on, if any.
+        address: Where people find it; empty for a process without a face.
+        after: Components that must be ready before it starts.
+        extra: Variables of its environment beyond the common ones.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    port: int | None = None
+    port_setting: str = ""
+    health: str = ""
+    socket: Path | None = None
+    address: str = ""
+    after: tuple[str, ...] = ()
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    def answers(self, *, timeout_s: float = 2.0) -> bool:
+        """Return whether the process does its work as far as can be seen from outside; without a face it does."""
+        if self.port is not None:
+            return answers_http(self.port, self.health, timeout_s=timeout_s)
+        return self.socket is None or answers_socket(self.socket, timeout_s=timeout_s)
+
+
+def answers_http(port: int, path: str, *, timeout_s: float) -> bool:
+    """Return whether a loopback port answers a GET with 200."""
+    connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def answers_socket(path: Path, *, timeout_s: float) -> bool:
+    """Return whether something accepts connections on a Unix socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(timeout_s)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True
+
+
+def port_is_free(port: int) -> bool:
+    """Return whether nothing listens on a loopback port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+        return True
+
+
+def code_socket(settings: Settings) -> Path:
+    """Return the path of the code server's socket, short enough for a socket address."""
+    path = settings.run / "dagster.sock"
+    if len(str(path).encode()) <= _SOCKET_PATH_BYTES:
+        return path
+    return Path(tempfile.mkdtemp(prefix="lab-")) / "dagster.sock"
+
+
+def components(settings: Settings, *, code_module: str = CODE_MODULE, socket_path: Path | None = None) -> tuple[Component, ...]:
+    """Return the processes of a laboratory in the order of starting; an external MLflow is not one of them.
+
+    Args:
+        settings: Ports and places.
+        code_module: Module that holds the Dagster graph.
+        socket_path: The code server's socket; default: a new path.
+    """
+    own_mlflow = not settings.mlflow_uri.startswith(("http://", "https://", "databricks"))
+    code = _code_server(code_module, socket_path or code_socket(settings))
+    return (*((_mlflow(settings),) if own_mlflow else ()), code, *_dagster(settings), _service(settings))
+
+
+def _mlflow(settings: Settings) -> Component:
+    port = settings.mlflow_port
+    return Component(
+        name="mlflow",
+        command=(
+            *(sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"),
+            *("--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", str(settings.mlflow_artifacts)),
+        ),
+        port=port,
+        port_setting="LAB_MLFLOW_PORT",
+        health="/health",
+        address=f"http://{LOOPBACK}:{port}",
+    )
+
+
+def _code_server(module: str, socket_path: Path) -> Component:
+    command = (*(sys.executable, "-m", "dagster", "api", "grpc", "--module-name", module), "--socket", str(socket_path))
+    options = ("--location-name", LOCATION, "--use-python-environment-entry-point")
+    return Component(name="dagster-code", command=(*command, *options), socket=socket_path)
+
+
+def _dagster(settings: Settings) -> tuple[Component, Component]:
+    workspace = str(home_folder(settings) / "workspace.yaml")
+    port = settings.dagster_port
+    web = Component(
+        name="dagster-web",
+        command=(sys.executable, "-m", "dagster_webserver", "-h", LOOPBACK, "-p", str(port), "-w", workspace),
+        port=port,
+        port_setting="LAB_DAGSTER_PORT",
+        health="/server_info",
+        address=f"http://{LOOPBACK}:{port}",
+        after=("dagster-code",),
+    )
+    daemon = Component(
+        name="dagster-daemon",
+        command=(sys.executable, "-m", "dagster._daemon", "run", "-w", workspace),
+        after=("dagster-code",),
+    )
+    return web, daemon
+
+
+def _service(settings: Settings) -> Component:
+    shown = LOOPBACK if settings.host in {"0.0.0.0", "::", LOOPBACK} else settings.host  # noqa: S104 - compared, not bound
+    return Component(
+        name="service",
+        command=(sys.executable, "-m", "lab_assets.service"),
+        port=settings.service_port,
+        port_setting="LAB_SERVICE_PORT",
+        health="/healthz",
+        address=f"http://{shown}:{settings.service_port}",
+    )

@@ -1,0 +1,214 @@
+"""``silver.injections``: each injection once, with the context that LIMS and certificates give it.
+
+Belongs here: identity, context, and which injections are touched by news. Does not belong here: peaks (``peaks.py``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, PROCESSING_METHODS
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.engine.delta import Lakehouse
+from lab_assets.pipeline.methods import NO_METHOD, key_column, windows_frame, windows_in_force
+
+if TYPE_CHECKING:
+    from pyspark.sql import Column, DataFrame
+
+STATION: Final = "silver.injections"
+CONTEXT: Final = (LIMS_SEQUENCES, LIMS_SAMPLES, LIMS_LOTS, CALIBRATIONS, PROCESSING_METHODS)
+
+
+CONSUMERS: Final = ("silver.results", "features.injection_progress", "features.instrument_history")
+"""Stations that work on every touched injection; ``silver.peaks`` works on those whose traces or windows changed."""
+
+
+def injection_id() -> Column:
+    """Return the identity of an injection as a Spark column over ``bronze.chromatograms``.
+
+    Sixteen hex digits of the SHA-256 of source, instrument, name and time text: the same export read twice is the same
+    injection, the same name on another instrument or day is not.
+    """
+    from pyspark.sql import functions as sf
+
+    parts = [sf.coalesce(sf.col(name), sf.lit("")) for name in ("source", "instrument_name", "injection_name", "injected_at_text")]
+    return sf.concat(sf.lit("inj_"), sf.substring(sf.sha2(sf.concat_ws("|", *parts), 256), 1, 16))
+
+
+def update_injections(lake: Lakehouse) -> int:
+    """Bring ``silver.injections`` up to date and leave what it touched in the queues of the stations behind it.
+
+    New traces touch their own injections. News of the LIMS, of certificates or of processing methods touches the
+    injections whose context it changes, whenever they arrived.
+
+    Returns:
+        Version of ``silver.injections`` afterwards.
+    """
+    progress = lake.ledger.progress(STATION)
+    versions = {table.full_name: lake.version(table) for table in (CHROMATOGRAMS, *CONTEXT)}
+    if all(progress.get(name) == version for name, version in versions.items()):
+        return lake.version(INJECTIONS)
+    context_news = any(progress.get(table.full_name) != versions[table.full_name] for table in CONTEXT)
+    last_batch = progress.get("chromatograms#batch", 0)
+    traces = with_identity(lake.read(CHROMATOGRAMS))
+    if not context_news:
+        traces = traces.join(_names_since(lake, last_batch), on="injection_name", how="left_semi")
+    rows = _with_context(lake, _one_per_injection(traces))
+    newest_batch = _newest_batch(lake)
+    version = _write(lake, rows, last_batch)
+    lake.ledger.set_progress(STATION, {**versions, "chromatograms#batch": newest_batch})
+    return version
+
+
+def _names_since(lake: Lakehouse, batch: int) -> DataFrame:
+    return lake.read_since(CHROMATOGRAMS, batch).select("injection_name").distinct()
+
+
+def _newest_batch(lake: Lakehouse) -> int:
+    batches = lake.polars(CHROMATOGRAMS, ["ingest_batch"])["ingest_batch"]
+    return int(batches.max() or 0)
+
+
+def with_identity(traces: DataFrame) -> DataFrame:
+    """Add ``injection_id`` and keep, of each injection and channel, the row of the newest file."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as sf
+
+    newest = Window.partitionBy("injection_id", "channel").orderBy(sf.desc("ingest_batch"), sf.desc("source_sha256"), sf.desc("source_row"))
+    named = traces.withColumn("injection_id", injection_id())
+    return named.withColumn("_order", sf.row_number().over(newest)).where("_order = 1").drop("_order")
+
+
+def _one_per_injection(traces: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as sf
+
+    def first(name: str) -> Column:
+        return sf.first(name, ignorenulls=True).alias(name)
+
+    minutes = traces.withColumn("_minutes", sf.element_at("x", -1) * _minutes_per_unit(traces))
+    return minutes.groupBy("injection_id", "injection_name", "source").agg(
+        *(
+            first(name)
+            for name in ("sample_name", "instrument_name", "method_name", "operator", "injected_at_text", "injected_at_utc", "software")
+        ),
+        sf.max("zone_known").alias("zone_known"),
+        sf.max("_minutes").alias("run_time_min"),
+        sf.sort_array(sf.collect_set("channel")).alias("channels"),
+        sf.max("ingest_batch").alias("_batch"),
+        sf.min_by("source_sha256", "channel").alias("source_sha256"),
+    )
+
+
+def _minutes_per_unit(traces: DataFrame) -> Column:
+    """Return the factor to minutes by stated unit; an unknown unit gives no run time rather than a wrong one."""
+    from pyspark.sql import functions as sf
+
+    from lab_assets.domain.units import minutes_per
+
+    factor = sf.lit(None).cast("double")
+    for (unit,) in traces.select("x_unit").distinct().collect():
+        try:
+            known = minutes_per(unit or "")
+        except ValueError:
+            continue
+        factor = sf.when(sf.col("x_unit") == unit, sf.lit(known)).otherwise(factor)
+    return factor
+
+
+def _latest(lake: Lakehouse, table: TableContract, key: str) -> DataFrame:
+    """Return of each key the record that the LIMS recorded last."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as sf
+
+    newest = Window.partitionBy(key).orderBy(sf.desc("recorded_at_utc"), sf.desc("ingest_batch"), sf.desc("source_row"))
+    return lake.read(table).withColumn("_order", sf.row_number().over(newest)).where("_order = 1").drop("_order")
+
+
+def _with_context(lake: Lakehouse, injections: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as sf
+
+    def coalesced(*names: str) -> Column:
+        return sf.coalesce(*(sf.when(sf.col(name) != "", sf.col(name)) for name in names))
+
+    sequences = _latest(lake, LIMS_SEQUENCES, "injection_name").select(
+        *("injection_name", "sequence_id", "position", "sample_role", "replicate", "method_id", "instrument_id", "column_id", "analyst"),
+        *("weight_mg", "nominal_weight_mg", "standard_purity_pct"),
+        sf.col("sample_name").alias("planned_sample"),
+    )
+    samples = _latest(lake, LIMS_SAMPLES, "sample_name").select(sf.col("sample_name").alias("_sample"), "lot_id", "sample_type")
+    lots = _latest(lake, LIMS_LOTS, "lot_id").select(sf.col("lot_id").alias("_lot"), "product")
+    rows = (
+        injections.join(sequences, on="injection_name", how="left")
+        .withColumn("sample_name", coalesced("planned_sample", "sample_name"))
+        .withColumn("method_id", coalesced("method_id", "method_name"))
+        .withColumn("instrument_id", coalesced("instrument_name", "instrument_id"))
+        .withColumn("analyst", coalesced("analyst", "operator"))
+        .withColumn("sample_role", sf.coalesce("sample_role", sf.lit("unknown")))
+        .withColumn("known_time_utc", sf.expr("injected_at_utc + make_dt_interval(0, 0, 0, coalesce(run_time_min, 0) * 60)"))
+    )
+    rows = rows.join(samples, rows["sample_name"] == samples["_sample"], how="left")
+    rows = rows.join(lots, rows["lot_id"] == lots["_lot"], how="left")
+    rows = _with_windows(lake, rows)
+    return _with_calibration(lake, rows)
+
+
+def _with_windows(lake: Lakehouse, rows: DataFrame) -> DataFrame:
+    from pyspark.sql import functions as sf
+
+    keyed = rows.withColumn("method_key", key_column(sf.col("method_id"), sf.col("source")))
+    windows = windows_frame(lake, windows_in_force(lake)).select("method_key", "processing_id")
+    return keyed.join(windows, on="method_key", how="left").withColumn("processing_id", sf.coalesce("processing_id", sf.lit(NO_METHOD)))
+
+
+def _with_calibration(lake: Lakehouse, rows: DataFrame) -> DataFrame:
+    """Add the instrument's latest certificate before the injection; it is valid when no parameter failed and it had not expired."""
+    from pyspark.sql import functions as sf
+
+    certificates = (
+        lake.read(CALIBRATIONS)
+        .groupBy(sf.col("instrument_id").alias("_instrument"), sf.col("certificate_id").alias("calibration_id"))
+        .agg(
+            sf.max("performed_at_utc").alias("performed_at_utc"),
+            sf.min("valid_until_utc").alias("valid_until_utc"),
+            sf.min(sf.col("outcome") == "pass").alias("_passed"),
+        )
+    )
+    in_force = (
+        rows.select("injection_id", "instrument_id", "injected_at_utc")
+        .join(certificates, (sf.col("instrument_id") == sf.col("_instrument")) & (sf.col("performed_at_utc") <= sf.col("injected_at_utc")))
+        .groupBy("injection_id")
+        .agg(
+            sf.max_by("calibration_id", "performed_at_utc").alias("calibration_id"),
+            sf.max_by((sf.col("valid_until_utc") >= sf.col("injected_at_utc")) & sf.col("_passed"), "performed_at_utc").alias(
+                "calibration_valid"
+            ),
+        )
+    )
+    return rows.join(in_force, on="injection_id", how="left")
+
+
+def _write(lake: Lakehouse, rows: DataFrame, last_batch: int) -> int:
+    """Append what is new, merge what differs from what stands.
+
+    The queues are filled before the table is written: a run killed in between does both again.
+    """
+    from pyspark.sql import functions as sf
+
+    names = list(INJECTIONS.column_names)
+    digest = sf.xxhash64(sf.to_json(sf.struct(*names))).alias("_digest")
+    before = lake.read(INJECTIONS).select(
+        "injection_id", sf.col("processing_id").alias("_processing_before"), digest.alias("_digest_before")
+    )
+    compared = rows.select(*names, "_batch", digest).join(before, on="injection_id", how="left")
+    is_new_trace = sf.col("_batch") > last_batch
+    changed = compared.where(sf.col("_digest_before").isNull() | (sf.col("_digest") != sf.col("_digest_before")) | is_new_trace)
+    again = is_new_trace | sf.col("_processing_before").isNull() | (sf.col("_processing_before") != sf.col("processing_id"))
+    told: list[Any] = changed.select("injection_id", again.alias("again"), sf.col("_digest_before").isNull().alias("new")).collect()
+    if not told:
+        return lake.version(INJECTIONS)
+    touched = [row["injection_id"] for row in told]
+    lake.ledger.enqueue({**dict.fromkeys(CONSUMERS, touched), "silver.peaks": [row["injection_id"] for row in told if row["again"]]})
+    ids = lake.spark.createDataFrame([(name,) for name in touched], schema="injection_id STRING")
+    delta = rows.select(names).join(ids, on="injection_id", how="left_semi")
+    return lake.append(INJECTIONS, delta) if all(row["new"] for row in told) else lake.merge(INJECTIONS, delta)

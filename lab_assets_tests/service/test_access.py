@@ -1,0 +1,158 @@
+"""Who may call what: every route declares its privilege, and each role gets what the policy says."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from fastapi.routing import APIRoute
+
+from lab_assets.governance.users import set_disabled
+from lab_assets.service.auth import COOKIE, Open, Requires, csrf_token
+from lab_assets.service.pages import SignedIn
+
+ROLES = ("viewer", "analyst", "scientist", "qc_lead", "qa", "admin")
+SCORE = {"checkpoint_pct": 50, "features": {"ih_tailing": 1.1}}
+EVERYBODY = set(ROLES)
+READERS = EVERYBODY - {"viewer"}
+AUDITORS = {"qa", "admin"}
+
+MATRIX = [
+    ("POST", "/v1/score", {"json": SCORE}, READERS),
+    ("GET", "/v1/predictions/p-unknown", {}, READERS),
+    ("GET", "/v1/decisions/d-unknown", {}, READERS),
+    ("POST", "/v1/query", {"json": {"sql": "SELECT lot_id FROM gold.lot_disposition"}}, EVERYBODY),
+    ("GET", "/v1/catalog/tables", {}, EVERYBODY),
+    ("GET", "/v1/catalog/search?q=lot", {}, EVERYBODY),
+    ("GET", "/v1/catalog/tables/silver.lots", {}, EVERYBODY),
+    ("GET", "/v1/models/oos_risk", {}, EVERYBODY),
+    ("GET", "/v1/models/oos_risk/serving", {}, EVERYBODY),
+    ("GET", "/v1/approvals", {}, EVERYBODY),
+    ("GET", "/v1/audit/entries", {}, AUDITORS),
+    ("GET", "/v1/audit/verify", {}, AUDITORS),
+    ("GET", "/v1/me", {}, EVERYBODY),
+    ("GET", "/", {}, EVERYBODY),
+    ("GET", "/live", {}, EVERYBODY),
+]
+OPEN = {"/healthz", "/readyz", "/metrics", "/v1/login", "/signin"}
+DOCS = {"/openapi.json", "/docs", "/docs/oauth2-redirect"}
+
+
+def _routes(app):
+    for route in app.routes:
+        found = route.effective_route_contexts() if hasattr(route, "effective_route_contexts") else [route]
+        yield from (one for one in found if not str(getattr(one, "path", "")).startswith("/static") and getattr(one, "path", None))
+
+
+def _guards(dependant):
+    for one in dependant.dependencies:
+        if isinstance(one.call, Requires | SignedIn | Open):
+            yield one.call
+        yield from _guards(one)
+
+
+def test_every_route_declares_what_it_needs(client):
+    """A route without exactly one guard fails here; only health and sign-in are open."""
+    seen = {}
+    for route in _routes(client.app):
+        if route.path in DOCS:
+            continue
+        guards = list(_guards(route.dependant))
+        assert len(guards) == 1, f"{route.path} has {len(guards)} guards"
+        seen[route.path] = guards[0]
+    assert {path for path, guard in seen.items() if isinstance(guard, Open)} == OPEN
+    assert len(seen) >= 20
+
+
+def test_the_matrix_names_every_guarded_route(client):
+    """So that a new route cannot be forgotten in the matrix below."""
+    paths = {route.path for route in _routes(client.app)} - OPEN - DOCS
+    named = {path.partition("?")[0] for _, path, _, _ in MATRIX}
+    elsewhere = {"/v1/runs/{injection_id}/trace", "/v1/logout", "/signout", "/predictions/{prediction_id}"}
+    matched = {
+        path for path in paths for name in named
+        if len(path.split("/")) == len(name.split("/"))
+        and all(a == b or a.startswith("{") for a, b in zip(path.split("/"), name.split("/"), strict=True))
+    }  # fmt: skip
+    assert paths - matched == elsewhere
+
+
+@pytest.mark.parametrize(("method", "path", "options", "allowed"), MATRIX, ids=lambda value: value if isinstance(value, str) else "")
+def test_each_role_gets_what_the_policy_says(client, method, path, options, allowed):
+    for role in ROLES:
+        answer = client.request(method, path, user=role, **options)
+        assert (answer.status_code != 403) == (role in allowed), f"{role} {path}: {answer.status_code} {answer.text[:200]}"
+        assert answer.status_code < 500
+    nobody = client.request(method, path, follow_redirects=False, **options)
+    assert nobody.status_code == (303 if path == "/" else 401)
+
+
+def test_a_viewer_may_not_send_a_trace(client):
+    assert client.post("/v1/runs/i-9/trace", user="viewer", json={}).status_code == 403
+
+
+@pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer ", "Basic YTpi", "Bearer eyJhbGciOiJub25lIn0.e30.", "Bearer " + "x" * 5000])
+def test_tokens_that_are_not_ours_are_refused(client, header):
+    answer = client.get("/v1/me", headers={"Authorization": header})
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == "Bearer"
+
+
+def test_unknown_user_and_bad_password_get_the_same_answer(client):
+    unknown = client.post("/v1/login", json={"user": "nobody-here", "password": "x" * 14})
+    wrong = client.post("/v1/login", json={"user": "viewer", "password": "x" * 14})
+    assert unknown.status_code == wrong.status_code == 401
+    assert unknown.json() == wrong.json()
+
+
+@pytest.mark.parametrize("body", [{}, {"user": "qa"}, {"user": 1, "password": "x"}, {"user": "qa", "password": "x", "admin": True}])
+def test_a_sign_in_is_read_strictly(client, body):
+    assert client.post("/v1/login", json=body).status_code == 422
+
+
+def test_sign_in_is_rate_limited_by_name(client):
+    """Ten at once, then a wait is told; other people are not concerned."""
+    answers = [client.post("/v1/login", json={"user": "guess.me", "password": "y" * 14}).status_code for _ in range(11)]
+    assert answers[:3] == [401, 401, 401]
+    assert answers[-1] == 429
+    assert client.post("/v1/login", json={"user": "guess.me", "password": "y" * 14}).headers["retry-after"].isdigit()
+
+
+def test_a_browsers_change_needs_the_sessions_token(client):
+    token = client.token("analyst")
+    cookie = {"Cookie": f"{COOKIE}={token}"}
+    assert client.get("/v1/me", headers=cookie).status_code == 200
+    assert client.post("/v1/score", json=SCORE, headers=cookie).status_code == 403
+    assert client.post("/v1/score", json=SCORE, headers=cookie | {"X-CSRF-Token": "0" * 64}).status_code == 403
+    assert client.post("/v1/score", json=SCORE, headers=cookie | {"X-CSRF-Token": csrf_token(token)}).status_code == 200
+
+
+def test_signing_out_ends_the_session_everywhere(client):
+    answer = client.post("/v1/login", json={"user": "qc_lead", "password": client.lab.passwords["qc_lead"]})
+    bearer = {"Authorization": f"Bearer {answer.json()['token']}"}
+    assert client.get("/v1/me", headers=bearer).status_code == 200
+    assert client.post("/v1/logout", headers=bearer).status_code == 204
+    assert client.get("/v1/me", headers=bearer).status_code == 401
+    cookie = answer.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+
+
+def test_a_disabled_account_is_out_within_a_second(client):
+    headers = {"Authorization": f"Bearer {client.token('scientist')}"}
+    assert client.get("/v1/me", headers=headers).status_code == 200
+    set_disabled(client.lab.engine, "scientist", disabled=True, actor="admin", reason="leaves")
+    try:
+        time.sleep(0.6)
+        assert client.get("/v1/me", headers=headers).status_code == 401
+    finally:
+        set_disabled(client.lab.engine, "scientist", disabled=False, actor="admin", reason="is back")
+        client._tokens.pop("scientist")
+
+
+def test_health_needs_nobody_and_tells_nothing_of_the_laboratory(client):
+    assert client.get("/healthz").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ready", "model_version": "1", "problems": []}
+    text = client.get("/metrics").text
+    assert "lab_predictions_total" in text
+    assert "LOT-1" not in text

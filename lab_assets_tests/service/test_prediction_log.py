@@ -1,0 +1,186 @@
+"""The spool and its commits: each answered prediction once in the table, whatever happens in between."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from deltalake import DeltaTable
+
+from lab_assets.service import prediction_log
+from lab_assets.service.prediction_log import LogUnavailableError, Prediction, PredictionLog, new_prediction_id
+from lab_assets.settings import Settings
+
+AT = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def make(number: int) -> Prediction:
+    return Prediction(
+        prediction_id=f"p-{number:06d}", injection_id=f"i-{number}", lot_id=None, checkpoint_pct=50, risk=0.25, risk_low=0.1,
+        risk_high=0.4, raw_score=-1.1, model_name="oos_risk", model_version="1", model_digest="d" * 64, feature_set_version="fs",
+        features={"a": 0.1 + 0.2, "b": -1e-300}, table_versions={"features.lot_history": 3}, predicted_at_utc=AT + timedelta(seconds=number),
+        as_of_utc=None, mode="online", requested_by="analyst",
+    )  # fmt: skip
+
+
+def stored(settings: Settings) -> list[str]:
+    table = DeltaTable(settings.table_uri("ml", "online_log"))
+    return sorted(table.to_pyarrow_table(columns=["prediction_id"]).column(0).to_pylist())
+
+
+def opened(settings: Settings) -> PredictionLog:
+    log = PredictionLog(settings)
+    log.open(background=False)
+    return log
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+def test_a_prediction_survives_the_way_through_spool_and_table_to_the_last_bit(settings):
+    log = opened(settings)
+    log.append(make(1))
+    assert log.get("p-000001") == make(1)
+    log.flush()
+    row = DeltaTable(settings.table_uri("ml", "online_log")).to_pyarrow_table().to_pylist()[0]
+    assert Prediction.from_row(row) == make(1)
+    log.close()
+
+
+def test_an_unflushed_spool_is_committed_at_the_next_start(settings):
+    log = opened(settings)
+    for number in range(5):
+        log.append(make(number))
+    log._owner.release()  # the process is gone, nothing was closed
+    again = opened(settings)
+    assert stored(settings) == [f"p-{number:06d}" for number in range(5)]
+    assert again.get("p-000003") == make(3)
+    again.close()
+
+
+def test_a_file_whose_commit_landed_is_not_committed_twice(settings):
+    log = opened(settings)
+    log.append(make(1))
+    content = log._current.path.read_bytes()
+    path = log._current.path
+    log.flush()
+    log._owner.release()
+    path.write_bytes(content)  # the process died after the commit, before it could remove the file
+    opened(settings).close()
+    assert stored(settings) == ["p-000001"]
+
+
+def test_half_a_last_line_was_never_answered_and_is_left_out(settings):
+    log = opened(settings)
+    log.append(make(1))
+    with log._current.path.open("ab") as file:
+        file.write(b'{"prediction_id": "p-0000')
+    log._owner.release()
+    opened(settings).close()
+    assert stored(settings) == ["p-000001"]
+
+
+def test_a_second_process_is_refused(settings):
+    log = opened(settings)
+    with pytest.raises(LogUnavailableError, match="another process"):
+        opened(settings)
+    log.close()
+
+
+def test_nothing_is_answered_when_the_line_cannot_be_kept(settings):
+    """/dev/full answers every write with 'no space left on device'."""
+    log = opened(settings)
+    log.append(make(1))
+    real = log._fd
+    log._fd = os.open("/dev/full", os.O_WRONLY)
+    try:
+        with pytest.raises(LogUnavailableError):
+            log.append(make(2))
+    finally:
+        os.close(log._fd)
+        log._fd = real
+    assert log.get("p-000002") is None
+    log.append(make(3))
+    log.close()
+    assert stored(settings) == ["p-000001", "p-000003"]
+
+
+def test_a_failed_commit_keeps_everything_and_is_repeated(settings):
+    log = opened(settings)
+    log.append(make(1))
+    table = Path(settings.table_uri("ml", "online_log"))
+    hidden = table.with_name("hidden")
+    table.rename(hidden)
+    table.write_text("in the way")
+    log.flush()
+    assert log.last_error is not None
+    assert log.pending == 1
+    table.unlink()
+    hidden.rename(table)
+    log.flush()
+    assert log.last_error is None
+    assert stored(settings) == ["p-000001"]
+    log.close()
+
+
+def test_too_many_waiting_are_refused_instead_of_growing(settings, monkeypatch):
+    monkeypatch.setattr(prediction_log, "MAX_PENDING", 3)
+    log = opened(settings)
+    for number in range(3):
+        log.append(make(number))
+    with pytest.raises(LogUnavailableError, match="too many"):
+        log.append(make(4))
+    log.close()
+
+
+def test_many_commits_are_compacted(settings, monkeypatch):
+    """60 commits leave one compacted file of the first 50 and 10 small ones."""
+    monkeypatch.setattr(prediction_log, "COMPACT_EVERY_COMMITS", 10)
+    log = opened(settings)
+    for number in range(20):
+        log.append(make(number))
+        log.flush()
+    log.close()
+    table = DeltaTable(settings.table_uri("ml", "online_log"))
+    assert len(table.file_uris()) <= 2
+    assert len(stored(settings)) == 20
+
+
+def test_ids_sort_by_time():
+    ids = [new_prediction_id(AT + timedelta(milliseconds=step)) for step in range(5)]
+    assert ids == sorted(ids)
+    assert len(set(new_prediction_id(AT) for _ in range(100))) == 100
+
+
+_KILLED = """
+import sys
+from lab_assets.settings import Settings
+from pathlib import Path
+from lab_assets.service.prediction_log import PredictionLog
+from lab_assets_tests.service.test_prediction_log import make
+log = PredictionLog(Settings(home=Path(sys.argv[1])))
+log.open()
+for number in range(100000):
+    log.append(make(number))
+    print(f"p-{number:06d}", flush=True)
+"""
+
+
+def test_every_answered_prediction_survives_kill_9(settings):
+    """The child prints an id only after ``append`` returned; after SIGKILL each printed id is in the table, once."""
+    with subprocess.Popen([sys.executable, "-c", _KILLED, str(settings.home)], stdout=subprocess.PIPE, text=True) as child:
+        answered = [child.stdout.readline().strip() for _ in range(1500)]
+        child.send_signal(signal.SIGKILL)
+        answered += [line.strip() for line in child.stdout if len(line) == 9]
+    opened(settings).close()
+    kept = stored(settings)
+    assert len(kept) == len(set(kept))
+    assert set(answered) <= set(kept)
+    assert len(kept) <= len(answered) + 1
