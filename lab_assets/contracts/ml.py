@@ -87,6 +87,16 @@ PREDICTIONS = TableContract(
     ),
 )
 
+ONLINE_LOG = TableContract(
+    layer="ml",
+    name="online_log",
+    grain="one prediction asked for over REST",
+    description="The service's own log of predictions, written by the service alone and folded into ml.predictions.",
+    owner="team:data-science",
+    primary_key=("prediction_id",),
+    columns=PREDICTIONS.columns,
+)
+
 DECISIONS = TableContract(
     layer="ml",
     name="decisions",
@@ -206,4 +216,4 @@ ALERTS = TableContract(
     ),
 )
 
-TABLES: Final = (LABELS, TRAINING_SETS, PREDICTIONS, DECISIONS, EXPLANATIONS, EVALUATIONS, DRIFT, ALERTS)
+TABLES: Final = (LABELS, TRAINING_SETS, ONLINE_LOG, PREDICTIONS, DECISIONS, EXPLANATIONS, EVALUATIONS, DRIFT, ALERTS)

@@ -195,7 +195,9 @@ class Lakehouse:
             self.keeper.guard(lambda: writer.save(self.uri(contract)))
             return self._verified(contract, mark)
 
-    def merge(self, contract: TableContract, rows: DataFrame, *, newer: str | None = None, within: tuple[str, Sequence[object]] | None = None) -> int:
+    def merge(
+        self, contract: TableContract, rows: DataFrame, *, newer: str | None = None, within: tuple[str, Sequence[object]] | None = None
+    ) -> int:
         """Insert or update by primary key in one commit.
 
         Args:

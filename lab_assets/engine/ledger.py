@@ -14,7 +14,15 @@ from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, sele
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lab_assets.engine.database import writing
-from lab_assets.engine.ledger_tables import ARRIVALS, CURRENT_PATHS, INGEST_BATCHES, STATION_PROGRESS, STATION_QUEUE, TABLE_COMMITS
+from lab_assets.engine.ledger_tables import (
+    ARRIVALS,
+    CURRENT_PATHS,
+    INGEST_BATCHES,
+    LINEAGE_OUTBOX,
+    STATION_PROGRESS,
+    STATION_QUEUE,
+    TABLE_COMMITS,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,6 +209,17 @@ class Ledger:
         with self.engine.connect() as connection:
             return {row[0]: row[1] for row in connection.execute(select(ARRIVALS.c.state, func.count()).group_by(ARRIVALS.c.state))}
 
+    def waiting_arrivals(self) -> int:
+        """Return the number of arrivals that are in no batch yet: recorded by an interrupted run, or given back by a retry."""
+        with self.engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(ARRIVALS).where(ARRIVALS.c.batch.is_(None))).scalar_one())
+
+    def recorded_arrivals(self) -> int:
+        """Return the number of arrivals that committed batches recorded in ``bronze.files``."""
+        query = select(func.count()).select_from(ARRIVALS.join(INGEST_BATCHES, ARRIVALS.c.batch == INGEST_BATCHES.c.batch))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query.where(INGEST_BATCHES.c.state == "committed")).scalar_one())
+
     def quarantined(self) -> list[Any]:
         """Return quarantined arrivals, newest first."""
         with self.engine.connect() as connection:
@@ -279,6 +298,23 @@ class Ledger:
             statement = delete(STATION_QUEUE).where(STATION_QUEUE.c.station == station, STATION_QUEUE.c.item == bindparam("b_item"))
             with writing(self.engine) as connection:
                 connection.execute(statement, rows)
+
+    def note_derivations(self, derivations: Sequence[Mapping[str, Any]]) -> None:
+        """Keep derivations until ``governance.lineage`` has them."""
+        if derivations:
+            with writing(self.engine) as connection:
+                connection.execute(insert(LINEAGE_OUTBOX), [{"derivation": dict(derivation)} for derivation in derivations])
+
+    def pending_derivations(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return derivations not yet in ``governance.lineage``, oldest first, with their numbers."""
+        query = select(LINEAGE_OUTBOX.c.entry, LINEAGE_OUTBOX.c.derivation).order_by(LINEAGE_OUTBOX.c.entry)
+        with self.engine.connect() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def clear_derivations(self, last: int) -> None:
+        """Forget derivations up to a number, after they were committed."""
+        with writing(self.engine) as connection:
+            connection.execute(delete(LINEAGE_OUTBOX).where(LINEAGE_OUTBOX.c.entry <= last))
 
     def note_table_commit(self, table: str, version: int, row_count: int | None) -> None:
         """Record the version of a Delta table after we wrote it."""

@@ -95,3 +95,11 @@ STATION_QUEUE: Final = Table(
     Column("item", String(255), primary_key=True),
 )
 """Work that one station left for another; it survives a killed run and leaves when the work is committed."""
+
+LINEAGE_OUTBOX: Final = Table(
+    "lineage_outbox",
+    METADATA,
+    Column("entry", _ID, primary_key=True, autoincrement=True),
+    Column("derivation", JSON, nullable=False),
+)
+"""Derivations recorded with each materialisation, on their way to ``governance.lineage``."""

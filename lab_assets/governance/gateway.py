@@ -26,6 +26,7 @@ from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
 _SQL_IN_AUDIT: Final = 4000
 _LOG: Final = logging.getLogger(__name__)
@@ -186,21 +187,22 @@ class QueryGateway:
         try:
             with self._timed(snapshot.cursor()) as cursor:
                 return self._fetch(cursor.sql(text, params=used))
-        except duckdb.Error as error:
+        except (duckdb.Error, OSError, ValueError, ArithmeticError) as error:  # Arrow wraps what fails while rows stream
             raise _explained(error, self._limits) from None  # the cause may quote values or generated SQL
 
     def _fetch(self, answer: duckdb.DuckDBPyRelation) -> tuple[list[str], list[str], list[tuple[Any, ...]], bool]:
         """Fetch batch by batch, up to the limits of rows and bytes."""
         rows: list[tuple[Any, ...]] = []
+        kinds = [str(kind) for kind in answer.types]
         size, truncated = 0, False
         for batch in answer.to_arrow_reader(1000):
-            values = [column.to_pylist(maps_as_pydicts="strict") for column in batch.columns]
+            values = [_values(column, kind) for column, kind in zip(batch.columns, kinds, strict=True)]
             rows += list(zip(*values, strict=True))
             size += batch.nbytes
             if size > self._limits.answer_bytes or len(rows) > self._limits.rows:
                 truncated = True
                 break
-        return list(answer.columns), [str(kind) for kind in answer.types], rows[: self._limits.rows], truncated
+        return list(answer.columns), kinds, rows[: self._limits.rows], truncated
 
     @contextmanager
     def _timed(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -215,17 +217,24 @@ class QueryGateway:
             cursor.close()
 
 
-def _explained(error: duckdb.Error, limits: GatewayLimits) -> Exception:
+def _values(column: pa.Array, kind: str) -> list[Any]:
+    """Return a column's values; sums of whole numbers (HUGEINT), which Arrow hands over as decimals, stay whole numbers."""
+    values = column.to_pylist(maps_as_pydicts="strict")
+    return [None if value is None else int(value) for value in values] if kind == "HUGEINT" else values
+
+
+def _explained(error: Exception, limits: GatewayLimits) -> Exception:
     """Return what the person is told: names may be quoted, values and generated SQL never."""
     import duckdb
 
-    if isinstance(error, duckdb.BinderException | duckdb.CatalogException):
+    if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):
         lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("LINE", " "))]
         first = lines[0][:300] if lines and "lab_" not in lines[0] else "a name or type in it does not fit"
         return QueryRefusedError(f"the query does not fit the tables: {first}")
-    if isinstance(error, duckdb.InterruptException):
+    streamed = str(error)[:40].lower() if isinstance(error, OSError) else ""
+    if isinstance(error, duckdb.InterruptException) or streamed.startswith("interrupt"):
         return QueryFailedError(f"the query was stopped after {limits.seconds:g} s; narrow it down")
-    if isinstance(error, duckdb.OutOfMemoryException):
+    if isinstance(error, duckdb.OutOfMemoryException) or streamed.startswith("out of memory"):
         return QueryFailedError(f"the query needs more than {limits.memory} of memory; narrow it down")
     if isinstance(error, duckdb.IOException):
         return QueryFailedError("a table's files could not be read; ask again, or tell the administrator")

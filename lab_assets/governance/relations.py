@@ -88,6 +88,7 @@ class Snapshot:
         off = ("python_enable_replacements", "autoinstall_known_extensions", "autoload_known_extensions")
         config: dict[str, Any] = {"memory_limit": memory, "threads": threads, "temp_directory": ""} | dict.fromkeys(off, "false")
         self.names = {table.contract.full_name: f"lab_{secrets.token_hex(12)}" for table in tables}
+        self._datasets: dict[str, Any] = {}
         self._connection = duckdb.connect(":memory:", config=config)
         self._connection.execute("SET TimeZone = 'UTC'")
         for table in tables:
@@ -103,7 +104,10 @@ class Snapshot:
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """Return a connection of its own to the snapshot, for one query in one thread."""
-        return self._connection.cursor()
+        cursor = self._connection.cursor()
+        for name, rows in self._datasets.items():  # what is registered belongs to one connection
+            cursor.register(name, rows)
+        return cursor
 
     def _create(self, table: OpenTable, name: str) -> None:
         """Create the relation: every column of the contract with its type, absent ones as NULL."""
@@ -125,7 +129,8 @@ class Snapshot:
             return self._connection.from_parquet(list(table.files), union_by_name=True, hive_partitioning=False)
         if table.delta is None or not table.delta.file_uris():
             return None
-        self._connection.register(f"{name}_rows", table.delta.to_pyarrow_dataset())
+        self._datasets[f"{name}_rows"] = table.delta.to_pyarrow_dataset()
+        self._connection.register(f"{name}_rows", self._datasets[f"{name}_rows"])
         return self._connection.table(f"{name}_rows")
 
 

@@ -49,10 +49,19 @@ class CheckedQuery:
     tables: tuple[str, ...]
 
     def mentions(self, column: str) -> bool:
-        """Return whether a column of this name can be in the query's answer or conditions."""
-        if self.tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in self.tree.find_all(exp.Star)):
+        """Return whether a column of this name can be in the query's answer or conditions; in doubt, yes."""
+        if self._takes_whole_rows():
             return True
         return any(found.name.lower() == column for found in self.tree.find_all(exp.Identifier))
+
+    def _takes_whole_rows(self) -> bool:
+        """Return whether columns are taken without being named: stars, patterns, rows as structs, renaming by position."""
+        if self.tree.find(exp.Columns) or any(not isinstance(star.parent, exp.Count) for star in self.tree.find_all(exp.Star)):
+            return True
+        if any(alias.args.get("columns") for alias in self.tree.find_all(exp.TableAlias)):
+            return True
+        tables = {table.alias_or_name.lower() for table in self.tree.find_all(exp.Table)}
+        return any(found.name.lower() in tables for found in self.tree.find_all(exp.Column))
 
 
 @dataclass(frozen=True, kw_only=True)

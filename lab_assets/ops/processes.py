@@ -176,7 +176,9 @@ def require_free_ports(wanted: Iterable[Component]) -> None:
     """
     taken = [each for each in wanted if each.port is not None and not port_is_free(each.port)]
     if taken:
-        told = "; ".join(f"port {each.port} of {each.name} is in use{_user_of(each.port)}: end it or set {each.port_setting}" for each in taken)
+        told = "; ".join(
+            f"port {each.port} of {each.name} is in use{_user_of(each.port)}: end it or set {each.port_setting}" for each in taken
+        )
         raise ProcessError(told)
 
 
@@ -243,12 +245,13 @@ def stop(settings: Settings, *, say: Say = lambda _line: None) -> list[str]:
     state = read_state(settings)
     ended: list[str] = []
     if state is not None:
-        # the daemon first: it would launch more; the code server last: it holds running runs
-        for each in sorted(state.processes, key=lambda one: _ORDER.get(one.name, 5)):
-            if process := each.process():
-                say(f"ending {each.name}")
-                _end(_family(process))
-                ended.append(each.name)
+        # the daemon first, because it would launch more; then all others at once
+        living = [(each.name, process) for each in state.processes if (process := each.process())]
+        for group in ([one for one in living if one[0] == "dagster-daemon"], [one for one in living if one[0] != "dagster-daemon"]):
+            for name, _ in group:
+                say(f"ending {name}")
+            _end([member for _, process in group for member in _family(process)])
+            ended += [name for name, _ in group]
         _end(marked(state.mark))
         left = marked(state.mark)
         if left:
@@ -260,9 +263,6 @@ def stop(settings: Settings, *, say: Say = lambda _line: None) -> list[str]:
         _remove_socket(settings, Path(state.socket))
     state_path(settings).unlink(missing_ok=True)
     return ended
-
-
-_ORDER: Final = {"dagster-daemon": 0, "service": 1, "dagster-web": 2, "mlflow": 3, "dagster-code": 4}
 
 
 def _remove_socket(settings: Settings, path: Path) -> None:

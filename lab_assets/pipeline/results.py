@@ -83,7 +83,11 @@ def _calculated(lake: Lakehouse, injections: DataFrame) -> DataFrame:
     retests = lake.read(SAMPLES).select("sample_name", "retest_of")
     rows = injections.join(peaks, on="injection_id", how="left").join(retests, on="sample_name", how="left")
     calculator = Calculator(windows_in_force(lake), specification_rows(lake))
-    return rows.groupBy("calculation").applyInPandas(calculator.pandas, schema=RESULTS.spark_ddl())
+
+    def of_group(frame: pd.DataFrame) -> pd.DataFrame:  # a bound method will not do: Spark counts its self as an argument
+        return calculator.pandas(frame)
+
+    return rows.groupBy("calculation").applyInPandas(of_group, schema=RESULTS.spark_ddl())
 
 
 def specification_rows(lake: Lakehouse) -> list[dict[str, Any]]:

@@ -158,3 +158,18 @@ def _alert(report: DriftReport, at: datetime, start: Any, end: Any) -> dict[str,
         "message": f"{len(report.drifted)} of {report.subjects} subjects drifted between {start:%Y-%m-%d} and {end:%Y-%m-%d} ({report.rows} rows)",
         "raised_at_utc": at,
     }
+
+
+def check_alias_moved(lake: Lakehouse, *, at_utc: datetime) -> bool:
+    """Put the registry's champion alias back where the ledger has it, and raise an alert when it was elsewhere.
+
+    Returns:
+        Whether it had been moved.
+    """
+    from lab_assets.registry.serving import check_alias, current_serving, registry_of
+
+    alert = check_alias(registry_of(lake.settings), current_serving(lake.ledger.engine), at_utc=at_utc)
+    if alert is None:
+        return False
+    lake.append(ALERTS, lake.local_rows(ALERTS, [alert]))
+    return True

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
+from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
@@ -28,6 +30,8 @@ from lab_assets.service.store import NotFoundError
 from lab_assets.service.tables import TableUnavailableError
 from lab_assets.settings import Settings
 
+WORKER_THREADS: Final = 8
+"""Requests that read tables or compute features at once; the rest wait their turn instead of taking memory."""
 _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     (NotFoundError, 404, {}),
     (NoModelError, 503, {"Retry-After": "5"}),
@@ -49,6 +53,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = WORKER_THREADS
         app.state.lab = open_state(settings, clock=clock)
         try:
             yield

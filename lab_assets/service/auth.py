@@ -12,13 +12,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-import structlog
 from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -40,7 +40,7 @@ MAX_SIGN_INS_AT_ONCE: Final = 8
 SIGN_IN_THREADS: Final = 2
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHORISED: Final = {"WWW-Authenticate": "Bearer"}
-_log = structlog.get_logger(__name__)
+_LOG: Final = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +145,7 @@ class Access:
         try:
             return self._policy.current().decide(user, privilege, securable)
         except (PolicyError, SQLAlchemyError) as error:
-            _log.error("policy cannot be used, everything is denied", error=str(error))
+            _LOG.error("policy cannot be used, everything is denied: %s", error)
             return Decision(allowed=False, reasons=("policy-error",))
 
     async def sign_in(self, request: Request, *, name: str, password: str) -> tuple[str, User]:

@@ -9,6 +9,7 @@ One machine only: the spool is a local folder; each replica keeps its own and dr
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -21,7 +22,6 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import orjson
-import structlog
 from filelock import FileLock, Timeout
 
 from lab_assets.service.traces import sync_file
@@ -35,12 +35,12 @@ COMMIT_INTERVAL_S: Final = 1.0
 COMMIT_ROWS: Final = 500
 COMPACT_EVERY_COMMITS: Final = 50
 MAX_PENDING: Final = 50_000
-TAIL_ROWS: Final = 5_000
+TAIL_ROWS: Final = 2_000
 RETAIN_S: Final = 60.0
 """A spool file outlives its commit by this long: the commit's own files may reach the disk later than the commit."""
 TABLE: Final = ("ml", "online_log")
 _CONFIGURATION: Final = {"delta.dataSkippingNumIndexedCols": "4", "delta.enableDeletionVectors": "false"}
-_log = structlog.get_logger(__name__)
+_LOG: Final = logging.getLogger(__name__)
 
 
 class LogUnavailableError(Exception):
@@ -229,7 +229,7 @@ class PredictionLog:
                 self._rotate()
             except OSError as error:
                 self.last_error = f"the spool cannot be made durable: {error}"
-                _log.error("prediction log: spool", error=self.last_error)
+                _LOG.error("prediction log: %s", self.last_error)
             if not self._commit_waiting():
                 time.sleep(COMMIT_INTERVAL_S)
 
@@ -257,20 +257,20 @@ class PredictionLog:
     def _begin_segment(self, number: int) -> None:
         path = self._dir / f"{number:012d}.jsonl"
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND, 0o600)
-        self._size = 0
+        self._torn = False
         self._current = _Segment(number, path, [])
 
     def _write(self, line: bytes) -> None:
+        """Write one line; after a write that failed half-way the next line begins anew, and the half is not a row."""
+        whole = b"\n" + line if self._torn else line
         try:
-            written = os.write(self._fd, line)
-            if written == len(line):
-                self._size += written
-                return
+            complete = os.write(self._fd, whole) == len(whole)
             reason = "the disk is full"
         except OSError as error:
-            reason = str(error.strerror)
-        os.ftruncate(self._fd, self._size)  # half a line must not be followed by another
-        raise LogUnavailableError(f"the prediction cannot be kept: {reason}")
+            complete, reason = False, str(error.strerror)
+        self._torn = not complete
+        if not complete:
+            raise LogUnavailableError(f"the prediction cannot be kept: {reason}")
 
     def _rotate(self, *, final: bool = False) -> None:
         """Close the current segment, make it durable and queue it; an empty one is kept open, or removed at the end."""
@@ -315,7 +315,7 @@ class PredictionLog:
                 except (DeltaError, OSError, Timeout) as error:
                     self.last_error = f"{type(error).__name__}: {error}"
                     self._table = None
-                    _log.error("prediction log: commit failed, will try again", error=self.last_error, pending=self.pending)
+                    _LOG.error("prediction log: commit failed with %d waiting, will try again: %s", self.pending, self.last_error)
                     return False
                 with self._lock:
                     done = self._waiting.pop(0)
@@ -342,6 +342,11 @@ class PredictionLog:
 
 
 def _complete_lines(content: bytes) -> list[dict[str, Any]]:
-    """Return the rows of a spool file; a last line without its end was never answered and is left out."""
-    complete, _, _ = content.rpartition(b"\n")
-    return [orjson.loads(line) for line in complete.split(b"\n") if line]
+    """Return the rows of a spool file; a line that was not written whole was never answered and is left out."""
+    rows: list[dict[str, Any]] = []
+    for line in content.split(b"\n"):
+        try:
+            rows += [orjson.loads(line)] if line else []
+        except orjson.JSONDecodeError:
+            _LOG.warning("prediction log: a line of %d bytes that was never answered is left out", len(line))
+    return rows

@@ -6,11 +6,11 @@ fetching bundles (``lab_assets.registry``).
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
-import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -20,7 +20,15 @@ from lab_assets.settings import Settings
 
 POLL_S: Final = 0.5
 MODEL_NAME: Final = "oos_risk"
-_log = structlog.get_logger(__name__)
+_LOG: Final = logging.getLogger(__name__)
+
+
+class Loader(Protocol):
+    """Returns the verified bundle of a digest, or raises ``BundleError``."""
+
+    def __call__(self, settings: Settings, digest: str, *, version: str) -> ModelBundle:
+        """Load one bundle."""
+        ...
 
 
 class NoModelError(Exception):
@@ -45,10 +53,11 @@ class ServedModel:
 class ModelWatch:
     """Holds the model that serves. A version whose bytes differ from the approved digest never replaces the one that serves."""
 
-    def __init__(self, settings: Settings, engine: Engine, *, model_name: str = MODEL_NAME) -> None:
+    def __init__(self, settings: Settings, engine: Engine, *, model_name: str = MODEL_NAME, load: Loader = cached_bundle) -> None:
         self._settings = settings
         self._engine = engine
         self._name = model_name
+        self._load = load
         self._model: ServedModel | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -87,14 +96,14 @@ class ModelWatch:
             if wanted is None or (self._model is not None and self._is_current(wanted.version, wanted.digest)):
                 self.alarm = None
                 return
-            bundle = cached_bundle(self._settings, wanted.digest, version=wanted.version)
+            bundle = self._load(self._settings, wanted.digest, version=wanted.version)
             self._model = ServedModel(name=self._name, version=wanted.version, bundle=bundle)
             self.alarm = None
-            _log.info("model switched", model=self._name, version=wanted.version, digest=wanted.digest)
+            _LOG.info("model switched: %s version %s, digest %s", self._name, wanted.version, wanted.digest)
         except (BundleError, NotApprovedError, OSError, SQLAlchemyError) as error:
             alarm = f"{type(error).__name__}: {error}"
             if alarm != self.alarm:
-                _log.error("model not switched, the old version stays", error=alarm)
+                _LOG.error("model not switched, the old version stays: %s", alarm)
             self.alarm = alarm
 
     def _is_current(self, version: str, digest: str) -> bool:

@@ -5,13 +5,12 @@ Belongs here: opening, caching, reading back by version. Does not belong here: m
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
-
-import structlog
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.registry import contract
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 CHECK_INTERVAL_S: Final = 1.0
 ONLINE_LOG: Final = "ml.online_log"
-_log = structlog.get_logger(__name__)
+_LOG: Final = logging.getLogger(__name__)
 
 
 class TableUnavailableError(Exception):
@@ -171,7 +170,7 @@ class TableCache:
             except TableUnavailableError as error:
                 if kept is None:
                     raise
-                _log.error("table cannot be read, last good rows stay", table=full_name, error=str(error))
+                _LOG.error("table %s cannot be read, last good rows stay: %s", full_name, error)
                 fresh = kept[0]
             self._kept[key] = (fresh, now_s)
             return fresh

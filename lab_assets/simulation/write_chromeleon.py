@@ -77,11 +77,12 @@ def _data_fields(injection: Injection, signal: _Signal) -> dict[str, object]:
 
 def _points(signal: _Signal) -> list[str]:
     """Return the table of points; the first has no step, as Chromeleon writes it."""
+    step = signal.step
     rows = [
-        f"{time:.6f}\t{signal.step}\t{value:.{signal.decimals}f}".replace(".", ",")
+        f"{time:.6f}\t{step}\t{value:.{signal.decimals}f}".replace(".", ",")
         for time, value in zip(signal.time_min.tolist(), signal.values.tolist(), strict=True)
     ]
-    rows[0] = rows[0].replace(f"\t{signal.step}\t", "\tn.a.\t")
+    rows[0] = rows[0].replace(f"\t{step}\t", "\tn.a.\t")
     return rows
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,8 +38,21 @@ def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "lab")
 
 
+@pytest.fixture(scope="session")
+def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, made once and copied for each test."""
+    home = tmp_path_factory.mktemp("template")
+    engine = open_database(Settings(home=home))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return home / "lab.db"
+
+
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
+def engine(settings: Settings, _template: Path) -> Iterator[Engine]:
+    settings.home.mkdir(parents=True)
+    shutil.copy(_template, settings.home / "lab.db")
     engine = open_database(settings)
     yield engine
     engine.dispose()

@@ -101,12 +101,16 @@ def test_tampering_is_seen_and_the_first_bad_number_named(
 def test_a_chain_rehashed_from_the_edit_on_contradicts_its_anchors(engine: Engine, settings: Settings) -> None:
     log = _fill(engine)
     entries = log.entries()
-    previous, statements = entries[1].hash, []
+    previous = entries[1].hash
+    _tamper(settings)
+    connection = sqlite3.connect(settings.home / "lab.db")
     for entry in entries[2:]:
         forged = type(entry)(**{**entry.__dict__, "actor": "eve", "prev_hash": previous})
         previous = forged.computed_hash()
-        statements.append(f"UPDATE audit SET actor='eve', prev_hash='{forged.prev_hash}', hash='{previous}' WHERE seq={entry.seq}")
-    _tamper(settings, *statements)
+        change = ("eve", forged.prev_hash, previous, entry.seq)
+        connection.execute("UPDATE audit SET actor = ?, prev_hash = ?, hash = ? WHERE seq = ?", change)
+    connection.commit()
+    connection.close()
     result = log.verify()
     assert (result.ok, result.first_bad_seq) == (False, 3)
     assert "anchor" in result.reason

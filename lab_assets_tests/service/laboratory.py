@@ -119,7 +119,11 @@ def chromatogram(until_min: float = RUN_TIME_MIN, *, seed: int = 3, points_per_m
 
 def fill_tables(settings: Settings) -> None:
     """One instrument, one lot, one finished standard, one finished sample run, one open lot."""
-    times = {"event_time_utc": NOW - timedelta(days=2), "known_time_utc": NOW - timedelta(days=2), "feature_set_version": FEATURE_SET_VERSION}
+    times = {
+        "event_time_utc": NOW - timedelta(days=2),
+        "known_time_utc": NOW - timedelta(days=2),
+        "feature_set_version": FEATURE_SET_VERSION,
+    }
     history = dict.fromkeys(names_of("instrument_history"), 1.5)
     write(settings, "features.instrument_history", [
         {"instrument_id": "HPLC-1", "method_id": "ASSAY-01", "injection_id": "i-std", **times, **history, "ih_pressure_mean_bar": 100.0},
@@ -156,7 +160,14 @@ def _context(settings: Settings) -> None:
         {"injection_id": "i-std", "injection_name": "SEQ-1_001", "channel": "A", "peak_no": 1, "analyte": "API", "integration": "detected",
          "retention_time_min": 3.6, "area": 135.0, "area_unit": "mAU*min", "height": 900.0, "height_unit": "mAU", "source_sha256": "ab" * 32},
     ])  # fmt: skip
-    origin = {"source": "lims", "source_file": "f.csv", "source_sha256": "ef" * 32, "source_row": 1, "ingested_at_utc": recorded, "ingest_batch": 1}
+    origin = {
+        "source": "lims",
+        "source_file": "f.csv",
+        "source_sha256": "ef" * 32,
+        "source_row": 1,
+        "ingested_at_utc": recorded,
+        "ingest_batch": 1,
+    }
     write(settings, "bronze.processing_methods", [
         {**origin, "method_name": "ASSAY-01", "analyte": name, "integration": "detected", "window_start": start, "window_end": end,
          "window_unit": "min", "calibration": "external_standard", "relative_response": 1.0, "reference_analyte": "API", "result_unit": "%"}

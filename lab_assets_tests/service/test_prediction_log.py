@@ -156,7 +156,7 @@ def test_many_commits_are_compacted(settings, monkeypatch):
 def test_ids_sort_by_time():
     ids = [new_prediction_id(AT + timedelta(milliseconds=step)) for step in range(5)]
     assert ids == sorted(ids)
-    assert len(set(new_prediction_id(AT) for _ in range(100))) == 100
+    assert len({new_prediction_id(AT) for _ in range(100)}) == 100
 
 
 _KILLED = """

@@ -10,7 +10,12 @@ import pytest
 from lab_assets.features.definitions import FEATURE_NAMES
 from lab_assets.features.vector import from_map
 
-GOOD = {"injection_id": "i-9", "lot_id": "LOT-1", "checkpoint_pct": 50, "features": {"worst_margin_so_far": 1.0, "pressure_ripple_pct": -1.0}}
+GOOD = {
+    "injection_id": "i-9",
+    "lot_id": "LOT-1",
+    "checkpoint_pct": 50,
+    "features": {"worst_margin_so_far": 1.0, "pressure_ripple_pct": -1.0},
+}
 BAD = {"checkpoint_pct": 75, "features": {"worst_margin_so_far": -2.5, "pressure_ripple_pct": 2.4}}
 
 
@@ -70,7 +75,7 @@ def test_what_breaks_a_rule_is_named_and_nothing_is_scored(client, change, field
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e309", "-1e400", "9" * 400])
 def test_numbers_that_are_not_finite_are_named(client, literal):
-    body = '{"checkpoint_pct": 50, "features": {"ih_tailing": %s}}' % literal
+    body = f'{{"checkpoint_pct": 50, "features": {{"ih_tailing": {literal}}}}}'
     answer = client.post("/v1/score", user="analyst", content=body, headers={"Content-Type": "application/json"})
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"] == [{"field": "features.ih_tailing", "problem": "needs a finite number"}]

@@ -1,0 +1,76 @@
+# Every target works alone after a clone; 'setup' is done once and costs nothing afterwards.
+
+SHELL := /usr/bin/env bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+BIN := .venv/bin
+STAMPS := .venv/stamps
+PURE := contracts sources domain features modeling decisions
+comma := ,
+empty :=
+space := $(empty) $(empty)
+PURE_FILES := $(subst $(space),$(comma),$(foreach room,$(PURE),lab_assets/$(room)/*))
+
+.PHONY: help setup demo test lint bench dev lock clean
+
+help: ## Show the targets.
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+
+setup: $(STAMPS)/java $(STAMPS)/package $(STAMPS)/jars ## Make .venv with everything the lock names, and fetch Spark's JARs.
+
+$(STAMPS)/java:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	  || { echo "Python 3.11 or newer is needed as '$(PYTHON)'; name another with 'make PYTHON=python3.12 ...'" >&2; exit 1; }
+	@java -version 2>&1 | grep -qE 'version "(17|21)[."]' \
+	  || { echo "Java 17 or 21 is needed on the path: install one, for example with 'apt-get install openjdk-17-jre-headless'" >&2; exit 1; }
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/venv: | $(STAMPS)/java
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@mkdir -p $(STAMPS) && touch $@
+
+# uv lives in an environment of its own, so that the product's holds what the lock names and nothing else
+$(STAMPS)/uv: | $(STAMPS)/venv
+	@test -x .venv/bootstrap/bin/python || $(PYTHON) -m venv .venv/bootstrap
+	.venv/bootstrap/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(STAMPS)/lock: requirements.lock | $(STAMPS)/uv
+	.venv/bootstrap/bin/python -m uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	@touch $@
+
+$(STAMPS)/package: pyproject.toml $(STAMPS)/lock
+	.venv/bootstrap/bin/python -m uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(STAMPS)/jars: $(STAMPS)/lock | $(STAMPS)/package
+	$(BIN)/python -m lab_assets.engine.jars
+	@touch $@
+
+demo: setup ## Simulate a laboratory, ingest, train, score and show it.
+	$(BIN)/lab demo
+
+test: setup ## Run every test, and hold the coverage of the pure rooms.
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m pytest --cov=lab_assets --cov-report=
+	$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=90 --format=total
+
+lint: setup ## Check style, format and types.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+bench: setup ## Measure, and print tables.
+	$(BIN)/python bench/run.py
+
+dev: setup ## Run Dagster alone on this checkout, with the history of LAB_HOME.
+	DAGSTER_HOME="$$($(BIN)/python -m lab_assets.ops.dagster_home)" $(BIN)/dagster dev
+
+lock: $(STAMPS)/uv ## Resolve the dependencies anew into requirements.lock.
+	.venv/bootstrap/bin/python -m uv pip compile --quiet --universal --generate-hashes --no-header --group dev pyproject.toml -o requirements.lock
+
+clean: ## Remove caches; data, environment and JARs stay.
+	rm -rf .pytest_cache .ruff_cache .hypothesis .coverage* htmlcov dist
+	find lab_assets lab_assets_tests bench -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,50 @@
+"""Station 4: features, as they were known at their time."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.contracts.features import TABLES
+from lab_assets.engine.delta import Lakehouse, in_parallel
+
+NAMES = tuple(table.full_name for table in TABLES)
+
+
+@dg.multi_asset(
+    specs=[
+        table_spec(
+            "features.injection_progress",
+            deps=[
+                *("bronze.chromatograms", "bronze.instrument_status", "bronze.processing_methods", "bronze.specifications"),
+                *("silver.injections", "silver.peaks"),
+            ],
+        ),
+        table_spec(
+            "features.instrument_history", deps=["silver.injections", "silver.peaks", "features.injection_progress", "bronze.calibrations"]
+        ),
+        table_spec("features.lot_history", deps=["silver.results"]),
+        table_spec("features.storage_exposure", deps=["silver.samples", "silver.storage_conditions"]),
+    ],
+    name="features",
+    op_tags={"lab/engine": "spark"},
+)
+def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+    """Compute partial-trace features at the checkpoints, and the histories of instrument, lot and storage."""
+    from lab_assets.features.definitions import FEATURE_SET_VERSION
+    from lab_assets.pipeline.feature_tables import (
+        update_injection_progress,
+        update_instrument_history,
+        update_lot_history,
+        update_storage_exposure,
+    )
+
+    before = versions_before(lake, NAMES)
+    resilient(
+        context,
+        lambda: in_parallel(
+            [lambda update=update: update(lake) for update in (update_injection_progress, update_lot_history, update_storage_exposure)]
+        ),
+    )
+    resilient(context, lambda: update_instrument_history(lake))
+    yield from reports(context, lake, before=before, extra={name: {"feature_set_version": FEATURE_SET_VERSION} for name in NAMES})

@@ -1,0 +1,28 @@
+"""Station 10: lineage, and copies of audit trail and access for analysis."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.engine.delta import Lakehouse
+
+
+@dg.multi_asset(specs=[table_spec("governance.lineage")], name="lineage", op_tags={"lab/engine": "spark"})
+def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+    """Commit the derivations that every materialisation noted."""
+    from lab_assets.pipeline.governance import update_lineage
+
+    before = versions_before(lake, ["governance.lineage"])
+    resilient(context, lambda: update_lineage(lake))
+    yield from reports(context, lake, before=before)
+
+
+@dg.multi_asset(specs=[table_spec("governance.audit"), table_spec("governance.access")], name="oversight", op_tags={"lab/engine": "spark"})
+def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+    """Copy new entries of the audit trail, and who may see what now."""
+    from lab_assets.pipeline.governance import update_access, update_audit
+
+    before = versions_before(lake, ["governance.audit", "governance.access"])
+    resilient(context, lambda: (update_audit(lake), update_access(lake)))
+    yield from reports(context, lake, before=before)

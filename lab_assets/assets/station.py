@@ -1,0 +1,154 @@
+"""What every station of the graph shares: specs from contracts, reports, lineage.
+
+Belongs here: the frame around a station. Does not belong here: any particular table.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import dagster as dg
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.registry import contract
+from lab_assets.engine.delta import Lakehouse
+from lab_assets.engine.session import SparkGoneError
+
+T = TypeVar("T")
+
+SPARK_ATTEMPTS = 3
+
+
+def table_spec(name: str, *, deps: Sequence[str] = (), kinds: tuple[str, ...] = ("spark", "deltalake")) -> dg.AssetSpec:
+    """Return the asset of a table, with everything its contract promises.
+
+    Args:
+        name: ``layer.table``.
+        deps: Tables it is made from, ``layer.table``.
+        kinds: What makes it.
+    """
+    table = contract(name)
+    return dg.AssetSpec(
+        key=list(table.key),
+        deps=[asset_key(dep) for dep in deps],
+        description=f"{table.description}\n\nOne row: {table.grain}.",
+        group_name=table.layer,
+        owners=[table.owner],
+        kinds=set(kinds),
+        code_version=f"contract-{table.version}",
+        metadata={
+            "dagster/column_schema": column_schema(table),
+            "grain": table.grain,
+            "primary_key": ", ".join(table.primary_key) or "none",
+            "contract_version": table.version,
+        },
+        tags={"lab/sensitivity": "tagged"} if table.tagged_columns() else {},
+    )
+
+
+def column_schema(table: TableContract) -> dg.TableSchema:
+    """Return a contract's columns for the catalogue."""
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=column.name,
+                type=column.kind,
+                description=f"{column.meaning}{f' [{column.unit}]' if column.unit else ''}",
+                constraints=dg.TableColumnConstraints(nullable=column.nullable, other=[f"tag: {tag}" for tag in column.tags]),
+            )
+            for column in table.columns
+        ]
+    )
+
+
+def asset_key(name: str) -> dg.AssetKey:
+    """Return the asset key of ``layer.table``."""
+    return dg.AssetKey(name.split("."))
+
+
+def resilient(context: dg.AssetExecutionContext, work: Callable[[], T]) -> T:
+    """Do idempotent work again with a new Spark session when the server went away in the middle.
+
+    Raises:
+        SparkGoneError: the server went away at every attempt.
+    """
+    for attempt in range(1, SPARK_ATTEMPTS + 1):
+        try:
+            return work()
+        except SparkGoneError as error:
+            if attempt == SPARK_ATTEMPTS:
+                raise
+            context.log.warning("%s (attempt %d of %d)", error, attempt, SPARK_ATTEMPTS)
+    raise AssertionError("unreachable")
+
+
+def reports(
+    context: dg.AssetExecutionContext,
+    lake: Lakehouse,
+    *,
+    before: Mapping[str, int],
+    extra: Mapping[str, Mapping[str, object]] | None = None,
+) -> Iterator[dg.MaterializeResult]:
+    """Report every table of the station and note where its new version came from.
+
+    Args:
+        context: Of the station.
+        lake: Tables.
+        before: Version of each table of the station before the work.
+        extra: Further metadata by table.
+    """
+    made: list[dict[str, object]] = []
+    for name, old in before.items():
+        table = contract(name)
+        version = lake.version(table)
+        inputs = {dep: _version_of(lake, dep) for dep in _inputs(context, name)}
+        if version != old:
+            made.append(_derivation(context, name, version, inputs))
+        yield dg.MaterializeResult(
+            asset_key=asset_key(name),
+            data_version=dg.DataVersion(str(version)),
+            metadata={
+                "dagster/row_count": lake.row_count(table),
+                "dagster/uri": lake.uri(table),
+                "delta_version": version,
+                "changed": version != old,
+                **(extra or {}).get(name, {}),
+            },
+        )
+    lake.ledger.note_derivations(made)
+
+
+def versions_before(lake: Lakehouse, names: Sequence[str]) -> dict[str, int]:
+    """Return the version of each table before a station works; empty tables are created here."""
+    return {name: lake.version(contract(name)) for name in names}
+
+
+def note_derivation(
+    context: dg.AssetExecutionContext, lake: Lakehouse, output: str, version: int | str, inputs: Mapping[str, int | str]
+) -> None:
+    """Note where something that is no table came from, such as a model."""
+    lake.ledger.note_derivations([_derivation(context, output, version, inputs)])
+
+
+def _inputs(context: dg.AssetExecutionContext, name: str) -> list[str]:
+    spec = context.assets_def.specs_by_key[asset_key(name)]
+    return [".".join(dep.asset_key.path) for dep in spec.deps]
+
+
+def _version_of(lake: Lakehouse, name: str) -> int | str:
+    from lab_assets.contracts.registry import contracts
+
+    return lake.version(contract(name)) if name in contracts() else "latest"
+
+
+def _derivation(context: dg.AssetExecutionContext, output: str, version: int | str, inputs: Mapping[str, int | str]) -> dict[str, object]:
+    from lab_assets.resources.provenance import code_version
+
+    return {
+        "output": output,
+        "output_version": str(version),
+        "inputs": {name: str(value) for name, value in inputs.items()} or {f"files:{output}": str(version)},
+        "run_id": context.run_id,
+        "code_version": code_version(),
+        "recorded_at": datetime.now(UTC).isoformat(),
+    }

@@ -1,0 +1,53 @@
+"""The jobs: which stations run together.
+
+Belongs here: selections and their tags. Does not belong here: when they run (``sensors.py``, ``schedules.py``).
+"""
+
+import dagster as dg
+
+_SPARK = {"lab/engine": "spark"}
+_LINEAGE = dg.AssetSelection.assets(["governance", "lineage"])
+_SCORES = dg.AssetSelection.assets(["ml", "predictions"], ["ml", "decisions"], ["ml", "explanations"])
+
+INGEST = dg.define_asset_job(
+    "ingest",
+    selection=dg.AssetSelection.groups("bronze", "silver", "features", "gold")
+    | dg.AssetSelection.assets(["ml", "labels"])
+    | _SCORES
+    | _LINEAGE,
+    description="Take finished files of the inbox all the way: bronze, silver, features, scores, gold, lineage.",
+    tags=_SPARK,
+)
+REFRESH_GOLD = dg.define_asset_job(
+    "refresh_gold",
+    selection=dg.AssetSelection.groups("gold", "governance"),
+    description="Bring the gold tables, the audit copy and the access review up to date.",
+    tags=_SPARK,
+)
+_TRAINING = dg.AssetSelection.assets(["ml", "labels"], ["ml", "training_sets"], ["ml", "oos_risk"], ["ml", "evaluations"]) | _LINEAGE
+TRAIN = dg.define_asset_job(
+    "train",
+    selection=_TRAINING,
+    description="Freeze a training set, train, calibrate, judge at the gate, register a challenger.",
+    tags=_SPARK,
+)
+RETRAIN = dg.define_asset_job(
+    "retrain",
+    selection=_TRAINING,
+    description="As train, asked for by schedule or persistent drift; ends at the same gate, and a person approves.",
+    tags={**_SPARK, "lab/reason": "retrain"},
+)
+SCORE_BATCH = dg.define_asset_job(
+    "score_batch",
+    selection=_SCORES | _LINEAGE,
+    description="Score everything the serving model has not scored, also rows whose features were corrected.",
+    tags=_SPARK,
+)
+CHECK_DRIFT = dg.define_asset_job(
+    "check_drift",
+    selection=dg.AssetSelection.assets(["ml", "drift"], ["ml", "alerts"]) | _LINEAGE,
+    description="Hold recent inputs and predictions against the model's reference.",
+    tags=_SPARK,
+)
+
+JOBS = (INGEST, REFRESH_GOLD, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT)

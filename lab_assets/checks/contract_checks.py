@@ -1,0 +1,44 @@
+"""Blocking checks compiled from the contracts, one step for each station.
+
+Belongs here: turning counts of broken rules into verdicts. Does not belong here: counting (``lab_assets.pipeline.quality``).
+"""
+
+from collections.abc import Iterable, Sequence
+
+import dagster as dg
+
+from lab_assets.assets.station import asset_key
+from lab_assets.contracts.registry import contract
+from lab_assets.engine.delta import Lakehouse
+
+NAME = "contract"
+
+
+def build_contract_checks(station: str, names: Sequence[str]) -> dg.AssetChecksDefinition:
+    """Return the contract checks of a station's tables: what depends on them does not start when one fails.
+
+    Args:
+        station: Name of the station.
+        names: Its tables, ``layer.table``.
+    """
+    specs = [
+        dg.AssetCheckSpec(
+            NAME, asset=asset_key(name), blocking=True, description="Every row keeps the rules of the contract; keys are unique."
+        )
+        for name in names
+    ]
+
+    @dg.multi_asset_check(specs=specs, name=f"{station}_contracts")
+    def contract_checks(lake: dg.ResourceParam[Lakehouse]) -> Iterable[dg.AssetCheckResult]:
+        from lab_assets.pipeline.quality import violations
+
+        for name in names:
+            broken = violations(lake, contract(name))
+            yield dg.AssetCheckResult(
+                check_name=NAME,
+                asset_key=asset_key(name),
+                passed=not broken,
+                metadata={"broken_rules": broken, "rules_version": contract(name).version},
+            )
+
+    return contract_checks

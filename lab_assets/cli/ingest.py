@@ -1,0 +1,64 @@
+"""``lab ingest``: take the waiting files now.
+
+Belongs here: the command, its summary and exit code. Does not belong here: ingestion (``lab_assets.engine.ingest``), the job.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lab_assets.ops.batches import BatchReport
+    from lab_assets.ops.jobs import JobOutcome
+
+
+def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Take all finished files of the inbox now, through the same job that the sensor starts."""
+    from dataclasses import asdict
+
+    from lab_assets.engine.database import open_database
+    from lab_assets.ops.batches import last_batch, open_batches, report_since
+    from lab_assets.ops.jobs import run_job
+    from lab_assets.settings import get_settings
+
+    settings = get_settings()
+    engine = open_database(settings)
+    _quiet_log(settings.log_level)
+    last, unfinished = last_batch(engine), open_batches(engine)
+    outcome = run_job(settings, "ingest")
+    report = report_since(engine, last["batch"] if last else 0, also=unfinished)
+    if as_json:
+        import orjson
+
+        typer.echo(orjson.dumps({**asdict(outcome), **asdict(report)}, option=orjson.OPT_INDENT_2).decode())
+    else:
+        _print(outcome, report)
+    raise typer.Exit(0 if outcome.success else 1)
+
+
+def _quiet_log(level: str) -> None:
+    """Keep Dagster's event lines off the screen unless they are asked for; they are in the run's log."""
+    import logging
+
+    if level.upper() != "DEBUG":
+        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+
+
+def _print(outcome: JobOutcome, report: BatchReport) -> None:
+    for step, reason in outcome.failures.items():
+        typer.secho(f"error: {step}: {reason}", err=True, fg="red")
+    if not report.batches:
+        typer.echo("no file was waiting" if outcome.success else "nothing was taken")
+        return
+    typer.echo(f"{_counted(report.states)} in {len(report.batches)} batch(es); run {outcome.run_id}")
+    for label, counts in (("formats", report.formats), ("quarantined for", report.reasons), ("rows", report.rows)):
+        if counts:
+            typer.echo(f"{label}: {_counted(counts)}")
+    if report.reasons:
+        typer.echo("'lab quarantine list' tells why each file was refused")
+
+
+def _counted(counts: dict[str, Any]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))

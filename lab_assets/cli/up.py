@@ -1,0 +1,152 @@
+"""``lab up``, ``lab down``, ``lab status``: the laboratory's processes.
+
+Belongs here: options, printing, waiting for Ctrl-C. Does not belong here: starting and ending (``lab_assets.ops.processes``).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from lab_assets.ops.processes import UpState
+    from lab_assets.settings import Settings
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+
+
+def up(
+    *,
+    foreground: Annotated[bool, typer.Option("--foreground", help="Stay until Ctrl-C, then end everything.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Start Spark, MLflow, Dagster and the service, wait until each answers, and show where they are. Safe to repeat."""
+    from lab_assets.ops.processes import alone
+    from lab_assets.ops.startup import bring_up
+    from lab_assets.settings import get_settings
+
+    settings = get_settings()
+    with alone(settings):
+        state = bring_up(settings, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        _print_json({"home": str(settings.home), "processes": _rows(state)})
+    else:
+        _print_addresses(_rows(state), str(settings.home))
+    if foreground:
+        _stay(settings, state)
+
+
+def down(*, as_json: JsonOption = False) -> None:
+    """End everything that ``lab up`` started, with all descendants, and the Spark server. Safe to repeat."""
+    from lab_assets.ops.processes import alone, stop
+    from lab_assets.settings import get_settings
+
+    settings = get_settings()
+    with alone(settings):
+        ended = stop(settings, say=lambda line: typer.echo(line, err=True))
+    if as_json:
+        _print_json({"home": str(settings.home), "ended": ended})
+    else:
+        typer.echo(f"ended: {', '.join(ended)}" if ended else "nothing was running")
+
+
+def status(*, as_json: JsonOption = False) -> None:
+    """Show each process, its address and memory, files waiting, the last ingestion and the model that serves."""
+    from dataclasses import asdict
+
+    from lab_assets.ops.status import lab_status
+    from lab_assets.settings import get_settings
+
+    told = asdict(lab_status(get_settings()))
+    if as_json:
+        _print_json(told)
+    else:
+        _print_status(told)
+
+
+def _rows(state: UpState) -> list[dict[str, Any]]:
+    from lab_assets.ops.processes import as_json
+
+    return as_json(state)
+
+
+def _stay(settings: Settings, state: UpState) -> None:
+    """Watch until interrupted or until a process ends, then end all."""
+    import signal
+    import time
+    from types import FrameType
+
+    from lab_assets.ops.processes import ProcessError, alone, stop
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupted)
+    typer.echo("Ctrl-C ends everything", err=True)
+    lost: list[str] = []
+    try:
+        while not lost:
+            time.sleep(1.0)
+            lost = [each.name for each in state.processes if each.process() is None]
+    except KeyboardInterrupt:
+        pass
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with alone(settings):
+        stop(settings, say=lambda line: typer.echo(line, err=True))
+    if lost:
+        raise ProcessError(f"{', '.join(lost)} ended by itself, so everything was ended; see run/logs in {settings.home}")
+
+
+def _print_json(document: Any) -> None:
+    import orjson
+
+    typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+
+
+def _print_addresses(rows: list[dict[str, Any]], home: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("Process", "Id", "Address", title=f"The laboratory in {home} is up", title_justify="left")
+    for row in rows:
+        table.add_row(row["name"], str(row["pid"]), row["address"] or "-")
+    Console().print(table)
+
+
+def _print_status(told: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    console = Console()
+    title = f"The laboratory in {told['home']} is {'up' if told['up'] else 'not up'}"
+    table = Table("Process", "State", "Id", "Address", "Memory", "Up for", title=title, title_justify="left")
+    colors = {"running": "green", "stopped": "dim", "silent": "yellow", "died": "red"}
+    for row in told["processes"]:
+        memory = "-" if row["memory_mib"] is None else f"{row['memory_mib']:.0f} MiB"
+        state = f"[{colors[row['state']]}]{row['state']}[/]"
+        table.add_row(row["name"], state, str(row["pid"] or "-"), row["address"] or "-", memory, _duration(row["uptime_s"]))
+    console.print(table)
+    for line in _facts(told):
+        console.print(escape(line), highlight=False)
+
+
+def _facts(told: dict[str, Any]) -> list[str]:
+    inbox, batch, serving = told["inbox"], told["last_batch"], told["serving"]
+    lines = ["inbox: no laboratory here yet" if inbox is None else f"inbox: {inbox['ready']} ready, {inbox['growing']} still growing"]
+    if batch is not None:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(batch["states"].items()))
+        lines.append(f"last ingestion: batch {batch['batch']}, {batch['state']} at {batch['committed_at'] or batch['opened_at']}: {counts}")
+    lines.append(
+        f"model: {serving['model_name']} version {serving['version']} since {serving['since_utc']}" if serving else "model: none serves"
+    )
+    return [*lines, *(f"problem: {problem}" for problem in told["problems"])]
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"

@@ -1,0 +1,92 @@
+"""What ingestion did, told from the ledger.
+
+Belongs here: reading finished batches and waiting files. Does not belong here: ingesting (``lab_assets.engine.ingest``).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, func, select
+
+from lab_assets.engine.inbox import look
+from lab_assets.engine.ledger import Ledger
+from lab_assets.engine.ledger_tables import ARRIVALS, INGEST_BATCHES
+from lab_assets.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchReport:
+    """What some batches brought.
+
+    Attributes:
+        batches: Their numbers, oldest first.
+        states: Arrivals by state.
+        formats: Committed arrivals by format.
+        reasons: Quarantined arrivals by rule.
+        rows: Rows kept, by bronze table.
+        table_versions: Last version written, by table.
+    """
+
+    batches: list[int]
+    states: dict[str, int] = field(default_factory=dict)
+    formats: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    table_versions: dict[str, int] = field(default_factory=dict)
+
+
+def last_batch(engine: Engine) -> dict[str, Any] | None:
+    """Return number, state and times of the newest batch; ``None`` before the first."""
+    columns = INGEST_BATCHES.c
+    query = select(columns.batch, columns.state, columns.opened_at, columns.committed_at).order_by(columns.batch.desc()).limit(1)
+    with engine.connect() as connection:
+        row = connection.execute(query).mappings().first()
+        if row is None:
+            return None
+        counted = select(ARRIVALS.c.state, func.count()).where(ARRIVALS.c.batch == row["batch"]).group_by(ARRIVALS.c.state)
+        return {**row, "states": {row[0]: row[1] for row in connection.execute(counted)}}
+
+
+def open_batches(engine: Engine) -> list[int]:
+    """Return batches that are not committed yet, oldest first."""
+    return [batch for batch, _ in Ledger(engine).unfinished_batches()]
+
+
+def report_since(engine: Engine, last: int, *, also: list[int] | None = None) -> BatchReport:
+    """Return what committed batches brought.
+
+    Args:
+        engine: The ledger's database.
+        last: Batches with a higher number count.
+        also: Lower batches that count too: those that were open before.
+    """
+    batch = INGEST_BATCHES.c
+    wanted = select(batch.batch, batch.table_versions).where(batch.state == "committed", (batch.batch > last) | batch.batch.in_(also or []))
+    with engine.connect() as connection:
+        found = list(connection.execute(wanted.order_by(batch.batch)))
+        numbers = [row.batch for row in found]
+        arrivals = list(connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch.in_(numbers))))
+    rows: Counter[str] = Counter()
+    for arrival in arrivals:
+        if arrival.state == "committed":
+            rows.update({name: count - (arrival.rows_rejected or {}).get(name, 0) for name, count in (arrival.rows_parsed or {}).items()})
+    versions: dict[str, int] = {}
+    for row in found:
+        versions.update(row.table_versions)
+    return BatchReport(
+        batches=numbers,
+        states=dict(Counter(arrival.state for arrival in arrivals)),
+        formats=dict(Counter(arrival.format for arrival in arrivals if arrival.state == "committed")),
+        reasons=dict(Counter(arrival.rule or "unknown" for arrival in arrivals if arrival.state == "quarantined")),
+        rows=dict(rows),
+        table_versions=versions,
+    )
+
+
+def waiting_files(settings: Settings, engine: Engine) -> dict[str, int]:
+    """Return how many files in the inbox are ready, still growing, or refused; folders are listed, nothing is opened."""
+    found = look(settings.inbox, Ledger(engine).taken_paths(), stable_s=settings.stable_s)
+    return {"ready": len(found.ready), "growing": found.growing, "refused": len(found.refused)}

@@ -1,0 +1,196 @@
+"""Checking a machine: whether the product can run here, and how to mend what is missing.
+
+Belongs here: the checks of ``lab doctor``. Does not belong here: printing, mending.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from lab_assets.engine.jars import JarsMissingError, java_executable, present_jars, required_jars
+from lab_assets.ops.components import components, port_is_free
+from lab_assets.ops.processes import read_state
+from lab_assets.settings import Settings
+
+JAVA_VERSIONS: Final = (17, 21)
+LEAST_DISK_GIB: Final = 2.0
+LEAST_MEMORY_GIB: Final = 3.0
+MOST_CLOCK_SKEW_S: Final = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One check.
+
+    Attributes:
+        name: What was looked at.
+        state: ``ok``, ``warning`` (it runs, with a limit) or ``failed``.
+        found: What was found.
+        mend: How to mend it; empty when all is well.
+    """
+
+    name: str
+    state: str
+    found: str
+    mend: str = ""
+
+
+def examine(settings: Settings) -> list[Check]:
+    """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
+    checks: tuple[Callable[[Settings], Check], ...] = (_python, _java, _jars, _home, _disk, _memory, _clock, _ports, _database, _lake)
+    return [check(settings) for check in checks]
+
+
+def _python(_settings: Settings) -> Check:
+    found = f"Python {sys.version_info.major}.{sys.version_info.minor}.{sys.version_info.micro}"
+    return Check(name="python", state="ok" if sys.version_info >= (3, 11) else "failed", found=found, mend="")
+
+
+def java_version(text: str) -> int | None:
+    """Return the feature version out of what ``java -version`` says: 17 for ``openjdk version "17.0.15"``, 8 for ``"1.8.0"``."""
+    match = re.search(r'version "(?:1\.)?(\d+)', text)
+    return int(match.group(1)) if match else None
+
+
+def _java(settings: Settings) -> Check:
+    if settings.spark_remote:
+        return Check(name="java", state="ok", found="not needed: LAB_SPARK_REMOTE names a server")
+    mend = "install a JRE 17 or 21 (for example 'apt-get install openjdk-17-jre-headless') and have it first on the path"
+    try:
+        told = subprocess.run([java_executable(), "-version"], capture_output=True, text=True, check=False, timeout=20)
+    except JarsMissingError:
+        return Check(name="java", state="failed", found="no java on the path", mend=mend)
+    version = java_version(told.stderr + told.stdout)
+    state = "ok" if version in JAVA_VERSIONS else "failed"
+    return Check(name="java", state=state, found=f"Java {version}", mend="" if state == "ok" else mend)
+
+
+def _jars(settings: Settings) -> Check:
+    if settings.spark_remote or present_jars(settings):
+        return Check(name="jars", state="ok", found=f"{len(required_jars())} JARs in {settings.jars_dir}")
+    return Check(name="jars", state="failed", found=f"JARs are missing in {settings.jars_dir}", mend="run 'make setup'")
+
+
+def _existing(path: Path) -> Path:
+    """Return the path, or its nearest ancestor that exists."""
+    while not path.exists():
+        path = path.parent
+    return path
+
+
+def _home(settings: Settings) -> Check:
+    folder = _existing(settings.home)
+    probe = folder / f".lab-doctor-{uuid.uuid4().hex}"
+    try:
+        probe.write_text("written by 'lab doctor'")
+        probe.unlink()
+    except OSError as error:
+        return Check(
+            name="home",
+            state="failed",
+            found=f"{folder}: {error.strerror}",
+            mend="grant the right to write, or set LAB_HOME to another folder",
+        )
+    return Check(name="home", state="ok", found=f"{settings.home} can be written")
+
+
+def _disk(settings: Settings) -> Check:
+    free_gib = shutil.disk_usage(_existing(settings.home)).free / 2**30
+    state = "ok" if free_gib >= LEAST_DISK_GIB else "failed"
+    return Check(
+        name="disk",
+        state=state,
+        found=f"{free_gib:.1f} GiB free at {settings.home}",
+        mend="" if state == "ok" else f"free at least {LEAST_DISK_GIB:.0f} GiB, or set LAB_HOME to a larger disk",
+    )
+
+
+def _memory(_settings: Settings) -> Check:
+    available_gib = psutil.virtual_memory().available / 2**30
+    state = "ok" if available_gib >= LEAST_MEMORY_GIB else "warning"
+    mend = "" if state == "ok" else f"all processes together need about {LEAST_MEMORY_GIB:.0f} GiB; end others, or lower LAB_SPARK_MEMORY"
+    return Check(name="memory", state=state, found=f"{available_gib:.1f} GiB available", mend=mend)
+
+
+def clock_skew_s(folder: Path) -> float:
+    """Return how far the file system's clock is ahead of this machine's, seconds; a network drive may differ."""
+    probe = folder / f".lab-doctor-{uuid.uuid4().hex}"
+    before_s = time.time()
+    probe.touch()
+    written_s = probe.stat().st_mtime
+    probe.unlink()
+    after_s = time.time()
+    return written_s - min(max(written_s, before_s), after_s)
+
+
+def _clock(settings: Settings) -> Check:
+    folder = _existing(settings.inbox)
+    if not os.access(folder, os.W_OK):
+        return Check(name="clock", state="warning", found=f"{folder} cannot be written, so its clock cannot be read", mend="see 'home'")
+    skew_s = clock_skew_s(folder)
+    year = time.gmtime().tm_year
+    if year < 2024:
+        return Check(name="clock", state="failed", found=f"the clock says {year}", mend="set the clock, for example by NTP")
+    state = "ok" if abs(skew_s) <= MOST_CLOCK_SKEW_S else "warning"
+    mend = "" if state == "ok" else "synchronise the clocks of this machine and of the file server"
+    return Check(name="clock", state=state, found=f"file times differ by {skew_s:+.1f} s", mend=mend)
+
+
+def _ports(settings: Settings) -> Check:
+    state = read_state(settings)
+    running = {each.name for each in state.processes if each.process()} if state else set()
+    ours = [each for each in components(settings, socket_path=settings.run / "dagster.sock") if each.port is not None]
+    taken = [each for each in ours if each.name not in running and not port_is_free(each.port or 0)]
+    if taken:
+        found = ", ".join(f"{each.port} ({each.name})" for each in taken)
+        mend = ", ".join(f"end what uses {each.port} or set {each.port_setting}" for each in taken)
+        return Check(name="ports", state="failed", found=f"in use: {found}", mend=mend)
+    used = ", ".join(f"{each.port} {'ours' if each.name in running else 'free'}" for each in ours)
+    return Check(name="ports", state="ok", found=used)
+
+
+def _database(settings: Settings) -> Check:
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from lab_assets.engine.database import HEAD, current_revision, open_engine
+
+    if settings.db_url is None and not (settings.home / "lab.db").exists():
+        return Check(name="database", state="ok", found="not made yet; the first command makes it")
+    try:
+        revision = current_revision(open_engine(settings))
+    except SQLAlchemyError as error:
+        reason = str(error).splitlines()[0]
+        return Check(name="database", state="failed", found=reason, mend="check LAB_DB_URL, the server and the rights on the file")
+    if revision == HEAD:
+        return Check(name="database", state="ok", found=f"revision {revision}")
+    known = revision is None or revision < HEAD
+    mend = "'lab up' brings it to the newest revision" if known else "this database was written by a newer version: update the product"
+    found = f"revision {revision or 'none'}, the product's is {HEAD}"
+    return Check(name="database", state="warning" if known else "failed", found=found, mend=mend)
+
+
+def _lake(settings: Settings) -> Check:
+    if "://" in settings.lake and not settings.lake.startswith("file://"):
+        return Check(name="lake", state="ok", found=f"{settings.lake}: looked at when it is first used")
+    folder = Path(settings.lake.removeprefix("file://"))
+    if not folder.exists():
+        return Check(name="lake", state="ok", found="not made yet; the first ingestion makes it")
+    tables = sorted(folder.glob("*/*/_delta_log"))
+    broken = [f"{table.parent.parent.name}.{table.parent.name}" for table in tables if not any(table.glob("*.json"))]
+    if broken:
+        return Check(name="lake", state="failed", found=f"no log in {', '.join(broken)}", mend="restore these folders from the last backup")
+    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Check(name="lake", state="failed", found=f"{folder} cannot be read and written", mend="grant the right")
+    return Check(name="lake", state="ok", found=f"{len(tables)} tables in {folder}")

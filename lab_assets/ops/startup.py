@@ -1,0 +1,52 @@
+"""Bringing a whole laboratory up: folders, database, Dagster's home, then the processes.
+
+Belongs here: what must be in place before the first process starts. Does not belong here: starting (``processes.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from lab_assets.ops.components import code_socket, components
+from lab_assets.ops.dagster_home import CODE_MODULE, dagster_instance, write_workspace
+from lab_assets.ops.processes import UpState, read_state, require_free_ports, start
+from lab_assets.settings import Settings
+
+
+def bring_up(settings: Settings, *, code_module: str = CODE_MODULE, say: Callable[[str], None] = lambda _line: None) -> UpState:
+    """Start what does not run yet, and wait until everything answers; the caller holds ``alone``.
+
+    Args:
+        settings: Whose laboratory.
+        code_module: Module that holds the Dagster graph.
+        say: Told what happens.
+
+    Raises:
+        ProcessError: a port is taken, or a process ended or did not answer in time.
+        SparkServerError: the Spark server did not answer in time.
+        JarsMissingError: Java or the JARs are missing.
+    """
+    known = read_state(settings)
+    code_lives = known is not None and any(each.name == "dagster-code" and each.process() for each in known.processes)
+    socket = Path(known.socket) if known is not None and code_lives else code_socket(settings)
+    wanted = components(settings, code_module=code_module, socket_path=socket)
+    running = {each.name for each in known.processes if each.process()} if known else set()
+    require_free_ports(each for each in wanted if each.name not in running)
+    prepare(settings)
+    write_workspace(settings, socket)
+    return start(settings, wanted, socket=socket, spark=not settings.spark_remote, say=say)
+
+
+def prepare(settings: Settings) -> None:
+    """Make the folders, bring the database to the newest revision, make Dagster's storage; one process does it, before others start."""
+    from lab_assets.engine.database import open_database
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    for folder in (settings.inbox, settings.quarantine, settings.mlflow_artifacts):
+        folder.mkdir(parents=True, exist_ok=True)
+    for folder in (settings.run, settings.raw):
+        folder.mkdir(exist_ok=True, mode=0o700)
+    open_database(settings).dispose()
+    with dagster_instance(settings):
+        pass

@@ -1,0 +1,193 @@
+"""Slowly changing reference tables of silver, and how a station of this room learns what is new.
+
+Belongs here: lots, samples, process events, instruments; comparing inputs with what was worked up to; gathering the rows of
+one key. Does not belong here: injections and what is measured in them, verdicts (``gold_*.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING
+
+from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_EVENTS, LIMS_LOTS, LIMS_SAMPLES
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, LOTS, PROCESS_EVENTS, SAMPLES
+from lab_assets.engine.delta import Lakehouse
+
+if TYPE_CHECKING:
+    from pyspark.sql import DataFrame
+
+
+def news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract]) -> dict[str, int]:
+    """Return the versions of a table's inputs when one of them has moved since the last update; nothing when none has.
+
+    Costs milliseconds and no Spark. Version 0 is an empty table, so tables that never got a row are no news.
+
+    Args:
+        lake: The lakehouse.
+        target: The table kept up to date; its name is the station in the ledger.
+        inputs: What it is made of.
+    """
+    known = lake.ledger.progress(target.full_name)
+    versions = {contract.full_name: lake.version(contract) for contract in inputs}
+    return versions if any(known.get(name, 0) != version for name, version in versions.items()) else {}
+
+
+def settle(lake: Lakehouse, target: TableContract, worked_up_to: Mapping[str, int]) -> None:
+    """Record, after the write, what a table was worked up to: versions from ``news``, batches from ``new_batches``."""
+    lake.ledger.set_progress(target.full_name, worked_up_to)
+
+
+def new_batches(lake: Lakehouse, target: TableContract, source: TableContract) -> tuple[int, dict[str, int]]:
+    """Return the last batch worked in and, for ``settle``, the newest batch of a bronze table; equal when no rows are new.
+
+    Take it before reading: rows that come in between are read again next time, which changes nothing.
+
+    Returns:
+        The last batch worked in, and ``{"<source>#batch": newest batch}``.
+    """
+    name = f"{source.full_name}#batch"
+    newest = lake.polars(source, ["ingest_batch"])["ingest_batch"].max()
+    return lake.ledger.progress(target.full_name).get(name, 0), {name: int(newest or 0)}
+
+
+def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract], make: Callable[[], DataFrame]) -> int:
+    """Make a table anew from its inputs, only when one of them has moved.
+
+    Returns:
+        Version of the table afterwards.
+    """
+    versions = news(lake, target, inputs)
+    if not versions:
+        return lake.version(target)
+    version = lake.replace(target, make())
+    settle(lake, target, versions)
+    return version
+
+
+def gathered(by: Sequence[str], frames: Mapping[str, DataFrame]) -> DataFrame:
+    """Return one row a key with the rows of each frame that carry it, as an array of structs named after the frame.
+
+    One shuffle for any number of frames, instead of one a join; the arrays have no order.
+
+    Args:
+        by: Key columns, in every frame; rows with an empty key are left out.
+        frames: Rows by name of the array.
+    """
+    from pyspark.sql import functions as sf
+
+    keyed = [
+        frame.dropna(subset=list(by)).select(*by, sf.struct(*(column for column in frame.columns if column not in by)).alias(name))
+        for name, frame in frames.items()
+    ]
+    tall = reduce(lambda first, second: first.unionByName(second, allowMissingColumns=True), keyed)
+    return tall.groupBy(*by).agg(*(sf.collect_list(name).alias(name) for name in frames))
+
+
+def update_lots(lake: Lakehouse) -> int:
+    """Bring ``silver.lots`` up to date: of each lot the record that the LIMS made last.
+
+    Returns:
+        Version of the table afterwards.
+    """
+    return _update_latest(lake, LIMS_LOTS, LOTS)
+
+
+def update_samples(lake: Lakehouse) -> int:
+    """Bring ``silver.samples`` up to date: of each sample the record that the LIMS made last.
+
+    Returns:
+        Version of the table afterwards.
+    """
+    return _update_latest(lake, LIMS_SAMPLES, SAMPLES)
+
+
+def _update_latest(lake: Lakehouse, source: TableContract, target: TableContract) -> int:
+    """Put the records of new batches into a table that keeps the latest of each key."""
+    versions = news(lake, target, (source,))
+    if not versions:
+        return lake.version(target)
+    since, newest = new_batches(lake, target, source)
+    version = lake.version(target)
+    if since not in newest.values():
+        rows = _latest(lake.read_since(source, since), target.primary_key)
+        empty = lake.row_count(target) == 0
+        version = lake.append(target, rows) if empty else lake.merge(target, rows, newer="recorded_at_utc")
+    settle(lake, target, versions | newest)
+    return version
+
+
+def _latest(rows: DataFrame, key: Sequence[str]) -> DataFrame:
+    """Return of each key the record made last; of records made at the same time, the one that arrived last."""
+    from pyspark.sql import Window
+    from pyspark.sql import functions as sf
+
+    newest = Window.partitionBy(*key).orderBy(
+        sf.desc("recorded_at_utc"), sf.desc("ingest_batch"), sf.desc("source_sha256"), sf.desc("source_row")
+    )
+    return rows.withColumn("_order", sf.row_number().over(newest)).where("_order = 1").drop("_order")
+
+
+def update_process_events(lake: Lakehouse) -> int:
+    """Append to ``silver.process_events`` the events it does not hold yet; what happened is not changed by a later export.
+
+    Returns:
+        Version of the table afterwards.
+    """
+    versions = news(lake, PROCESS_EVENTS, (LIMS_EVENTS,))
+    if not versions:
+        return lake.version(PROCESS_EVENTS)
+    since, newest = new_batches(lake, PROCESS_EVENTS, LIMS_EVENTS)
+    version = lake.version(PROCESS_EVENTS)
+    if since not in newest.values():
+        rows = _latest(lake.read_since(LIMS_EVENTS, since), PROCESS_EVENTS.primary_key)
+        if lake.row_count(PROCESS_EVENTS) > 0:
+            rows = rows.join(lake.read(PROCESS_EVENTS).select("event_id"), on="event_id", how="left_anti")
+        if not rows.isEmpty():
+            version = lake.append(PROCESS_EVENTS, rows)
+    settle(lake, PROCESS_EVENTS, versions | newest)
+    return version
+
+
+def update_instruments(lake: Lakehouse) -> int:
+    """Make ``silver.instruments`` from the injections seen and the certificates of ``bronze.calibrations``.
+
+    A certificate fails when one of its parameters does, and is due when the first of them is.
+
+    Returns:
+        Version of the table afterwards.
+    """
+    return replace_on_news(lake, INSTRUMENTS, (INJECTIONS, CALIBRATIONS), lambda: _instruments(lake))
+
+
+def _instruments(lake: Lakehouse) -> DataFrame:
+    from pyspark.sql import functions as sf
+
+    seen = (
+        lake.read(INJECTIONS)
+        .where("instrument_id is not null")
+        .groupBy("instrument_id")
+        .agg(
+            sf.max_by("software", sf.struct("injected_at_utc", "injection_id")).alias("software"),
+            sf.count_distinct("injection_id").alias("injections"),
+            sf.min("injected_at_utc").alias("first_seen_utc"),
+            sf.max("injected_at_utc").alias("last_seen_utc"),
+        )
+    )
+    certificates = (
+        lake.read(CALIBRATIONS)
+        .groupBy("instrument_id", "certificate_id")
+        .agg(
+            sf.max("performed_at_utc").alias("performed_at_utc"),
+            sf.min("valid_until_utc").alias("due"),
+            sf.min("outcome").alias("outcome"),  # "fail" sorts before "pass"
+        )
+    )
+    order = sf.struct("performed_at_utc", "certificate_id")
+    latest = certificates.groupBy("instrument_id").agg(
+        sf.max_by("certificate_id", order).alias("calibration_id"),
+        sf.max_by("outcome", order).alias("calibration_outcome"),
+        sf.max_by("due", order).alias("calibration_due_utc"),
+    )
+    return seen.join(latest, on="instrument_id", how="full").withColumn("injections", sf.coalesce("injections", sf.lit(0)))

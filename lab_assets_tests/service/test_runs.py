@@ -1,0 +1,177 @@
+"""A partial trace in, a risk out; kept, explained, and repeated from what was recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from deltalake import DeltaTable
+
+from lab_assets.features.definitions import CHECKPOINTS_PCT
+from lab_assets.service.reproduction import ReproductionError, reproduce
+from lab_assets.service.scoring import reached_checkpoint
+from lab_assets.service.store import find_prediction
+from lab_assets.service.traces import TRACE_KEY, trace_path
+from lab_assets_tests.service.laboratory import NOW, RUN_TIME_MIN, chromatogram, write
+
+
+def body(until_min: float = 3.0, **change):
+    x, y = chromatogram(until_min)
+    return {
+        "injection_name": "SEQ-1_003", "method_id": "ASSAY-01", "instrument_id": "HPLC-1",
+        "x_min": x.tolist(), "y": y.tolist(), "y_unit": "mAU",
+        "pressure": {"x_min": [0.0, 1.0, 2.0, 3.0], "y": [12.0, 12.1, 12.0, 12.2], "unit": "MPa"}, **change,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def told(client):
+    answer = client.post("/v1/runs/i-new/trace", user="analyst", json=body())
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def test_sample_lot_run_time_and_context_are_found(client, told):
+    """Half of 6 min is seen; the worklist names sample S-1, of LOT-1; 12.075 MPa are 120.75 bar, 9.77 % above the last run's 110 bar."""
+    assert told["checkpoint_pct"] == 50
+    assert told["lot_id"] == "LOT-1"
+    kept = client.get(f"/v1/predictions/{told['prediction_id']}", user="qa").json()
+    features = kept["features"]
+    assert features["pressure_mean_bar"] == pytest.approx(120.75)
+    assert features["pressure_shift_pct"] == pytest.approx(100 * (120.75 / 110 - 1))
+    assert features["lot_min_margin"] == 0.5
+    assert features["storage_days"] == 2.0
+    assert features["early_impurity_pct"] == pytest.approx(100 * 4.0 * 0.04 / 135.0 * (2 * 3.14159265) ** 0.5, rel=0.05)
+    assert features["worst_margin_so_far"] > 0
+    assert {name for name in kept["table_versions"] if not name.startswith(TRACE_KEY)} == {
+        "features.instrument_history", "features.lot_history", "features.storage_exposure", "bronze.processing_methods",
+        "bronze.specifications", "bronze.lims_sequences", "silver.samples", "silver.lots", "silver.injections", "silver.peaks",
+    }  # fmt: skip
+
+
+def test_the_name_of_who_asked_is_masked_by_policy(client, told):
+    path = f"/v1/predictions/{told['prediction_id']}"
+    assert client.get(path, user="qa").json()["requested_by"] == "analyst"
+    masked = client.get(path, user="scientist").json()["requested_by"]
+    assert masked.startswith("person-")
+    through_sql = client.post("/v1/query", user="scientist", json={"sql": "SELECT analyst FROM silver.injections LIMIT 1"}).json()
+    assert through_sql["rows"][0][0].startswith("person-")
+
+
+def test_pseudonyms_equal_those_of_the_sql_gateway(client):
+    shown = client.state.views.masked("silver.injections", {"analyst": "Ann Analyst"}, user="scientist")["analyst"]
+    rows = client.post("/v1/query", user="scientist", json={"sql": "SELECT DISTINCT analyst FROM silver.injections"}).json()["rows"]
+    assert rows == [[shown]]
+
+
+def test_explanation_adds_up_in_words_and_numbers(client, told):
+    drivers = client.get(f"/v1/predictions/{told['prediction_id']}?explain=true", user="analyst").json()["drivers"]
+    assert [one["rank"] for one in drivers] == list(range(1, len(drivers) + 1))
+    assert all("odds of a failure" in one["words"] for one in drivers)
+
+
+def test_the_decision_can_be_asked_for_again(client, told):
+    decision = client.get(f"/v1/decisions/d-{told['prediction_id']}", user="analyst").json()
+    assert {name: decision[name] for name in ("path", "checks", "reasons", "policy_version")} == told["decision"]
+
+
+def test_it_is_in_the_delta_table_within_two_seconds_and_comes_out_again(client, told):
+    client.state.log.flush()
+    settings = client.lab.settings
+    rows = DeltaTable(settings.table_uri("ml", "online_log")).to_pyarrow_table().to_pylist()
+    assert told["prediction_id"] in {row["prediction_id"] for row in rows}
+    kept = find_prediction(settings, told["prediction_id"])
+    result = reproduce(settings, kept, models=client.state.models)
+    assert (result.reproduced, result.features_from, result.difference) == (True, "trace", 0.0)
+
+
+def test_later_tables_change_nothing_about_an_old_prediction(client, told):
+    """A later lot result is appended; the prediction still comes out of the versions it recorded."""
+    settings = client.lab.settings
+    late = NOW - timedelta(hours=1)
+    write(settings, "features.lot_history", [
+        {"lot_id": "LOT-1", "event_time_utc": late, "known_time_utc": late, "feature_set_version": "f", "lot_min_margin": -3.0},
+    ])  # fmt: skip
+    kept = find_prediction(settings, told["prediction_id"], log=client.state.log)
+    assert reproduce(settings, kept, models=client.state.models).reproduced
+
+
+def test_a_changed_prediction_does_not_come_out(client, told):
+    kept = find_prediction(client.lab.settings, told["prediction_id"], log=client.state.log)
+    forged = replace(kept, features={**kept.features, "lot_min_margin": 0.9}, risk=kept.risk + 1e-6)
+    result = reproduce(client.lab.settings, forged, models=client.state.models)
+    assert not result.reproduced
+    assert result.differing == ("lot_min_margin",)
+
+
+def test_a_changed_trace_is_noticed(client):
+    told = client.post("/v1/runs/i-other/trace", user="analyst", json=body(sample_name="S-9")).json()
+    kept = find_prediction(client.lab.settings, told["prediction_id"], log=client.state.log)
+    digest = next(name for name in kept.table_versions if name.startswith(TRACE_KEY)).removeprefix(TRACE_KEY)
+    path = trace_path(client.lab.settings.raw, digest)
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ReproductionError, match="changed"):
+        reproduce(client.lab.settings, kept, models=client.state.models)
+
+
+def test_posted_features_are_repeated_with_a_note(client):
+    told = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 25, "features": {"ih_tailing": 1.3}}).json()
+    result = reproduce(
+        client.lab.settings, find_prediction(client.lab.settings, told["prediction_id"], log=client.state.log), models=client.state.models
+    )
+    assert result.reproduced
+    assert result.features_from == "caller"
+    assert "caller" in result.note
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"x_min": [0.0, 1.0]}, "y"),
+        ({"x_min": [1.0, 0.5], "y": [1.0, 2.0]}, "x_min"),
+        ({"x_min": [-1.0, 0.5], "y": [1.0, 2.0]}, "x_min"),
+        ({"x_min": [0.0], "y": [1.0]}, "x_min"),
+        ({"x_min": [0.0, "1"], "y": [1.0, 2.0]}, "x_min"),
+        ({"x_min": [0.0, True], "y": [1.0, 2.0]}, "x_min"),
+        ({"y": None}, "y"),
+        ({"method_id": None}, "method_id"),
+        ({"run_time_min": 0}, "run_time_min"),
+        ({"run_time_min": "6"}, "run_time_min"),
+        ({"pressure": {"x_min": [0.0, 1.0], "y": [1.0, 2.0]}}, "pressure.unit"),
+        ({"pressure": {"x_min": [0.0, 1.0], "y": [1.0, 2.0], "unit": "bar", "more": 1}}, "pressure.more"),
+        ({"pressure": 7}, "pressure"),
+        ({"operator": "Ann"}, "operator"),
+        ({"x_min": [0.0, 0.1], "y": [1.0, 2.0]}, "x_min"),
+        ({"method_id": "NEW-01"}, "run_time_min"),
+    ],
+)
+def test_what_breaks_a_rule_is_named(client, change, field):
+    answer = client.post("/v1/runs/i-new/trace", user="analyst", json=body(**change))
+    assert answer.status_code == 422, answer.text
+    assert field in [one["field"] for one in answer.json()["errors"]]
+
+
+def test_a_trace_with_nan_is_refused(client):
+    text = '{"injection_name":"a","method_id":"ASSAY-01","instrument_id":"b","y_unit":"mAU","x_min":[0,1],"y":[0,NaN]}'
+    answer = client.post("/v1/runs/i-new/trace", user="analyst", content=text, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 422
+    assert answer.json()["errors"] == [{"field": "y", "problem": "needs finite numbers"}]
+
+
+@pytest.mark.parametrize(("until_min", "expected"), [(0.6, 10), (1.49, 10), (1.5, 25), (2.99, 25), (3.0, 50), (4.5, 75), (6.0, 75)])
+def test_checkpoints_are_reached_in_order(until_min, expected):
+    """6 min: checkpoints lie at 0.6, 1.5, 3.0 and 4.5 min."""
+    x, _ = chromatogram(until_min)
+    assert expected in CHECKPOINTS_PCT
+    assert reached_checkpoint(x, RUN_TIME_MIN) == expected
+
+
+def test_an_unknown_method_without_standards_is_scored_from_what_is_there(client):
+    answer = client.post("/v1/runs/i-x/trace", user="analyst", json=body(method_id="NEW-01", run_time_min=6.0, instrument_id="HPLC-9"))
+    assert answer.status_code == 200, answer.text
+
+
+@pytest.mark.parametrize("path", ["/v1/predictions/p-none", "/v1/predictions/' OR 1=1 --", "/v1/decisions/d-p-none", "/v1/decisions/x"])
+def test_what_is_not_there_is_not_found(client, path):
+    assert client.get(path, user="analyst").status_code == 404
