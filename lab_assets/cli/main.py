@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 from lab_assets.cli import (
     audit,
     catalog,
+    demo,
     drift,
     explain,
     grant,
@@ -128,6 +129,7 @@ app.command("up", rich_help_panel=_LAB)(up.up)
 app.command("down", rich_help_panel=_LAB)(up.down)
 app.command("status", rich_help_panel=_LAB)(up.status)
 app.command("doctor", rich_help_panel=_LAB)(doctor_command.doctor)
+app.command("demo", rich_help_panel=_LAB)(demo.demo)
 app.command("simulate", rich_help_panel=_LAB)(simulate.simulate)
 
 app.command("read", rich_help_panel=_DATA)(read.read)

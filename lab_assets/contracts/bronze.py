@@ -22,7 +22,8 @@ PROVENANCE: Final = (
 RESCUED: Final = Column(
     name="rescued",
     kind="map<string,string>",
-    meaning="fields of the file that the contract does not name, as text",
+    meaning="fields of the file that the contract does not name, as text; anything may be in them, so every mask applies",
+    tags=("personal_name", "customer", "patient", "formulation"),
 )
 
 FILES = TableContract(
@@ -443,7 +444,7 @@ DOCUMENTS = TableContract(
         Column(name="title", kind="string", meaning="title in the document's metadata"),
         Column(name="author", kind="string", meaning="author in the document's metadata", tags=("personal_name",)),
         Column(name="created_at_text", kind="string", meaning="creation time in the document's metadata"),
-        Column(name="text", kind="string", meaning="text of the page", tags=("personal_name",)),
+        Column(name="text", kind="string", meaning="text of the page", tags=("personal_name", "customer", "patient", "formulation")),
         *PROVENANCE,
     ),
 )

@@ -268,7 +268,7 @@ DOCUMENTS = TableContract(
         Column(name="title", kind="string", meaning="title"),
         Column(name="certificate_id", kind="string", meaning="certificate number found in the text"),
         Column(name="instrument_id", kind="string", meaning="instrument of that certificate"),
-        Column(name="text", kind="string", meaning="text of all pages", tags=("personal_name",)),
+        Column(name="text", kind="string", meaning="text of all pages", tags=("personal_name", "customer", "patient", "formulation")),
     ),
 )
 

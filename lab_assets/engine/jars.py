@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 import tempfile
 from importlib import metadata
 from pathlib import Path
@@ -110,3 +111,19 @@ def _fetch(target: Path) -> None:
             raise JarsMissingError(f"could not fetch {', '.join(missing)}; is the package registry reachable?\n{tail}")
         for name in required_jars().values():
             fetched[name].replace(target / name)
+
+
+def main() -> int:
+    """Fetch what is missing; tell in one line why where that fails."""
+    from lab_assets.settings import get_settings
+
+    try:
+        ensure_jars(get_settings())
+    except JarsMissingError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

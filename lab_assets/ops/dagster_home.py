@@ -8,6 +8,7 @@ The project's ``dagster.yaml`` holds for ``dagster dev`` at the project root. A 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,3 +98,15 @@ def dagster_instance(settings: Settings) -> Iterator[DagsterInstance]:
 
     with DagsterInstance.from_config(str(prepare_home(settings))) as instance:
         yield instance
+
+
+def main() -> int:
+    """Prepare the home and print it, for ``DAGSTER_HOME``."""
+    from lab_assets.settings import get_settings
+
+    sys.stdout.write(f"{prepare_home(get_settings())}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

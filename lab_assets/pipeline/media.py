@@ -13,7 +13,7 @@ from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.silver import DOCUMENTS, IMAGES
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.reference import new_batches, news, settle
+from lab_assets.pipeline.reference import batch_key, new_batches, news, settle
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
@@ -67,7 +67,7 @@ def update_documents(lake: Lakehouse) -> int:
         linked = _with_certificate(lake, unlinked).where("certificate_id is not null")
         changed = rows.unionByName(linked, allowMissingColumns=True)
         version = lake.version(DOCUMENTS) if changed.isEmpty() else lake.merge(DOCUMENTS, changed)
-    settle(lake, DOCUMENTS, versions | newest)
+    settle(lake, DOCUMENTS, versions | {batch_key(BRONZE_DOCUMENTS): newest})
     return version
 
 

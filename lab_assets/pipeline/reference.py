@@ -35,21 +35,22 @@ def news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract]
 
 
 def settle(lake: Lakehouse, target: TableContract, worked_up_to: Mapping[str, int]) -> None:
-    """Record, after the write, what a table was worked up to: versions from ``news``, batches from ``new_batches``."""
+    """Record, after the write, what a table was worked up to: versions from ``news`` and batches under their ``batch_key``."""
     lake.ledger.set_progress(target.full_name, worked_up_to)
 
 
-def new_batches(lake: Lakehouse, target: TableContract, source: TableContract) -> tuple[int, dict[str, int]]:
-    """Return the last batch worked in and, for ``settle``, the newest batch of a bronze table; equal when no rows are new.
+def batch_key(source: TableContract) -> str:
+    """Return the name under which the ledger keeps the last ingestion batch of a bronze table that a station worked in."""
+    return f"{source.full_name}#batch"
+
+
+def new_batches(lake: Lakehouse, target: TableContract, source: TableContract) -> tuple[int, int]:
+    """Return the last batch of a bronze table worked in, and the newest one; rows are new when the second is greater.
 
     Take it before reading: rows that come in between are read again next time, which changes nothing.
-
-    Returns:
-        The last batch worked in, and ``{"<source>#batch": newest batch}``.
     """
-    name = f"{source.full_name}#batch"
     newest = lake.polars(source, ["ingest_batch"])["ingest_batch"].max()
-    return lake.ledger.progress(target.full_name).get(name, 0), {name: int(newest or 0)}
+    return lake.ledger.progress(target.full_name).get(batch_key(source), 0), int(newest or 0)
 
 
 def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract], make: Callable[[], DataFrame]) -> int:
@@ -110,11 +111,11 @@ def _update_latest(lake: Lakehouse, source: TableContract, target: TableContract
         return lake.version(target)
     since, newest = new_batches(lake, target, source)
     version = lake.version(target)
-    if since not in newest.values():
+    if newest > since:
         rows = _latest(lake.read_since(source, since), target.primary_key)
         empty = lake.row_count(target) == 0
         version = lake.append(target, rows) if empty else lake.merge(target, rows, newer="recorded_at_utc")
-    settle(lake, target, versions | newest)
+    settle(lake, target, versions | {batch_key(source): newest})
     return version
 
 
@@ -140,13 +141,13 @@ def update_process_events(lake: Lakehouse) -> int:
         return lake.version(PROCESS_EVENTS)
     since, newest = new_batches(lake, PROCESS_EVENTS, LIMS_EVENTS)
     version = lake.version(PROCESS_EVENTS)
-    if since not in newest.values():
+    if newest > since:
         rows = _latest(lake.read_since(LIMS_EVENTS, since), PROCESS_EVENTS.primary_key)
         if lake.row_count(PROCESS_EVENTS) > 0:
             rows = rows.join(lake.read(PROCESS_EVENTS).select("event_id"), on="event_id", how="left_anti")
         if not rows.isEmpty():
             version = lake.append(PROCESS_EVENTS, rows)
-    settle(lake, PROCESS_EVENTS, versions | newest)
+    settle(lake, PROCESS_EVENTS, versions | {batch_key(LIMS_EVENTS): newest})
     return version
 
 

@@ -26,7 +26,7 @@ from lab_assets.domain.excursions import (
     mean_kinetic_temperature_c,
 )
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.reference import new_batches, news, settle
+from lab_assets.pipeline.reference import batch_key, new_batches, news, settle
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,11 +51,11 @@ def update_storage_conditions(lake: Lakehouse) -> int:
         return lake.version(STORAGE_CONDITIONS)
     since, newest = new_batches(lake, STORAGE_CONDITIONS, CHAMBER_READINGS)
     version = lake.version(STORAGE_CONDITIONS)
-    if since not in newest.values():
+    if newest > since:
         rows = _touched_readings(lake, since).groupBy("chamber_id").applyInArrow(chamber_days, schema=STORAGE_CONDITIONS.spark_ddl())
         empty = lake.row_count(STORAGE_CONDITIONS) == 0
         version = lake.append(STORAGE_CONDITIONS, rows) if empty else lake.merge(STORAGE_CONDITIONS, rows)
-    settle(lake, STORAGE_CONDITIONS, versions | newest)
+    settle(lake, STORAGE_CONDITIONS, versions | {batch_key(CHAMBER_READINGS): newest})
     return version
 
 

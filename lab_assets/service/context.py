@@ -63,7 +63,7 @@ class History:
             frame.select(*by, pl.col("event_time_utc", "known_time_utc").cast(utc), *names_of(table))
             .drop_nulls([*by, "event_time_utc", "known_time_utc"])
             .with_columns(available=pl.max_horizontal("event_time_utc", "known_time_utc"))
-            .sort(*by, "available", "event_time_utc", "known_time_utc")
+            .sort(*by, "available", "event_time_utc", "known_time_utc", maintain_order=True)
             .filter(pl.col("event_time_utc") >= pl.col("event_time_utc").cum_max().over(by))
         )
         available: dict[Key, list[int]] = {}
@@ -109,12 +109,12 @@ class Context:
 
     Attributes:
         histories: By table name.
-        started: Start of each injection that the instrument history knows.
+        own: Start of each injection that the instrument history knows, and when its outcome was known.
         versions: Version of each table by ``layer.table``; tables that do not exist are absent.
     """
 
     histories: Mapping[str, History]
-    started: Mapping[str, datetime]
+    own: Mapping[str, tuple[datetime, datetime]]
     versions: Mapping[str, int]
 
     @staticmethod
@@ -122,10 +122,14 @@ class Context:
         """Build from one snapshot for each table of ``KEYS``."""
         import polars as pl
 
-        injections = snapshots["instrument_history"].frame.group_by("injection_id").agg(pl.col("event_time_utc").min())
+        injections = (
+            snapshots["instrument_history"]
+            .frame.group_by("injection_id")
+            .agg(pl.col("event_time_utc").min(), pl.col("known_time_utc").min())
+        )
         return Context(
             histories={table: History.build(table, snapshot.frame) for table, snapshot in snapshots.items()},
-            started=dict(injections.iter_rows()),
+            own={name: (started, known) for name, started, known in injections.iter_rows()},
             versions={f"features.{table}": snapshot.version for table, snapshot in snapshots.items() if snapshot.version >= 0},
         )
 
@@ -152,8 +156,8 @@ class Context:
         at: datetime,
     ) -> Surroundings:
         """Return what was known for a run at a moment; never the run's own outcome."""
-        started = self.started.get(injection_id)
-        before = at if started is None else min(at, started - _MICROSECOND)
+        own = self.own.get(injection_id)
+        before = at if own is None or own[1] > at else min(at, own[0] - _MICROSECOND)
         return Surroundings(
             instrument=self.histories["instrument_history"].latest((instrument_id, method_id), before, lookback_days=LOOKBACK_DAYS),
             lot=self.histories["lot_history"].latest((lot_id,), before),

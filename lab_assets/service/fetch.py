@@ -7,9 +7,9 @@ Belongs here: the child process and how it is started. Does not belong here: ver
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Final
 
 from lab_assets.modeling.bundle import BundleError, ModelBundle
@@ -32,10 +32,9 @@ def cached_bundle(settings: Settings, digest: str, *, version: str) -> ModelBund
             return ModelBundle.load(folder, digest)
         except BundleError:
             pass  # the child sets the folder aside and fetches it anew
-    command = [sys.executable, "-m", "lab_assets.service.fetch", digest, version]
-    environment = {**os.environ, "LAB_HOME": str(settings.home), "MLFLOW_TRACKING_URI": settings.mlflow_uri}
+    command = [sys.executable, "-m", "lab_assets.service.fetch", digest, version, str(settings.home), settings.mlflow_uri]
     try:
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         raise BundleError(f"the model registry did not answer within {TIMEOUT_S:g} s") from None
     if done.returncode != 0:
@@ -44,13 +43,12 @@ def cached_bundle(settings: Settings, digest: str, *, version: str) -> ModelBund
     return ModelBundle.load(folder, digest)
 
 
-def main(digest: str, version: str) -> None:
-    """Fetch one bundle into the cache."""
+def main(digest: str, version: str, home: str, mlflow_uri: str) -> None:
+    """Fetch one bundle into the cache of a ``LAB_HOME``."""
     from lab_assets.registry.serving import bundle_of
-    from lab_assets.settings import get_settings
 
-    bundle_of(get_settings(), digest, version=version)
+    bundle_of(Settings(home=Path(home), mlflow_tracking_uri=mlflow_uri), digest, version=version)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main(*sys.argv[1:5])

@@ -29,6 +29,11 @@ EXCEPTION_ROWS: Final = 40
 _PEOPLE: Final = ("trained_by", "submitted_by", "decided_by")
 _LOT_ORDER: Final = {"fail": 0, "open": 1, "pass": 2}
 _SEVERITY_ORDER: Final = {"critical": 0, "warning": 1, "info": 2}
+DERIVED: Final[Mapping[str, frozenset[str]]] = {
+    "lot_margin_same_method": frozenset({"lot_margin_assay", "lot_margin_rs", "lot_margin_diss"}),
+    "pressure_shift_pct": frozenset({"pressure_mean_bar", "ih_pressure_mean_bar"}),
+}
+"""Features worked out of other features, and which: what hides one of those hides them."""
 _FEATURE_TABLES: Final = sorted({feature.table for feature in FEATURES if feature.table != "context"})
 
 
@@ -89,7 +94,8 @@ class Views:
         if user is None:
             return frozenset()
         policy = self._policy.current()
-        return frozenset(name for table in _FEATURE_TABLES for name in policy.masked_columns(user, f"features.{table}"))
+        stored = {name for table in _FEATURE_TABLES for name in policy.masked_columns(user, f"features.{table}")}
+        return frozenset(stored | {name for name, sources in DERIVED.items() if stored & sources})
 
     def prediction(self, prediction: Prediction, *, user: str | None) -> dict[str, Any]:
         """Return a prediction as this person may see it; hidden features have no value."""

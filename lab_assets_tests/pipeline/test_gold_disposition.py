@@ -35,10 +35,15 @@ def event(sample_name: str, name: str, number: int = 1) -> dict[str, Any]:
     return {"event_id": f"{sample_name}-{name}-{number}", "sample_name": sample_name, "event": name}
 
 
-def lot(*results: dict[str, Any], samples: Any = (), events: Any = (), limits: Any = (limit(),)) -> dict[str, Any]:
+def lot(*results: dict[str, Any], samples: Any = (), events: Any = (), limits: Any = None) -> dict[str, Any]:
     lots = [{"product": "NEBRILAT-10", "manufactured_at_utc": at(5)}]
     told = {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "lots": lots, "results": list(results)}
-    return {**told, "samples": list(samples or (sample("S1"),)), "events": list(events), "limits": list(limits)}
+    return {
+        **told,
+        "samples": list(samples or (sample("S1"),)),
+        "events": list(events),
+        "limits": [limit()] if limits is None else list(limits),
+    }
 
 
 def test_a_lot_passes_at_its_last_result_when_every_required_test_has_one() -> None:

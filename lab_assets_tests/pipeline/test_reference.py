@@ -116,6 +116,7 @@ def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakeho
         {**injection, "injection_id": "c", "instrument_id": None},
     )
     certificate = {"deviation": 0.1, "tolerance": 0.2, "unit": "nm", "performed_at_utc": at(1), "valid_until_utc": at(30)}
+    second = {"certificate_id": "CAL-1", "instrument_id": "LC-01", "performed_at_utc": at(2)}
     put(
         CALIBRATIONS,
         {**certificate, "certificate_id": "CAL-0", "instrument_id": "LC-01", "parameter": "flow", "outcome": "pass"},
@@ -127,11 +128,7 @@ def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakeho
             "outcome": "pass",
             "performed_at_utc": at(2),
         },
-        {
-            **certificate,
-            **{"certificate_id": "CAL-1", "instrument_id": "LC-01", "parameter": "wavelength", "outcome": "fail"},
-            **{"performed_at_utc": at(2), "valid_until_utc": at(28)},
-        },
+        {**certificate, **second, "parameter": "wavelength", "outcome": "fail", "valid_until_utc": at(28)},
         {**certificate, "certificate_id": "CAL-9", "instrument_id": "LC-09", "parameter": "flow", "outcome": "pass"},
     )
     update_instruments(lakehouse)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 
+import httpx
 import pytest
 
+from lab_assets.governance.grants import Stewardship
 from lab_assets.governance.users import set_disabled
 from lab_assets.service.auth import COOKIE, Open, Requires, csrf_token
-from lab_assets.service.limits import RateLimiter
+from lab_assets.service.limits import AdmissionMiddleware, RateLimiter
 from lab_assets.service.pages import SignedIn
 
 ROLES = ("viewer", "analyst", "scientist", "qc_lead", "qa", "admin")
@@ -164,3 +166,65 @@ def test_health_needs_nobody_and_tells_nothing_of_the_laboratory(client):
     text = client.get("/metrics").text
     assert "lab_predictions_total" in text
     assert "LOT-1" not in text
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"sql": "SELECT 1", "user": "qa"}, 422),
+        ({"sql": 7}, 422),
+        ({"sql": "SELECT * FROM read_csv('/etc/passwd')"}, 403),
+        ({"sql": "DROP TABLE silver.lots"}, 403),
+        ({"sql": "SELECT CAST(lot_id AS INT) FROM gold.lot_disposition"}, 422),
+    ],
+)
+def test_sql_that_may_not_run_is_refused_with_a_reason(client, body, status):
+    answer = client.post("/v1/query", user="analyst", json=body)
+    assert answer.status_code == status, answer.text
+    assert answer.json()["detail"]
+    assert "LOT-1" not in answer.text
+
+
+def test_masks_follow_the_role_through_sql(client):
+    sql = {"sql": "SELECT customer, formulation FROM silver.lots"}
+    assert client.post("/v1/query", user="qa", json=sql).json()["rows"] == [["Secret Customer", "secret"]]
+    assert client.post("/v1/query", user="analyst", json=sql).json()["rows"] == [["***", "***"]]
+
+
+def test_unknown_tables_and_models_are_not_found(client):
+    assert client.get("/v1/catalog/tables/silver.nothing", user="qa").status_code == 404
+    assert client.get("/v1/models/other", user="qa").status_code == 404
+    assert client.get("/v1/approvals?status=odd", user="qa").status_code == 422
+
+
+def test_people_in_the_approvals_ledger_are_masked_like_any_name(client):
+    assert client.get("/v1/models/oos_risk", user="qa").json()[0]["trained_by"] == "scientist"
+    assert client.get("/v1/models/oos_risk", user="analyst").json()[0]["trained_by"].startswith("person-")
+
+
+def test_work_beyond_what_can_be_answered_soon_is_refused(client):
+    """With no place left every request but health gets 503 and a time to come back."""
+    inner = AdmissionMiddleware(client.app, max_in_flight=0)
+    http = httpx.AsyncClient(transport=httpx.ASGITransport(app=inner), base_url="http://lab.test")
+    refused = client.run(http.get("/v1/me"))
+    assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
+    assert client.run(http.get("/healthz")).status_code == 200
+
+
+def test_a_hidden_feature_is_hidden_in_predictions_explanations_and_pages(client):
+    """A tag set on a feature's column hides its value, its part and its name in words from who is not cleared."""
+    told = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 50, "features": {"worst_margin_so_far": -2.5}}).json()
+    path = f"/v1/predictions/{told['prediction_id']}?explain=true"
+    change, column = Stewardship(client.lab.engine, actor="admin"), "features.injection_progress.worst_margin_so_far"
+    change.set_tag(column, "formulation", present=True, reason="trade secret")
+    try:
+        shown = client.get(path, user="analyst").json()
+        assert shown["features"]["worst_margin_so_far"] is None
+        assert "-2.5" not in client.get(path, user="analyst").text
+        assert client.get(path, user="qa").json()["features"]["worst_margin_so_far"] == -2.5
+        assert "-2.5" not in client.get(f"/predictions/{told['prediction_id']}", user="analyst").text
+        decision = client.get(f"/v1/decisions/d-{told['prediction_id']}", user="analyst").text
+        assert "smallest margin" not in decision
+        assert "worst_margin" not in decision
+    finally:
+        change.set_tag(column, "formulation", present=False, reason="end")

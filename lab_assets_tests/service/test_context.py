@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.registry import contract
@@ -34,7 +34,7 @@ def frame(table: str, rows) -> pl.DataFrame:
     return pl.DataFrame(told, schema=empty.schema) if told else empty
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])
 @given(instrument=ROWS, lot=ROWS, storage=ROWS, at=DAYS, own=st.integers(0, 14))
 def test_equal_to_the_join_for_any_tables_and_moment(instrument, lot, storage, at, own):
     """Also when the run asked for is itself in the history: its own outcome never counts."""

@@ -1,0 +1,221 @@
+"""The demonstration: a simulated laboratory taken through the whole loop, safe to run again.
+
+Belongs here: the order of the steps and what was found. Does not belong here: printing (``lab_assets.cli.demo``), the steps.
+
+Each step looks first whether it is done, so a demonstration that was killed anywhere goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.ops.jobs import run_job
+from lab_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from lab_assets.registry.records import VersionInfo
+
+Say = Callable[[str], None]
+
+START: Final = datetime(2024, 7, 1, tzinfo=UTC)
+MONTHS: Final = 14
+TRUTH: Final = "demo_truth.parquet"
+
+
+class DemoError(RuntimeError):
+    """A step of the demonstration failed."""
+
+
+@dataclass(kw_only=True)
+class DemoReport:
+    """What the demonstration did and found.
+
+    Attributes:
+        passwords: Of the demonstration users, the one time they are made.
+        seconds: Duration of each step.
+        arrivals: Files by final state.
+        reasons: Quarantined files by rule.
+        rows: Rows by table.
+        metrics: Test metrics by candidate: model, baseline, base_rate, attainable.
+        serving: Model version that serves.
+        decisions: Three example decisions with their drivers.
+        drift: Subjects compared and drifted in the last check.
+    """
+
+    passwords: dict[str, str] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    arrivals: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    serving: str = ""
+    decisions: list[dict[str, Any]] = field(default_factory=list)
+    drift: dict[str, int] = field(default_factory=dict)
+
+
+class Demo:
+    """One run of the demonstration over one home."""
+
+    def __init__(self, settings: Settings, *, lots: int, seed: int, say: Say) -> None:
+        self.settings = settings
+        self.lots = lots
+        self.seed = seed
+        self.say = say
+        self.report = DemoReport()
+
+    def run(self) -> DemoReport:
+        """Take every step that is not done yet.
+
+        Raises:
+            DemoError: a step failed; the message names it and what to look at.
+        """
+        from lab_assets.engine.database import open_database
+
+        engine = open_database(self.settings)
+        try:
+            self._step("users", lambda: self._users(engine))
+            self._step("simulate", self._simulate)
+            self._step("ingest", lambda: self._job("ingest"))
+            self._step("train", lambda: self._train(engine))
+            self._step("approve", lambda: self._approve(engine))
+            self._step("score", lambda: self._job("score_batch"))
+            self._step("drift", self._drift)
+            self._step("gold", lambda: self._job("refresh_gold"))
+            self._step("summary", lambda: self._summary(engine))
+        finally:
+            engine.dispose()
+        return self.report
+
+    def _step(self, name: str, work: Callable[[], str | None]) -> None:
+        self.say(f"{name} ...")
+        started = time.monotonic()
+        told = work()
+        self.report.seconds[name] = time.monotonic() - started
+        self.say(f"{name}: {told or 'done'} ({self.report.seconds[name]:.1f} s)")
+
+    def _job(self, job: str, *, user: str | None = None) -> str:
+        outcome = run_job(self.settings, job, tags={"lab/user": user} if user else None)
+        if not outcome.success:
+            reasons = "; ".join(f"{step}: {reason}" for step, reason in outcome.failures.items())
+            raise DemoError(f"job {job} failed ({reasons}); run {outcome.run_id} in the Dagster UI tells more ('lab up')")
+        return f"run {outcome.run_id[:8]}"
+
+    def _users(self, engine: Engine) -> str:
+        from lab_assets.engine.database import writing
+        from lab_assets.governance.users import ensure_demo_users
+
+        with writing(engine) as connection:
+            self.report.passwords = ensure_demo_users(connection)
+        return f"{len(self.report.passwords)} made" if self.report.passwords else "there already"
+
+    def _simulate(self) -> str:
+        """Write the laboratory's files aside and move each source into the inbox whole."""
+        from lab_assets.simulation.run import simulate
+
+        truth = self.settings.run / TRUTH
+        made = self.settings.run / "demo_files"
+        if truth.exists() and not made.exists():
+            return "there already"
+        shutil.rmtree(made, ignore_errors=True)
+        summary = simulate(made, seed=self.seed, n_lots=self.lots, start=START, months=MONTHS, truth_path=truth)
+        for folder in sorted(made.iterdir()):
+            target = self.settings.inbox / folder.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                folder.rename(target)
+        shutil.rmtree(made)
+        self._wait_until_finished()
+        told = summary.as_json()
+        return f"{told['injections']} injections of {told['lots']} lots" if {"injections", "lots"} <= told.keys() else "files written"
+
+    def _wait_until_finished(self) -> None:
+        """Files count as finished only when they have not changed for a while."""
+        time.sleep(self.settings.stable_s + 0.1)
+
+    def _train(self, engine: Engine) -> str:
+        from lab_assets.registry.serving import current_serving
+
+        serving = current_serving(engine)
+        if serving is not None:
+            return f"version {serving.version} serves already"
+        return self._job("train", user="scientist")
+
+    def _approve(self, engine: Engine) -> str:
+        """Submit as the scientist, approve and promote as QA: two people, as the policy asks."""
+        from lab_assets.governance.approvals import Approvals
+        from lab_assets.registry.serving import bundle_of, current_serving, registry_of
+
+        if current_serving(engine) is not None:
+            return "approved already"
+        registry, approvals = registry_of(self.settings), Approvals(engine)
+        version = registry.versions()[0]
+        submitted = next(
+            (known for known in approvals.submissions(registry.model_name, state="submitted") if known.digest == version.digest), None
+        )
+        if submitted is None and not any(known.digest == version.digest for known in approvals.approved_versions(registry.model_name)):
+            submitted = self._submit(version)
+        if submitted is not None:
+            bundle_of(self.settings, submitted.digest, version=version.version)
+            reason = "demonstration: gate passed, reliability looked at"
+            approvals.approve(submitted.approval_id, approver="qa", evidence=submitted.evidence_digest, reason=reason, origin="demo")
+        approvals.promote(registry.model_name, version.version, by="qa", reason="demonstration: first version into service", origin="demo")
+        registry.mirror_aliases(version.version)
+        return f"version {version.version}: submitted by scientist, approved and promoted by qa"
+
+    def _submit(self, version: VersionInfo) -> Any:
+        from lab_assets.engine.database import open_database
+        from lab_assets.governance.approvals import Approvals
+        from lab_assets.registry.serving import bundle_of, registry_of
+
+        registry = registry_of(self.settings)
+        bundle = bundle_of(self.settings, version.digest, version=version.version)
+        submitted = Approvals(open_database(self.settings)).submit(
+            registry.model_name,
+            version.version,
+            digest=bundle.digest,
+            metrics=dict(bundle.info.metrics),
+            data_versions=dict(version.table_versions),
+            trained_by=version.trained_by,
+            submitted_by="scientist",
+            reason="demonstration: first model",
+            origin="demo",
+        )
+        registry.set_stage(version.version, "Staging")
+        return submitted
+
+    def _drift(self) -> str:
+        from lab_assets.engine.drift_history import newest_checks
+
+        if newest_checks(self.settings, 1):
+            return "checked already; the daily schedule goes on"
+        return self._job("check_drift")
+
+    def _summary(self, engine: Engine) -> str:
+        from lab_assets.engine.ledger import Ledger
+        from lab_assets.ops.demo_summary import drift_counts, example_decisions, row_counts, test_metrics
+        from lab_assets.registry.serving import current_serving
+
+        ledger = Ledger(engine)
+        serving = current_serving(engine)
+        self.report.arrivals = ledger.counts()
+        for row in ledger.quarantined():
+            self.report.reasons[row.rule or "unknown"] = self.report.reasons.get(row.rule or "unknown", 0) + 1
+        self.report.rows = row_counts(self.settings)
+        self.report.serving = f"{serving.model_name} version {serving.version} (digest {serving.digest[:12]})" if serving else "none"
+        self.report.metrics = test_metrics(self.settings, serving.version if serving else None, self.settings.run / TRUTH)
+        self.report.decisions = example_decisions(self.settings)
+        self.report.drift = drift_counts(self.settings)
+        return "gathered"
+
+
+def truth_path(settings: Settings) -> Path:
+    """Return where the simulator's truth lies, which the pipeline never reads."""
+    return settings.run / TRUTH

@@ -1,0 +1,109 @@
+"""What the demonstration shows at its end, read from the tables.
+
+Belongs here: small reads. Does not belong here: the steps (``demo.py``), printing.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lab_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def row_counts(settings: Settings) -> dict[str, int]:
+    """Return the number of rows of every table that has any, from the Delta logs."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from deltalake import DeltaTable
+
+    from lab_assets.contracts.registry import contracts
+
+    counts: dict[str, int] = {}
+    for name, table in contracts().items():
+        uri = settings.table_uri(table.layer, table.name)
+        if DeltaTable.is_deltatable(uri):
+            actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True))
+            counts[name] = int(pc.sum(actions.column("num_records")).as_py() or 0) if actions.num_rows else 0
+    return counts
+
+
+def test_metrics(settings: Settings, model_version: str | None, truth: Path) -> dict[str, dict[str, float]]:
+    """Return metrics over all test rows by candidate; ``attainable`` from the simulator's truth on the same rows."""
+    import polars as pl
+
+    rows = _read(settings, "ml", "evaluations")
+    if rows is None or model_version is None:
+        return {}
+    own = rows.filter((pl.col("model_version") == model_version) & (pl.col("slice") == "all") & (pl.col("part") == "test"))
+    found: dict[str, dict[str, float]] = {}
+    for row in own.iter_rows(named=True):
+        found.setdefault(row["candidate"], {})[row["metric"]] = row["value"]
+    if own.height and truth.exists():
+        found["attainable"] = _attainable(settings, own["training_set_id"][0], truth)
+    return found
+
+
+def _attainable(settings: Settings, training_set_id: str, truth: Path) -> dict[str, float]:
+    """Judge the true risks on the test rows' outcomes: no model can be expected to do better."""
+    import numpy as np
+    import polars as pl
+
+    from lab_assets.modeling.evaluation import evaluate
+
+    sets, injections = _read(settings, "ml", "training_sets"), _read(settings, "silver", "injections")
+    if sets is None or injections is None:
+        return {}
+    chosen = sets.filter(pl.col("training_set_id") == training_set_id)
+    true = pl.read_parquet(truth, columns=["injection_name", "checkpoint_pct", "risk"])
+    test = chosen.filter(pl.col("part") == "test").join(injections.select("injection_id", "injection_name"), on="injection_id")
+    joined = test.join(true.with_columns(pl.col("checkpoint_pct").cast(pl.Int64)), on=["injection_name", "checkpoint_pct"])
+    if joined.height == 0:
+        return {}
+    rate = float(chosen.filter(pl.col("part") == "train")["is_oos"].cast(float).mean() or 0.0)
+    labels, risks = joined["is_oos"].cast(float).to_numpy(), np.clip(joined["risk"].to_numpy(), 1e-6, 1 - 1e-6)
+    return evaluate(labels, risks, lots=np.asarray(joined["lot_id"].to_list()), base_rate=rate).values()
+
+
+def example_decisions(settings: Settings) -> list[dict[str, Any]]:
+    """Return one decision of each path, the clearest one, with its prediction and drivers."""
+    import polars as pl
+
+    decisions, predictions, drivers = (
+        _read(settings, "ml", "decisions"),
+        _read(settings, "ml", "predictions"),
+        _read(settings, "ml", "explanations"),
+    )
+    if decisions is None or predictions is None:
+        return []
+    joined = decisions.join(predictions.select("prediction_id", "risk", "risk_low", "risk_high", "checkpoint_pct"), on="prediction_id")
+    found: list[dict[str, Any]] = []
+    for path, highest_first in (("mandatory_checks", True), ("standard", True), ("fast_track", False)):
+        own = joined.filter(pl.col("path") == path).sort("risk", "prediction_id", descending=[highest_first, False])
+        if own.height:
+            row = own.row(0, named=True)
+            told = drivers.filter(pl.col("prediction_id") == row["prediction_id"]).sort("rank") if drivers is not None else None
+            found.append({**row, "drivers": told["words"].to_list()[:3] if told is not None else []})
+    return found
+
+
+def drift_counts(settings: Settings) -> dict[str, int]:
+    """Return how many subjects the last drift check compared and found drifted."""
+    import polars as pl
+
+    rows = _read(settings, "ml", "drift")
+    if rows is None or rows.height == 0:
+        return {}
+    last = rows.filter(pl.col("checked_at_utc") == rows["checked_at_utc"].max())
+    return {"subjects": last.height, "drifted": int(last["drifted"].sum())}
+
+
+def _read(settings: Settings, layer: str, name: str) -> pl.DataFrame | None:
+    import polars as pl
+    from deltalake import DeltaTable
+
+    uri = settings.table_uri(layer, name)
+    return pl.read_delta(uri) if DeltaTable.is_deltatable(uri) else None

@@ -1,0 +1,54 @@
+"""The graph against the contracts: every table an asset and a check, every asset told to people."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from lab_assets.contracts.registry import contracts
+from lab_assets.definitions import build_defs
+
+DEFS = build_defs()
+GRAPH = DEFS.resolve_asset_graph()
+MODEL = dg.AssetKey(["ml", "oos_risk"])
+
+
+@pytest.mark.parametrize("name", list(contracts()))
+def test_every_contract_has_an_asset_with_its_columns(name: str) -> None:
+    node = GRAPH.get(dg.AssetKey(name.split(".")))
+    schema = node.metadata["dagster/column_schema"]
+    assert [column.name for column in schema.columns] == list(contracts()[name].column_names)
+
+
+@pytest.mark.parametrize("name", [name for name in contracts() if name != "ml.online_log"])
+def test_every_contract_has_a_blocking_check(name: str) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey(name.split(".")), "contract")
+    assert GRAPH.get_check_spec(key).blocking
+
+
+@pytest.mark.parametrize("key", sorted(GRAPH.get_all_asset_keys()), ids=lambda key: key.to_user_string())
+def test_every_asset_is_told_to_people(key: dg.AssetKey) -> None:
+    node = GRAPH.get(key)
+    assert node.description
+    assert node.owners
+    assert node.group_name == key.path[0]
+    assert node.kinds
+    assert key == MODEL or "dagster/column_schema" in node.metadata
+
+
+def test_the_jobs_the_design_names_exist() -> None:
+    names = {job.name for job in DEFS.jobs or []}
+    assert {"ingest", "refresh_gold", "train", "score_batch", "check_drift", "retrain"} <= names
+
+
+def test_sensors_and_schedules_run_by_default() -> None:
+    sensors = {sensor.name: sensor.default_status for sensor in DEFS.sensors or []}
+    assert sensors["inbox"] == dg.DefaultSensorStatus.RUNNING
+    assert all(schedule.default_status == dg.DefaultScheduleStatus.RUNNING for schedule in DEFS.schedules or [])
+
+
+def test_a_blocked_check_stops_what_depends_on_it() -> None:
+    """Silver waits for bronze's checks: they are upstream of it in the ingest job."""
+    job = DEFS.resolve_job_def("ingest")
+    steps = {node.name for node in job.graph.nodes}
+    assert {"bronze", "bronze_contracts", "silver_chromatography", "silver_chromatography_contracts"} <= steps

@@ -1,0 +1,51 @@
+"""Running ``lab`` against a laboratory of the test's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from lab_assets.settings import Settings, get_settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What a command answered."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def document(self) -> Any:
+        return json.loads(self.stdout)
+
+
+Lab = Callable[..., Told]
+
+
+@pytest.fixture
+def lab(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+    """Run the real command in this process; its settings are those of the ``settings`` fixture."""
+    from lab_assets.cli.main import app
+
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str, text: str | None = None) -> Told:
+        monkeypatch.setenv("LAB_HOME", str(settings.home))
+        monkeypatch.setenv("LAB_STABLE_S", "0")
+        if settings.spark_remote:
+            monkeypatch.setenv("LAB_SPARK_REMOTE", settings.spark_remote)
+        get_settings.cache_clear()
+        result = CliRunner().invoke(app, list(arguments), input=text)
+        if result.exception is not None and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        return Told(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+
+    yield run
+    get_settings.cache_clear()

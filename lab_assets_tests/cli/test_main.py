@@ -1,0 +1,62 @@
+"""The command as a whole: start, help, errors and exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+from pydantic import ValidationError
+
+from lab_assets.cli.main import plain_error
+from lab_assets.engine.jars import JarsMissingError
+from lab_assets.settings import Settings
+from lab_assets_tests.cli.conftest import Lab
+
+
+def test_it_starts_without_science_spark_or_a_database() -> None:
+    """What takes long to import is imported by the command that needs it; seen in a fresh interpreter."""
+    slow = {"dagster", "pyspark", "mlflow", "pandas", "numpy", "sqlalchemy", "duckdb", "deltalake", "fastapi", "lightgbm", "pydantic"}
+    program = f"import sys, lab_assets.cli.main; print(sorted({slow!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_help_names_every_command(lab: Lab) -> None:
+    told = lab("--help")
+    assert told.exit_code == 0
+    for name in (
+        *("up", "down", "status", "doctor", "simulate", "read", "peaks", "stability", "ingest", "query", "catalog", "table"),
+        *("quarantine", "score", "explain", "reproduce", "model", "drift", "user", "grant", "revoke", "tag", "mask", "audit"),
+    ):
+        assert f" {name} " in told.stdout, name
+
+
+def test_the_version_is_the_packages(lab: Lab) -> None:
+    assert lab("--version").stdout.strip() == f"lab_assets {version('lab-assets')}"
+
+
+def test_a_wrong_call_is_a_usage_error(lab: Lab) -> None:
+    assert lab("table", "history").exit_code == 2
+    assert lab("no-such-command").exit_code == 2
+
+
+def test_an_error_for_people_is_one_line_and_no_output(lab: Lab) -> None:
+    told = lab("table", "history", "silver.nothing", "--json")
+    assert (told.exit_code, told.stdout) == (1, "")
+    assert told.stderr.startswith("error: no table 'silver.nothing'; known: bronze.files")
+    assert len(told.stderr.splitlines()) == 1
+
+
+def test_a_wrong_setting_is_named_by_its_variable() -> None:
+    with pytest.raises(ValidationError) as raised:
+        Settings(service_port="many")  # type: ignore[arg-type]  # as an environment would give it
+    assert "LAB_SERVICE_PORT" in (plain_error(raised.value) or "")
+
+
+def test_our_errors_and_the_systems_are_told_and_defects_are_not() -> None:
+    assert plain_error(JarsMissingError("Java is missing: install one")) == "Java is missing: install one"
+    assert plain_error(PermissionError(13, "Permission denied", "/srv/lab")) == "/srv/lab: Permission denied"
+    assert plain_error(ZeroDivisionError("division by zero")) is None
+    assert plain_error(KeyError("a")) is None
