@@ -7,6 +7,7 @@ SHELL := /usr/bin/env bash
 PYTHON ?= python3
 BIN := .venv/bin
 STAMPS := .venv/stamps
+JARS_STAMP := .jars/.complete
 PURE := contracts sources domain features modeling decisions
 comma := ,
 empty :=
@@ -18,7 +19,7 @@ PURE_FILES := $(subst $(space),$(comma),$(foreach room,$(PURE),lab_assets/$(room
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
 
-setup: $(STAMPS)/java $(STAMPS)/package $(STAMPS)/jars ## Make .venv with everything the lock names, and fetch Spark's JARs.
+setup: $(STAMPS)/java $(STAMPS)/package $(JARS_STAMP) ## Make .venv with everything the lock names, and fetch Spark's JARs.
 
 $(STAMPS)/java:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -45,7 +46,7 @@ $(STAMPS)/package: pyproject.toml $(STAMPS)/lock
 	.venv/bootstrap/bin/python -m uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(STAMPS)/jars: $(STAMPS)/lock | $(STAMPS)/package
+$(JARS_STAMP): $(STAMPS)/lock | $(STAMPS)/package
 	$(BIN)/python -m lab_assets.engine.jars
 	@touch $@
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -68,7 +67,7 @@ def actor_of(engine: Engine, user: str | None) -> str:
         ValueError: no such account, or it is disabled.
     """
     if user is None:
-        return f"shell:{getpass.getuser() if hasattr(os, 'getuid') else os.environ.get('USERNAME', 'unknown')}"
+        return f"shell:{getpass.getuser()}"
     from lab_assets.governance.users import UserError, get_user
 
     with engine.connect() as connection:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
 import signal
 import socket
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -167,10 +167,9 @@ def launch(port: int) -> str:
     selector = {"repositoryLocationName": "lab_assets", "repositoryName": "__repository__", "jobName": "ingest"}
     tags = [{"key": "test/wait_s", "value": "300"}]
     variables = {"p": {"selector": selector, "mode": "default", "executionMetadata": {"tags": tags}}}
-    body = json.dumps({"query": LAUNCH, "variables": variables}).encode()
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/graphql", body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        return json.load(answer)["data"]["launchRun"]["run"]["runId"]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/graphql", json.dumps({"query": LAUNCH, "variables": variables}), {"Content-Type": "application/json"})
+    return json.load(connection.getresponse())["data"]["launchRun"]["run"]["runId"]
 
 
 @pytest.mark.e2e

@@ -51,7 +51,7 @@ def test_a_retry_is_on_record_with_who_and_why(lab: Lab, ledger: Ledger) -> None
     assert lab("quarantine", "retry", "1", "--reason", "reader mended").exit_code == 0
     assert ledger.counts() == {"discarded": 1, "received": 1, "quarantined": 1}
     (entry,) = AuditLog(ledger.engine).entries(action="quarantine.retry")
-    assert (entry.target if hasattr(entry, "target") else entry.object, entry.reason) == ("arrival:1", "reader mended")
+    assert (entry.object, entry.reason) == ("arrival:1", "reader mended")
     assert entry.actor.startswith("shell:")
 
 

@@ -116,7 +116,7 @@ def test_more_files_than_a_batch_holds_take_several(lakehouse: Lakehouse, inbox:
         drop(inbox, "hplc", f"{number}.txt", chromatogram(f"S-{number}"))
     report = ingest(lakehouse)
     assert (report.batches, report.states) == ([1, 2], {"committed": 3})
-    assert lakehouse.polars(CHROMATOGRAMS, ["ingest_batch"])["ingest_batch"].to_list() == [1, 1, 1, 1, 2, 2]
+    assert sorted(lakehouse.polars(CHROMATOGRAMS, ["ingest_batch"])["ingest_batch"]) == [1, 1, 1, 1, 2, 2]
 
 
 def test_a_second_run_at_the_same_time_is_told_to_leave(lakehouse: Lakehouse, inbox: Path) -> None:

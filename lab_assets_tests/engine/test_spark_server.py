@@ -46,11 +46,8 @@ def until(condition: Callable[[], bool], *, timeout_s: float) -> bool:
 
 def mentioning(home: Path) -> list[int]:
     """Processes whose command line names the home."""
-    found: list[int] = []
-    for process in psutil.process_iter(["cmdline"]):
-        if process.pid != os.getpid() and str(home) in " ".join(process.info["cmdline"] or []):
-            found.append(process.pid)
-    return found
+    everyone = psutil.process_iter(["cmdline"])
+    return [each.pid for each in everyone if each.pid != os.getpid() and str(home) in " ".join(each.info["cmdline"] or [])]
 
 
 @pytest.mark.spark
