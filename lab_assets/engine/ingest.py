@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,19 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from lab_assets.contracts.bronze import FILES, PROVENANCE, QUARANTINED_ROWS, READER_TABLES
+from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES
 from lab_assets.contracts.core import TableContract
 from lab_assets.engine.delta import Lakehouse, in_parallel
 from lab_assets.engine.failpoints import failpoint
 from lab_assets.engine.inbox import Candidate, look
 from lab_assets.engine.ledger import Ledger, NewArrival, Outcome
-from lab_assets.engine.parsing import INPUT_DDL, parse_files, staged_ddl
+from lab_assets.engine.parsing import INPUT_DDL, OUTCOME_DDL, Staging, outcome_schema
 from lab_assets.engine.raw_store import NotAFileError, RawStore, StillChangingError
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 Progress = Callable[[str], None]
+_OUTCOMES = "outcomes.parquet"
 
 
 class IngestBusyError(RuntimeError):
@@ -138,8 +140,8 @@ class Ingestor:
         waiting = [arrival for arrival in arrivals if arrival.state == "received"]
         self.say(f"batch {batch}: {len(arrivals)} arrival(s), {len(waiting)} to read")
         folder = self.settings.run / "staging" / str(batch)
-        if waiting and not (staged and (folder / "_SUCCESS").exists()):
-            self._stage(waiting, folder)
+        if waiting and not (staged and (folder / _OUTCOMES).exists()):
+            self._stage(batch, waiting, folder)
             self.ledger.mark_staged(batch)
         failpoint("after_staging")
         outcomes = self._outcomes(folder) if waiting else []
@@ -151,8 +153,10 @@ class Ingestor:
         shutil.rmtree(folder, ignore_errors=True)
         _tally(report, batch, arrivals, outcomes, versions)
 
-    def _stage(self, waiting: Sequence[Any], folder: Path) -> None:
-        """Read every file in Spark's workers; one staged row a file."""
+    def _stage(self, batch: int, waiting: Sequence[Any], folder: Path) -> None:
+        """Read every file in Spark's workers; they lay the rows down and tell what became of each file."""
+        import pyarrow.parquet as pq
+
         lakehouse = self.lakehouse
         tasks = [
             (
@@ -166,18 +170,26 @@ class Ingestor:
             for arrival in waiting
         ]
         parts = max(1, min(len(tasks) // 16, 64))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        staging = Staging(folder=str(folder), batch=batch, at_utc=datetime.now(UTC))
 
-        def run() -> None:
+        def parse(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return staging.parse_files(batches)
+
+        def run() -> pa.Table:
             frame = lakehouse.spark.createDataFrame(tasks, schema=INPUT_DDL).repartition(parts)
-            frame.mapInArrow(parse_files, schema=staged_ddl()).write.mode("overwrite").parquet(str(folder))
+            return frame.mapInArrow(parse, schema=OUTCOME_DDL).toArrow()
 
-        lakehouse.keeper.guard(run)
+        told = lakehouse.keeper.guard(run)
+        draft = folder / f".{_OUTCOMES}"
+        pq.write_table(told.cast(outcome_schema()), draft)
+        draft.replace(folder / _OUTCOMES)
 
     def _outcomes(self, folder: Path) -> list[Outcome]:
         import pyarrow.parquet as pq
 
-        columns = ["arrival_id", "state", "format", "rule", "reason", "place", "warnings", "rows_parsed", "rows_rejected"]
-        rows = pq.read_table(folder, columns=columns).to_pylist()
+        rows = pq.read_table(folder / _OUTCOMES).to_pylist()
         return [
             Outcome(
                 **{name: row[name] for name in ("arrival_id", "state", "format", "rule", "reason", "place")},
@@ -190,34 +202,22 @@ class Ingestor:
 
     def _commit(self, batch: int, folder: Path, arrivals: Sequence[Any], outcomes: Sequence[Outcome]) -> dict[str, int]:
         """Append the staged rows of each table that has any, and the arrivals themselves."""
-        at = datetime.now(UTC)
         filled = {name for outcome in outcomes for name in outcome.rows_parsed}
         lost = any(outcome.rows_rejected for outcome in outcomes)
-        tables = [table for table in READER_TABLES if table.name in filled] + ([QUARANTINED_ROWS] if lost else [])
+        tables = [table for table in READER_TABLES if (folder / table.name).is_dir() and table.name in filled] + (
+            [QUARANTINED_ROWS] if lost else []
+        )
 
         def append(contract: TableContract, rows: Callable[[], DataFrame]) -> tuple[str, int]:
             version = self.lakehouse.append_once(contract, rows(), app=f"ingest:{contract.full_name}", version=batch)
             return contract.full_name, version
 
-        work = [lambda table=table: append(table, lambda: self._staged_rows(folder, table, batch, at)) for table in tables]
+        work = [lambda table=table: append(table, lambda: self._staged_rows(folder, table)) for table in tables]
         work.append(lambda: append(FILES, lambda: self._file_rows(arrivals, outcomes, batch)))
         return dict(in_parallel(work))
 
-    def _staged_rows(self, folder: Path, contract: TableContract, batch: int, at: datetime) -> DataFrame:
-        from pyspark.sql import functions as sf
-
-        staged = self.lakehouse.spark.read.schema(staged_ddl()).parquet(str(folder))
-        exploded = staged.where(sf.col("state") == "committed").select(
-            "source",
-            sf.col("file_name").alias("source_file"),
-            sf.col("file_id").alias("source_sha256"),
-            sf.lit(at).alias("ingested_at_utc"),
-            sf.lit(batch).cast("bigint").alias("ingest_batch"),
-            sf.explode(contract.name).alias("row"),
-        )
-        carried = [column.name for column in PROVENANCE if column.name != "source_row"]
-        own = [name for name in contract.column_names if name not in carried]
-        return exploded.select(*carried, *(sf.col(f"row.`{name}`").alias(name) for name in own))
+    def _staged_rows(self, folder: Path, contract: TableContract) -> DataFrame:
+        return self.lakehouse.spark.read.schema(contract.spark_ddl()).parquet(str(folder / contract.name))
 
     def _file_rows(self, arrivals: Sequence[Any], outcomes: Sequence[Outcome], batch: int) -> DataFrame:
         by_id = {outcome.arrival_id: outcome for outcome in outcomes}

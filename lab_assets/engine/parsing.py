@@ -1,18 +1,22 @@
-"""Reading files inside Spark's Python workers: bytes to one row a file, with its rows of every bronze table.
+"""Reading files inside Spark's Python workers: bytes to staged rows of every bronze table, and what became of each file.
 
 Belongs here: what runs in a worker. Does not belong here: formats (``lab_assets.sources``), batches (``ingest.py``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import PROVENANCE, QUARANTINED_ROWS, READER_TABLES
-from lab_assets.contracts.core import SPARK_TYPES, TableContract
+from lab_assets.contracts.core import TableContract
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -35,6 +39,10 @@ ROW_POLICY: Final = frozenset(
 
 INPUT_DDL: Final = "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING"
 
+OUTCOME_DDL: Final = (
+    "arrival_id BIGINT, state STRING, format STRING, rule STRING, reason STRING, place STRING, warnings ARRAY<STRING>, "
+    "rows_parsed MAP<STRING,BIGINT>, rows_rejected MAP<STRING,BIGINT>"
+)
 _STAGED_TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS)
 _PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"source_row"}
 _MAX_FILE_BYTES: Final = 512 * 1024 * 1024
@@ -44,45 +52,78 @@ def _own_columns(contract: TableContract) -> list[Any]:
     return [column for column in contract.columns if column.name not in _PROVENANCE_NAMES]
 
 
-def staged_ddl() -> str:
-    """Return the schema of a staged row: one a file, with one array of rows for each bronze table."""
-    arrays = (
-        f"`{contract.name}` ARRAY<STRUCT<{', '.join(f'`{c.name}`: {SPARK_TYPES[c.kind]}' for c in _own_columns(contract))}>>"
-        for contract in _STAGED_TABLES
-    )
-    head = "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, state STRING, format STRING, rule STRING, reason STRING, place STRING"
-    return f"{head}, warnings ARRAY<STRING>, rows_parsed MAP<STRING,BIGINT>, rows_rejected MAP<STRING,BIGINT>, {', '.join(arrays)}"
-
-
-def staged_arrow_schema() -> pa.Schema:
-    """Return the staged row's schema for Arrow."""
+def outcome_schema() -> pa.Schema:
+    """Return the schema of what became of each file, for Arrow."""
     import pyarrow as pa
 
     text, counts = pa.string(), pa.map_(pa.string(), pa.int64())
     fields = [pa.field("arrival_id", pa.int64())]
-    fields += [pa.field(name, text) for name in ("file_id", "source", "file_name", "state", "format", "rule", "reason", "place")]
-    fields += [pa.field("warnings", pa.list_(text)), pa.field("rows_parsed", counts), pa.field("rows_rejected", counts)]
-    for contract in _STAGED_TABLES:
-        schema = contract.arrow_schema()
-        fields.append(pa.field(contract.name, pa.list_(pa.struct([schema.field(column.name) for column in _own_columns(contract)]))))
-    return pa.schema(fields)
+    fields += [pa.field(name, text) for name in ("state", "format", "rule", "reason", "place")]
+    return pa.schema([*fields, pa.field("warnings", pa.list_(text)), pa.field("rows_parsed", counts), pa.field("rows_rejected", counts)])
 
 
-def parse_files(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Read the files of each batch; the function given to ``mapInArrow``."""
-    import pyarrow as pa
+@dataclass(frozen=True, kw_only=True)
+class Staging:
+    """Where the workers lay the rows of one ingestion batch, one folder a bronze table; sent to the workers.
 
-    schema = staged_arrow_schema()
-    for batch in batches:
-        rows = [parse_one(task) for task in batch.to_pylist()]
-        _apply_contracts(rows)
-        yield pa.RecordBatch.from_pylist([_plain(row) for row in rows], schema=schema)
+    The folder is on this machine; on a cluster it lies on storage that workers and server share.
+
+    Attributes:
+        folder: Folder of the batch.
+        batch: Number of the batch.
+        at_utc: Time of ingestion written to every row.
+    """
+
+    folder: str
+    batch: int
+    at_utc: datetime
+
+    def parse_files(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Read the files of each batch, lay their rows down and return what became of each file.
+
+        Part files are named after the files they hold, so a task that Spark repeats writes the same parts again.
+        """
+        import pyarrow as pa
+
+        schema = outcome_schema()
+        for batch in batches:
+            files = [parse_one(task) for task in batch.to_pylist()]
+            _apply_contracts(files)
+            for contract in _STAGED_TABLES:
+                self._lay(contract, files)
+            yield pa.RecordBatch.from_pylist([_outcome(file) for file in files], schema=schema)
+
+    def _lay(self, contract: TableContract, files: list[dict[str, Any]]) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        key = "rejected" if contract is QUARANTINED_ROWS else contract.name
+        rows = [
+            {**row, **self._provenance(file)}
+            for file in files
+            for row in (file["rejected"] if key == "rejected" else file["tables"].get(key, ()))
+        ]
+        if not rows:
+            return
+        name = hashlib.sha256(",".join(str(file["arrival_id"]) for file in files).encode()).hexdigest()[:20]
+        target = Path(self.folder) / contract.name / f"{name}.parquet"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        draft = target.with_name(f".{name}-{uuid.uuid4().hex}")
+        pq.write_table(pa.Table.from_pylist(rows, schema=contract.arrow_schema()), draft)
+        draft.replace(target)
+
+    def _provenance(self, file: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "source": file["source"],
+            "source_file": file["file_name"],
+            "source_sha256": file["file_id"],
+            "ingested_at_utc": self.at_utc,
+            "ingest_batch": self.batch,
+        }
 
 
 def parse_one(task: Mapping[str, Any]) -> dict[str, Any]:
     """Read one file into a staged row; a file that cannot be read becomes ``quarantined`` with rule and reason."""
-    from pathlib import Path
-
     from lab_assets.sources.registry import read_file
 
     staged: dict[str, Any] = {
@@ -217,22 +258,15 @@ def _by_position(cases: Any, contract: TableContract) -> dict[int, tuple[str, st
     return failures
 
 
-def _plain(file: dict[str, Any]) -> dict[str, Any]:
-    """Turn a staged file into the Arrow row, with its counts."""
-    tables, rejected = file.pop("tables"), file.pop("rejected")
+def _outcome(file: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what became of a file, with its counts."""
     lost: dict[str, int] = {}
-    for row in rejected:
+    for row in file["rejected"]:
         lost[row["table_name"]] = lost.get(row["table_name"], 0) + 1
-    kept = {name: len(rows) for name, rows in tables.items() if rows}
+    kept = {name: len(rows) for name, rows in file["tables"].items() if rows}
     parsed = {name: kept.get(name, 0) + lost.get(name, 0) for name in {*kept, *lost}}
-    arrays = {contract.name: tables.get(contract.name) or None for contract in READER_TABLES}
-    return {
-        **file,
-        **arrays,
-        "quarantined_rows": rejected or None,
-        "rows_parsed": list(parsed.items()),
-        "rows_rejected": list(lost.items()),
-    }
+    told = {name: file[name] for name in ("arrival_id", "state", "format", "rule", "reason", "place", "warnings")}
+    return {**told, "rows_parsed": list(parsed.items()), "rows_rejected": list(lost.items())}
 
 
 def _row_text(row: Mapping[str, Any]) -> str:
@@ -241,6 +275,3 @@ def _row_text(row: Mapping[str, Any]) -> str:
 
     visible = {key: value for key, value in row.items() if not key.startswith("__")}
     return json.dumps(visible, default=default, ensure_ascii=False)[:4000]
-
-
-ParseFunction = Callable[[Iterable["pa.RecordBatch"]], Iterator["pa.RecordBatch"]]
