@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from lab_assets.assets.station import asset_key, note_derivation, reports, resilient, table_spec, versions_before
-from lab_assets.contracts.ml import EVALUATIONS
 from lab_assets.engine.delta import Lakehouse
 
 MODEL_KEY = dg.AssetKey(["ml", "oos_risk"])
@@ -52,23 +51,22 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
 )
 def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Freeze a training set, train and calibrate on it, judge on later lots, log to MLflow."""
-    from lab_assets.pipeline.experiments import evaluation_rows, train
+    from lab_assets.pipeline.experiments import keep_evaluations, train
     from lab_assets.registry.diagram import reliability_png
     from lab_assets.registry.serving import registry_of
 
-    before = versions_before(lake, ["ml.training_sets", "ml.evaluations"])
+    sets, evaluations = (versions_before(lake, [name]) for name in ("ml.training_sets", "ml.evaluations"))
     now = datetime.now(UTC)
     made = resilient(
         context, lambda: train(lake, at_utc=now, run_id=context.run_id, trained_by=context.run.tags.get("lab/user", "system:pipeline"))
     )
     logged = registry_of(lake.settings).log_training(made.record)
-    rows = evaluation_rows(made.record, logged, at_utc=now)
-    resilient(context, lambda: lake.append(EVALUATIONS, lake.local_rows(EVALUATIONS, rows)))
+    resilient(context, lambda: keep_evaluations(lake, made.record, logged, at_utc=now))
     note_derivation(
         context, lake, "ml.oos_risk", logged.version or logged.run_id, {**made.record.table_versions, made.training_set_id: "frozen"}
     )
     verdict = made.record.experiment.verdict
-    yield from reports(context, lake, before=before, extra={"ml.training_sets": {"training_set_id": made.training_set_id}})
+    yield from reports(context, lake, before=sets, extra={"ml.training_sets": {"training_set_id": made.training_set_id}})
     yield dg.MaterializeResult(
         asset_key=MODEL_KEY,
         metadata={
@@ -79,6 +77,7 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
             "reliability": _picture(reliability_png(made.record.experiment.reliability, title="test rows")),
         },
     )
+    yield from reports(context, lake, before=evaluations)
     yield dg.AssetCheckResult(
         check_name="gate",
         asset_key=MODEL_KEY,

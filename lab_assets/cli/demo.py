@@ -22,7 +22,7 @@ _METRICS = ("log_loss", "brier", "brier_skill", "auc", "ece")
 def demo(
     *,
     lots: Annotated[int, typer.Option(min=30, help="Lots to simulate.")] = 150,
-    seed: Annotated[int, typer.Option(help="Seed of the simulated laboratory.")] = 7,
+    seed: Annotated[int, typer.Option(help="Seed of the simulated laboratory.")] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Simulate a laboratory, ingest its files, train, approve, score, check drift; safe to run again."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lab_assets.contracts.ml import EVALUATIONS
 from lab_assets.contracts.registry import contract
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.pipeline.training import freeze_training_set, matrix_of
@@ -73,6 +74,17 @@ def train(lake: Lakehouse, *, at_utc: datetime, run_id: str, trained_by: str) ->
         orchestration_run_id=run_id,
     )
     return Trained(training_set_id=frozen.training_set_id, record=record)
+
+
+def keep_evaluations(lake: Lakehouse, record: TrainingRecord, logged: LoggedTraining, *, at_utc: datetime) -> int:
+    """Append a training's metrics to ``ml.evaluations``, once for each MLflow run.
+
+    Returns:
+        Version of ``ml.evaluations`` afterwards.
+    """
+    if logged.run_id in lake.polars(EVALUATIONS, ["run_id"])["run_id"].unique().to_list():
+        return lake.version(EVALUATIONS)
+    return lake.append(EVALUATIONS, lake.local_rows(EVALUATIONS, evaluation_rows(record, logged, at_utc=at_utc)))
 
 
 def evaluation_rows(record: TrainingRecord, logged: LoggedTraining, *, at_utc: datetime) -> list[dict[str, Any]]:

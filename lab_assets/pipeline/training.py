@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 FEATURE_TABLES: Final = (INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE)
 MIN_INJECTIONS: Final = 200
+TRAIN_SHARE: Final = 0.5
+CALIBRATE_SHARE: Final = 0.2
+"""Failures are rare: the latest 30 % of the lots are kept for the test, so that the gate has some to judge by."""
 
 
 class TooFewLabelsError(ValueError):
@@ -131,7 +134,9 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime) -> Training
         )
     spine = spine_of(lake, versions).join(labels, on="injection_id").sort("injected_at_utc", "injection_id", "checkpoint_pct")
     rows = assemble(lake, spine, versions)
-    parts = split_by_time_and_lot(rows["injected_at_utc"].to_numpy(), rows["lot_id"].to_numpy())
+    parts = split_by_time_and_lot(
+        rows["injected_at_utc"].to_numpy(), rows["lot_id"].to_numpy(), train_share=TRAIN_SHARE, calibrate_share=CALIBRATE_SHARE
+    )
     rows = rows.with_columns(part=pl.Series(parts.tolist(), dtype=pl.String))
     set_id = _digest(rows, versions)
     known = lake.polars(TRAINING_SETS, ["training_set_id"])["training_set_id"].unique().to_list()

@@ -165,7 +165,7 @@ def test_an_emptied_last_commit_is_noticed(lakehouse: Lakehouse) -> None:
 def test_a_lost_last_commit_is_noticed(lakehouse: Lakehouse) -> None:
     append(lakehouse, [peak("i1", 1, 1.0)])
     log_file(lakehouse, 1).unlink()
-    with pytest.raises(DamagedTableError, match="(?i)restore the table):
+    with pytest.raises(DamagedTableError, match=r"(?i)restore the table"):
         lakehouse.open(PEAKS)
 
 
@@ -191,3 +191,9 @@ def test_statistics_and_names_are_in_the_log(lakehouse: Lakehouse) -> None:
     actions = [json.loads(line) for line in log_file(lakehouse, 0).read_text().splitlines()]
     (metadata,) = [action["metaData"] for action in actions if "metaData" in action]
     assert (metadata["name"], metadata["description"]) == (PEAKS.full_name, PEAKS.grain)
+
+
+def test_an_append_of_no_rows_is_no_loss(lakehouse: Lakehouse) -> None:
+    """A station may find nothing new for a table; Delta then writes no commit, and the version stays."""
+    assert append(lakehouse, []) == 0
+    assert append(lakehouse, [peak("i1", 1, 1.0)]) == 1
