@@ -70,17 +70,29 @@ class Lakehouse:
             DamagedTableError: the log ends before the last version that was committed.
         """
         from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
 
         if not DeltaTable.is_deltatable(self.uri(contract)):
             self._create(contract)
-        table = DeltaTable(self.uri(contract))
+        try:
+            table = DeltaTable(self.uri(contract))
+        except DeltaError as error:
+            first = str(error).splitlines()[0]
+            raise DamagedTableError(
+                f"{contract.full_name}: the log at {self.uri(contract)} cannot be read ({first}). Restore the table's folder from the last backup."
+            ) from error
         noted = self.ledger.noted_version(contract.full_name)
-        if noted is not None and table.version() < noted:
+        if noted is not None and (table.version() < noted or self._commit_is_empty(contract, table.version())):
             raise DamagedTableError(
                 f"{contract.full_name}: the log at {self.uri(contract)} answers version {table.version()}, but version {noted} was "
                 "committed; a commit file is missing, empty or cut. Restore the table's folder from the last backup."
             )
         return table
+
+    def _commit_is_empty(self, contract: TableContract, version: int) -> bool:
+        """Return whether a local commit file has no bytes: readers count its version and silently miss its rows."""
+        path = local_path(self.uri(contract)) / "_delta_log" / f"{version:020d}.json"
+        return path.is_file() and path.stat().st_size == 0
 
     def _create(self, contract: TableContract) -> None:
         from deltalake import DeltaTable
@@ -180,7 +192,7 @@ class Lakehouse:
             self.open(contract)
             writer = self._conformed(contract, rows).write.format("delta").mode("append").option("userMetadata", mark)
             self.keeper.guard(lambda: writer.save(self.uri(contract)))
-            return self._verified(contract, mark)
+            return self._verified(contract, mark, rows)
 
     def replace(self, contract: TableContract, rows: DataFrame) -> int:
         """Replace all rows in one commit; earlier versions stay readable.
@@ -311,9 +323,10 @@ class Lakehouse:
 
         return rows.select(*(sf.col(column.name).cast(SPARK_TYPES[column.kind]).alias(column.name) for column in contract.columns))
 
-    def _verified(self, contract: TableContract, mark: str) -> int:
+    def _verified(self, contract: TableContract, mark: str, rows: DataFrame | None = None) -> int:
+        """Find the commit in the log; Delta writes none for an append of no rows, which is no loss."""
         table = self.open(contract)
-        if all(commit.get("userMetadata") != mark for commit in table.history(5)):
+        if all(commit.get("userMetadata") != mark for commit in table.history(5)) and not (rows is not None and rows.isEmpty()):
             raise CommitLostError(f"{contract.full_name}: the commit {mark} is not in the log")
         return self._noted(contract, table)
 

@@ -169,7 +169,7 @@ class Ingestor:
             )
             for arrival in waiting
         ]
-        parts = max(1, min(len(tasks) // 16, 64))
+        parts = max(1, min(len(tasks) // 64, 64))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         staging = Staging(folder=str(folder), batch=batch, at_utc=datetime.now(UTC))

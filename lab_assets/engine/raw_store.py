@@ -68,10 +68,11 @@ class RawStore:
             if original.is_symlink():
                 raise NotAFileError(f"{original.name!r} is a symbolic link") from error
             raise
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise NotAFileError(f"{original.name!r} is not a regular file")
         with os.fdopen(descriptor, "rb") as source:
             before = os.fstat(source.fileno())
-            if not stat.S_ISREG(before.st_mode):
-                raise NotAFileError(f"{original.name!r} is not a regular file")
             sha256 = self._store(source)
             after = os.fstat(source.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):

@@ -132,7 +132,7 @@ def _start(settings: Settings, files: SparkFiles) -> ServerState:
         files.state.unlink(missing_ok=True)
         with files.supervisor_log.open("ab") as log:
             subprocess.Popen(
-                [sys.executable, "-m", "lab_assets.engine.spark_supervisor", str(settings.home)],
+                [sys.executable, "-m", "lab_assets.engine.spark_supervisor", supervised_settings(settings)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -144,6 +144,12 @@ def _start(settings: Settings, files: SparkFiles) -> ServerState:
             return state
         time.sleep(0.1)
     raise SparkServerError(f"the Spark server did not answer within {START_TIMEOUT_S:.0f} s; see {files.log} and run 'lab doctor'")
+
+
+def supervised_settings(settings: Settings) -> str:
+    """Return the settings the supervisor needs, as JSON: its working directory has no ``.env`` of ours."""
+    told = settings.model_dump(mode="json", include={"home", "jars_dir", "spark_memory", "spark_idle_s"})
+    return json.dumps({name: str(Path(value).resolve()) if name in {"home", "jars_dir"} else value for name, value in told.items()})
 
 
 @contextmanager

@@ -1,12 +1,13 @@
 """The process that keeps the embedded Spark Connect server alive while it is used, and ends it when it is not.
 
 Belongs here: Java's command line, restarting, idling, ending. Does not belong here: what users of the server do.
-Run as ``python -m lab_assets.engine.spark_supervisor LAB_HOME``.
+Run as ``python -m lab_assets.engine.spark_supervisor SETTINGS`` (JSON).
 """
 
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import secrets
 import signal
@@ -14,7 +15,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -56,6 +56,11 @@ def spark_conf(settings: Settings, port: int) -> dict[str, str]:
         # small data on few cores: one task a core, one partition for Delta's own log
         "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
         "spark.databricks.delta.snapshotPartitions": "1",
+        # plans over kilobytes: planning, compiling and re-planning them costs more than interpreting them
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.codegen.wholeStage": "false",
+        # one product, one set of classes: without this each task asks the driver for generated classes one by one
+        "spark.sql.artifact.isolation.enabled": "false",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
         "spark.sql.execution.arrow.pyspark.enabled": "true",
         "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
@@ -198,7 +203,7 @@ class Supervisor:
 
 def main() -> int:
     """Run the supervisor of one home; a second one for the same home ends at once."""
-    settings = Settings(home=Path(sys.argv[1]).resolve())
+    settings = Settings(**json.loads(sys.argv[1]))
     files = SparkFiles(settings)
     files.prepare()
     try:

@@ -20,7 +20,7 @@ from lab_assets.contracts.silver import INJECTIONS, PEAKS, RESULTS, SAMPLES, STO
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.pipeline.changes import upsert_changes
-from lab_assets.pipeline.injections import with_identity
+from lab_assets.pipeline.injections import task_count, with_identity
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 from lab_assets.pipeline.results import specification_rows
 
@@ -63,7 +63,7 @@ def update_injection_progress(lake: Lakehouse) -> int:
     if not injection_ids:
         return lake.version(INJECTION_PROGRESS)
     worker = ProgressWorker(windows_in_force(lake), specification_rows(lake))
-    traces = _progress_input(lake, injection_ids).repartition(max(2, min(64, len(injection_ids) // 32)))
+    traces = _progress_input(lake, injection_ids).repartition(task_count(len(injection_ids)))
     rows = traces.mapInArrow(worker.arrow, schema=INJECTION_PROGRESS.spark_ddl())
     known = set(lake.polars(INJECTION_PROGRESS, ["injection_id"])["injection_id"].unique().to_list())
     if known.isdisjoint(injection_ids):

@@ -70,6 +70,11 @@ def _newest_batch(lake: Lakehouse) -> int:
     return int(batches.max() or 0)
 
 
+def task_count(injections: int) -> int:
+    """Return how many tasks share some injections: each writes a file, so few injections go into few files."""
+    return max(2, min(64, injections // 400))
+
+
 def with_identity(traces: DataFrame) -> DataFrame:
     """Add ``injection_id`` and keep, of each injection and channel, the row of the newest file."""
     from pyspark.sql import Window

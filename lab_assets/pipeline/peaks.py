@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.injections import with_identity
+from lab_assets.pipeline.injections import task_count, with_identity
 from lab_assets.pipeline.methods import key_column, windows_frame, windows_in_force
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _traces(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
     )
     columns = ("injection_id", "injection_name", "channel", "x", "y", "x_unit", "y_unit", "y_factor", "source_sha256", "windows_json")
     joined = traces.select(*columns).join(vendor, on=["source_sha256", "injection_name", "channel"], how="left")
-    return joined.repartition(max(2, min(64, len(injection_ids) // 32)))
+    return joined.repartition(task_count(len(injection_ids)))
 
 
 def integrate(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
