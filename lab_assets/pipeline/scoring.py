@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
@@ -141,7 +142,8 @@ def _keep(lake: Lakehouse, bundle: ModelBundle, made: Sequence[dict[str, Any]], 
         explanations += [
             {
                 "prediction_id": row["prediction_id"],
-                **{name: getattr(driver, name) for name in ("rank", "feature", "value", "contribution", "words")},
+                **{name: getattr(driver, name) for name in ("rank", "feature", "contribution", "words")},
+                "value": driver.value if isfinite(driver.value) else None,
             }
             for driver in drivers
         ]
