@@ -33,7 +33,7 @@ class Settings(BaseSettings):
 
     inbox_interval_s: int = Field(default=5, ge=1, description="Least time between two looks at the inbox.")
     stable_s: float = Field(default=2.0, ge=0, description="A file is finished when unchanged for this long.")
-    batch_files: int = Field(default=1000, ge=1, description="Most files taken by one ingestion batch.")
+    batch_files: int = Field(default=2500, ge=1, description="Most files taken by one ingestion batch.")
     zone: str = Field(default="UTC", description="IANA zone assumed for instrument times that state none.")
     source_zones: dict[str, str] = Field(default_factory=dict, description="Zone by source, JSON, over LAB_ZONE.")
 
