@@ -8,7 +8,11 @@ from lab_assets.assets.station import reports, resilient, table_spec, versions_b
 from lab_assets.engine.delta import Lakehouse
 
 
-@dg.multi_asset(specs=[table_spec("governance.lineage", deps=["gold.exceptions", "ml.explanations", "ml.evaluations", "ml.alerts"])], name="lineage", op_tags={"lab/engine": "spark"})
+@dg.multi_asset(
+    specs=[table_spec("governance.lineage", deps=["gold.exceptions", "ml.explanations", "ml.evaluations", "ml.alerts"])],
+    name="lineage",
+    op_tags={"lab/engine": "spark"},
+)
 def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Commit the derivations that every materialisation noted."""
     from lab_assets.pipeline.governance import update_lineage

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    import pandera.pandas as pa
-    import pyarrow
+    import pandera.pandas as pandera
+    import pyarrow as pa
 
 Kind = Literal[
     "string",
@@ -151,35 +151,35 @@ class TableContract:
         """Compile to a Spark DDL schema string, in storage order."""
         return ", ".join(f"`{column.name}` {SPARK_TYPES[column.kind]}" for column in self.columns)
 
-    def arrow_schema(self) -> pyarrow.Schema:
+    def arrow_schema(self) -> pa.Schema:
         """Compile to an Arrow schema; timestamps are microseconds in UTC."""
-        import pyarrow as arrow
+        import pyarrow as pa
 
         types = {
-            "string": arrow.string(),
-            "int64": arrow.int64(),
-            "float64": arrow.float64(),
-            "bool": arrow.bool_(),
-            "timestamp_utc": arrow.timestamp("us", tz="UTC"),
-            "date": arrow.date32(),
-            "binary": arrow.binary(),
-            "array<float64>": arrow.list_(arrow.float64()),
-            "array<string>": arrow.list_(arrow.string()),
-            "map<string,string>": arrow.map_(arrow.string(), arrow.string()),
-            "map<string,float64>": arrow.map_(arrow.string(), arrow.float64()),
-            "map<string,int64>": arrow.map_(arrow.string(), arrow.int64()),
+            "string": pa.string(),
+            "int64": pa.int64(),
+            "float64": pa.float64(),
+            "bool": pa.bool_(),
+            "timestamp_utc": pa.timestamp("us", tz="UTC"),
+            "date": pa.date32(),
+            "binary": pa.binary(),
+            "array<float64>": pa.list_(pa.float64()),
+            "array<string>": pa.list_(pa.string()),
+            "map<string,string>": pa.map_(pa.string(), pa.string()),
+            "map<string,float64>": pa.map_(pa.string(), pa.float64()),
+            "map<string,int64>": pa.map_(pa.string(), pa.int64()),
         }
-        return arrow.schema([arrow.field(column.name, types[column.kind]) for column in self.columns])
+        return pa.schema([pa.field(column.name, types[column.kind]) for column in self.columns])
 
-    def to_pandera(self) -> pa.DataFrameSchema:
+    def to_pandera(self) -> pandera.DataFrameSchema:
         """Compile to a strict pandera schema of this table's scalar rules.
 
         Uniqueness and rules across tables are not in it: they need the whole table and run as SQL.
         """
-        import pandera.pandas as pa  # late: importing pandera imports pyspark where it is installed
+        import pandera.pandas as pandera  # late: importing pandera imports pyspark where it is installed
 
-        return pa.DataFrameSchema(
-            {column.name: pa.Column(None, checks=_checks(column), nullable=column.nullable) for column in self.columns},
+        return pandera.DataFrameSchema(
+            {column.name: pandera.Column(None, checks=_checks(column), nullable=column.nullable) for column in self.columns},
             strict=True,
             name=self.full_name,
         )
@@ -188,17 +188,17 @@ class TableContract:
 def _checks(column: Column) -> list[Any]:
     """Compile one column's rules to pandera checks, each named after the rule it enforces."""
     import numpy as np
-    import pandera.pandas as pa
+    import pandera.pandas as pandera
 
     checks: list[Any] = []
     if column.minimum is not None:
-        checks.append(pa.Check.ge(column.minimum, name=f"minimum({column.minimum:g})"))
+        checks.append(pandera.Check.ge(column.minimum, name=f"minimum({column.minimum:g})"))
     if column.maximum is not None:
-        checks.append(pa.Check.le(column.maximum, name=f"maximum({column.maximum:g})"))
+        checks.append(pandera.Check.le(column.maximum, name=f"maximum({column.maximum:g})"))
     if column.kind == "float64" and column.finite:
-        checks.append(pa.Check(lambda values: np.isfinite(values.astype(float)), name="finite"))
+        checks.append(pandera.Check(lambda values: np.isfinite(values.astype(float)), name="finite"))
     if column.allowed:
-        checks.append(pa.Check.isin(list(column.allowed), name=f"allowed({'|'.join(column.allowed)})"))
+        checks.append(pandera.Check.isin(list(column.allowed), name=f"allowed({'|'.join(column.allowed)})"))
     if column.pattern is not None:
-        checks.append(pa.Check.str_matches(f"^(?:{column.pattern})$", name=f"pattern({column.pattern})"))
+        checks.append(pandera.Check.str_matches(f"^(?:{column.pattern})$", name=f"pattern({column.pattern})"))
     return checks

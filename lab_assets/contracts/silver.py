@@ -50,7 +50,12 @@ INJECTIONS = TableContract(
         Column(name="run_time_min", kind="float64", meaning="length of the longest trace", unit="min", minimum=0),
         Column(name="channels", kind="array<string>", meaning="detector channels", nullable=False),
         Column(name="software", kind="string", meaning="data system and version"),
-        Column(name="processing_id", kind="string", meaning="digest of the windows its peaks were integrated with; none where no method applies", nullable=False),
+        Column(
+            name="processing_id",
+            kind="string",
+            meaning="digest of the windows its peaks were integrated with; none where no method applies",
+            nullable=False,
+        ),
         Column(name="source_sha256", kind="string", meaning="raw file of the trace", nullable=False),
         Column(name="known_time_utc", kind="timestamp_utc", meaning="when the end of the run was known"),
     ),
