@@ -35,13 +35,17 @@ class SparkGoneError(RuntimeError):
 
 
 def open_session(url: str) -> SparkSession:
-    """Return the Spark Connect session of a URL, created on first use.
+    """Return a new Spark Connect session.
+
+    ``getOrCreate`` would hand out whatever session this process opened last, be it another server's, and ending it here
+    would end it there: so the process's default is forgotten first.
 
     Args:
         url: ``sc://host:port/;token=...``.
     """
     from dagster_pyspark import LazyPySparkResource
 
+    _forget_default()
     session: SparkSession = LazyPySparkResource(spark_config={"spark.remote": url}).spark_session
     _bound_retries(session)
     return session
@@ -115,7 +119,16 @@ def _drop(session: Any) -> None:
     try:
         session.stop()
     except (PySparkException, grpc.RpcError):
-        type(session)._set_default_and_active_session(None)  # noqa: SLF001 - a session that cannot be stopped must not stay the default
+        _forget_default()
+
+
+def _forget_default() -> None:
+    """Make no session the process's default; there is no public way to say so."""
+    from pyspark.sql.connect.session import SparkSession as ConnectSession
+
+    with ConnectSession._lock:  # noqa: SLF001
+        ConnectSession._default_session = None  # noqa: SLF001
+        ConnectSession._active_session.session = None  # noqa: SLF001
 
 
 def is_gone(error: BaseException) -> bool:

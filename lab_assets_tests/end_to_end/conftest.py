@@ -17,7 +17,7 @@ from lab_assets.engine.spark_server import stop_server
 from lab_assets.settings import PROJECT_ROOT, Settings
 
 LAB = str(Path(sys.executable).parent / "lab")
-LOTS = 60
+LOTS = 150
 
 
 @dataclass(frozen=True, kw_only=True)
