@@ -64,7 +64,7 @@ def _of_this_laboratory(home: Path) -> list[psutil.Process]:
 
 def test_a_dropped_file_is_ingested_and_scored_by_its_sensor(laboratory: Laboratory, tmp_path: Path) -> None:
     home = laboratory.settings.home
-    environment = {**laboratory.environment, "DAGSTER_HOME": str(prepare_home(laboratory.settings)), "LAB_SPARK_IDLE_S": "20"}
+    environment = {**laboratory.environment, "DAGSTER_HOME": str(prepare_home(laboratory.settings))}
     log = (tmp_path / "dagster.log").open("wb")
     command = [str(Path(sys.executable).parent / "dagster"), "dev", "-p", str(_free_port())]
     dev = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
@@ -76,5 +76,5 @@ def test_a_dropped_file_is_ingested_and_scored_by_its_sensor(laboratory: Laborat
         os.killpg(dev.pid, signal.SIGINT)
         dev.wait(timeout=120)
         log.close()
-    assert _wait(lambda: not _of_this_laboratory(home), 120), [process.cmdline() for process in _of_this_laboratory(home)]
+    assert _wait(lambda: not _of_this_laboratory(home), 300), [process.cmdline() for process in _of_this_laboratory(home)]
     stop_server(laboratory.settings)
