@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,3 @@ def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]
     settings = Settings(home=home)
     yield Laboratory(settings=settings, report=json.loads(done.stdout), environment=environment)
     stop_server(settings)
-
-
-Waiter = Callable[[Callable[[], bool], float], None]
