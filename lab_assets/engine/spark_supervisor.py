@@ -59,6 +59,7 @@ def spark_conf(settings: Settings, port: int) -> dict[str, str]:
         # plans over kilobytes: planning, compiling and re-planning them costs more than interpreting them
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
         # one product, one set of classes: without this each task asks the driver for generated classes one by one
         "spark.sql.artifact.isolation.enabled": "false",
         "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
@@ -80,6 +81,8 @@ def java_command(settings: Settings, port: int) -> list[str]:
         f"-Xmx{settings.spark_memory}",
         # many short plans: the quick compiler and the small collector start twice as fast and need half the memory
         *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss4m", "-XX:+IgnoreUnrecognizedVMOptions"),
+        # the quick compiler's default code cache (48 MiB) fills within a minute; then code is swept out and compiled again
+        *("-XX:ReservedCodeCacheSize=192m", "-XX:MetaspaceSize=256m", "-Xms512m", "-Xmn256m"),
         *("--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"),
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENS),
         *("-Djdk.reflect.useDirectMethodHandle=false", "-Dio.netty.tryReflectionSetAccessible=true", "-Dio.netty.noUnsafe=false"),
