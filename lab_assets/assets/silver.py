@@ -40,7 +40,7 @@ def silver_reference(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
         table_spec(
             "silver.injections",
             deps=[
-                *("bronze.chromatograms", "bronze.lims_sequences", "bronze.lims_samples", "bronze.lims_lots"),
+                *("bronze.chromatograms", "bronze.lims_sequences", "silver.samples", "silver.lots"),
                 *("bronze.calibrations", "bronze.processing_methods"),
             ],
         ),

@@ -5,7 +5,7 @@ Belongs here: the frame around a station. Does not belong here: any particular t
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -15,6 +15,7 @@ from lab_assets.engine.delta import Lakehouse
 from lab_assets.engine.session import SparkGoneError
 
 T = TypeVar("T")
+Detail = str | float | list[Any] | dict[str, Any] | None
 
 SPARK_ATTEMPTS = 3
 
@@ -87,7 +88,7 @@ def reports(
     lake: Lakehouse,
     *,
     before: Mapping[str, int],
-    extra: Mapping[str, Mapping[str, object]] | None = None,
+    extra: Mapping[str, Mapping[str, Detail]] | None = None,
 ) -> Iterator[dg.MaterializeResult]:
     """Report every table of the station and note where its new version came from.
 

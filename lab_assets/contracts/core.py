@@ -1,3 +1,6 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false
+# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportUnknownArgumentType=false
+# (pyarrow has no types, pandera and pandas have them in part)
 """The vocabulary of contracts: what a column and a table promise, as plain data.
 
 Belongs here: the dataclasses and their compilation to a Spark DDL string, an Arrow schema and a pandera schema.
@@ -107,7 +110,7 @@ class TableContract:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
     version: int = 1
-    _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict)
+    _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict[str, Column])
 
     def __post_init__(self) -> None:
         names = [column.name for column in self.columns]
@@ -155,7 +158,7 @@ class TableContract:
         """Compile to an Arrow schema; timestamps are microseconds in UTC."""
         import pyarrow as pa
 
-        types = {
+        types: dict[str, Any] = {
             "string": pa.string(),
             "int64": pa.int64(),
             "float64": pa.float64(),

@@ -1,9 +1,10 @@
 """Delta tables by contract: create, read, append once, merge, replace, history, restore.
 
-Belongs here: every Spark write of the product, each under the table's lock and read back. Does not belong here: what the
+Belongs here: every write of the product's tables, each under the table's lock and read back. Does not belong here: what the
 rows mean.
 
-Tables are opened and created with ``deltalake`` (milliseconds), filled by Spark.
+Tables are opened and created with ``deltalake`` (milliseconds). Rows that lie in Spark are written by Spark; rows that lie in
+this process as Arrow are committed by ``deltalake``, which takes milliseconds where a Spark write of as few takes a second.
 """
 
 from __future__ import annotations
@@ -13,18 +14,23 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 from filelock import FileLock
 
 from lab_assets.contracts.core import TableContract
+from lab_assets.engine import arrow_commits
 from lab_assets.engine.ledger import Ledger
 from lab_assets.engine.session import SessionKeeper
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
     from deltalake import DeltaTable
     from pyspark.sql import DataFrame, SparkSession
+
+    Rows: TypeAlias = DataFrame | pa.Table
 
 T = TypeVar("T")
 
@@ -43,7 +49,7 @@ class DamagedTableError(RuntimeError):
 
 
 class CommitLostError(RuntimeError):
-    """A commit that Spark reported is not in the table's log."""
+    """A commit that was reported is not in the table's log."""
 
 
 class Lakehouse:
@@ -112,14 +118,10 @@ class Lakehouse:
 
     def row_count(self, contract: TableContract) -> int:
         """Return the number of rows, from the log alone."""
-        import pyarrow.compute as pc
-
-        actions = self.open(contract).get_add_actions(flatten=True)
-        if actions.num_rows == 0:
-            return 0
         import pyarrow as pa
 
-        return int(pc.sum(pa.table(actions).column("num_records")).as_py() or 0)
+        actions = pa.table(self.open(contract).get_add_actions(flatten=True))
+        return sum(count or 0 for count in actions.column("num_records").to_pylist()) if actions.num_rows else 0
 
     def read(self, contract: TableContract, *, version: int | None = None, as_of: datetime | None = None) -> DataFrame:
         """Read a table: the latest, one version, or as it was at a time.
@@ -156,7 +158,7 @@ class Lakehouse:
         with FileLock(folder / f"{contract.full_name}.lock"):
             yield
 
-    def append_once(self, contract: TableContract, rows: DataFrame, *, app: str, version: int) -> int:
+    def append_once(self, contract: TableContract, rows: Rows | pa.RecordBatchReader, *, app: str, version: int) -> int:
         """Append rows; a second append with the same ``(app, version)`` changes nothing.
 
         Args:
@@ -169,46 +171,71 @@ class Lakehouse:
             Version of the table afterwards.
 
         Raises:
-            CommitLostError: Spark reported success, but the log does not show the write.
+            CommitLostError: the commit was reported, but the log does not show it.
         """
+        import pyarrow as pa
+
         with self.locked(contract):
-            last = self.open(contract).transaction_version(app)
-            if last is None or last < version:
-                writer = self._conformed(contract, rows).write.format("delta").mode("append")
-                self.keeper.guard(lambda: writer.option("txnAppId", app).option("txnVersion", version).save(self.uri(contract)))
             table = self.open(contract)
-            if table.transaction_version(app) is None or int(table.transaction_version(app) or 0) < version:
+            last = table.transaction_version(app)
+            if last is None or last < version:
+                if isinstance(rows, pa.Table | pa.RecordBatchReader):
+                    arrow_commits.append(table, contract, rows, transaction=(app, version))
+                else:
+                    writer = self._conformed(contract, rows).write.format("delta").mode("append")
+                    self.keeper.guard(lambda: writer.option("txnAppId", app).option("txnVersion", version).save(self.uri(contract)))
+                table = self.open(contract)
+            if (table.transaction_version(app) or 0) < version:
                 raise CommitLostError(f"{contract.full_name}: append {app}/{version} is not in the log")
             return self._noted(contract, table)
 
-    def append(self, contract: TableContract, rows: DataFrame) -> int:
+    def append(self, contract: TableContract, rows: Rows) -> int:
         """Append rows that are new by construction (the caller left out keys that exist).
 
         Returns:
             Version of the table afterwards.
         """
-        mark = uuid.uuid4().hex
-        with self.locked(contract):
-            self.open(contract)
-            writer = self._conformed(contract, rows).write.format("delta").mode("append").option("userMetadata", mark)
-            self.keeper.guard(lambda: writer.save(self.uri(contract)))
-            return self._verified(contract, mark, rows)
+        import pyarrow as pa
 
-    def replace(self, contract: TableContract, rows: DataFrame) -> int:
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            if isinstance(rows, pa.Table):
+                written = arrow_commits.append_some(table, contract, rows)
+            else:
+                written = self._save_counted(contract, rows, mode="append")
+            # nothing is committed for an append of no rows, which is no loss
+            return self._read_back(contract, above=before if written else before - 1)
+
+    def replace(self, contract: TableContract, rows: Rows) -> int:
         """Replace all rows in one commit; earlier versions stay readable.
 
         Returns:
             Version of the table afterwards.
         """
-        mark = uuid.uuid4().hex
+        import pyarrow as pa
+
         with self.locked(contract):
-            self.open(contract)
-            writer = self._conformed(contract, rows).write.format("delta").mode("overwrite").option("userMetadata", mark)
-            self.keeper.guard(lambda: writer.save(self.uri(contract)))
-            return self._verified(contract, mark)
+            table = self.open(contract)
+            before = table.version()
+            if isinstance(rows, pa.Table):
+                arrow_commits.overwrite(table, contract, rows)
+            else:
+                self._save_counted(contract, rows, mode="overwrite")
+            return self._read_back(contract, above=before)
+
+    def _save_counted(self, contract: TableContract, rows: DataFrame, *, mode: str) -> int:
+        """Write by Spark and return how many rows went through, counted on their way."""
+        from pyspark.sql import Observation
+        from pyspark.sql import functions as sf
+
+        told = Observation()
+        counted = self._conformed(contract, rows).observe(told, sf.count(sf.lit(1)).alias("rows"))
+        self.keeper.guard(lambda: counted.write.format("delta").mode(mode).save(self.uri(contract)))
+        return int(told.get["rows"])
 
     def merge(
-        self, contract: TableContract, rows: DataFrame, *, newer: str | None = None, within: tuple[str, Sequence[object]] | None = None
+        self, contract: TableContract, rows: Rows, *, newer: str | None = None, within: tuple[str, Sequence[str]] | None = None
     ) -> int:
         """Insert or update by primary key in one commit.
 
@@ -222,26 +249,34 @@ class Lakehouse:
         Returns:
             Version of the table afterwards.
         """
+        import pyarrow as pa
+
         with self.locked(contract):
-            before = self.version(contract)
-            view = f"merge_{uuid.uuid4().hex}"
-            self._conformed(contract, rows).createOrReplaceTempView(view)
-            on = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in contract.primary_key)
-            matched = f"WHEN MATCHED AND s.`{newer}` >= t.`{newer}`" if newer else "WHEN MATCHED"
-            stale = ""
-            if within is not None:
-                column, values = within
-                listed = ", ".join(_literal(value) for value in values) or "NULL"
-                stale = f"WHEN NOT MATCHED BY SOURCE AND t.`{column}` IN ({listed}) THEN DELETE"
-            statement = f"MERGE INTO delta.`{self.uri(contract)}` t USING {view} s ON {on} {matched} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * {stale}"
-            try:
-                self.keeper.guard(lambda: self.spark.sql(statement).collect())
-            finally:
-                self.keeper.guard(lambda: self.spark.catalog.dropTempView(view))
             table = self.open(contract)
-            if table.version() < before:
-                raise CommitLostError(f"{contract.full_name}: version went back from {before} to {table.version()}")
-            return self._noted(contract, table)
+            before = table.version()
+            if isinstance(rows, pa.Table):
+                arrow_commits.merge(table, contract, rows, newer=newer, within=within)
+            else:
+                self._merge_by_spark(contract, rows, newer=newer, within=within)
+            return self._read_back(contract, above=before - 1)
+
+    def _merge_by_spark(
+        self, contract: TableContract, rows: DataFrame, *, newer: str | None, within: tuple[str, Sequence[str]] | None
+    ) -> None:
+        view = f"merge_{uuid.uuid4().hex}"
+        self._conformed(contract, rows).createOrReplaceTempView(view)
+        on = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in contract.primary_key)
+        matched = f"WHEN MATCHED AND s.`{newer}` >= t.`{newer}`" if newer else "WHEN MATCHED"
+        stale = ""
+        if within is not None:
+            column, values = within
+            listed = ", ".join(_literal(value) for value in values) or "NULL"
+            stale = f"WHEN NOT MATCHED BY SOURCE AND t.`{column}` IN ({listed}) THEN DELETE"
+        statement = f"MERGE INTO delta.`{self.uri(contract)}` t USING {view} s ON {on} {matched} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * {stale}"
+        try:
+            self.keeper.guard(lambda: self.spark.sql(statement).collect())
+        finally:
+            self.keeper.guard(lambda: self.spark.catalog.dropTempView(view))
 
     def stream(self, source: DataFrame, contract: TableContract, *, name: str, timeout_s: float = 1800.0) -> int:
         """Run a stream once over what is new and append its rows; the checkpoint makes each input row count once.
@@ -297,22 +332,30 @@ class Lakehouse:
             )
             return self._noted(contract, self.open(contract))
 
-    def local_rows(self, contract: TableContract, rows: Sequence[dict[str, Any]]) -> DataFrame:
-        """Turn a few rows of this process into a DataFrame of the contract's schema."""
+    def local_rows(self, contract: TableContract, rows: Sequence[dict[str, Any]]) -> pa.Table:
+        """Turn rows of this process into Arrow of the contract's schema; columns that a row does not name are empty."""
         import pyarrow as pa
 
         filled = [{name: row.get(name) for name in contract.column_names} for row in rows]
-        return self.spark.createDataFrame(pa.Table.from_pylist(filled, schema=contract.arrow_schema()), schema=contract.spark_ddl())
+        return pa.Table.from_pylist(filled, schema=contract.arrow_schema())
 
-    def polars(self, contract: TableContract, columns: Sequence[str] | None = None, *, version: int | None = None) -> Any:
-        """Read a table of moderate size into this process as a polars DataFrame."""
+    def polars(
+        self, contract: TableContract, columns: Sequence[str] | None = None, *, version: int | None = None, where: pl.Expr | None = None
+    ) -> pl.DataFrame:
+        """Read a table of moderate size, or some columns and rows of a large one, into this process.
+
+        Args:
+            contract: Table.
+            columns: Its columns to read; default: all.
+            version: Version to read; default: the latest.
+            where: Rows to read; files that Delta's statistics rule out are skipped.
+        """
         import polars as pl
 
-        frame = (
-            pl.scan_delta(str(self.open(contract).table_uri), version=version)
-            if version is not None
-            else pl.scan_delta(self.open(contract))
-        )
+        opened = self.open(contract)
+        frame = pl.scan_delta(opened) if version is None else pl.scan_delta(str(opened.table_uri), version=version)
+        if where is not None:
+            frame = frame.filter(where)
         return (frame.select(columns) if columns else frame).collect()
 
     def _conformed(self, contract: TableContract, rows: DataFrame) -> DataFrame:
@@ -323,11 +366,11 @@ class Lakehouse:
 
         return rows.select(*(sf.col(column.name).cast(SPARK_TYPES[column.kind]).alias(column.name) for column in contract.columns))
 
-    def _verified(self, contract: TableContract, mark: str, rows: DataFrame | None = None) -> int:
-        """Find the commit in the log; Delta writes none for an append of no rows, which is no loss."""
+    def _read_back(self, contract: TableContract, *, above: int) -> int:
+        """Open the table again after a commit, still under its lock, and see that the log has grown."""
         table = self.open(contract)
-        if all(commit.get("userMetadata") != mark for commit in table.history(5)) and not (rows is not None and rows.isEmpty()):
-            raise CommitLostError(f"{contract.full_name}: the commit {mark} is not in the log")
+        if table.version() <= above:
+            raise CommitLostError(f"{contract.full_name}: a commit was reported, but the log still ends at version {table.version()}")
         return self._noted(contract, table)
 
     def _noted(self, contract: TableContract, table: DeltaTable) -> int:
@@ -345,10 +388,8 @@ def in_parallel(work: Sequence[Callable[[], T]], *, threads: int = 4) -> list[T]
         return [future.result() for future in futures]
 
 
-def _literal(value: object) -> str:
-    if isinstance(value, (int, float)):
-        return str(value)
-    return "'" + str(value).replace("\\", "\\\\").replace("'", "\\'") + "'"
+def _literal(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def local_path(uri: str) -> Path:

@@ -11,10 +11,12 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock, Timeout
 
@@ -29,10 +31,10 @@ from lab_assets.engine.raw_store import NotAFileError, RawStore, StillChangingEr
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
 Progress = Callable[[str], None]
 _OUTCOMES = "outcomes.parquet"
+_COPIES_AT_ONCE: Final = 8
 
 
 class IngestBusyError(RuntimeError):
@@ -105,7 +107,12 @@ class Ingestor:
     def _take(self, limit: int) -> None:
         """Copy ready files into the raw store and record them."""
         found = look(self.settings.inbox, self.ledger.taken_paths(), stable_s=self.settings.stable_s)
-        arrivals = [arrival for candidate in found.ready[:limit] if (arrival := self._copy(candidate)) is not None]
+        if found.ready:
+            self.lakehouse.keeper.open_early()  # the server starts while files are copied
+        # each copy waits for the disk, so several wait together
+        with ThreadPoolExecutor(max_workers=_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
+            copied = pool.map(self._copy, found.ready[:limit])
+            arrivals = [arrival for arrival in copied if arrival is not None]
         for candidate, reason in found.refused[:limit]:
             arrivals.append(_refused(candidate, f"{candidate.file_name!r} {reason}"))
         failpoint("after_copy")
@@ -208,18 +215,16 @@ class Ingestor:
             [QUARANTINED_ROWS] if lost else []
         )
 
-        def append(contract: TableContract, rows: Callable[[], DataFrame]) -> tuple[str, int]:
+        def append(contract: TableContract, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> tuple[str, int]:
             version = self.lakehouse.append_once(contract, rows(), app=f"ingest:{contract.full_name}", version=batch)
             return contract.full_name, version
 
-        work = [lambda table=table: append(table, lambda: self._staged_rows(folder, table)) for table in tables]
-        work.append(lambda: append(FILES, lambda: self._file_rows(arrivals, outcomes, batch)))
-        return dict(in_parallel(work))
+        rows: dict[TableContract, Callable[[], pa.Table | pa.RecordBatchReader]]
+        rows = {table: partial(_staged_rows, folder, table) for table in tables}
+        rows[FILES] = partial(self._file_rows, arrivals, outcomes, batch)
+        return dict(in_parallel([partial(append, table, made) for table, made in rows.items()]))
 
-    def _staged_rows(self, folder: Path, contract: TableContract) -> DataFrame:
-        return self.lakehouse.spark.read.schema(contract.spark_ddl()).parquet(str(folder / contract.name))
-
-    def _file_rows(self, arrivals: Sequence[Any], outcomes: Sequence[Outcome], batch: int) -> DataFrame:
+    def _file_rows(self, arrivals: Sequence[Any], outcomes: Sequence[Outcome], batch: int) -> pa.Table:
         by_id = {outcome.arrival_id: outcome for outcome in outcomes}
         return self.lakehouse.local_rows(FILES, [_file_row(arrival, by_id.get(arrival.arrival_id), batch) for arrival in arrivals])
 
@@ -244,6 +249,14 @@ class Ingestor:
                 "place": outcome.place,
             }
             (folder / f"{stem}.reason.json").write_text(json.dumps(note, ensure_ascii=False, indent=2))
+
+
+def _staged_rows(folder: Path, contract: TableContract) -> pa.RecordBatchReader:
+    """Return the rows that the workers laid down for one table, a few at a time: traces of a batch need not fit into memory."""
+    import pyarrow.dataset as ds
+
+    staged = ds.dataset(folder / contract.name, schema=contract.arrow_schema(), format="parquet")
+    return staged.scanner(batch_size=256).to_reader()
 
 
 def _arrival(candidate: Candidate, *, state: str, reason: str, rule: str | None = None) -> NewArrival:
@@ -299,7 +312,7 @@ def _tally(report: IngestReport, batch: int, arrivals: Sequence[Any], outcomes: 
     report.tables.update(versions)
     by_id = {outcome.arrival_id: outcome for outcome in outcomes}
     for arrival in arrivals:
-        told = by_id.get(arrival.arrival_id, arrival)
+        told: Any = by_id.get(arrival.arrival_id, arrival)
         report.states[told.state] = report.states.get(told.state, 0) + 1
         if told.state == "quarantined":
             report.reasons[told.rule or "unknown"] = report.reasons.get(told.rule or "unknown", 0) + 1

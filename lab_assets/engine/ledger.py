@@ -331,5 +331,7 @@ class Ledger:
         dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
         statement = dialect.insert(table).values(**values)
         rest = {name: value for name, value in values.items() if name not in key}
-        conflict = {"index_elements": list(key)}
-        connection.execute(statement.on_conflict_do_update(**conflict, set_=rest) if rest else statement.on_conflict_do_nothing(**conflict))
+        if rest:
+            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=rest))
+        else:
+            connection.execute(statement.on_conflict_do_nothing(index_elements=list(key)))

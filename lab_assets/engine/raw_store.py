@@ -101,7 +101,9 @@ class RawStore:
             sha256 = digest.hexdigest()
             final = self.path(sha256)
             if not final.exists():
-                final.parent.mkdir(exist_ok=True, mode=0o700)
+                if not final.parent.exists():
+                    final.parent.mkdir(exist_ok=True, mode=0o700)
+                    _sync_folder(self.root)
                 draft_path.replace(final)
                 _sync_folder(final.parent)
             return sha256

@@ -5,12 +5,13 @@ Belongs here: the client's side of Spark. Does not belong here: Delta (``delta.p
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from lab_assets.engine.spark_server import lease, remote_url
+from lab_assets.engine.spark_server import SESSION_PARAMETER, lease, remote_url
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class SparkGoneError(RuntimeError):
 
 
 def open_session(url: str) -> SparkSession:
-    """Return a new Spark Connect session.
+    """Return a Spark Connect session of this process's own; a session that the URL names lives on when this one is closed.
 
     ``getOrCreate`` would hand out whatever session this process opened last, be it another server's, and ending it here
     would end it there: so the process's default is forgotten first.
@@ -47,6 +48,7 @@ def open_session(url: str) -> SparkSession:
 
     _forget_default()
     session: SparkSession = LazyPySparkResource(spark_config={"spark.remote": url}).spark_session
+    session.release_session_on_close = f";{SESSION_PARAMETER}=" not in url  # pyright: ignore[reportAttributeAccessIssue]
     _bound_retries(session)
     return session
 
@@ -77,6 +79,16 @@ class SessionKeeper:
                     self._lease.__enter__()
                 self._session = open_session(remote_url(self._settings))
             return self._session
+
+    def open_early(self) -> None:
+        """Begin opening the session in the background; what goes wrong there is told to whoever asks for the session."""
+
+        def attempt() -> None:
+            with contextlib.suppress(Exception):
+                _ = self.session
+
+        if self._session is None:
+            threading.Thread(target=attempt, name="open_early", daemon=True).start()
 
     def forget(self) -> None:
         """Drop a session whose server went away, so that the next use opens another."""

@@ -15,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,8 @@ from lab_assets.engine.jars import ensure_jars
 from lab_assets.settings import Settings
 
 START_TIMEOUT_S = 120.0
+SESSION_PARAMETER = "session_id"
+"""Parameter of a Spark Connect URL that names a session shared by several processes; none of them may end it."""
 
 
 class SparkServerError(RuntimeError):
@@ -120,8 +123,18 @@ def remote_url(settings: Settings) -> str:
     if state is None:
         with FileLock(files.start_lock):
             state = running_server(settings) or _start(settings, files)
+    token = files.token.read_text().strip()
     # "localhost" rather than 127.0.0.1: only then does the client send a token without TLS
-    return f"sc://localhost:{state.port}/;token={files.token.read_text().strip()}"
+    return f"sc://localhost:{state.port}/;token={token};{SESSION_PARAMETER}={_shared_session(token, state)}"
+
+
+def _shared_session(token: str, state: ServerState) -> uuid.UUID:
+    """Return the session that every process uses of one start of the server.
+
+    Spark keeps Python workers apart by session: with a session for each run, each run would pay for workers of its own, and
+    their memory would stay until the server ends.
+    """
+    return uuid.uuid5(uuid.NAMESPACE_URL, f"{token}/{state.starts}")
 
 
 def _start(settings: Settings, files: SparkFiles) -> ServerState:

@@ -46,6 +46,8 @@ def spark_conf(settings: Settings, port: int) -> dict[str, str]:
         "spark.connect.grpc.binding.address": "127.0.0.1",
         "spark.connect.grpc.binding.port": str(port),
         "spark.connect.grpc.maxInboundMessageSize": str(256 * 1024 * 1024),
+        # the session that all processes share ends with the server
+        "spark.connect.session.manager.defaultSessionTimeout": "365d",
         "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
         "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
         "spark.sql.session.timeZone": "UTC",
@@ -56,6 +58,8 @@ def spark_conf(settings: Settings, port: int) -> dict[str, str]:
         # small data on few cores: one task a core, one partition for Delta's own log
         "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
         "spark.databricks.delta.snapshotPartitions": "1",
+        # one process writes under a lock, so a log file needs no rename through file contexts, which fork a process each
+        "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
         # plans over kilobytes: planning, compiling and re-planning them costs more than interpreting them
         "spark.sql.adaptive.enabled": "false",
         "spark.sql.codegen.wholeStage": "false",
@@ -67,6 +71,7 @@ def spark_conf(settings: Settings, port: int) -> dict[str, str]:
         "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
         "spark.sql.streaming.noDataMicroBatches.enabled": "false",
         "spark.pyspark.python": sys.executable,
+        "spark.python.daemon.module": "lab_assets.ops.spark_python",
         "spark.pyspark.driver.python": sys.executable,
         "spark.sql.pyspark.jvmStacktrace.enabled": "false",
     }

@@ -27,7 +27,7 @@ def row_counts(settings: Settings) -> dict[str, int]:
         uri = settings.table_uri(table.layer, table.name)
         if DeltaTable.is_deltatable(uri):
             actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True))
-            counts[name] = int(pc.sum(actions.column("num_records")).as_py() or 0) if actions.num_rows else 0
+            counts[name] = int(pc.call_function("sum", [actions.column("num_records")]).as_py() or 0) if actions.num_rows else 0
     return counts
 
 
@@ -63,7 +63,8 @@ def _attainable(settings: Settings, training_set_id: str, truth: Path) -> dict[s
     joined = test.join(true.with_columns(pl.col("checkpoint_pct").cast(pl.Int64)), on=["injection_name", "checkpoint_pct"])
     if joined.height == 0:
         return {}
-    rate = float(chosen.filter(pl.col("part") == "train")["is_oos"].cast(float).mean() or 0.0)
+    mean = chosen.filter(pl.col("part") == "train")["is_oos"].cast(float).mean()
+    rate = mean if isinstance(mean, float) else 0.0
     labels, risks = joined["is_oos"].cast(float).to_numpy(), np.clip(joined["risk"].to_numpy(), 1e-6, 1 - 1e-6)
     return evaluate(labels, risks, lots=np.asarray(joined["lot_id"].to_list()), base_rate=rate).values()
 

@@ -35,7 +35,7 @@ def upsert_changes(lake: Lakehouse, contract: TableContract, frame: pl.DataFrame
     if news.height == 0:
         return lake.version(contract)
     known = news.join(standing.select(key), on=key, how="semi", nulls_equal=True)
-    rows = lake.local_rows(contract, news.to_dicts())
+    rows = news.to_arrow()
     return lake.append(contract, rows) if known.height == 0 else lake.merge(contract, rows)
 
 

@@ -20,7 +20,7 @@ from lab_assets.contracts.silver import INJECTIONS, PEAKS, RESULTS, SAMPLES, STO
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.pipeline.changes import upsert_changes
-from lab_assets.pipeline.injections import task_count, with_identity
+from lab_assets.pipeline.injections import named, task_count, with_identity
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 from lab_assets.pipeline.results import specification_rows
 
@@ -79,7 +79,7 @@ def _progress_input(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
     from pyspark.sql import Window
     from pyspark.sql import functions as sf
 
-    wanted = lake.spark.createDataFrame([(name,) for name in injection_ids], schema="injection_id STRING")
+    wanted = named(lake, "injection_id", injection_ids)
     injections = lake.read(INJECTIONS)
     chosen = injections.join(wanted, on="injection_id", how="left_semi").where("injected_at_utc is not null and method_id is not null")
     standards = (

@@ -5,11 +5,12 @@ Belongs here: identity, context, and which injections are touched by news. Does 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
 
-from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, PROCESSING_METHODS
+from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_SEQUENCES, PROCESSING_METHODS
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.contracts.silver import INJECTIONS, LOTS, SAMPLES
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.pipeline.methods import NO_METHOD, key_column, windows_frame, windows_in_force
 
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
 
 STATION: Final = "silver.injections"
-CONTEXT: Final = (LIMS_SEQUENCES, LIMS_SAMPLES, LIMS_LOTS, CALIBRATIONS, PROCESSING_METHODS)
-
+CONTEXT: Final = (LIMS_SEQUENCES, SAMPLES, LOTS, CALIBRATIONS, PROCESSING_METHODS)
 
 CONSUMERS: Final = ("silver.results", "features.injection_progress", "features.instrument_history")
 """Stations that work on every touched injection; ``silver.peaks`` works on those whose traces or windows changed."""
@@ -45,29 +45,44 @@ def update_injections(lake: Lakehouse) -> int:
     Returns:
         Version of ``silver.injections`` afterwards.
     """
+    import polars as pl
+
     progress = lake.ledger.progress(STATION)
     versions = {table.full_name: lake.version(table) for table in (CHROMATOGRAMS, *CONTEXT)}
     if all(progress.get(name) == version for name, version in versions.items()):
         return lake.version(INJECTIONS)
     context_news = any(progress.get(table.full_name) != versions[table.full_name] for table in CONTEXT)
     last_batch = progress.get("chromatograms#batch", 0)
-    traces = with_identity(lake.read(CHROMATOGRAMS))
-    if not context_news:
-        traces = traces.join(_names_since(lake, last_batch), on="injection_name", how="left_semi")
-    rows = _with_context(lake, _one_per_injection(traces))
-    newest_batch = _newest_batch(lake)
-    version = _write(lake, rows, last_batch)
+    news = lake.polars(CHROMATOGRAMS, ["injection_name", "ingest_batch"], where=pl.col("ingest_batch") > last_batch)
+    newest_batch = max(news["ingest_batch"].to_list(), default=last_batch)
+    names = None if context_news else news["injection_name"].unique().to_list()
+    version = _write(lake, _touched(lake, names, last_batch))
     lake.ledger.set_progress(STATION, {**versions, "chromatograms#batch": newest_batch})
     return version
 
 
-def _names_since(lake: Lakehouse, batch: int) -> DataFrame:
-    return lake.read_since(CHROMATOGRAMS, batch).select("injection_name").distinct()
+def _touched(lake: Lakehouse, names: Sequence[str] | None, last_batch: int) -> DataFrame:
+    """Return the injections of some names (all for ``None``) as they are now, where that differs from what stands.
+
+    Beside the contract's columns: ``_again``, whether the traces are to be integrated again, and ``_new``.
+    """
+    traces = lake.read(CHROMATOGRAMS)
+    if names is not None:
+        traces = traces.join(named(lake, "injection_name", names), on="injection_name", how="left_semi")
+    return _differing(lake, _with_context(lake, _one_per_injection(with_identity(traces), _units(lake))), last_batch)
 
 
-def _newest_batch(lake: Lakehouse) -> int:
-    batches = lake.polars(CHROMATOGRAMS, ["ingest_batch"])["ingest_batch"]
-    return int(batches.max() or 0)
+def named(lake: Lakehouse, column: str, values: Sequence[str]) -> DataFrame:
+    """Return some values as a small frame of one column, to keep the rows that carry one of them."""
+    import pyarrow as pa
+    from pyspark.sql import functions as sf
+
+    return sf.broadcast(lake.spark.createDataFrame(pa.table({column: pa.array(values, pa.string())})))
+
+
+def _units(lake: Lakehouse) -> list[str | None]:
+    """Return the abscissa units seen in the lake; they are few, and one column is read."""
+    return lake.polars(CHROMATOGRAMS, ["x_unit"])["x_unit"].unique().to_list()
 
 
 def task_count(injections: int) -> int:
@@ -85,13 +100,13 @@ def with_identity(traces: DataFrame) -> DataFrame:
     return named.withColumn("_order", sf.row_number().over(newest)).where("_order = 1").drop("_order")
 
 
-def _one_per_injection(traces: DataFrame) -> DataFrame:
+def _one_per_injection(traces: DataFrame, units: Sequence[str | None]) -> DataFrame:
     from pyspark.sql import functions as sf
 
     def first(name: str) -> Column:
         return sf.first(name, ignorenulls=True).alias(name)
 
-    minutes = traces.withColumn("_minutes", sf.element_at("x", -1) * _minutes_per_unit(traces))
+    minutes = traces.withColumn("_minutes", sf.element_at("x", -1) * _minutes_per_unit(units))
     return minutes.groupBy("injection_id", "injection_name", "source").agg(
         *(
             first(name)
@@ -105,14 +120,14 @@ def _one_per_injection(traces: DataFrame) -> DataFrame:
     )
 
 
-def _minutes_per_unit(traces: DataFrame) -> Column:
+def _minutes_per_unit(units: Sequence[str | None]) -> Column:
     """Return the factor to minutes by stated unit; an unknown unit gives no run time rather than a wrong one."""
     from pyspark.sql import functions as sf
 
     from lab_assets.domain.units import minutes_per
 
     factor = sf.lit(None).cast("double")
-    for (unit,) in traces.select("x_unit").distinct().collect():
+    for unit in units:
         try:
             known = minutes_per(unit or "")
         except ValueError:
@@ -141,8 +156,8 @@ def _with_context(lake: Lakehouse, injections: DataFrame) -> DataFrame:
         *("weight_mg", "nominal_weight_mg", "standard_purity_pct"),
         sf.col("sample_name").alias("planned_sample"),
     )
-    samples = _latest(lake, LIMS_SAMPLES, "sample_name").select(sf.col("sample_name").alias("_sample"), "lot_id", "sample_type")
-    lots = _latest(lake, LIMS_LOTS, "lot_id").select(sf.col("lot_id").alias("_lot"), "product")
+    samples = lake.read(SAMPLES).select(sf.col("sample_name").alias("_sample"), "lot_id", "sample_type")
+    lots = lake.read(LOTS).select(sf.col("lot_id").alias("_lot"), "product")
     rows = (
         injections.join(sequences, on="injection_name", how="left")
         .withColumn("sample_name", coalesced("planned_sample", "sample_name"))
@@ -193,11 +208,8 @@ def _with_calibration(lake: Lakehouse, rows: DataFrame) -> DataFrame:
     return rows.join(in_force, on="injection_id", how="left")
 
 
-def _write(lake: Lakehouse, rows: DataFrame, last_batch: int) -> int:
-    """Append what is new, merge what differs from what stands.
-
-    The queues are filled before the table is written: a run killed in between does both again.
-    """
+def _differing(lake: Lakehouse, rows: DataFrame, last_batch: int) -> DataFrame:
+    """Keep the rows that are new, differ from what stands, or whose traces came again."""
     from pyspark.sql import functions as sf
 
     names = list(INJECTIONS.column_names)
@@ -206,14 +218,21 @@ def _write(lake: Lakehouse, rows: DataFrame, last_batch: int) -> int:
         "injection_id", sf.col("processing_id").alias("_processing_before"), digest.alias("_digest_before")
     )
     compared = rows.select(*names, "_batch", digest).join(before, on="injection_id", how="left")
-    is_new_trace = sf.col("_batch") > last_batch
-    changed = compared.where(sf.col("_digest_before").isNull() | (sf.col("_digest") != sf.col("_digest_before")) | is_new_trace)
+    is_new, is_new_trace = sf.col("_digest_before").isNull(), sf.col("_batch") > last_batch
     again = is_new_trace | sf.col("_processing_before").isNull() | (sf.col("_processing_before") != sf.col("processing_id"))
-    told: list[Any] = changed.select("injection_id", again.alias("again"), sf.col("_digest_before").isNull().alias("new")).collect()
-    if not told:
+    changed = compared.where(is_new | (sf.col("_digest") != sf.col("_digest_before")) | is_new_trace)
+    return changed.select(*names, again.alias("_again"), is_new.alias("_new"))
+
+
+def _write(lake: Lakehouse, touched: DataFrame) -> int:
+    """Append what is new, merge what differs from what stands; metadata of injections is small, so it is brought here once.
+
+    The queues are filled before the table is written: a run killed in between does both again.
+    """
+    told = lake.keeper.guard(touched.toArrow)
+    if told.num_rows == 0:
         return lake.version(INJECTIONS)
-    touched = [row["injection_id"] for row in told]
-    lake.ledger.enqueue({**dict.fromkeys(CONSUMERS, touched), "silver.peaks": [row["injection_id"] for row in told if row["again"]]})
-    ids = lake.spark.createDataFrame([(name,) for name in touched], schema="injection_id STRING")
-    delta = rows.select(names).join(ids, on="injection_id", how="left_semi")
-    return lake.append(INJECTIONS, delta) if all(row["new"] for row in told) else lake.merge(INJECTIONS, delta)
+    ids = told["injection_id"].to_pylist()
+    lake.ledger.enqueue({**dict.fromkeys(CONSUMERS, ids), "silver.peaks": told.filter(told["_again"])["injection_id"].to_pylist()})
+    rows = told.drop_columns(["_again", "_new"])
+    return lake.append(INJECTIONS, rows) if all(told["_new"].to_pylist()) else lake.merge(INJECTIONS, rows)

@@ -6,7 +6,9 @@ looking at pixels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import re
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
@@ -17,6 +19,8 @@ from lab_assets.pipeline.reference import batch_key, new_batches, news, settle
 
 if TYPE_CHECKING:
     from pyspark.sql import Column, DataFrame
+
+Row = Mapping[str, Any]
 
 LOT_PATTERN: Final = r"(?<![A-Za-z0-9])([A-Z]{3}[0-9]{2}-[0-9]{4})(?![0-9])"
 """A lot number: the product's three letters, the year, four digits, such as ``NEB25-0007``."""
@@ -58,46 +62,51 @@ def update_documents(lake: Lakehouse) -> int:
     versions = news(lake, DOCUMENTS, (BRONZE_DOCUMENTS, CALIBRATIONS))
     if not versions:
         return lake.version(DOCUMENTS)
+    import polars as pl
+
     since, newest = new_batches(lake, DOCUMENTS, BRONZE_DOCUMENTS)
-    rows = _with_certificate(lake, _whole_documents(lake.read_since(BRONZE_DOCUMENTS, since)))
-    if lake.row_count(DOCUMENTS) == 0:
-        version = lake.append(DOCUMENTS, rows)
+    fresh = whole_documents(lake.polars(BRONZE_DOCUMENTS, where=pl.col("ingest_batch") > since).to_dicts())
+    unlinked = lake.polars(DOCUMENTS, where=pl.col("certificate_id").is_null()).to_dicts()
+    certificates = lake.polars(CALIBRATIONS, ["certificate_id", "instrument_id"]).drop_nulls("certificate_id")
+    known = dict(certificates.sort("instrument_id", nulls_last=False).iter_rows())
+    named = [document | linked for document in unlinked if (linked := certificate_in(document["text"], known))["certificate_id"]]
+    rows = [document | certificate_in(document["text"], known) for document in fresh] + named
+    if rows:
+        made = lake.local_rows(DOCUMENTS, rows)
+        version = lake.merge(DOCUMENTS, made) if lake.row_count(DOCUMENTS) else lake.append(DOCUMENTS, made)
     else:
-        unlinked = lake.read(DOCUMENTS).where("certificate_id is null").drop("certificate_id", "instrument_id")
-        linked = _with_certificate(lake, unlinked).where("certificate_id is not null")
-        changed = rows.unionByName(linked, allowMissingColumns=True)
-        version = lake.version(DOCUMENTS) if changed.isEmpty() else lake.merge(DOCUMENTS, changed)
+        version = lake.version(DOCUMENTS)
     settle(lake, DOCUMENTS, versions | {batch_key(BRONZE_DOCUMENTS): newest})
     return version
 
 
-def _whole_documents(pages: DataFrame) -> DataFrame:
+def whole_documents(pages: Sequence[Row]) -> list[dict[str, Any]]:
     """Return one row a document, its pages' texts in order; a file arrives whole, so its pages are of one batch."""
-    from pyspark.sql import functions as sf
+    by_document: dict[str, list[Row]] = {}
+    for page in sorted(pages, key=lambda page: page["page"]):
+        by_document.setdefault(page["source_sha256"], []).append(page)
+    return [
+        {
+            "document_id": document_id,
+            "document_name": found[0]["document_name"],
+            "n_pages": max(page["n_pages"] for page in found),
+            "title": next((page["title"] for page in found if page["title"] is not None), None),
+            "text": "\n\n".join(page["text"] or "" for page in found),
+        }
+        for document_id, found in by_document.items()
+    ]
 
-    in_order = sf.sort_array(sf.collect_list(sf.struct("page", sf.coalesce("text", sf.lit("")).alias("text"))))
-    return pages.groupBy(sf.col("source_sha256").alias("document_id")).agg(
-        sf.first("document_name").alias("document_name"),
-        sf.max("n_pages").alias("n_pages"),
-        sf.first("title", ignorenulls=True).alias("title"),
-        sf.array_join(sf.transform(in_order, lambda page: page["text"]), "\n\n").alias("text"),
-    )
 
+def certificate_in(text: str, known: Mapping[str, str | None]) -> dict[str, str | None]:
+    """Return the known certificate whose number stands in a text by itself, with its instrument; of several, the one named first.
 
-def _with_certificate(lake: Lakehouse, documents: DataFrame) -> DataFrame:
-    """Add the known certificate whose number stands in the text by itself; of several, the one named first."""
-    from pyspark.sql import functions as sf
-
-    known = lake.read(CALIBRATIONS).groupBy("certificate_id").agg(sf.max("instrument_id").alias("instrument_id"))
-    alone = sf.concat(sf.lit(r"(?<![A-Za-z0-9-])\Q"), sf.col("certificate_id"), sf.lit(r"\E(?![A-Za-z0-9]|-[A-Za-z0-9])"))
-    found = (
-        documents.select("document_id", "text")
-        .join(sf.broadcast(known), sf.contains("text", "certificate_id"))
-        .where(sf.regexp_like("text", alone))
-        .groupBy("document_id")
-        .agg(sf.min_by(sf.struct("certificate_id", "instrument_id"), sf.regexp_instr("text", alone)).alias("_found"))
-    )
-    linked = documents.join(found, on="document_id", how="left")
-    return linked.select(
-        *documents.columns, sf.col("_found.certificate_id").alias("certificate_id"), sf.col("_found.instrument_id").alias("instrument_id")
-    )
+    Args:
+        text: Text of a document.
+        known: Instrument by number of each known certificate.
+    """
+    places = {}
+    for number in known:
+        if number in text and (match := re.search(rf"(?<![A-Za-z0-9-]){re.escape(number)}(?![A-Za-z0-9]|-[A-Za-z0-9])", text)):
+            places[number] = match.start()
+    first = min(places, key=places.__getitem__, default=None)
+    return {"certificate_id": first, "instrument_id": known[first] if first is not None else None}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.injections import task_count, with_identity
+from lab_assets.pipeline.injections import named, task_count, with_identity
 from lab_assets.pipeline.methods import key_column, windows_frame, windows_in_force
 
 if TYPE_CHECKING:
@@ -64,8 +64,7 @@ def _traces(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
     """Return the traces to integrate with ``windows_json`` and ``vendor_json`` beside."""
     from pyspark.sql import functions as sf
 
-    spark = lake.spark
-    wanted = spark.createDataFrame([(name,) for name in injection_ids], schema="injection_id STRING")
+    wanted = named(lake, "injection_id", injection_ids)
     context = (
         lake.read(INJECTIONS)
         .join(wanted, on="injection_id", how="left_semi")

@@ -13,9 +13,12 @@ from typing import TYPE_CHECKING
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_EVENTS, LIMS_LOTS, LIMS_SAMPLES
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, LOTS, PROCESS_EVENTS, SAMPLES
+from lab_assets.engine.arrow_commits import conformed
 from lab_assets.engine.delta import Lakehouse
 
 if TYPE_CHECKING:
+    import polars as pl
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 
@@ -49,12 +52,18 @@ def new_batches(lake: Lakehouse, target: TableContract, source: TableContract) -
 
     Take it before reading: rows that come in between are read again next time, which changes nothing.
     """
-    newest = lake.polars(source, ["ingest_batch"])["ingest_batch"].max()
-    return lake.ledger.progress(target.full_name).get(batch_key(source), 0), int(newest or 0)
+    import polars as pl
+
+    since = lake.ledger.progress(target.full_name).get(batch_key(source), 0)
+    newer = lake.polars(source, ["ingest_batch"], where=pl.col("ingest_batch") > since)["ingest_batch"]
+    return since, max(newer.to_list(), default=since)
 
 
 def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract], make: Callable[[], DataFrame]) -> int:
-    """Make a table anew from its inputs, only when one of them has moved.
+    """Make a table anew from its inputs when one of them has moved; commit it when it differs from what stands.
+
+    The tables made this way are summaries, so they are brought into this process once; a table that stays as it is keeps its
+    version, and stations behind it have no news.
 
     Returns:
         Version of the table afterwards.
@@ -62,9 +71,19 @@ def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[Tab
     versions = news(lake, target, inputs)
     if not versions:
         return lake.version(target)
-    version = lake.replace(target, make())
+    rows = lake.keeper.guard(make().toArrow)
+    version = lake.version(target) if same_rows(target, rows, lake.polars(target)) else lake.replace(target, rows)
     settle(lake, target, versions)
     return version
+
+
+def same_rows(contract: TableContract, rows: pa.Table, standing: pl.DataFrame) -> bool:
+    """Return whether two sets of rows of a table with a primary key are equal, whatever their order."""
+    import polars as pl
+
+    key, columns = list(contract.primary_key), list(contract.column_names)
+    made = pl.DataFrame(conformed(contract, rows))
+    return made.select(columns).sort(key).equals(standing.select(columns).sort(key).cast(made.schema))  # pyright: ignore[reportArgumentType]
 
 
 def gathered(by: Sequence[str], frames: Mapping[str, DataFrame]) -> DataFrame:
@@ -112,22 +131,24 @@ def _update_latest(lake: Lakehouse, source: TableContract, target: TableContract
     since, newest = new_batches(lake, target, source)
     version = lake.version(target)
     if newest > since:
-        rows = _latest(lake.read_since(source, since), target.primary_key)
+        rows = _latest(_since(lake, source, since), target).to_arrow()
         empty = lake.row_count(target) == 0
         version = lake.append(target, rows) if empty else lake.merge(target, rows, newer="recorded_at_utc")
     settle(lake, target, versions | {batch_key(source): newest})
     return version
 
 
-def _latest(rows: DataFrame, key: Sequence[str]) -> DataFrame:
-    """Return of each key the record made last; of records made at the same time, the one that arrived last."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as sf
+def _since(lake: Lakehouse, source: TableContract, batch: int) -> pl.DataFrame:
+    """Return the rows that later batches brought; exports of a LIMS are small enough for this process."""
+    import polars as pl
 
-    newest = Window.partitionBy(*key).orderBy(
-        sf.desc("recorded_at_utc"), sf.desc("ingest_batch"), sf.desc("source_sha256"), sf.desc("source_row")
-    )
-    return rows.withColumn("_order", sf.row_number().over(newest)).where("_order = 1").drop("_order")
+    return lake.polars(source, where=pl.col("ingest_batch") > batch)
+
+
+def _latest(rows: pl.DataFrame, target: TableContract) -> pl.DataFrame:
+    """Return of each key the record made last; of records made at the same time, the one that arrived last."""
+    ordered = rows.sort("recorded_at_utc", "ingest_batch", "source_sha256", "source_row")
+    return ordered.unique(list(target.primary_key), keep="last", maintain_order=True).select(target.column_names)
 
 
 def update_process_events(lake: Lakehouse) -> int:
@@ -142,11 +163,9 @@ def update_process_events(lake: Lakehouse) -> int:
     since, newest = new_batches(lake, PROCESS_EVENTS, LIMS_EVENTS)
     version = lake.version(PROCESS_EVENTS)
     if newest > since:
-        rows = _latest(lake.read_since(LIMS_EVENTS, since), PROCESS_EVENTS.primary_key)
-        if lake.row_count(PROCESS_EVENTS) > 0:
-            rows = rows.join(lake.read(PROCESS_EVENTS).select("event_id"), on="event_id", how="left_anti")
-        if not rows.isEmpty():
-            version = lake.append(PROCESS_EVENTS, rows)
+        rows = _latest(_since(lake, LIMS_EVENTS, since), PROCESS_EVENTS)
+        known = lake.polars(PROCESS_EVENTS, ["event_id"])
+        version = lake.append(PROCESS_EVENTS, rows.join(known, on="event_id", how="anti").to_arrow())
     settle(lake, PROCESS_EVENTS, versions | {batch_key(LIMS_EVENTS): newest})
     return version
 

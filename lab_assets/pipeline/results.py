@@ -16,11 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import LIMS_RESULTS, LIMS_SAMPLES, SPECIFICATIONS
 from lab_assets.contracts.silver import INJECTIONS, LOTS, PEAKS, RESULTS, SAMPLES
+from lab_assets.engine.arrow_commits import conformed
 from lab_assets.engine.delta import Lakehouse
+from lab_assets.pipeline.injections import named
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
     from pyspark.sql import DataFrame
 
 STATION: Final = "silver.results"
@@ -39,22 +42,23 @@ def update_results(lake: Lakehouse) -> int:
     Returns:
         Version of ``silver.results`` afterwards.
     """
+    import pyarrow as pa
+
     injection_ids = lake.ledger.queued(STATION)
     progress = lake.ledger.progress(STATION)
     inputs = (LIMS_RESULTS, SPECIFICATIONS, LIMS_SAMPLES)
     versions = {table.full_name: lake.version(table) for table in inputs}
     spec_news = progress.get(SPECIFICATIONS.full_name) != versions[SPECIFICATIONS.full_name]
-    frames: list[DataFrame] = []
+    made: list[pa.Table] = []
     recalculated: list[str] = []
     if injection_ids or spec_news:
-        injections = _sequences_of(lake, None if spec_news else injection_ids)
-        recalculated = [row[0] for row in injections.select("injection_id").collect()]
-        frames.append(_calculated(lake, injections))
+        recalculated = _in_their_sequences(lake, None if spec_news else injection_ids)
+        made.append(lake.keeper.guard(_calculated(lake, recalculated).toArrow))
     if any(progress.get(name) != version for name, version in versions.items()):
-        frames.append(_entered(lake))
+        made.append(_entered(lake))
     version = lake.version(RESULTS)
-    if frames:
-        rows = frames[0] if len(frames) == 1 else frames[0].unionByName(frames[1])
+    if made:
+        rows = pa.concat_tables(conformed(RESULTS, table) for table in made)
         if lake.row_count(RESULTS) == 0:
             version = lake.append(RESULTS, rows)
         else:
@@ -64,21 +68,27 @@ def update_results(lake: Lakehouse) -> int:
     return version
 
 
-def _sequences_of(lake: Lakehouse, injection_ids: Sequence[str] | None) -> DataFrame:
+def _in_their_sequences(lake: Lakehouse, injection_ids: Sequence[str] | None) -> list[str]:
     """Return the injections of every sequence that holds one of the given ones; all injections for ``None``."""
+    import polars as pl
+
+    injections = lake.polars(INJECTIONS, ["injection_id", "sequence_id"])
+    if injection_ids is None:
+        return injections["injection_id"].to_list()
+    wanted = injections.filter(pl.col("injection_id").is_in(injection_ids))
+    together = pl.col("injection_id").is_in(wanted["injection_id"].implode()) | pl.col("sequence_id").is_in(
+        wanted["sequence_id"].drop_nulls().unique().implode()
+    )
+    return injections.filter(together)["injection_id"].to_list()
+
+
+def _calculated(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
+    """Return the results of whole sequences."""
     from pyspark.sql import functions as sf
 
     group = sf.coalesce("sequence_id", "injection_id").alias("calculation")
     injections = lake.read(INJECTIONS).select(*_INJECTION, group)
-    if injection_ids is not None:
-        wanted = lake.spark.createDataFrame([(name,) for name in injection_ids], schema="injection_id STRING")
-        groups = injections.join(wanted, on="injection_id", how="left_semi").select("calculation").distinct()
-        injections = injections.join(groups, on="calculation", how="left_semi")
-    return injections
-
-
-def _calculated(lake: Lakehouse, injections: DataFrame) -> DataFrame:
-    """Return the results of whole sequences."""
+    injections = injections.join(named(lake, "injection_id", injection_ids), on="injection_id", how="left_semi")
     peaks = lake.read(PEAKS).where("analyte is not null").select("injection_id", "channel", "analyte", "area", "area_unit")
     retests = lake.read(SAMPLES).select("sample_name", "retest_of")
     rows = injections.join(peaks, on="injection_id", how="left").join(retests, on="sample_name", how="left")
@@ -110,7 +120,7 @@ class Calculator:
 
         plain = frame.astype(object).where(frame.notna(), None)
         rows = self.calculate(plain.to_dict("records"))
-        made = pd.DataFrame(rows, columns=list(RESULTS.column_names))
+        made = pd.DataFrame(rows, columns=pd.Index(RESULTS.column_names))
         for column in RESULTS.columns:
             if column.kind == "float64":
                 made[column.name] = made[column.name].astype(float).replace({None: np.nan})
@@ -241,7 +251,7 @@ def _utc(moment: datetime) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
-def _entered(lake: Lakehouse) -> DataFrame:
+def _entered(lake: Lakehouse) -> pa.Table:
     """Return the results entered in the LIMS (latest version each), judged."""
     entries = lake.polars(LIMS_RESULTS).sort("recorded_at_utc", "ingest_batch", "source_row").unique("result_id", keep="last")
     lots = dict(lake.polars(LOTS, ["lot_id", "product"]).iter_rows())

@@ -52,7 +52,8 @@ def update_storage_conditions(lake: Lakehouse) -> int:
     since, newest = new_batches(lake, STORAGE_CONDITIONS, CHAMBER_READINGS)
     version = lake.version(STORAGE_CONDITIONS)
     if newest > since:
-        rows = _touched_readings(lake, since).groupBy("chamber_id").applyInArrow(chamber_days, schema=STORAGE_CONDITIONS.spark_ddl())
+        days = _touched_readings(lake, since).groupBy("chamber_id").applyInArrow(chamber_days, schema=STORAGE_CONDITIONS.spark_ddl())
+        rows = lake.keeper.guard(days.toArrow)  # one row a day
         empty = lake.row_count(STORAGE_CONDITIONS) == 0
         version = lake.append(STORAGE_CONDITIONS, rows) if empty else lake.merge(STORAGE_CONDITIONS, rows)
     settle(lake, STORAGE_CONDITIONS, versions | {batch_key(CHAMBER_READINGS): newest})

@@ -1,3 +1,5 @@
+# pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false, reportUnknownArgumentType=false
+# (scipy.io has no types)
 """ANDI/AIA chromatography, ASTM E1947: netCDF-3 with one detector trace and a peak table.
 
 Belongs here: this format with the habits of its writers (units spelled freely, attributes missing, names of zero bytes).

@@ -139,7 +139,7 @@ def _header(lines: Sequence[str]) -> Header:
         if declared and declared not in _SEPARATORS:
             raise UnreadableFileError("bad_directive", f"separator {declared!r} is not one of , ; tab", f"line {number}")
         separator = _SEPARATORS[declared] if declared else max("\t;,", key=line.count)
-        names = next(csv.reader([line], delimiter=separator), [])
+        names = next(csv.reader([line], delimiter=separator), list[str]())
         return Header(directives=directives, names=tuple(name.strip() for name in names), separator=separator, line=number)
     raise UnreadableFileError("empty", "the file has no header")
 

@@ -97,7 +97,7 @@ def _group(
     for number, line in enumerate(lines[1:], start=2):
         fields = line.split(separator)
         if len(fields) != n_fields:
-            fields = next(csv.reader([line], delimiter=separator), [])
+            fields = next(csv.reader([line], delimiter=separator), list[str]())
         last = number == len(lines) and not text.last_line_ended
         if len(fields) != n_fields or (last and fields[-1].startswith('"') != fields[-1].endswith('"')):
             if last:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
 from lab_assets.sources.decoding import base_name
@@ -60,7 +60,7 @@ def _rows(document: pypdf.PdfReader, name: str) -> list[Row]:
         raise UnreadableFileError("empty", "the document has no pages")
     if n_pages > MAX_PAGES:
         raise UnreadableFileError("too_large", f"{n_pages} pages are more than {MAX_PAGES}")
-    stated = document.metadata or {}
+    stated: dict[str, Any] = document.metadata or {}
     return [
         {
             "document_name": name,

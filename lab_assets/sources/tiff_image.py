@@ -9,7 +9,7 @@ import io
 import re
 import struct
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -141,8 +141,9 @@ def _resolution_um(tags: Mapping[str, Any]) -> float | None:
 
 def _ratio(value: object) -> float:
     """Return a TIFF rational as a number; 0 when it is none."""
-    if isinstance(value, tuple) and len(value) == 2 and value[1]:
-        return float(value[0]) / float(value[1])
+    if isinstance(value, tuple):
+        parts = cast("tuple[Any, ...]", value)
+        return float(parts[0]) / float(parts[1]) if len(parts) == 2 and parts[1] else 0.0
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 

@@ -27,6 +27,15 @@ def test_the_telling_feature_drives_the_score():
     assert [each.rank for each in drivers] == list(range(1, len(drivers) + 1))
 
 
+def test_rows_explained_together_are_explained_as_alone():
+    """Down to the last bit: what is stored for a batch must be what a request for one row answers."""
+    bundle = experiment().bundle
+    rows = matrix()[0].features[:40].copy()
+    rows[::7, 1] = np.nan
+    assert repr(bundle.explain_rows(rows, count=2)) == repr([bundle.explain(row, count=2) for row in rows])  # NaN is not equal to itself
+    assert bundle.explain_rows(rows[:0]) == []
+
+
 def test_words_by_hand():
     """A contribution of ln 2 doubles the odds; no contribution is no driver."""
     drivers = top_drivers(

@@ -21,17 +21,17 @@ def _gaussian(area: float, at_s: float, sigma_s: float) -> np.ndarray:
 
 def _trace(y: np.ndarray, windows: list[dict[str, Any]], **other: Any) -> dict[str, Any]:
     return {
-
-            "injection_id": "inj_1",
-            "injection_name": "one",
-            "channel": "UV",
-            "x": X,
-            "y": y,
-            "x_unit": "s",
-            "y_unit": "mAU",
-            "y_factor": 1.0
-        ,
-        "source_sha256": "0" * 64, "windows_json": json.dumps(windows), "vendor_json": None,
+        "injection_id": "inj_1",
+        "injection_name": "one",
+        "channel": "UV",
+        "x": X,
+        "y": y,
+        "x_unit": "s",
+        "y_unit": "mAU",
+        "y_factor": 1.0,
+        "source_sha256": "0" * 64,
+        "windows_json": json.dumps(windows),
+        "vendor_json": None,
         **other,
     }
 

@@ -11,36 +11,52 @@ from lab_assets.pipeline.results import Calculator, Specifications, result_id, s
 
 T0 = datetime(2025, 3, 1, 8, 0, tzinfo=UTC)
 EXTERNAL = {
-    "analyte": "API", "channel": None, "integration": "detected", "calibration": "external_standard", "slope": None, "intercept": None,
-    "relative_response": None, "reference_analyte": None, "result_unit": "%",
+    "analyte": "API",
+    "channel": None,
+    "integration": "detected",
+    "calibration": "external_standard",
+    "slope": None,
+    "intercept": None,
+    "relative_response": None,
+    "reference_analyte": None,
+    "result_unit": "%",
 }
 LIMIT = {
-    "product": "P", "method_id": "M", "analyte": "API", "spec_low": 95.0, "spec_high": 105.0, "unit": "%",
-    "effective_from_utc": T0 - timedelta(days=100), "recorded_at_utc": T0 - timedelta(days=100),
+    "product": "P",
+    "method_id": "M",
+    "analyte": "API",
+    "spec_low": 95.0,
+    "spec_high": 105.0,
+    "unit": "%",
+    "effective_from_utc": T0 - timedelta(days=100),
+    "recorded_at_utc": T0 - timedelta(days=100),
 }
 
 
 def _row(name: str, role: str, area: float | None, *, weight: float, nominal: float, minutes: int = 0, **other: Any) -> dict[str, Any]:
     at = T0 + timedelta(minutes=minutes)
     return {
-
-            "injection_id": name,
-            "sequence_id": "S",
-            "sample_name": name,
-            "sample_role": role,
-            "lot_id": "L",
-            "product": "P",
-            "method_id": "M"
-        ,
-        "replicate": 1, "source": "hplc", "weight_mg": weight, "nominal_weight_mg": nominal, "standard_purity_pct": 100.0,
-
-            "injected_at_utc": at,
-            "known_time_utc": at + timedelta(minutes=8),
-            "run_time_min": 8.0,
-            "channel": "UV",
-            "area_unit": "mAU*min"
-        ,
-        "analyte": None if area is None else "API", "area": area, "retest_of": None, "calculation": "S",
+        "injection_id": name,
+        "sequence_id": "S",
+        "sample_name": name,
+        "sample_role": role,
+        "lot_id": "L",
+        "product": "P",
+        "method_id": "M",
+        "replicate": 1,
+        "source": "hplc",
+        "weight_mg": weight,
+        "nominal_weight_mg": nominal,
+        "standard_purity_pct": 100.0,
+        "injected_at_utc": at,
+        "known_time_utc": at + timedelta(minutes=8),
+        "run_time_min": 8.0,
+        "channel": "UV",
+        "area_unit": "mAU*min",
+        "analyte": None if area is None else "API",
+        "area": area,
+        "retest_of": None,
+        "calculation": "S",
         **other,
     }
 

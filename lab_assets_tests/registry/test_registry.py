@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,6 +220,21 @@ def _check_a_row_without_approval_is_refused(lab: Lab) -> None:
 
 def test_the_diagram_is_a_picture():
     assert reliability_png(experiment().reliability, title="t").startswith(b"\x89PNG")
+
+
+def test_the_diagram_is_drawn_once_for_all_who_show_it(lab):
+    record = _record(3, passed=False)
+    assert record.diagram is record.diagram
+    run_id = lab.registry.log_training(record).run_id
+    (logged,) = (path for path in lab.settings.mlflow_artifacts.rglob("reliability.png") if run_id in path.parts)
+    assert logged.read_bytes() == record.diagram
+
+
+def test_an_embedded_mlflow_keeps_a_write_ahead_log(lab):
+    """Making its tables takes some seventy commits, and readers are not locked out while a training is logged."""
+    assert lab.registry.get_alias("nobody") is None
+    with closing(sqlite3.connect(lab.settings.mlflow_uri.removeprefix("sqlite:///"))) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
 def test_a_registry_is_not_opened_before_it_is_used(tmp_path: Path):

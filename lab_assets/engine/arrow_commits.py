@@ -1,0 +1,91 @@
+"""Commits of rows that lie in this process as Arrow, by ``deltalake``: milliseconds, where a Spark write of as few costs a second.
+
+Belongs here: append, overwrite and merge of Arrow rows into one opened table. Does not belong here: locks, reading back
+(``delta.py``), rows that lie in Spark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import CommitProperties, DeltaTable
+
+    from lab_assets.contracts.core import TableContract
+
+ArrowRows: TypeAlias = "pa.Table | pa.RecordBatchReader"
+
+
+def append_some(table: DeltaTable, contract: TableContract, rows: pa.Table) -> int:
+    """Append rows in one commit, none for no rows; return how many there were."""
+    if rows.num_rows:
+        append(table, contract, rows)
+    return rows.num_rows
+
+
+def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, transaction: tuple[str, int] | None = None) -> None:
+    """Append rows in one commit; a commit of no rows is made as well, so that its transaction is known.
+
+    Args:
+        table: The table, opened under its lock.
+        contract: Its contract; rows are taken by name in its order and types.
+        rows: Rows with the contract's columns.
+        transaction: Writer's name and the number of its write, recorded in the commit.
+    """
+    from deltalake import write_deltalake
+
+    write_deltalake(table, conformed(contract, rows), mode="append", commit_properties=_properties(transaction))
+
+
+def overwrite(table: DeltaTable, contract: TableContract, rows: pa.Table) -> None:
+    """Replace all rows in one commit."""
+    from deltalake import write_deltalake
+
+    write_deltalake(table, conformed(contract, rows), mode="overwrite", commit_properties=_properties(None))
+
+
+def merge(
+    table: DeltaTable,
+    contract: TableContract,
+    rows: pa.Table,
+    *,
+    newer: str | None = None,
+    within: tuple[str, Sequence[str]] | None = None,
+) -> None:
+    """Insert or update by primary key in one commit; the arguments are those of ``Lakehouse.merge``."""
+    nullable = {column.name for column in contract.columns if column.nullable}
+    on = " AND ".join(
+        f"t.`{name}` IS NOT DISTINCT FROM s.`{name}`" if name in nullable else f"t.`{name}` = s.`{name}`" for name in contract.primary_key
+    )
+    merger = table.merge(
+        conformed(contract, rows), predicate=on, source_alias="s", target_alias="t", commit_properties=_properties(None)
+    ).when_matched_update_all(predicate=f"s.`{newer}` >= t.`{newer}`" if newer else None)
+    merger = merger.when_not_matched_insert_all()
+    if within is not None and within[1]:
+        column, values = within
+        merger = merger.when_not_matched_by_source_delete(predicate=f"t.`{column}` IN ({', '.join(map(_literal, values))})")
+    merger.execute()
+
+
+def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:
+    """Return rows with exactly the contract's columns, by name, in its order and types."""
+    import pyarrow as pa
+
+    schema = contract.arrow_schema()
+    if isinstance(rows, pa.RecordBatchReader):
+        return rows.cast(schema) if rows.schema != schema else rows
+    return rows.select(list(contract.column_names)).cast(schema)
+
+
+def _properties(transaction: tuple[str, int] | None) -> CommitProperties | None:
+    from deltalake import CommitProperties, Transaction
+
+    if transaction is None:
+        return None
+    return CommitProperties(app_transactions=[Transaction(app_id=transaction[0], version=transaction[1])])
+
+
+def _literal(value: str) -> str:
+    return "'" + value.replace("'", "''") + "'"
