@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import Detail, reports, resilient, table_spec, versions_before
 from lab_assets.engine.delta import Lakehouse
 
 SCORED = ("ml.predictions", "ml.decisions", "ml.explanations")
@@ -34,7 +34,7 @@ def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
     before = versions_before(lake, SCORED)
     resilient(context, lambda: fold_online_log(lake))
     serving = current_serving(lake.ledger.engine)
-    told: dict[str, object] = {"model": "none in service: train, submit, approve and promote one"}
+    told: dict[str, Detail] = {"model": "none in service: train, submit, approve and promote one"}
     if serving is not None:
         bundle = verified_bundle(lake.settings, lake.ledger.engine)
         mode = "batch" if context.job_name == "score_batch" else "stream"
@@ -76,7 +76,7 @@ def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
     before = versions_before(lake, WATCHED)
     now = datetime.now(UTC)
     serving = current_serving(lake.ledger.engine)
-    told: dict[str, object] = {"model": "none in service"}
+    told: dict[str, Detail] = {"model": "none in service"}
     if serving is not None:
         bundle = verified_bundle(lake.settings, lake.ledger.engine)
         report = resilient(context, lambda: check_recent(lake, bundle, model_version=serving.version, checked_at_utc=now))

@@ -52,7 +52,6 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
 def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Freeze a training set, train and calibrate on it, judge on later lots, log to MLflow."""
     from lab_assets.pipeline.experiments import keep_evaluations, train
-    from lab_assets.registry.diagram import reliability_png
     from lab_assets.registry.serving import registry_of
 
     sets, evaluations = (versions_before(lake, [name]) for name in ("ml.training_sets", "ml.evaluations"))
@@ -74,7 +73,7 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
             "model_digest": logged.digest,
             "mlflow_run_id": logged.run_id,
             "metrics": dg.MetadataValue.md(made.table_md()),
-            "reliability": _picture(reliability_png(made.record.experiment.reliability, title="test rows")),
+            "reliability": _picture(made.record.diagram),
         },
     )
     yield from reports(context, lake, before=evaluations)

@@ -97,6 +97,7 @@ CHROMATOGRAMS = TableContract(
         Column(name="y_unit", kind="string", meaning="unit of y as stated; empty when the file states none"),
         Column(name="y_factor", kind="float64", meaning="stated intensity multiplier: y * y_factor is in y_unit"),
         Column(name="n_points", kind="int64", meaning="number of points", nullable=False, minimum=1),
+        Column(name="x_last", kind="float64", meaning="abscissa of the last point, so that its length is known without the trace"),
         Column(name="injected_at_text", kind="string", meaning="time of injection, the file's own text"),
         Column(name="injected_at_utc", kind="timestamp_utc", meaning="time of injection in UTC"),
         Column(

@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lab_assets.domain.numeric import mean, trapezoid_area
 from lab_assets.features.definitions import CHECKPOINTS_PCT, names_of
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
 from lab_assets.features.trace import (
@@ -135,10 +136,10 @@ def _baseline_features(seen: Trace, baseline: Baseline, *, run_time_min: float, 
         "baseline_offset_pct": 100.0 * baseline.start / scale,
         "baseline_slope_pct_per_min": 100.0 * baseline.slope_per_min / scale,
     }
-    first = int(np.searchsorted(seen.x_min, VOID_FROM_SHARE * run_time_min))
-    last = int(np.searchsorted(seen.x_min, void_end_min))
+    first = int(seen.x_min.searchsorted(VOID_FROM_SHARE * run_time_min))
+    last = int(seen.x_min.searchsorted(void_end_min))
     if last > first:
-        place = first + int(np.argmax(np.abs(baseline.above[first:last])))
+        place = first + int(np.abs(baseline.above[first:last]).argmax())
         features["void_height_pct"] = 100.0 * float(baseline.above[place]) / scale
         features["void_time_min"] = float(seen.x_min[place])
     return features
@@ -147,9 +148,9 @@ def _baseline_features(seen: Trace, baseline: Baseline, *, run_time_min: float, 
 def _shape_features(seen: Trace, baseline: Baseline, *, void_end_min: float) -> dict[str, float]:
     stretches = finished_stretches(seen, baseline, after_min=void_end_min)
     features = {"peaks_so_far": float(len(stretches))}
-    clear = [s for s in stretches if float(baseline.above[s[0] : s[1]].max()) >= SHAPE_OVER_NOISE * baseline.floor]
-    if clear:
-        _, plates, tailing = peak_shape(seen, baseline.above, first=clear[-1][0], last=clear[-1][1])
+    clear = (s for s in reversed(stretches) if float(baseline.above[s[0] : s[1]].max()) >= SHAPE_OVER_NOISE * baseline.floor)
+    if (newest := next(clear, None)) is not None:
+        _, plates, tailing = peak_shape(seen, baseline.above, first=newest[0], last=newest[1])
         features |= {"last_peak_plates": plates, "last_peak_tailing": tailing}
     return features
 
@@ -167,25 +168,25 @@ class _Measured:
 
 def _measure(seen: Trace, window: ExpectedPeak) -> _Measured:
     """Integrate what is seen of a window: over a line between its ends when finished, else over the level at its start."""
-    first = int(np.searchsorted(seen.x_min, window.start_min, side="right"))
-    last = int(np.searchsorted(seen.x_min, window.end_min, side="left"))
+    first = int(seen.x_min.searchsorted(window.start_min, side="right"))
+    last = int(seen.x_min.searchsorted(window.end_min, side="left"))
     finished = last < seen.x_min.size
     x, level = seen.x_min[first:last], seen.y[first:last]
     if x.size < 4:
         return _Measured(window=window, area=0.0, height=0.0, retention_min=nan, finished=False)
     edge = max(2, min(x.size // 20, 15))
-    left = float(level[:edge].mean())
+    left = mean(level[:edge])
     above: Floats
     if finished:
-        right = float(level[-edge:].mean())
-        x_left, x_right = float(x[:edge].mean()), float(x[-edge:].mean())
+        right = mean(level[-edge:])
+        x_left, x_right = mean(x[:edge]), mean(x[-edge:])
         above = level - (left + (right - left) * (x - x_left) / (x_right - x_left))
     else:
         above = level - left
-    apex = int(np.argmax(above))
+    apex = int(above.argmax())
     return _Measured(
         window=window,
-        area=float(np.trapezoid(above, x)),
+        area=trapezoid_area(above, x),
         height=float(above[apex]),
         retention_min=apex_time(x, above, apex=apex) if finished else nan,
         finished=finished,

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache, reduce
 from math import log, nan, sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from lab_assets.domain.numeric import mean, median, row_means, row_medians
 
 Floats = NDArray[np.float64]
 
@@ -50,7 +53,7 @@ class Trace:
 
     def until(self, time_min: float) -> Trace:
         """Return the finite points at or before a time."""
-        stop = int(np.searchsorted(self.x_min, time_min, side="right"))
+        stop = int(self.x_min.searchsorted(time_min, side="right"))
         x, y = self.x_min[:stop], self.y[:stop]
         finite = np.isfinite(y)
         return Trace(x_min=x, y=y) if finite.all() else Trace(x_min=x[finite], y=y[finite])
@@ -125,14 +128,14 @@ def find_baseline(trace: Trace, *, run_time_min: float) -> Baseline | None:
     size = min(size, x.size // 2)
     blocks = x.size // size
     smooth = _smooth(y)
-    medians = np.median(smooth[: blocks * size].reshape(blocks, size), axis=1)
-    centres = x[: blocks * size].reshape(blocks, size).mean(axis=1)
+    medians = row_medians(smooth[: blocks * size].reshape(blocks, size))
+    centres = row_means(x[: blocks * size].reshape(blocks, size))
     slope = median_slope(centres, medians)
     level = _running(_running(medians - slope * (centres - x[0]), largest=False), largest=True)
     above = smooth - slope * (x - x[0]) - np.interp(x, centres, level)
     noise = estimate_noise(y)
     sparse = above[::SMOOTH_POINTS]
-    wander = 1.4826 * float(np.median(np.abs(sparse - np.median(sparse))))
+    wander = 1.4826 * median(np.abs(sparse - median(sparse)))
     return Baseline(above=above, noise=noise, floor=max(noise, wander), start=float(level[0]), slope_per_min=slope)
 
 
@@ -143,8 +146,15 @@ def median_slope(x: Floats, y: Floats) -> float:
     """
     if x.size < 2:
         return nan
-    first, second = np.triu_indices(x.size, k=1)
-    return float(np.median((y[second] - y[first]) / (x[second] - x[first])))
+    first, second = _pairs(x.size)
+    return median((y.take(second) - y.take(first)) / (x.take(second) - x.take(first)))
+
+
+@lru_cache(maxsize=128)
+def _pairs(size: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the indices of all pairs of so many points; traces of one method ask for the same few sizes again and again."""
+    first, second = np.triu_indices(size, k=1)
+    return first, second
 
 
 def estimate_noise(y: Floats) -> float:
@@ -155,10 +165,11 @@ def estimate_noise(y: Floats) -> float:
     """
     if y.size < 3:
         return nan
-    noise = 1.4826 * float(np.median(np.abs(np.diff(y, n=2)))) / sqrt(6)
+    differences = y[1:] - y[:-1]
+    noise = 1.4826 * median(np.abs(differences[1:] - differences[:-1])) / sqrt(6)
     if noise > 0:
         return noise
-    steps = np.abs(np.diff(y))
+    steps = np.abs(differences)
     steps = steps[steps > 0]
     return float(steps.min()) / sqrt(12) if steps.size else 0.0
 
@@ -166,11 +177,11 @@ def estimate_noise(y: Floats) -> float:
 def finished_stretches(trace: Trace, baseline: Baseline, *, after_min: float) -> list[tuple[int, int]]:
     """Return the stretches above 6 times the floor that began after a time and are over, as index ranges ``[first, last)``."""
     high = baseline.above > max(PEAK_OVER_NOISE * baseline.floor, 1e-300)
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], high, [False])).astype(np.int8)))
-    ranges = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
+    edges: list[int] = (np.flatnonzero(high[1:] != high[:-1]) + 1).tolist()
+    edges = [0] * bool(high[0]) + edges + [high.size] * bool(high[-1])
     return [
         (first, last)
-        for first, last in ranges
+        for first, last in zip(edges[::2], edges[1::2], strict=True)
         if last < high.size and last - first >= MIN_PEAK_POINTS and float(trace.x_min[first]) >= after_min
     ]
 
@@ -211,13 +222,13 @@ def pressure_summary(pressure: Trace | None) -> dict[str, float]:
     Returns:
         ``pressure_mean_bar``, ``pressure_ripple_pct``, ``pressure_slope_pct_per_min``; ``nan`` for fewer than 3 points or a mean that is not positive.
     """
-    mean = ripple = slope_pct = nan
+    mean_bar = ripple = slope_pct = nan
     if pressure is not None and pressure.y.size >= 3:
-        average = float(pressure.y.mean())
+        average = mean(pressure.y)
         if average > 0:
             slope, residual_sd = fit_line(pressure.x_min, pressure.y)
-            mean, ripple, slope_pct = average, 100.0 * residual_sd / average, 100.0 * slope / average
-    return {"pressure_mean_bar": mean, "pressure_ripple_pct": ripple, "pressure_slope_pct_per_min": slope_pct}
+            mean_bar, ripple, slope_pct = average, 100.0 * residual_sd / average, 100.0 * slope / average
+    return {"pressure_mean_bar": mean_bar, "pressure_ripple_pct": ripple, "pressure_slope_pct_per_min": slope_pct}
 
 
 def fit_line(x: Floats, y: Floats) -> tuple[float, float]:
@@ -227,7 +238,7 @@ def fit_line(x: Floats, y: Floats) -> tuple[float, float]:
     """
     if x.size < 2:
         return nan, nan
-    dx, dy = x - x.mean(), y - y.mean()
+    dx, dy = x - mean(x), y - mean(y)
     sxx = float(dx @ dx)
     if sxx <= 0:
         return nan, nan
@@ -239,15 +250,18 @@ def fit_line(x: Floats, y: Floats) -> tuple[float, float]:
 def _smooth(y: Floats) -> Floats:
     """Return a centred moving mean; the ends hold their first and last value."""
     half = SMOOTH_POINTS // 2
-    total = np.cumsum(np.concatenate(([0.0], np.full(half, y[0]), y, np.full(half, y[-1]))))
+    held = np.empty(y.size + 2 * half + 1)
+    held[0], held[1 : half + 1], held[half + 1 : -half], held[-half:] = 0.0, y[0], y, y[-1]
+    total = np.add.accumulate(held)
     return (total[SMOOTH_POINTS:] - total[:-SMOOTH_POINTS]) / SMOOTH_POINTS
 
 
 def _running(values: Floats, *, largest: bool) -> Floats:
     """Return the running maximum or minimum over 3 blocks to each side."""
-    padded = np.pad(values, PEAK_BLOCKS, mode="constant", constant_values=-np.inf if largest else np.inf)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 2 * PEAK_BLOCKS + 1)
-    return windows.max(axis=1) if largest else windows.min(axis=1)
+    padded = np.full(values.size + 2 * PEAK_BLOCKS, -np.inf if largest else np.inf)
+    padded[PEAK_BLOCKS:-PEAK_BLOCKS] = values
+    shifted = [padded[start : start + values.size] for start in range(2 * PEAK_BLOCKS + 1)]
+    return reduce(np.maximum if largest else np.minimum, shifted)
 
 
 def _crossings(x_min: Floats, above: Floats, *, apex: int, level: float) -> tuple[float, float]:

@@ -22,7 +22,7 @@ import numpy as np
 from lab_assets.modeling.arrays import BoolArray, FloatArray, IntArray, TextArray
 from lab_assets.modeling.calibration import Calibration, Intervals
 from lab_assets.modeling.conformal import CANNOT_TELL, LabelThresholds, Verdict
-from lab_assets.modeling.explanation import Driver, contributions, top_drivers
+from lab_assets.modeling.explanation import Driver, contributions, feature_words, top_drivers
 
 if TYPE_CHECKING:
     import lightgbm
@@ -327,9 +327,26 @@ class ModelBundle:
 
     def explain(self, vector: FloatArray, *, count: int = 5) -> list[Driver]:
         """Return the features that moved one row's raw score most, see ``explanation.top_drivers``."""
-        row = np.asarray(vector, dtype=np.float64).reshape(1, -1)
-        shap = contributions(self.booster, self.prepared(row)[0])[0]
-        return top_drivers(row[0], shap, names=self.feature_names, count=count)
+        return self.explain_rows(np.asarray(vector, dtype=np.float64).reshape(1, -1), count=count)[0]
+
+    def explain_rows(self, matrix: FloatArray, *, count: int = 5) -> list[list[Driver]]:
+        """Explain several rows in one call of LightGBM; each row's drivers are the same to the last bit as those of the row alone.
+
+        Args:
+            matrix: ``(n, p)`` float64 in the order of ``feature_names``; NaN where a feature is absent.
+            count: Most drivers for a row.
+
+        Returns:
+            For each row the features that moved its raw score most, see ``explanation.top_drivers``.
+        """
+        inputs = self.prepared(matrix)[0]
+        if not len(inputs):
+            return []
+        meanings = feature_words()
+        return [
+            top_drivers(row, shap, names=self.feature_names, count=count, meanings=meanings)
+            for row, shap in zip(matrix, contributions(self.booster, inputs), strict=True)
+        ]
 
     @cached_property
     def _fill(self) -> FloatArray:

@@ -20,7 +20,7 @@ from lab_assets.contracts.silver import INJECTIONS, PEAKS, RESULTS, SAMPLES, STO
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.pipeline.changes import upsert_changes
-from lab_assets.pipeline.injections import named, task_count, with_identity
+from lab_assets.pipeline.identity import named, task_count, with_identity
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 from lab_assets.pipeline.results import specification_rows
 
@@ -130,9 +130,10 @@ class ProgressWorker:
         arrays = ("x", "y", "pressure_x", "pressure_y")
         for batch in batches:
             scalars = batch.drop_columns(list(arrays)).to_pylist()
+            columns = {name: batch.column(name) for name in arrays}
             made: list[dict[str, Any]] = []
             for position, row in enumerate(scalars):
-                traces = {name: batch.column(name)[position].values for name in arrays}
+                traces = {name: column[position].values for name, column in columns.items()}
                 filled = {name: None if values is None else values.to_numpy() for name, values in traces.items()}
                 made += self.rows({**row, **filled})
             yield pa.RecordBatch.from_pylist(made, schema=schema)

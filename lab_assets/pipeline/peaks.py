@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.injections import named, task_count, with_identity
+from lab_assets.pipeline.identity import named, task_count, with_identity
 from lab_assets.pipeline.methods import key_column, windows_frame, windows_in_force
 
 if TYPE_CHECKING:

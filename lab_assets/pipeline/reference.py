@@ -83,7 +83,7 @@ def same_rows(contract: TableContract, rows: pa.Table, standing: pl.DataFrame) -
 
     key, columns = list(contract.primary_key), list(contract.column_names)
     made = pl.DataFrame(conformed(contract, rows))
-    return made.select(columns).sort(key).equals(standing.select(columns).sort(key).cast(made.schema))  # pyright: ignore[reportArgumentType]
+    return made.select(columns).sort(key).equals(standing.select(columns).sort(key).cast({**made.schema}))
 
 
 def gathered(by: Sequence[str], frames: Mapping[str, DataFrame]) -> DataFrame:

@@ -18,7 +18,7 @@ from lab_assets.contracts.bronze import LIMS_RESULTS, LIMS_SAMPLES, SPECIFICATIO
 from lab_assets.contracts.silver import INJECTIONS, LOTS, PEAKS, RESULTS, SAMPLES
 from lab_assets.engine.arrow_commits import conformed
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.injections import named
+from lab_assets.pipeline.identity import named
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 
 if TYPE_CHECKING:

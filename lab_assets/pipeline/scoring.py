@@ -23,7 +23,9 @@ from lab_assets.pipeline.training import FEATURE_TABLES, assemble, spine_of, ver
 if TYPE_CHECKING:
     import polars as pl
 
+    from lab_assets.decisions.review_path import Decision
     from lab_assets.modeling.bundle import ModelBundle
+    from lab_assets.modeling.explanation import Driver
 
 EXPLAIN_FROM_RISK: Final = 0.05
 """Exact explanations cost a millisecond each: lower risks are explained on request."""
@@ -125,8 +127,8 @@ def _predictions(rows: pl.DataFrame, bundle: ModelBundle, model_version: str, ve
 
 def _keep(lake: Lakehouse, bundle: ModelBundle, made: Sequence[dict[str, Any]], versions: dict[str, int], at: datetime) -> Scored:
     decisions, explanations, paths = [], [], dict[str, int]()
-    for row in made:
-        decision, drivers = decide_for(bundle, row, row["_verdict"])
+    for row, drivers in zip(made, _drivers(bundle, made), strict=True):
+        decision = decide_for(row, row["_verdict"], drivers)
         paths[decision.path] = paths.get(decision.path, 0) + 1
         decisions.append(
             {
@@ -166,19 +168,30 @@ def _append_new(lake: Lakehouse, contract: TableContract, rows: list[dict[str, A
     return contract.full_name, version
 
 
-def decide_for(bundle: ModelBundle, prediction: dict[str, Any], verdict: str) -> tuple[Any, list[Any]]:
-    """Return the decision for a prediction and the drivers it rests on (none below ``EXPLAIN_FROM_RISK``)."""
-    from lab_assets.decisions.review_path import decide
+def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[Driver]]:
+    """Return the drivers of each prediction, none below ``EXPLAIN_FROM_RISK``; a call for all rows costs half of a call for each."""
+    import numpy as np
+
     from lab_assets.features.vector import from_map
 
-    features = prediction["features"]
-    drivers = bundle.explain(from_map(features)) if prediction["risk"] >= EXPLAIN_FROM_RISK else []
-    decision = decide(
+    told = [position for position, row in enumerate(made) if row["risk"] >= EXPLAIN_FROM_RISK]
+    drivers: list[list[Driver]] = [[] for _ in made]
+    if told:
+        explained = bundle.explain_rows(np.vstack([from_map(made[position]["features"]) for position in told]))
+        for position, found in zip(told, explained, strict=True):
+            drivers[position] = found
+    return drivers
+
+
+def decide_for(prediction: dict[str, Any], verdict: str, drivers: Sequence[Driver]) -> Decision:
+    """Return the decision for a prediction and its drivers."""
+    from lab_assets.decisions.review_path import decide
+
+    return decide(
         risk=prediction["risk"],
         risk_low=prediction["risk_low"],
         risk_high=prediction["risk_high"],
         verdict=verdict,  # type: ignore[arg-type]  # the bundle's verdicts are the policy's
-        features=features,
+        features=prediction["features"],
         drivers=drivers,
     )
-    return decision, drivers

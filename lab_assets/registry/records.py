@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from lab_assets.modeling.bundle import ModelBundle
@@ -47,6 +48,13 @@ class TrainingRecord:
     table_versions: Mapping[str, int]
     table_uris: Mapping[str, str] = field(default_factory=dict[str, str])
     orchestration_run_id: str = ""
+
+    @cached_property
+    def diagram(self) -> bytes:
+        """The reliability diagram of the test rows as PNG, drawn once: MLflow and the orchestrator show the same picture."""
+        from lab_assets.registry.diagram import reliability_png
+
+        return reliability_png(self.experiment.reliability, title=f"{self.plan.model_name} on the test rows")
 
 
 @dataclass(frozen=True, kw_only=True)

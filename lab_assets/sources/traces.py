@@ -226,6 +226,7 @@ def _status_row(trace: Trace, header: InjectionHeader) -> Row:
 def _chromatogram_row(trace: Trace, header: InjectionHeader) -> Row:
     return {
         **_common(trace, header),
+        "x_last": float(trace.x[-1]),
         "channel": trace.name,
         "sample_name": header.sample_name,
         "injected_at_utc": header.injected_at_utc,

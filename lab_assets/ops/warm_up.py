@@ -1,0 +1,105 @@
+"""Warming the Spark server: the smallest laboratory goes through the stations once, in a folder of its own.
+
+Belongs here: which stations warm what. Does not belong here: the stations.
+
+A cold server loads some ten thousand classes and forks its first Python workers on the first file that lands; a person at the
+instrument should not wait for that. Run as ``python -m lab_assets.ops.warm_up``.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from lab_assets.engine.delta import Lakehouse
+from lab_assets.settings import Settings, get_settings
+
+_START = datetime(2024, 1, 1, tzinfo=UTC)
+_SEED = 1
+
+
+def warm_up(settings: Settings, *, until: threading.Event | None = None) -> list[str]:
+    """Take a simulated lot through the stations with the server of a home, beside its tables.
+
+    Args:
+        settings: Whose server; its lake, inbox and ledger are not touched.
+        until: When set, what is left is skipped.
+
+    Returns:
+        Names of the steps taken.
+    """
+    taken: list[str] = []
+    with _scratch_laboratory(settings) as lake:
+        for name, step in _steps(lake):
+            if until is not None and until.is_set():
+                break
+            step()
+            taken.append(name)
+    return taken
+
+
+@contextmanager
+def _scratch_laboratory(settings: Settings) -> Iterator[Lakehouse]:
+    from lab_assets.engine.database import open_database
+    from lab_assets.engine.ledger import Ledger
+    from lab_assets.engine.session import SessionKeeper
+
+    folder = settings.run / "warm_up"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    scratch = settings.model_copy(update={"home": folder, "db_url": None, "lake_uri": None, "stable_s": 0.0})
+    keeper = SessionKeeper(settings)
+    keeper.open_early()
+    engine = open_database(scratch)
+    try:
+        _simulate(scratch.inbox)
+        yield Lakehouse(scratch, keeper, Ledger(engine))
+    finally:
+        keeper.close()
+        engine.dispose()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _simulate(inbox: Path) -> None:
+    from lab_assets.simulation.run import simulate
+
+    simulate(inbox, seed=_SEED, n_lots=1, start=_START, months=1)
+
+
+def _steps(lake: Lakehouse) -> Iterator[tuple[str, Callable[[], object]]]:
+    """Yield the stations in flow order, each with what it calls."""
+    from lab_assets.engine.ingest import Ingestor
+    from lab_assets.pipeline import feature_tables, media, reference, storage
+    from lab_assets.pipeline.gold_cycle_time import update_time_to_release
+    from lab_assets.pipeline.gold_disposition import update_lot_disposition
+    from lab_assets.pipeline.gold_exceptions import update_exceptions
+    from lab_assets.pipeline.gold_suitability import update_suitability
+    from lab_assets.pipeline.gold_trends import update_method_trends
+    from lab_assets.pipeline.injections import update_injections
+    from lab_assets.pipeline.peaks import update_peaks
+    from lab_assets.pipeline.results import update_results
+
+    yield "bronze", Ingestor(lake).run
+    updates = (
+        *(reference.update_lots, reference.update_samples, update_injections, update_peaks, update_results),
+        *(feature_tables.update_injection_progress, storage.update_storage_conditions, media.update_images, reference.update_instruments),
+        *(update_suitability, update_method_trends, update_lot_disposition, update_exceptions, update_time_to_release),
+    )
+    for update in updates:
+        yield update.__name__, lambda update=update: update(lake)
+
+
+def main() -> int:
+    """Warm the server of the home that the settings name."""
+    taken = warm_up(get_settings())
+    sys.stdout.write(f"warmed by {len(taken)} steps\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
