@@ -14,6 +14,7 @@ import json
 import secrets
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -161,6 +162,8 @@ def start(settings: Settings, wanted: Sequence[Component], *, socket: Path, spar
         _wait(settings, wanted, started)
         if spark:
             _hold_spark(settings, started)
+        if spark and fresh:
+            _warm_spark(settings, mark)
     except BaseException:
         _end([process for each in fresh if (process := each.process())])
         _forget(settings, {each.name for each in fresh})
@@ -231,6 +234,20 @@ def _hold_spark(settings: Settings, started: dict[str, Started]) -> None:
     for name in ("dagster-daemon", "dagster-code"):
         if name in started:
             (SparkFiles(settings).clients / f"{started[name].pid}-up").write_text(str(started[name].pid))
+
+
+def _warm_spark(settings: Settings, mark: str) -> None:
+    """Warm the server in the background: the first file that lands waits no longer than the next."""
+    with log_path(settings, "warm-up").open("ab") as log:
+        subprocess.Popen(
+            (sys.executable, "-m", "lab_assets.ops.warm_up"),
+            env=child_environment(settings, mark=mark),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd=settings.home,
+            start_new_session=True,
+        )
 
 
 def stop(settings: Settings, *, say: Say = lambda _line: None) -> list[str]:

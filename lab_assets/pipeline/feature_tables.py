@@ -86,7 +86,7 @@ def _progress_input(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
         injections.where(sf.col("sample_role").isin("standard", "suitability"))
         .join(lake.read(PEAKS).where("analyte is not null").drop("injection_name", "source_sha256"), on="injection_id")
         .groupBy("sequence_id")
-        .agg(sf.to_json(sf.collect_list(sf.struct(*_STANDARD))).alias("standards_json"))
+        .agg(sf.to_json(sf.sort_array(sf.collect_list(sf.struct(*_STANDARD)))).alias("standards_json"))
     )
     names = chosen.select("injection_name").distinct()
     first_channel = Window.partitionBy("injection_id").orderBy("channel")

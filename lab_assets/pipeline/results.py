@@ -139,6 +139,8 @@ class Calculator:
         Returns:
             Rows of ``silver.results`` for every injection that is neither blank nor standard.
         """
+        # sums depend on their order in the last digit: the same rows give the same bits, however Spark hands them over
+        rows = sorted(rows, key=lambda row: (row["injection_id"], row["channel"] or "", row["analyte"] or ""))
         by_injection: dict[str, list[Row]] = {}
         for row in rows:
             by_injection.setdefault(row["injection_id"], []).append(row)

@@ -1,0 +1,32 @@
+"""Warming leaves nothing behind but a warm server."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from lab_assets.engine.delta import Lakehouse
+from lab_assets.ops.warm_up import warm_up
+
+pytestmark = pytest.mark.spark
+
+
+def test_a_simulated_lot_goes_through_the_stations_beside_the_lake(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Variables that move the lake or the database elsewhere do not move the scratch laboratory there."""
+    settings = lakehouse.settings
+    elsewhere = settings.home / "elsewhere"
+    monkeypatch.setenv("LAB_LAKE_URI", str(elsewhere))
+    taken = warm_up(settings)
+    assert (taken[0], taken[-1], len(taken)) == ("bronze", "update_time_to_release", 15)
+    assert not Path(settings.lake).exists()
+    assert not elsewhere.exists()
+    assert not (settings.run / "warm_up").exists()
+    assert lakehouse.ledger.taken_paths() == {}
+
+
+def test_it_ends_when_told(lakehouse: Lakehouse) -> None:
+    enough = threading.Event()
+    enough.set()
+    assert warm_up(lakehouse.settings, until=enough) == []
