@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import reports, resilient, table_spec
 from lab_assets.contracts.bronze import TABLES
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.engine.ingest import IngestBusyError, Ingestor, IngestReport
@@ -15,7 +15,6 @@ NAMES = tuple(table.full_name for table in TABLES)
 @dg.multi_asset(specs=[table_spec(name) for name in NAMES], name="bronze", op_tags={"lab/engine": "spark"})
 def bronze(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Take every finished file of the inbox: original kept, rows appended once, refused files quarantined with the reason."""
-    before = versions_before(lake, NAMES)
     report = resilient(context, lambda: _ingest(context, lake))
     context.log.info(
         "%s in %d batch(es), %.1f files/s; refused: %s", report.states, len(report.batches), report.files_per_s, report.reasons
@@ -26,7 +25,7 @@ def bronze(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
         "batches": report.batches,
         "files_per_s": round(report.files_per_s, 2),
     }
-    yield from reports(context, lake, before=before, extra={"bronze.files": told})
+    yield from reports(context, lake, NAMES, extra={"bronze.files": told})
 
 
 def _ingest(context: dg.AssetExecutionContext, lake: Lakehouse) -> IngestReport:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import reports, resilient, table_spec
 from lab_assets.contracts.features import TABLES
 from lab_assets.engine.delta import Lakehouse, in_parallel
 
@@ -39,7 +39,6 @@ def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
         update_storage_exposure,
     )
 
-    before = versions_before(lake, NAMES)
     resilient(
         context,
         lambda: in_parallel(
@@ -47,4 +46,4 @@ def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
         ),
     )
     resilient(context, lambda: update_instrument_history(lake))
-    yield from reports(context, lake, before=before, extra={name: {"feature_set_version": FEATURE_SET_VERSION} for name in NAMES})
+    yield from reports(context, lake, NAMES, extra={name: {"feature_set_version": FEATURE_SET_VERSION} for name in NAMES})

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import reports, resilient, table_spec
 from lab_assets.contracts.gold import TABLES
 from lab_assets.engine.delta import Lakehouse, in_parallel
 
@@ -40,8 +40,7 @@ def gold(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -
     from lab_assets.pipeline.gold_suitability import update_suitability
     from lab_assets.pipeline.gold_trends import update_method_trends
 
-    before = versions_before(lake, NAMES)
     updates = (update_lot_disposition, update_method_trends, update_suitability, update_time_to_release)
     resilient(context, lambda: in_parallel([lambda update=update: update(lake) for update in updates]))
     resilient(context, lambda: update_exceptions(lake))
-    yield from reports(context, lake, before=before)
+    yield from reports(context, lake, NAMES)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 
@@ -17,9 +17,8 @@ def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
     """Commit the derivations that every materialisation noted."""
     from lab_assets.pipeline.governance import update_lineage
 
-    before = versions_before(lake, ["governance.lineage"])
     resilient(context, lambda: update_lineage(lake))
-    yield from reports(context, lake, before=before)
+    yield from reports(context, lake, ["governance.lineage"])
 
 
 @dg.multi_asset(specs=[table_spec("governance.audit"), table_spec("governance.access")], name="oversight", op_tags={"lab/engine": "spark"})
@@ -27,6 +26,5 @@ def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehous
     """Copy new entries of the audit trail, and who may see what now."""
     from lab_assets.pipeline.governance import update_access, update_audit
 
-    before = versions_before(lake, ["governance.audit", "governance.access"])
     resilient(context, lambda: (update_audit(lake), update_access(lake)))
-    yield from reports(context, lake, before=before)
+    yield from reports(context, lake, ["governance.audit", "governance.access"])

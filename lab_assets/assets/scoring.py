@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_assets.assets.station import Detail, reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import Detail, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 SCORED = ("ml.predictions", "ml.decisions", "ml.explanations")
@@ -31,7 +31,6 @@ def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
     from lab_assets.pipeline.scoring import score_waiting
     from lab_assets.registry.serving import current_serving, verified_bundle
 
-    before = versions_before(lake, SCORED)
     resilient(context, lambda: fold_online_log(lake))
     serving = current_serving(lake.ledger.engine)
     told: dict[str, Detail] = {"model": "none in service: train, submit, approve and promote one"}
@@ -57,7 +56,7 @@ def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
             **scored.paths,
         }
     context.log.info("scored: %s", told)
-    yield from reports(context, lake, before=before, extra={"ml.predictions": told})
+    yield from reports(context, lake, SCORED, extra={"ml.predictions": told})
 
 
 @dg.multi_asset(
@@ -73,7 +72,6 @@ def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
     from lab_assets.pipeline.watching import check_alias_moved, check_recent
     from lab_assets.registry.serving import current_serving, verified_bundle
 
-    before = versions_before(lake, WATCHED)
     now = datetime.now(UTC)
     serving = current_serving(lake.ledger.engine)
     told: dict[str, Detail] = {"model": "none in service"}
@@ -89,4 +87,4 @@ def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
             **({"reason": report.reason} if report.reason else {}),
         }
     context.log.info("drift: %s", told)
-    yield from reports(context, lake, before=before, extra={"ml.drift": told})
+    yield from reports(context, lake, WATCHED, extra={"ml.drift": told})

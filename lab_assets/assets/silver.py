@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse, in_parallel
 
 REFERENCE = ("silver.lots", "silver.samples", "silver.process_events", "silver.storage_conditions", "silver.images", "silver.documents")
@@ -29,10 +29,9 @@ def silver_reference(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
     from lab_assets.pipeline.reference import update_lots, update_process_events, update_samples
     from lab_assets.pipeline.storage import update_storage_conditions
 
-    before = versions_before(lake, REFERENCE)
     updates = (update_lots, update_samples, update_process_events, update_storage_conditions, update_images, update_documents)
     resilient(context, lambda: in_parallel([lambda update=update: update(lake) for update in updates]))
-    yield from reports(context, lake, before=before)
+    yield from reports(context, lake, REFERENCE)
 
 
 @dg.multi_asset(
@@ -61,8 +60,7 @@ def silver_chromatography(context: dg.AssetExecutionContext, lake: dg.ResourcePa
     from lab_assets.pipeline.reference import update_instruments
     from lab_assets.pipeline.results import update_results
 
-    before = versions_before(lake, CHROMATOGRAPHY)
     for update in (update_injections, update_peaks):
         resilient(context, lambda update=update: update(lake))
     resilient(context, lambda: in_parallel([lambda: update_results(lake), lambda: update_instruments(lake)]))
-    yield from reports(context, lake, before=before)
+    yield from reports(context, lake, CHROMATOGRAPHY)

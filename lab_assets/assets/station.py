@@ -86,25 +86,25 @@ def resilient(context: dg.AssetExecutionContext, work: Callable[[], T]) -> T:
 def reports(
     context: dg.AssetExecutionContext,
     lake: Lakehouse,
+    names: Sequence[str],
     *,
-    before: Mapping[str, int],
     extra: Mapping[str, Mapping[str, Detail]] | None = None,
 ) -> Iterator[dg.MaterializeResult]:
-    """Report every table of the station and note where its new version came from.
+    """Report tables of the station, and note where versions came from that were not told of yet.
 
     Args:
         context: Of the station.
         lake: Tables.
-        before: Version of each table of the station before the work.
+        names: The tables; those that do not exist yet are created empty.
         extra: Further metadata by table.
     """
-    made: list[dict[str, object]] = []
-    for name, old in before.items():
+    told = lake.ledger.reported_versions()
+    made: dict[str, int] = {}
+    for name in names:
         table = contract(name)
         version = lake.version(table)
-        inputs = {dep: _version_of(lake, dep) for dep in _inputs(context, name)}
-        if version != old:
-            made.append(_derivation(context, name, version, inputs))
+        if is_news := version != told.get(name, 0):
+            made[name] = version
         yield dg.MaterializeResult(
             asset_key=asset_key(name),
             data_version=dg.DataVersion(str(version)),
@@ -112,16 +112,12 @@ def reports(
                 "dagster/row_count": lake.row_count(table),
                 "dagster/uri": lake.uri(table),
                 "delta_version": version,
-                "changed": version != old,
+                "changed": is_news,
                 **(extra or {}).get(name, {}),
             },
         )
-    lake.ledger.note_derivations(made)
-
-
-def versions_before(lake: Lakehouse, names: Sequence[str]) -> dict[str, int]:
-    """Return the version of each table before a station works; empty tables are created here."""
-    return {name: lake.version(contract(name)) for name in names}
+    derived = [_derivation(context, name, at, {dep: _version_of(lake, dep) for dep in _inputs(context, name)}) for name, at in made.items()]
+    lake.ledger.note_derivations(derived, made)
 
 
 def note_derivation(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_assets.assets.station import asset_key, note_derivation, reports, resilient, table_spec, versions_before
+from lab_assets.assets.station import asset_key, note_derivation, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 MODEL_KEY = dg.AssetKey(["ml", "oos_risk"])
@@ -19,9 +19,8 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
     """Label each sample injection by its judged results."""
     from lab_assets.pipeline.training import update_labels
 
-    before = versions_before(lake, ["ml.labels"])
     resilient(context, lambda: update_labels(lake))
-    yield from reports(context, lake, before=before)
+    yield from reports(context, lake, ["ml.labels"])
 
 
 @dg.multi_asset(
@@ -54,7 +53,6 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
     from lab_assets.pipeline.experiments import keep_evaluations, train
     from lab_assets.registry.serving import registry_of
 
-    sets, evaluations = (versions_before(lake, [name]) for name in ("ml.training_sets", "ml.evaluations"))
     now = datetime.now(UTC)
     made = resilient(
         context, lambda: train(lake, at_utc=now, run_id=context.run_id, trained_by=context.run.tags.get("lab/user", "system:pipeline"))
@@ -65,7 +63,7 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
         context, lake, "ml.oos_risk", logged.version or logged.run_id, {**made.record.table_versions, made.training_set_id: "frozen"}
     )
     verdict = made.record.experiment.verdict
-    yield from reports(context, lake, before=sets, extra={"ml.training_sets": {"training_set_id": made.training_set_id}})
+    yield from reports(context, lake, ["ml.training_sets"], extra={"ml.training_sets": {"training_set_id": made.training_set_id}})
     yield dg.MaterializeResult(
         asset_key=MODEL_KEY,
         metadata={
@@ -76,7 +74,7 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
             "reliability": _picture(made.record.diagram),
         },
     )
-    yield from reports(context, lake, before=evaluations)
+    yield from reports(context, lake, ["ml.evaluations"])
     yield dg.AssetCheckResult(
         check_name="gate",
         asset_key=MODEL_KEY,

@@ -1,7 +1,7 @@
-"""Commits of rows that lie in this process as Arrow, by ``deltalake``: milliseconds, where a Spark write of as few costs a second.
+"""Commits of Arrow rows by ``deltalake``: milliseconds, and over at the latest when this process is.
 
 Belongs here: append, overwrite and merge of Arrow rows into one opened table. Does not belong here: locks, reading back
-(``delta.py``), rows that lie in Spark.
+(``delta.py``).
 """
 
 from __future__ import annotations
@@ -16,13 +16,6 @@ if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
 
 ArrowRows: TypeAlias = "pa.Table | pa.RecordBatchReader"
-
-
-def append_some(table: DeltaTable, contract: TableContract, rows: pa.Table) -> int:
-    """Append rows in one commit, none for no rows; return how many there were."""
-    if rows.num_rows:
-        append(table, contract, rows)
-    return rows.num_rows
 
 
 def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, transaction: tuple[str, int] | None = None) -> None:

@@ -3,18 +3,18 @@
 Belongs here: every write of the product's tables, each under the table's lock and read back. Does not belong here: what the
 rows mean.
 
-Tables are opened and created with ``deltalake`` (milliseconds). Rows that lie in Spark are written by Spark; rows that lie in
-this process as Arrow are committed by ``deltalake``, which takes milliseconds where a Spark write of as few takes a second.
+Spark computes, the process that asked for it commits: rows come here as Arrow, a bounded number at a time, and are committed by
+``deltalake``. A commit by the server would outlive the process that asked for it, and the same work taken up by the next one
+would be committed twice. Streams are the exception; their checkpoint makes a repeated commit a no-op.
 """
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from filelock import FileLock
 
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
     from pyspark.sql import DataFrame, SparkSession
 
-    Rows: TypeAlias = DataFrame | pa.Table
 
 T = TypeVar("T")
 
@@ -158,7 +157,7 @@ class Lakehouse:
         with FileLock(folder / f"{contract.full_name}.lock"):
             yield
 
-    def append_once(self, contract: TableContract, rows: Rows | pa.RecordBatchReader, *, app: str, version: int) -> int:
+    def append_once(self, contract: TableContract, rows: arrow_commits.ArrowRows, *, app: str, version: int) -> int:
         """Append rows; a second append with the same ``(app, version)`` changes nothing.
 
         Args:
@@ -173,69 +172,44 @@ class Lakehouse:
         Raises:
             CommitLostError: the commit was reported, but the log does not show it.
         """
-        import pyarrow as pa
-
         with self.locked(contract):
             table = self.open(contract)
             last = table.transaction_version(app)
             if last is None or last < version:
-                if isinstance(rows, pa.Table | pa.RecordBatchReader):
-                    arrow_commits.append(table, contract, rows, transaction=(app, version))
-                else:
-                    writer = self._conformed(contract, rows).write.format("delta").mode("append")
-                    self.keeper.guard(lambda: writer.option("txnAppId", app).option("txnVersion", version).save(self.uri(contract)))
+                arrow_commits.append(table, contract, rows, transaction=(app, version))
                 table = self.open(contract)
             if (table.transaction_version(app) or 0) < version:
                 raise CommitLostError(f"{contract.full_name}: append {app}/{version} is not in the log")
             return self._noted(contract, table)
 
-    def append(self, contract: TableContract, rows: Rows) -> int:
+    def append(self, contract: TableContract, rows: pa.Table) -> int:
         """Append rows that are new by construction (the caller left out keys that exist).
 
         Returns:
             Version of the table afterwards.
         """
-        import pyarrow as pa
-
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            if isinstance(rows, pa.Table):
-                written = arrow_commits.append_some(table, contract, rows)
-            else:
-                written = self._save_counted(contract, rows, mode="append")
-            # nothing is committed for an append of no rows, which is no loss
-            return self._read_back(contract, above=before if written else before - 1)
+            if rows.num_rows == 0:
+                return self._noted(contract, table)
+            arrow_commits.append(table, contract, rows)
+            return self._read_back(contract, above=before)
 
-    def replace(self, contract: TableContract, rows: Rows) -> int:
+    def replace(self, contract: TableContract, rows: pa.Table) -> int:
         """Replace all rows in one commit; earlier versions stay readable.
 
         Returns:
             Version of the table afterwards.
         """
-        import pyarrow as pa
-
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            if isinstance(rows, pa.Table):
-                arrow_commits.overwrite(table, contract, rows)
-            else:
-                self._save_counted(contract, rows, mode="overwrite")
+            arrow_commits.overwrite(table, contract, rows)
             return self._read_back(contract, above=before)
 
-    def _save_counted(self, contract: TableContract, rows: DataFrame, *, mode: str) -> int:
-        """Write by Spark and return how many rows went through, counted on their way."""
-        from pyspark.sql import Observation
-        from pyspark.sql import functions as sf
-
-        told = Observation()
-        counted = self._conformed(contract, rows).observe(told, sf.count(sf.lit(1)).alias("rows"))
-        self.keeper.guard(lambda: counted.write.format("delta").mode(mode).save(self.uri(contract)))
-        return int(told.get["rows"])
-
     def merge(
-        self, contract: TableContract, rows: Rows, *, newer: str | None = None, within: tuple[str, Sequence[str]] | None = None
+        self, contract: TableContract, rows: pa.Table, *, newer: str | None = None, within: tuple[str, Sequence[str]] | None = None
     ) -> int:
         """Insert or update by primary key in one commit.
 
@@ -249,34 +223,11 @@ class Lakehouse:
         Returns:
             Version of the table afterwards.
         """
-        import pyarrow as pa
-
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            if isinstance(rows, pa.Table):
-                arrow_commits.merge(table, contract, rows, newer=newer, within=within)
-            else:
-                self._merge_by_spark(contract, rows, newer=newer, within=within)
+            arrow_commits.merge(table, contract, rows, newer=newer, within=within)
             return self._read_back(contract, above=before - 1)
-
-    def _merge_by_spark(
-        self, contract: TableContract, rows: DataFrame, *, newer: str | None, within: tuple[str, Sequence[str]] | None
-    ) -> None:
-        view = f"merge_{uuid.uuid4().hex}"
-        self._conformed(contract, rows).createOrReplaceTempView(view)
-        on = " AND ".join(f"t.`{name}` <=> s.`{name}`" for name in contract.primary_key)
-        matched = f"WHEN MATCHED AND s.`{newer}` >= t.`{newer}`" if newer else "WHEN MATCHED"
-        stale = ""
-        if within is not None:
-            column, values = within
-            listed = ", ".join(_literal(value) for value in values) or "NULL"
-            stale = f"WHEN NOT MATCHED BY SOURCE AND t.`{column}` IN ({listed}) THEN DELETE"
-        statement = f"MERGE INTO delta.`{self.uri(contract)}` t USING {view} s ON {on} {matched} THEN UPDATE SET * WHEN NOT MATCHED THEN INSERT * {stale}"
-        try:
-            self.keeper.guard(lambda: self.spark.sql(statement).collect())
-        finally:
-            self.keeper.guard(lambda: self.spark.catalog.dropTempView(view))
 
     def stream(self, source: DataFrame, contract: TableContract, *, name: str, timeout_s: float = 1800.0) -> int:
         """Run a stream once over what is new and append its rows; the checkpoint makes each input row count once.
@@ -386,10 +337,6 @@ def in_parallel(work: Sequence[Callable[[], T]], *, threads: int = 4) -> list[T]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         futures = [pool.submit(task) for task in work]
         return [future.result() for future in futures]
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 def local_path(uri: str) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -23,6 +23,9 @@ from lab_assets.engine.ledger_tables import (
     STATION_QUEUE,
     TABLE_COMMITS,
 )
+
+_REPORTED: Final = "lineage"
+"""Station under which the versions told of in the lineage are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -270,13 +273,12 @@ class Ledger:
     def set_progress(self, station: str, versions: Mapping[str, int]) -> None:
         """Record that a station has worked up to these versions."""
         with writing(self.engine) as connection:
-            for input_table, version in versions.items():
-                self._upsert(
-                    connection,
-                    STATION_PROGRESS,
-                    {"station": station, "input_table": input_table, "version": version},
-                    ("station", "input_table"),
-                )
+            self._progressed(connection, station, versions)
+
+    def _progressed(self, connection: Connection, station: str, versions: Mapping[str, int]) -> None:
+        for name, version in versions.items():
+            values = {"station": station, "input_table": name, "version": version}
+            self._upsert(connection, STATION_PROGRESS, values, ("station", "input_table"))
 
     def enqueue(self, work: Mapping[str, Iterable[str]]) -> None:
         """Leave items for stations, all in one transaction; an item that waits already is not doubled."""
@@ -299,11 +301,21 @@ class Ledger:
             with writing(self.engine) as connection:
                 connection.execute(statement, rows)
 
-    def note_derivations(self, derivations: Sequence[Mapping[str, Any]]) -> None:
-        """Keep derivations until ``governance.lineage`` has them."""
+    def note_derivations(self, derivations: Sequence[Mapping[str, Any]], reported: Mapping[str, int] | None = None) -> None:
+        """Keep derivations until ``governance.lineage`` has them.
+
+        Args:
+            derivations: What came from what.
+            reported: Versions of tables that they tell of; ``reported_versions`` gives them back.
+        """
         if derivations:
             with writing(self.engine) as connection:
                 connection.execute(insert(LINEAGE_OUTBOX), [{"derivation": dict(derivation)} for derivation in derivations])
+                self._progressed(connection, _REPORTED, reported or {})
+
+    def reported_versions(self) -> dict[str, int]:
+        """Return, by table, the version whose derivation was noted last: a killed run leaves a version for the next to tell of."""
+        return self.progress(_REPORTED)
 
     def pending_derivations(self) -> list[tuple[int, dict[str, Any]]]:
         """Return derivations not yet in ``governance.lineage``, oldest first, with their numbers."""

@@ -28,6 +28,10 @@ _GONE: Final = (
     "Socket closed",
     "UNAVAILABLE",
     "OPERATION_NOT_FOUND",
+    # told by a server that is shutting down
+    "stopped SparkContext",
+    "SparkContext was shut down",
+    "SparkContext has been shutdown",
 )
 
 

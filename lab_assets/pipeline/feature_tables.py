@@ -19,7 +19,7 @@ from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY
 from lab_assets.contracts.silver import INJECTIONS, PEAKS, RESULTS, SAMPLES, STORAGE_CONDITIONS
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
-from lab_assets.pipeline.changes import upsert_changes
+from lab_assets.pipeline.changes import portions, put_of_injections, upsert_changes
 from lab_assets.pipeline.identity import named, task_count, with_identity
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 from lab_assets.pipeline.results import specification_rows
@@ -59,19 +59,16 @@ def update_injection_progress(lake: Lakehouse) -> int:
         Version of ``features.injection_progress`` afterwards.
     """
     station = INJECTION_PROGRESS.full_name
-    injection_ids = lake.ledger.queued(station)
-    if not injection_ids:
+    waiting = lake.ledger.queued(station)
+    if not waiting:
         return lake.version(INJECTION_PROGRESS)
     worker = ProgressWorker(windows_in_force(lake), specification_rows(lake))
-    traces = _progress_input(lake, injection_ids).repartition(task_count(len(injection_ids)))
-    rows = traces.mapInArrow(worker.arrow, schema=INJECTION_PROGRESS.spark_ddl())
-    known = set(lake.polars(INJECTION_PROGRESS, ["injection_id"])["injection_id"].unique().to_list())
-    if known.isdisjoint(injection_ids):
-        version = lake.append(INJECTION_PROGRESS, rows)
-    else:
-        version = lake.merge(INJECTION_PROGRESS, rows, within=("injection_id", injection_ids))
-    lake.ledger.dequeue(station, injection_ids)
-    return version
+    for injection_ids in portions(waiting):
+        traces = _progress_input(lake, injection_ids).repartition(task_count(len(injection_ids)))
+        rows = lake.keeper.guard(traces.mapInArrow(worker.arrow, schema=INJECTION_PROGRESS.spark_ddl()).toArrow)
+        put_of_injections(lake, INJECTION_PROGRESS, rows, injection_ids)
+        lake.ledger.dequeue(station, injection_ids)
+    return lake.version(INJECTION_PROGRESS)
 
 
 def _progress_input(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.engine.delta import Lakehouse
+from lab_assets.pipeline.changes import portions, put_of_injections
 from lab_assets.pipeline.identity import named, task_count, with_identity
 from lab_assets.pipeline.methods import key_column, windows_frame, windows_in_force
 
@@ -43,21 +44,11 @@ def update_peaks(lake: Lakehouse) -> int:
     Returns:
         Version of ``silver.peaks`` afterwards.
     """
-    injection_ids = lake.ledger.queued(STATION)
-    if not injection_ids:
-        return lake.version(PEAKS)
-    rows = _traces(lake, injection_ids).mapInArrow(integrate, schema=PEAKS.spark_ddl())
-    if _none_integrated(lake, injection_ids):
-        version = lake.append(PEAKS, rows)
-    else:
-        version = lake.merge(PEAKS, rows, within=("injection_id", injection_ids))
-    lake.ledger.dequeue(STATION, injection_ids)
-    return version
-
-
-def _none_integrated(lake: Lakehouse, injection_ids: Sequence[str]) -> bool:
-    known = set(lake.polars(PEAKS, ["injection_id"])["injection_id"].unique().to_list())
-    return known.isdisjoint(injection_ids)
+    for injection_ids in portions(lake.ledger.queued(STATION)):
+        rows = lake.keeper.guard(_traces(lake, injection_ids).mapInArrow(integrate, schema=PEAKS.spark_ddl()).toArrow)
+        put_of_injections(lake, PEAKS, rows, injection_ids)
+        lake.ledger.dequeue(STATION, injection_ids)
+    return lake.version(PEAKS)
 
 
 def _traces(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:

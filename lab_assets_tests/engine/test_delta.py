@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -47,17 +47,6 @@ def append(lakehouse: Lakehouse, rows: Sequence[dict[str, Any]]) -> int:
     return lakehouse.append(PEAKS, lakehouse.local_rows(PEAKS, rows))
 
 
-@pytest.fixture(params=["in this process", "in Spark"])
-def made(request: pytest.FixtureRequest, lakehouse: Lakehouse) -> Callable[..., Any]:
-    """Rows of the test's table, as Arrow of this process or as a Spark frame: every write takes both."""
-
-    def make(*rows: dict[str, Any]) -> Any:
-        table = lakehouse.local_rows(PEAKS, rows)
-        return table if request.param == "in this process" else lakehouse.spark.createDataFrame(table, schema=PEAKS.spark_ddl())
-
-    return make
-
-
 def test_a_new_table_is_empty_and_has_the_contract_and_our_properties(lakehouse: Lakehouse) -> None:
     table = lakehouse.open(PEAKS)
     assert (lakehouse.version(PEAKS), lakehouse.row_count(PEAKS), lakehouse.read(PEAKS).count()) == (0, 0, 0)
@@ -72,9 +61,9 @@ def test_values_of_every_kind_come_back_as_they_went_in(lakehouse: Lakehouse) ->
     assert lakehouse.row_count(PEAKS) == 1
 
 
-def test_an_append_with_a_number_counts_once(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
+def test_an_append_with_a_number_counts_once(lakehouse: Lakehouse) -> None:
     """Batch 1 twice and batch 2 once: two rows, two commits after the creation."""
-    rows = [made(peak("i1", 1, 1.0)), made(peak("i2", 1, 2.0))]
+    rows = [lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.0)]), lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.0)])]
     assert lakehouse.append_once(PEAKS, rows[0], app="ingest:t", version=1) == 1
     assert lakehouse.append_once(PEAKS, rows[0], app="ingest:t", version=1) == 1
     assert lakehouse.append_once(PEAKS, rows[1], app="ingest:t", version=2) == 2
@@ -82,60 +71,55 @@ def test_an_append_with_a_number_counts_once(lakehouse: Lakehouse, made: Callabl
     assert content(lakehouse) == [("i1", 1, 1.0), ("i2", 1, 2.0)]
 
 
-def test_writers_of_different_names_do_not_shadow_each_other(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
-    lakehouse.append_once(PEAKS, made(peak("i1", 1, 1.0)), app="ingest:t", version=5)
-    lakehouse.append_once(PEAKS, made(peak("i2", 1, 2.0)), app="other", version=1)
+def test_writers_of_different_names_do_not_shadow_each_other(lakehouse: Lakehouse) -> None:
+    lakehouse.append_once(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.0)]), app="ingest:t", version=5)
+    lakehouse.append_once(PEAKS, lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.0)]), app="other", version=1)
     assert len(content(lakehouse)) == 2
 
 
-def test_a_merge_updates_by_key_and_inserts_the_rest(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
+def test_a_merge_updates_by_key_and_inserts_the_rest(lakehouse: Lakehouse) -> None:
     append(lakehouse, [peak("i1", 1, 1.0), peak("i1", 2, 2.0)])
-    lakehouse.merge(PEAKS, made(peak("i1", 2, 20.0), peak("i2", 1, 3.0)))
+    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 2, 20.0), peak("i2", 1, 3.0)]))
     assert content(lakehouse) == [("i1", 1, 1.0), ("i1", 2, 20.0), ("i2", 1, 3.0)]
 
 
-def test_a_merge_within_an_injection_takes_its_old_peaks_away(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
+def test_a_merge_within_an_injection_takes_its_old_peaks_away(lakehouse: Lakehouse) -> None:
     """Injection i1 is integrated again and has one peak now; i2 is not spoken of and stays."""
     append(lakehouse, [peak("i1", 1, 1.0), peak("i1", 2, 2.0), peak("i'2", 1, 3.0)])
-    lakehouse.merge(PEAKS, made(peak("i1", 1, 1.5)), within=("injection", ["i1"]))
+    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.5)]), within=("injection", ["i1"]))
     assert content(lakehouse) == [("i'2", 1, 3.0), ("i1", 1, 1.5)]
-    lakehouse.merge(PEAKS, made(peak("i'2", 2, 4.0)), within=("injection", ["i'2"]))
+    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i'2", 2, 4.0)]), within=("injection", ["i'2"]))
     assert content(lakehouse) == [("i'2", 2, 4.0), ("i1", 1, 1.5)]
 
 
-def test_an_older_row_does_not_overwrite_a_newer_one(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
+def test_an_older_row_does_not_overwrite_a_newer_one(lakehouse: Lakehouse) -> None:
     append(lakehouse, [peak("i1", 1, 1.0)])
-    lakehouse.merge(PEAKS, made(peak("i1", 1, 9.0, at=NOON - timedelta(hours=1))), newer="at_utc")
+    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 9.0, at=NOON - timedelta(hours=1))]), newer="at_utc")
     assert content(lakehouse) == [("i1", 1, 1.0)]
-    lakehouse.merge(PEAKS, made(peak("i1", 1, 9.0, at=NOON + timedelta(hours=1))), newer="at_utc")
+    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 9.0, at=NOON + timedelta(hours=1))]), newer="at_utc")
     assert content(lakehouse) == [("i1", 1, 9.0)]
 
 
-def test_earlier_versions_stay_readable_and_can_be_restored(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
-    """Version 1 has one row, version 2 replaces it, version 3 is version 1 again."""
+def test_spark_reads_what_was_merged(lakehouse: Lakehouse) -> None:
     append(lakehouse, [peak("i1", 1, 1.0)])
-    assert lakehouse.replace(PEAKS, made(peak("i2", 1, 2.0))) == 2
-    assert (content(lakehouse), content(lakehouse, version=1)) == ([("i2", 1, 2.0)], [("i1", 1, 1.0)])
-    assert lakehouse.read(PEAKS, version=1).collect()[0]["injection"] == "i1"
-    assert lakehouse.restore(PEAKS, 1) == 3
-    assert content(lakehouse) == [("i1", 1, 1.0)]
-    assert content(lakehouse, version=2) == [("i2", 1, 2.0)]
-    assert lakehouse.history(PEAKS, 1)[0]["operation"] == "RESTORE"
-
-
-def test_both_ways_of_writing_see_each_other(lakehouse: Lakehouse) -> None:
-    """A row by deltalake, one by Spark with the next number, a merge of both by deltalake, read by Spark."""
-    arrow = lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.0)])
-    frame = lakehouse.spark.createDataFrame(lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.0)]), schema=PEAKS.spark_ddl())
-    lakehouse.append_once(PEAKS, arrow, app="ingest:t", version=1)
-    assert lakehouse.append_once(PEAKS, frame, app="ingest:t", version=1) == 1
-    assert lakehouse.append_once(PEAKS, frame, app="ingest:t", version=2) == 2
     lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.5), peak("i2", 1, 2.5)]))
     rows = {row["injection"]: row for row in lakehouse.read(PEAKS).collect()}
     assert {name: (row["area"], row["trace"], row["notes"]) for name, row in rows.items()} == {
         "i1": (1.5, [0.5, 1.5], {"by": "test"}),
         "i2": (2.5, [0.5, 2.5], {"by": "test"}),
     }
+
+
+def test_earlier_versions_stay_readable_and_can_be_restored(lakehouse: Lakehouse) -> None:
+    """Version 1 has one row, version 2 replaces it, version 3 is version 1 again."""
+    append(lakehouse, [peak("i1", 1, 1.0)])
+    assert lakehouse.replace(PEAKS, lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.0)])) == 2
+    assert (content(lakehouse), content(lakehouse, version=1)) == ([("i2", 1, 2.0)], [("i1", 1, 1.0)])
+    assert lakehouse.read(PEAKS, version=1).collect()[0]["injection"] == "i1"
+    assert lakehouse.restore(PEAKS, 1) == 3
+    assert content(lakehouse) == [("i1", 1, 1.0)]
+    assert content(lakehouse, version=2) == [("i2", 1, 2.0)]
+    assert lakehouse.history(PEAKS, 1)[0]["operation"] == "RESTORE"
 
 
 def test_a_table_is_read_as_it_was_at_a_time(lakehouse: Lakehouse) -> None:
@@ -219,7 +203,7 @@ def test_statistics_and_names_are_in_the_log(lakehouse: Lakehouse) -> None:
     assert (metadata["name"], metadata["description"]) == (PEAKS.full_name, PEAKS.grain)
 
 
-def test_an_append_of_no_rows_is_no_loss(lakehouse: Lakehouse, made: Callable[..., Any]) -> None:
+def test_an_append_of_no_rows_is_no_loss(lakehouse: Lakehouse) -> None:
     """A station may find nothing new for a table; Delta then writes no commit, and the version stays."""
-    assert lakehouse.append(PEAKS, made()) == 0
+    assert append(lakehouse, []) == 0
     assert append(lakehouse, [peak("i1", 1, 1.0)]) == 1
