@@ -5,11 +5,13 @@ Belongs here: what a trace says about its own noise and drift. Does not belong h
 
 from __future__ import annotations
 
+from functools import lru_cache
+from math import sqrt
 from typing import Final
 
 import numpy as np
 
-from lab_assets.domain.numeric import rolling_quantile
+from lab_assets.domain.numeric import mean, rolling_quantile, rolling_quantiles, row_means
 from lab_assets.domain.units import FloatArray
 
 _SEGMENT_QUANTILE: Final = 0.2
@@ -34,8 +36,8 @@ def noise_sd(y: FloatArray, *, stretch_points: int) -> float:
         return 0.0
     stretches = y[: n_stretches * width].reshape(n_stretches, width)
     residual = _detrended(stretches)
-    sd = np.sqrt((residual * residual).sum(axis=1) / (width - 2))
-    return float(np.partition(sd, int(_SEGMENT_QUANTILE * (n_stretches - 1)))[int(_SEGMENT_QUANTILE * (n_stretches - 1))])
+    squares = np.sort(np.add.reduce(residual * residual, axis=1))
+    return sqrt(float(squares[int(_SEGMENT_QUANTILE * (n_stretches - 1))]) / (width - 2))
 
 
 def peak_to_peak(stretches: FloatArray) -> FloatArray:
@@ -47,7 +49,8 @@ def peak_to_peak(stretches: FloatArray) -> FloatArray:
     Returns:
         Spread, shape (stretches,).
     """
-    return np.ptp(_detrended(stretches), axis=1)
+    residual = _detrended(stretches)
+    return np.maximum.reduce(residual, axis=1) - np.minimum.reduce(residual, axis=1)
 
 
 def drift(y: FloatArray, *, peak_width_points: float, widest_points: float, noise: float) -> FloatArray:
@@ -66,14 +69,16 @@ def drift(y: FloatArray, *, peak_width_points: float, widest_points: float, nois
     block = max(1, int(min(y.size // 400, peak_width_points / 4)))
     n_blocks = y.size // block
     centres = (np.arange(n_blocks) + 0.5) * block - 0.5
-    level = y[: n_blocks * block].reshape(n_blocks, block).mean(axis=1)
+    level = row_means(y[: n_blocks * block].reshape(n_blocks, block))
     window = min(n_blocks, int(_DIP_WINDOW_WIDTHS * peak_width_points / block)) | 1
     floor = rolling_quantile(level, share=_DIP_SHARE, width=window) - 5 * noise
     blocks, level = level, np.maximum(level, floor)
     reach = int(min(n_blocks // 3, max(2.0, _BASELINE_REACH_WIDTHS * widest_points / block)))
     while reach >= 1:
-        mean = 0.5 * (level[: -2 * reach] + level[2 * reach :])
-        level[reach:-reach] = np.minimum(level[reach:-reach], mean)
+        bridge = level[: -2 * reach] + level[2 * reach :]
+        bridge *= 0.5
+        inner = level[reach:-reach]
+        np.minimum(inner, bridge, out=inner)
         reach = reach - 1 if reach < 8 else int(reach / 1.25)
     return np.interp(
         np.arange(y.size), centres, level + _lag(blocks - level, window=int(_LAG_WINDOW_WIDTHS * peak_width_points / block) | 1)
@@ -86,14 +91,21 @@ def _lag(above: FloatArray, *, window: int) -> FloatArray:
     The local lower quintile, but never more than 0.5 % of the highest signal near: the valleys of a crowded stretch are not baseline.
     """
     width = min(window, above.size | 1)
-    lag = np.minimum(rolling_quantile(above, share=0.2, width=width), _LAG_SHARE * rolling_quantile(above, share=1.0, width=width))
-    return np.maximum(lag, 0.0)
+    usual, highest = rolling_quantiles(above, shares=(0.2, 1.0), width=width)
+    return np.maximum(np.minimum(usual, _LAG_SHARE * highest), 0.0)
 
 
 def _detrended(stretches: FloatArray) -> FloatArray:
     """Return each row less its least-squares line, shape (rows, points)."""
-    t = np.arange(stretches.shape[1], dtype=np.float64)
-    t -= t.mean()
-    centred = stretches - stretches.mean(axis=1, keepdims=True)
-    slope = centred @ t / (t @ t)
+    t, spread = _centred_places(stretches.shape[1])
+    centred = stretches - row_means(stretches)[:, np.newaxis]
+    slope = centred @ t / spread
     return centred - slope[:, np.newaxis] * t
+
+
+@lru_cache(maxsize=256)
+def _centred_places(n_points: int) -> tuple[FloatArray, float]:
+    """Return the places of so many points about their mean, and the sum of their squares."""
+    t = np.arange(n_points, dtype=np.float64)
+    t -= mean(t)
+    return t, float(t @ t)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lab_assets.domain.numeric import trapezoid_area
 from lab_assets.domain.units import FloatArray
 
 
@@ -60,7 +61,7 @@ def integrate_window(x_min: ArrayLike, y: ArrayLike, *, start_min: float, end_mi
     above = level - line
     top = int(np.argmax(above))
     return WindowArea(
-        area=float(np.trapezoid(above, inside)),
+        area=trapezoid_area(above, inside),
         height=float(above[top]),
         retention_time_min=float(inside[top]),
         start_min=float(inside[0]),
@@ -80,6 +81,6 @@ def checked_trace(x_min: ArrayLike, y: ArrayLike) -> tuple[FloatArray, FloatArra
         raise ValueError(f"times and signal must be one-dimensional and equally long, got shapes {x.shape} and {signal.shape}")
     if not (np.isfinite(x).all() and np.isfinite(signal).all()):
         raise ValueError("times and signal must be finite numbers")
-    if x.size > 1 and not bool((np.diff(x) > 0).all()):
+    if x.size > 1 and not bool((x[1:] > x[:-1]).all()):
         raise ValueError("times must ascend without repeats")
     return x, signal

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from lab_assets.domain.baseline import drift, noise_sd, peak_to_peak
 from lab_assets.domain.integration import checked_trace
-from lab_assets.domain.numeric import half_prominence_widths, local_maxima, smoothed
+from lab_assets.domain.numeric import half_prominence_widths, local_maxima, mean, median, quantile, smoothed, trapezoid_area
 from lab_assets.domain.peak_shape import (
     Peak,
     apex_by_parabola,
@@ -100,7 +100,7 @@ def detect_peaks(x_min: ArrayLike, y: ArrayLike, settings: DetectionSettings = D
         return []
     extents = _extents(trace, settings)
     clusters = [part for cluster in _clusters(extents) for part in _split_at_baseline(trace, cluster)]
-    peaks = [peak for cluster in clusters for peak in _measure_cluster(trace, cluster, clusters)]
+    peaks = [peak for place in range(len(clusters)) for peak in _measure_cluster(trace, place, clusters)]
     return _numbered([peak for peak in peaks if peak.area > 0 and peak.height > 0])
 
 
@@ -125,7 +125,7 @@ def peak_in_window(
 
 def _study(x: FloatArray, y: FloatArray) -> _Trace | None:
     """Learn peak width, noise and drift from a trace; ``None`` when nothing stands out of the noise."""
-    spread = float(np.ptp(y)) if y.size >= _MIN_POINTS else 0.0
+    spread = float(y.max() - y.min()) if y.size >= _MIN_POINTS else 0.0
     if spread == 0.0:
         return None
     noise = noise_sd(y, stretch_points=32)
@@ -134,16 +134,16 @@ def _study(x: FloatArray, y: FloatArray) -> _Trace | None:
     if tops.size == 0:
         return None
     widths = half_prominence_widths(light, tops, prominences)
-    width = float(np.median(widths))
-    widest = float(min(np.quantile(widths, 0.8), 4 * width))
-    window = int(0.4 * np.quantile(widths, 0.25)) | 1
+    width = median(widths)
+    widest = min(quantile(widths, 0.8), 4 * width)
+    window = int(0.4 * quantile(widths, 0.25)) | 1
     smooth = smoothed(y, window=min(window, y.size // 2 | 1))
-    stretch = int(np.clip(2 * width, 16, max(16, y.size // 10)))
+    stretch = int(min(max(2 * width, 16), max(16, y.size // 10)))
     noise, noise_smooth = noise_sd(y, stretch_points=stretch), noise_sd(smooth, stretch_points=stretch)
     above = smooth - drift(smooth, peak_width_points=width, widest_points=widest, noise=noise_smooth)
     quiet = above[above < 4 * noise_smooth]
     if quiet.size:
-        above -= np.median(quiet)
+        above -= median(quiet)
     return _Trace(x, y, smooth, above, noise, noise_smooth, width)
 
 
@@ -160,13 +160,13 @@ def _extents(trace: _Trace, settings: DetectionSettings) -> list[_Extent]:
     tops = tops[half_prominence_widths(above, tops, prominences) >= settings.min_width_points]
     if tops.size == 0:
         return []
-    valleys = [left + int(np.argmin(above[left:right])) for left, right in pairwise(tops)]
+    valleys = [left + int(above[left:right].argmin()) for left, right in pairwise(tops.tolist())]
     limits = [0, *valleys, above.size - 1]
     extents: list[_Extent] = []
-    for top, low, high in zip(tops, limits[:-1], limits[1:], strict=True):
+    for top, low, high in zip(tops.tolist(), limits[:-1], limits[1:], strict=True):
         before = _foot(above[low : top + 1][::-1], noise=trace.noise_smooth, settings=settings)
         after = _foot(above[top : high + 1], noise=trace.noise_smooth, settings=settings)
-        extents.append(_Extent(int(top) - before, int(top), int(top) + after))
+        extents.append(_Extent(top - before, top, top + after))
     return extents
 
 
@@ -183,18 +183,21 @@ def _foot(flank: FloatArray, *, noise: float, settings: DetectionSettings) -> in
     """
     height = float(flank[0])
     low = flank < max(noise, settings.foot_fraction * height)
-    end = int(np.argmax(low)) if low.any() else flank.size - 1
-    half = int(np.argmax(flank < 0.5 * height))
+    end = int(low.argmax())
+    if not low[end]:
+        end = flank.size - 1
+    half = int((flank < 0.5 * height).argmax())
     step = max(1, half // 2)
     if half == 0 or end <= half + step:
         return end
     descent = flank[: end + 1 - step] - flank[step : end + 1]
-    steepest = int(np.argmax(descent))
+    steepest = int(descent.argmax())
     tail = descent[steepest:]
     quickens = tail - np.minimum.accumulate(tail) > max(6 * noise, _QUICKENING * float(tail[0]))
-    if not quickens.any():
+    sooner = int(quickens.argmax())
+    if not quickens[sooner]:
         return end
-    slowest = steepest + int(np.argmin(tail[: int(np.argmax(quickens)) + 1])) + step // 2
+    slowest = steepest + int(tail[: sooner + 1].argmin()) + step // 2
     return slowest if flank[slowest] < _FLANK_IS_LOW * height else end
 
 
@@ -219,7 +222,7 @@ def _split_at_baseline(trace: _Trace, cluster: list[_Extent]) -> list[list[_Exte
     gap = smooth - (smooth[0] + (smooth[-1] - smooth[0]) * (x - x[0]) / (x[-1] - x[0]))
     tolerance = trace.noise_smooth
     if len(cluster) == 1 or float(gap.min()) < -tolerance:
-        at = first + int(np.argmin(gap))
+        at = first + int(gap.argmin())
     else:
         valleys = np.array([extent.end for extent in cluster[:-1]])
         at = int(valleys[np.argmin(gap[valleys - first])])
@@ -233,18 +236,22 @@ def _split_at_baseline(trace: _Trace, cluster: list[_Extent]) -> list[list[_Exte
 def _foot_level(trace: _Trace, index: int, *, outward: int, room: int) -> tuple[float, float]:
     """Return time and level of a baseline end: the mean of the quiet points just outside it, as far as ``room`` allows."""
     reach = max(0, min(int(trace.width / 4), room))
-    window = np.arange(index, index + outward * (reach + 1), outward)
-    level = np.abs(trace.above[window] - trace.above[index]) <= 2 * trace.noise_smooth
-    points = window[: int(np.argmin(level)) if not level.all() else level.size]
-    if points.size < 2:
+    if reach == 0:
         return float(trace.x[index]), float(trace.smooth[index])
-    return float(trace.x[points].mean()), float(trace.y[points].mean())
+    window = slice(index, index + reach + 1) if outward > 0 else slice(index - reach, index + 1)
+    level = (np.abs(trace.above[window] - trace.above[index]) <= 2 * trace.noise_smooth)[::outward]
+    away = int(level.argmin())
+    n_points = level.size if level[away] else away
+    if n_points < 2:
+        return float(trace.x[index]), float(trace.smooth[index])
+    # copied, for numpy would add up a reversed view from its other end
+    return mean(trace.x[window][::outward][:n_points].copy()), mean(trace.y[window][::outward][:n_points].copy())
 
 
-def _measure_cluster(trace: _Trace, cluster: list[_Extent], clusters: list[list[_Extent]]) -> list[Peak]:
-    """Integrate and measure the peaks over their common straight baseline."""
+def _measure_cluster(trace: _Trace, place: int, clusters: list[list[_Extent]]) -> list[Peak]:
+    """Integrate and measure the peaks of one cluster over their common straight baseline."""
+    cluster = clusters[place]
     first, last = cluster[0].start, cluster[-1].end
-    place = clusters.index(cluster)
     room_before = first - (clusters[place - 1][-1].end if place else 0)
     room_after = (clusters[place + 1][0].start if place + 1 < len(clusters) else trace.y.size - 1) - last
     x_a, y_a = _foot_level(trace, first, outward=-1, room=room_before)
@@ -288,7 +295,7 @@ def _measure(trace: _Trace, extent: _Extent, *, first: int, raw: FloatArray, smo
         retention_time_min=time,
         start_min=float(x[0]),
         end_min=float(x[-1]),
-        area=float(np.trapezoid(raw, x)),
+        area=trapezoid_area(raw, x),
         height=height,
         width_half_min=width_half,
         plates=plate_number(time, width_half) if width_half is not None else None,
@@ -317,11 +324,13 @@ def _noise_nearby(trace: _Trace, extent: _Extent, width_half_min: float | None, 
     enough = sorted((gap for gap in gaps if gap[1] - gap[0] > wanted), key=lambda gap: max(gap[0] - extent.end, extent.start - gap[1]))
     if not enough:
         return usual
-    begin = np.concatenate([np.arange(low + 1, high - wanted + 1, wanted) for low, high in enough[:3]])
-    spread = peak_to_peak(trace.y[begin[:, np.newaxis] + np.arange(wanted)])
+    begins = [range(low + 1, high - wanted + 1, wanted) for low, high in enough[:3]]
+    stretches = [trace.y[places[0] : places[-1] + wanted].reshape(-1, wanted) for places in begins]
+    spread = peak_to_peak(np.concatenate(stretches))
+    begin = np.array([place for places in begins for place in places])
     distance = np.maximum(begin - extent.end, extent.start - (begin + wanted))
-    quiet = spread <= 2 * spread.min()
-    nearest = float(spread[quiet][np.argmin(distance[quiet])])
+    quiet = (spread <= 2 * spread.min()).nonzero()[0]
+    nearest = float(spread[quiet[distance[quiet].argmin()]])
     return nearest if nearest <= 4 * usual or usual == 0 else usual
 
 

@@ -6,10 +6,12 @@ Belongs here: apex, widths and the pharmacopoeia's formulas built on them. Does 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log
 
 import numpy as np
 
+from lab_assets.domain.numeric import mean
 from lab_assets.domain.units import FloatArray
 
 
@@ -76,19 +78,26 @@ def apex_by_parabola(x_min: FloatArray, level: FloatArray, top: int, *, half_win
     half = min(half_window, top, level.size - 1 - top)
     if half < 1:
         return float(x_min[top]), float(level[top])
-    t = np.arange(-half, half + 1, dtype=np.float64)
+    t, t_squares, centred, centred_squares, mean_square = _parabola(half)
     values = level[top - half : top + half + 1]
-    square = t * t
-    mean_square = square.mean()
-    centred = square - mean_square
-    bend = float(centred @ values / (centred @ centred))
-    tilt = float(t @ values / (t @ t))
+    bend = float(centred @ values) / centred_squares
+    tilt = float(t @ values) / t_squares
     vertex = -tilt / (2 * bend) if bend < 0 else 0.0
     if bend >= 0 or abs(vertex) > half:
         return float(x_min[top]), float(level[top])
-    height = float(values.mean() - bend * mean_square) - tilt * tilt / (4 * bend)
+    height = mean(values) - bend * mean_square - tilt * tilt / (4 * bend)
     low = top + (-1 if vertex < 0 else 0)
     return float(x_min[low] + (x_min[low + 1] - x_min[low]) * (top + vertex - low)), height
+
+
+@lru_cache(maxsize=256)
+def _parabola(half: int) -> tuple[FloatArray, float, FloatArray, float, float]:
+    """Return what a parabola through ``2 half + 1`` points needs: places, squared places about their mean, both summed squares, that mean."""
+    t = np.arange(-half, half + 1, dtype=np.float64)
+    square = t * t
+    mean_square = mean(square)
+    centred = square - mean_square
+    return t, float(t @ t), centred, float(centred @ centred), mean_square
 
 
 def crossing(x_min: FloatArray, level: FloatArray, top: int, *, at: float, step: int) -> float | None:
@@ -105,7 +114,7 @@ def crossing(x_min: FloatArray, level: FloatArray, top: int, *, at: float, step:
     """
     flank = level[top::step]
     below = flank < at
-    offset = int(np.argmax(below))
+    offset = int(below.argmax())
     if not below[offset] or offset == 0:
         return None
     outer, inner = float(flank[offset]), float(flank[offset - 1])

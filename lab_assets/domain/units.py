@@ -5,6 +5,7 @@ Belongs here: what a unit's text means and its factor. Does not belong here: tra
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final, overload
 
 import numpy as np
@@ -56,6 +57,7 @@ _POWER_BY_PREFIX: Final = {"p": -12, "n": -9, "µ": -6, "m": -3, "": 0, "k": 3, 
 _SCALED_QUANTITIES: Final = ("RIU", "AU", "V", "S", "A", "C")
 
 
+@lru_cache(maxsize=256)
 def minutes_per(unit: str) -> float:
     """Return how many minutes one of a time unit is.
 
@@ -87,6 +89,7 @@ def to_minutes(x: float | FloatArray, unit: str) -> float | FloatArray:
     return x * minutes_per(unit)
 
 
+@lru_cache(maxsize=256)
 def normalise_signal_unit(unit: str | None) -> str | None:
     """Return one spelling for a signal unit: ``uV`` and ``microvolts`` become ``µV``, ``mau`` becomes ``mAU``.
 

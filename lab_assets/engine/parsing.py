@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import PROVENANCE, QUARANTINED_ROWS, READER_TABLES
-from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.core import Column, TableContract
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ _PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"s
 _MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 
 
-def _own_columns(contract: TableContract) -> list[Any]:
+def _own_columns(contract: TableContract) -> list[Column]:
     return [column for column in contract.columns if column.name not in _PROVENANCE_NAMES]
 
 
@@ -98,18 +99,19 @@ class Staging:
         import pyarrow.parquet as pq
 
         key = "rejected" if contract is QUARANTINED_ROWS else contract.name
-        rows = [
-            {**row, **self._provenance(file)}
-            for file in files
-            for row in (file["rejected"] if key == "rejected" else file["tables"].get(key, ()))
-        ]
+        rows: list[dict[str, Any]] = []
+        for file in files:
+            provenance = self._provenance(file)
+            rows += [{**row, **provenance} for row in (file["rejected"] if key == "rejected" else file["tables"].get(key, ()))]
         if not rows:
             return
         name = hashlib.sha256(",".join(str(file["arrival_id"]) for file in files).encode()).hexdigest()[:20]
         target = Path(self.folder) / contract.name / f"{name}.parquet"
         target.parent.mkdir(parents=True, exist_ok=True)
         draft = target.with_name(f".{name}-{uuid.uuid4().hex}")
-        pq.write_table(pa.Table.from_pylist(rows, schema=contract.arrow_schema()), draft)
+        # a part is read once and deleted: looking for repetitions and extremes is half of the work of writing, and for nothing
+        table = pa.Table.from_pylist(rows, schema=contract.arrow_schema())
+        pq.write_table(table, draft, use_dictionary=False, write_statistics=False)
         draft.replace(target)
 
     def _provenance(self, file: Mapping[str, Any]) -> dict[str, Any]:
@@ -218,10 +220,13 @@ def contract_failures(contract: TableContract, rows: list[dict[str, Any]]) -> di
         contract: Table the rows are meant for.
         rows: Rows without provenance except ``source_row``.
     """
+    columns = _own_columns(contract)
+    if all(_surely_kept(column, [row.get(column.name) for row in rows]) for column in columns):
+        return {}  # as nearly always; pandera is asked only where there is something to tell
     import pandas as pd
     import pandera.errors
 
-    names = [column.name for column in _own_columns(contract)]
+    names = [column.name for column in columns]
     frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=_dtype(contract.column(name).kind)) for name in names})
     schema = _schema(contract, tuple(names))
     try:
@@ -229,6 +234,34 @@ def contract_failures(contract: TableContract, rows: list[dict[str, Any]]) -> di
     except pandera.errors.SchemaErrors as error:
         return _by_position(error.failure_cases, contract)
     return {}
+
+
+def _surely_kept(column: Column, values: list[Any]) -> bool:
+    """Tell whether values keep a column's rules beyond doubt; whatever is unusual, such as a number as text, is doubt."""
+    if column.kind.startswith(("array", "map")):
+        return column.nullable or not any(value is None or isinstance(value, float) for value in values)
+    present = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - nan is not equal to itself
+    if not column.nullable and len(present) < len(values):
+        return False
+    kinds = set(map(type, present))
+    if column.kind == "float64" or column.minimum is not None or column.maximum is not None:
+        return kinds <= {int, float} and not column.allowed and column.pattern is None and _in_range(column, present)
+    if column.allowed or column.pattern is not None:
+        return kinds <= {str} and _in_vocabulary(column, set(present))
+    return True
+
+
+def _in_range(column: Column, numbers: list[Any]) -> bool:
+    finite = column.kind != "float64" or not column.finite or all(map(math.isfinite, numbers))
+    low = -math.inf if column.minimum is None else column.minimum
+    high = math.inf if column.maximum is None else column.maximum
+    return finite and (not numbers or (low <= min(numbers) and max(numbers) <= high))
+
+
+def _in_vocabulary(column: Column, words: set[str]) -> bool:
+    if column.allowed and not words <= set(column.allowed):
+        return False
+    return column.pattern is None or all(re.fullmatch(column.pattern, word) for word in words)
 
 
 _SCHEMAS: dict[str, Any] = {}

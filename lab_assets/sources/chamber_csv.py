@@ -81,10 +81,12 @@ class ChamberCsvReader:
             )
             for line, fields in table.ragged
         ]
+        others = _others(table.header, columns.at)
         previous: dict[str, datetime] = {}
         for line, fields in table.rows:
             try:
                 row = _row(fields, table, columns, zone, previous)
+                row["rescued"] = {name: value for index, name in others if (value := fields[index].strip())}
             except (NumberError, MomentError) as error:
                 refuse_cut_row(line, table)
                 raw = {name: value for name, value in zip(table.header.names, fields, strict=True) if not is_secret(name)}
@@ -162,7 +164,6 @@ def _row(fields: list[str], table: DelimitedTable, columns: _Columns, zone: str,
         value = fields[at[column]].strip() if column in at else ""
         row[column] = parse_number(value, table.decimal) if value else None
     previous[chamber] = moment.utc
-    row["rescued"] = _rescued(fields, table, at)
     return row
 
 
@@ -174,12 +175,10 @@ def _moment(text: str, table: DelimitedTable, zone: str, previous: datetime | No
     return moment
 
 
-def _rescued(fields: list[str], table: DelimitedTable, at: Mapping[str, int]) -> dict[str, str]:
+def _others(header: Header, at: Mapping[str, int]) -> list[tuple[int, str]]:
+    """Return position and name of the columns that no contract names, credentials left out."""
     taken = set(at.values())
-    named = zip(table.header.names, fields, strict=True)
-    return {
-        name: value.strip() for index, (name, value) in enumerate(named) if index not in taken and value.strip() and not is_secret(name)
-    }
+    return [(index, name) for index, name in enumerate(header.names) if index not in taken and not is_secret(name)]
 
 
 def _check_fraction(rows: list[Row], columns: _Columns) -> None:

@@ -110,10 +110,11 @@ def read_contract_table(data: bytes, context: ReadContext, *, format_name: str, 
         raise UnreadableFileError("unknown_format", f"columns {', '.join(table.header.names[:8])} fit no contract")
     contract = match.contract
     check_columns(table.header, contract)
+    names = [normalise(name) for name in table.header.names]
     rows: list[Row] = []
     rejected = [_ragged(line, fields, table, contract) for line, fields in table.ragged]
     for line, fields in table.rows:
-        raw = {normalise(name): value.strip() for name, value in zip(table.header.names, fields, strict=True)}
+        raw = {name: value.strip() for name, value in zip(names, fields, strict=True)}
         try:
             rows.append({**contract_row(raw, contract, table), "source_row": line})
         except FieldError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from lab_assets.sources.base import UnreadableFileError
@@ -105,8 +106,9 @@ def _legacy(data: bytes, first_bad: int) -> str:
     return text
 
 
-def peek_lines(head: bytes) -> list[str]:
-    """Return the first lines of a file leniently, for recognising its format only.
+@lru_cache(maxsize=4)
+def peek_lines(head: bytes) -> tuple[str, ...]:
+    """Return the first lines of a file leniently, for recognising its format only; every reader asks for those of the same file.
 
     Args:
         head: The first bytes of a file.
@@ -116,7 +118,7 @@ def peek_lines(head: bytes) -> list[str]:
         text = head[: len(head) // 2 * 2].decode("utf-16", errors="replace")
     else:
         text = head.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
-    return text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return tuple(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"))
 
 
 def looks_cut(previous: Sequence[str], last: str) -> bool:
@@ -151,6 +153,7 @@ def stem(path: str) -> str:
     return head if dot and head and re.fullmatch(r"[A-Za-z][A-Za-z0-9]{0,5}", extension) else name
 
 
+@lru_cache(maxsize=4096)
 def is_secret(key: str) -> bool:
     """Tell whether a header field's name promises a credential, whose value must reach no table and no message."""
     return _SECRET_KEY.search(key) is not None

@@ -68,6 +68,7 @@ class DelimitedTable:
     zone: str | None = None
 
 
+@lru_cache(maxsize=4096)
 def normalise(name: str) -> str:
     """Return a column name in lower case with underscores: ``Weight [mg]`` and ``weight-mg`` become ``weight_mg``."""
     match = _UNIT.fullmatch(name.strip())

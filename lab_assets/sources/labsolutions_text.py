@@ -7,7 +7,6 @@ any number of ``[LC Chromatogram(Detector A-Ch1)]`` or ``[Chromatogram (Ch1)]`` 
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -118,7 +117,9 @@ class LabSolutionsTextReader:
 
 def _split(lines: Sequence[str], *, last_line_ended: bool) -> _Export:
     """Cut the file into sections and find its separator and decimal mark."""
-    starts = [index for index, line in enumerate(lines) if line[:1] == "[" and line.rstrip().endswith("]")]
+    # nearly all lines are points and begin with a digit or sign; one comparison leaves them out
+    worded = [index for index, line in enumerate(lines) if line >= "A"]
+    starts = [index for index in worded if lines[index][0] == "[" and lines[index].rstrip().endswith("]")]
     ends = [*starts[1:], len(lines)]
     sections = [
         _Section(title=lines[start].strip(), line=start + 1, body=lines[start + 1 : end], last=end == len(lines))
@@ -128,8 +129,9 @@ def _split(lines: Sequence[str], *, last_line_ended: bool) -> _Export:
     separator = "," if first.removeprefix("Application Name").startswith(",") else "\t"
     decimal = "."
     if separator == "\t":
-        samples = [line for before, line in itertools.pairwise(lines[:2000]) if before.startswith("R.Time") or line.startswith("End Time")]
-        decimal = "," if any("," in line for line in samples) else "."
+        samples = [index for index in worded if lines[index].startswith("End Time")]
+        samples += [index + 1 for index in worded if lines[index].startswith("R.Time")]
+        decimal = "," if any("," in lines[index] for index in samples if 0 < index < min(len(lines), 2000)) else "."
     return _Export(sections=sections, separator=separator, decimal=decimal, last_line_ended=last_line_ended)
 
 

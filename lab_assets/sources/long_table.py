@@ -94,6 +94,7 @@ def _group(
     """Gather the lines of each injection and channel, with their numbers."""
     n_fields = lines[0].count(separator) + 1
     groups: dict[tuple[str, str], tuple[list[int], list[str]]] = {}
+    as_written: dict[tuple[str, str], tuple[list[int], list[str]]] = {}
     for number, line in enumerate(lines[1:], start=2):
         fields = line.split(separator)
         if len(fields) != n_fields:
@@ -103,10 +104,13 @@ def _group(
             if last:
                 raise UnreadableFileError("truncated", "the last line is cut; transfer the file again", f"line {number}")
             raise UnreadableFileError("field_count", f"{len(fields)} fields under {n_fields} column names", f"line {number}")
-        key = (fields[positions.file].strip('" ') if positions.file is not None else "", fields[positions.channel].strip('" '))
-        if last and key not in groups and len(groups) > 0:
-            raise UnreadableFileError("truncated", "the last line is cut; transfer the file again", f"line {number}")
-        numbers, points = groups.setdefault(key, ([], []))
+        written = (fields[positions.file] if positions.file is not None else "", fields[positions.channel])
+        if written not in as_written:
+            key = (written[0].strip('" '), written[1].strip('" '))
+            if last and key not in groups and len(groups) > 0:
+                raise UnreadableFileError("truncated", "the last line is cut; transfer the file again", f"line {number}")
+            as_written[written] = groups.setdefault(key, ([], []))
+        numbers, points = as_written[written]
         numbers.append(number)
         points.append(line)
     return groups

@@ -93,7 +93,7 @@ def parse_moment(text: str, *, zone: str, order: DateOrder | None = None, later:
             outside of ``FIRST_YEAR`` to ``LAST_YEAR``.
     """
     bare = text.strip()
-    local, offset = _compact(bare) or _spelled(bare, order)
+    local, offset = _plain_iso(bare) or _compact(bare) or _spelled(bare, order)
     if not FIRST_YEAR <= local.year <= LAST_YEAR:
         raise MomentError("implausible_date", f"year {local.year} of {bare!r} cannot be right")
     if offset is not None:
@@ -140,6 +140,16 @@ def infer_order(texts: Iterable[str]) -> tuple[DateOrder | None, bool]:
     if len(proven) == 1:
         return proven.pop(), True
     return ("mdy", False) if twelve_hour and not proven else (None, False)
+
+
+def _plain_iso(text: str) -> tuple[datetime, None] | None:
+    """Read ``YYYY-MM-DD hh:mm:ss`` quickly, the stamp of nearly every log; what is not exactly that is left to the others."""
+    if len(text) != 19 or text[4] != "-" or text[7] != "-" or text[10] not in " T" or text[13] != ":" or text[16] != ":":
+        return None
+    try:
+        return datetime.fromisoformat(text), None
+    except ValueError:
+        return None
 
 
 def _compact(text: str) -> tuple[datetime, tzinfo | None] | None:
@@ -232,6 +242,9 @@ def _in_zone(local: datetime, name: str, *, later: bool) -> Moment:
     zone = _zone(name)
     if zone is None:
         raise MomentError("bad_date", f"zone {name!r} is not an IANA zone")
+    offset = zone.utcoffset(local)
+    if offset is not None and offset == zone.utcoffset(local.replace(fold=1)):  # an hour that neither repeats nor is skipped
+        return Moment(utc=(local - offset).replace(tzinfo=UTC), zone_known=False)
     aware = local.replace(tzinfo=zone)
     utc = aware.astimezone(UTC)
     if utc.astimezone(zone).replace(tzinfo=None) != local:

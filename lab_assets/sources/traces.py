@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Final
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from lab_assets.sources.base import Row, UnreadableFileError
@@ -21,6 +22,7 @@ from lab_assets.sources.quantities import NumberError, is_status_signal, parse_n
 FloatArray = NDArray[np.float64]
 
 _COMPARED_ROWS: Final = 20
+_IN_NUMBERS: Final = b"0123456789.+-eE"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,18 +125,52 @@ def _parse_fast(lines: Sequence[str], separator: str, columns: tuple[int, int], 
     """Read two columns at once; any ValueError or IndexError sends the text to the slow way, which names the line."""
     at_x, at_y = columns
     text = "\n".join(lines)
-    if columns == (0, 1) and text.count(separator) == len(lines) and all(separator in line for line in lines):
+    plain = columns == (0, 1) and _is_pairs(text, len(lines), separator, decimal)
+    if plain:
         text = text.replace(separator, "\n")
     else:
         fields = [line.split(separator) for line in lines]
         text = "\n".join([f"{field[at_x]}\n{field[at_y]}" for field in fields])
-    if not text.isascii() or "_" in text or (decimal == "," and "." in text):
-        raise ValueError("not plain numbers")
-    plain = text.replace(",", ".") if decimal == "," else text
-    flat = np.fromiter(map(float, plain.split("\n")), dtype=np.float64, count=2 * len(lines))
+    if decimal == ",":
+        if "." in text:
+            raise ValueError("not plain numbers")
+        text = text.replace(",", ".")
+    flat = _numbers(text, 2 * len(lines), plain=plain)
     if not np.isfinite(flat).all():
         raise ValueError("not finite")
     return flat[0::2].copy(), flat[1::2].copy()
+
+
+def _is_pairs(text: str, n_lines: int, separator: str, decimal: str) -> bool:
+    """Tell whether every line is two words of digits and signs: what is left without them is one separator a line."""
+    left = text.encode().translate(None, delete=_IN_NUMBERS + decimal.encode())
+    return left == (f"{separator}\n" * (n_lines - 1) + separator).encode()
+
+
+def _numbers(text: str, count: int, *, plain: bool) -> FloatArray:
+    """Read one number a line.
+
+    Most exports write numbers as JSON does, whose parser is several times as fast as ``float`` and as exact. What JSON does not
+    know (``.5``, ``+1``, blanks) is left to ``float``, and so is ``-0``, which JSON takes for a whole number without a sign.
+
+    Args:
+        text: The numbers.
+        count: How many.
+        plain: Whether it is known that there are only digits and signs between the line ends.
+
+    Raises:
+        ValueError: a line is not a number.
+    """
+    data = text.encode()
+    plain = plain or not data.translate(None, delete=_IN_NUMBERS + b"\n")
+    if plain and b"-0\n" not in data and not data.endswith(b"-0"):
+        try:
+            return np.fromiter(orjson.loads(b"[%b]" % data.replace(b"\n", b",")), dtype=np.float64, count=count)
+        except orjson.JSONDecodeError:
+            pass
+    if not text.isascii() or "_" in text:
+        raise ValueError("not plain numbers")
+    return np.fromiter(map(float, text.split("\n")), dtype=np.float64, count=count)
 
 
 def _parse_slowly(

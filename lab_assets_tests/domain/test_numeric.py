@@ -10,7 +10,21 @@ from scipy.ndimage import percentile_filter
 from scipy.signal import find_peaks, peak_widths, savgol_filter
 from scipy.stats import f, t
 
-from lab_assets.domain.numeric import f_upper_tail, half_prominence_widths, local_maxima, rolling_quantile, smoothed, student_t_quantile
+from lab_assets.domain.numeric import (
+    f_upper_tail,
+    half_prominence_widths,
+    local_maxima,
+    mean,
+    median,
+    quantile,
+    rolling_quantile,
+    rolling_quantiles,
+    row_means,
+    row_medians,
+    smoothed,
+    student_t_quantile,
+    trapezoid_area,
+)
 
 SIGNALS = st.lists(st.integers(-5, 5), min_size=3, max_size=60).map(lambda values: np.array(values, dtype=float))
 
@@ -22,6 +36,47 @@ def test_local_maxima_are_scipys(y: np.ndarray, prominence: float) -> None:
     expected, properties = find_peaks(y, prominence=prominence)
     assert tops.tolist() == expected.tolist()
     assert prominences.tolist() == properties["prominences"].tolist()
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("prominence", [0.0, 0.5, 2.0, 5.0])
+def test_local_maxima_of_a_noisy_trace_are_scipys(seed: int, prominence: float) -> None:
+    """So many maxima that those which are no peaks are dropped together."""
+    rng = np.random.default_rng(seed)
+    y = 30 * np.exp(-0.5 * ((np.arange(2000) - 900) / 25) ** 2) + rng.normal(size=2000)
+    y = np.round(y, 1) if seed % 2 else y
+    tops, prominences = local_maxima(y, prominence=prominence)
+    expected, properties = find_peaks(y, prominence=prominence)
+    assert tops.tolist() == expected.tolist()
+    assert prominences.tolist() == properties["prominences"].tolist()
+
+
+@given(
+    st.lists(st.floats(allow_nan=False, allow_infinity=False, width=32), min_size=1, max_size=40).map(np.array),
+    st.sampled_from([0.0, 0.2, 0.25, 0.5, 0.8, 1.0]),
+)
+@settings(max_examples=200, deadline=None)
+def test_quick_statistics_are_numpys_to_the_last_bit(values: np.ndarray, share: float) -> None:
+    assert mean(values) == values.mean()
+    assert median(values) == np.median(values)
+    assert quantile(values, share) == np.quantile(values, share)
+    assert trapezoid_area(values, np.arange(float(values.size))) == np.trapezoid(values, np.arange(float(values.size)))
+
+
+@pytest.mark.parametrize("points", [1, 2, 7, 16])
+def test_statistics_of_rows_are_numpys(points: int) -> None:
+    rows = np.random.default_rng(points).normal(size=(9, points))
+    rows[4, -1] = np.nan
+    assert row_means(rows).tolist()[:4] == rows.mean(axis=1).tolist()[:4]
+    assert np.array_equal(row_medians(rows), np.median(rows, axis=1), equal_nan=True)
+    assert np.isnan(median(rows[4]))
+
+
+def test_quantiles_of_one_window_are_those_taken_singly() -> None:
+    y = np.random.default_rng(0).normal(size=300)
+    together = rolling_quantiles(y, shares=(0.2, 1.0), width=41)
+    for share, found in zip((0.2, 1.0), together, strict=True):
+        assert found.tolist() == rolling_quantile(y, share=share, width=41).tolist()
 
 
 def test_height_is_a_threshold() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -91,3 +92,28 @@ def test_iso_round_trip(local: datetime, offset_min: int) -> None:
     aware = local.replace(tzinfo=timezone(timedelta(minutes=offset_min)))
     moment = parse_moment(aware.isoformat(), zone="Asia/Tokyo")
     assert (moment.utc, moment.zone_known) == (aware, True)
+
+
+@given(
+    st.datetimes(min_value=datetime(1970, 1, 2), max_value=datetime(2199, 1, 1)).map(lambda moment: moment.replace(microsecond=0)),  # noqa: DTZ001
+    st.sampled_from(["UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]),
+)
+def test_plain_stamps_are_the_zones_own_times(local: datetime, zone: str) -> None:
+    """Skipped hours are refused, repeated ones told, whichever way the stamp is read."""
+    instant = local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    stamp = local.isoformat(sep=" ")
+    if instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None) != local:
+        with pytest.raises(MomentError):
+            parse_moment(stamp, zone=zone)
+        return
+    moment = parse_moment(stamp, zone=zone)
+    assert (moment.utc, moment.zone_known) == (instant, False)
+    assert moment == parse_moment(stamp.replace("-", "/"), zone=zone)
+
+
+@pytest.mark.parametrize(
+    "text", ["2025-02-30 05:06:07", "2025-03-04 24:00:00", "2025-03-04 05:06:0Z", "2025-W10-4 05:06:07", "2025-03-04x05:06:07"]
+)
+def test_what_only_looks_like_a_plain_stamp_is_refused(text: str) -> None:
+    with pytest.raises(MomentError):
+        parse_moment(text, zone="UTC")
