@@ -95,11 +95,11 @@ class Newest:
     """Only the newest rows of a table that grows.
 
     Attributes:
-        by: Column that tells the time.
+        by: Column that tells the time, then columns that decide between rows of the same time.
         limit: Most rows.
     """
 
-    by: str
+    by: tuple[str, ...]
     limit: int
 
 

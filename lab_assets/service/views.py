@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from lab_assets.features.definitions import FEATURES
 from lab_assets.governance.masking import MaskKey
@@ -35,6 +35,27 @@ DERIVED: Final[Mapping[str, frozenset[str]]] = {
 }
 """Features worked out of other features, and which: what hides one of those hides them."""
 _FEATURE_TABLES: Final = sorted({feature.table for feature in FEATURES if feature.table != "context"})
+
+
+class _Told(NamedTuple):
+    """What places a prediction in the queue; the fields are columns of ``ml.predictions``."""
+
+    injection_id: str | None
+    prediction_id: str
+    predicted_at_utc: datetime
+    checkpoint_pct: int | None
+    risk: float
+    lot_id: str | None
+    mode: str
+
+    def age(self) -> tuple[datetime, int]:
+        """Return what a later prediction of the same run has more of; one batch tells every checkpoint at the same time."""
+        return self.predicted_at_utc, self.checkpoint_pct or 0
+
+
+def is_running(told: _Told | Prediction, names: Mapping[str, str]) -> bool:
+    """Return whether a prediction is of a run whose files are not in the tables yet."""
+    return told.mode == "online" and told.injection_id is not None and told.injection_id not in names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,23 +209,33 @@ class Views:
         return [self.masked("gold.exceptions", row, user=user) for row in newest.to_dicts()]
 
     def _queue(self, user: str) -> list[dict[str, Any]]:
-        """Return the newest prediction of each run, online and stored together, newest first."""
-        times: dict[str, tuple[datetime, str]] = {}
-        recent = ((told.injection_id, told.prediction_id, told.predicted_at_utc) for told in self._log.recent(RECENT_ROWS))
-        for injection_id, prediction_id, at in (*recent, *self._stored()):
-            run = injection_id or prediction_id
-            times[run] = max(times.get(run, (at, prediction_id)), (at, prediction_id))
-        newest = sorted(times.values(), reverse=True)[:QUEUE_ROWS]
-        told = self._full([prediction_id for _, prediction_id in newest])
-        names = self._injection_names()
-        return [self._queue_row(one, names, user) for one in told]
+        """Return the newest prediction of recent runs: running ones first, then those of undecided lots, the highest risk first."""
+        newest: dict[str, _Told] = {}
+        for told in (*self._just_told(), *self._stored()):
+            run = told.injection_id or told.prediction_id
+            newest[run] = max(newest.get(run, told), told, key=_Told.age)
+        names, decided = self._injection_names(), self._decided_lots()
 
-    def _stored(self) -> list[tuple[str | None, str, datetime]]:
-        rows: list[tuple[str | None, str, datetime]] = []
-        for table in PREDICTION_TABLES:
-            columns = ("injection_id", "prediction_id", "predicted_at_utc")
-            rows += self._tables.get(table, columns, newest=Newest(by="predicted_at_utc", limit=RECENT_ROWS)).frame.iter_rows()
-        return rows
+        def order(told: _Told) -> tuple[bool, bool, float]:
+            return not is_running(told, names), told.lot_id in decided, -told.risk
+
+        chosen = sorted(newest.values(), key=order)[:QUEUE_ROWS]
+        return [self._queue_row(one, names, user) for one in self._full([told.prediction_id for told in chosen])]
+
+    def _just_told(self) -> list[_Told]:
+        return [_Told(*(getattr(told, name) for name in _Told._fields)) for told in self._log.recent(RECENT_ROWS)]
+
+    def _stored(self) -> list[_Told]:
+        newest = Newest(by=("predicted_at_utc", "checkpoint_pct"), limit=RECENT_ROWS)
+        frames = [self._tables.get(table, _Told._fields, newest=newest).frame for table in PREDICTION_TABLES]
+        return [_Told(*row) for frame in frames for row in frame.iter_rows()]
+
+    def _decided_lots(self) -> frozenset[str]:
+        try:
+            frame = self._tables.get("gold.lot_disposition", ("lot_id", "state")).frame
+        except TableUnavailableError:
+            return frozenset()
+        return frozenset(lot_id for lot_id, state in frame.iter_rows() if state != "open")
 
     def _full(self, prediction_ids: Sequence[str]) -> list[Prediction]:
         """Return whole predictions in order; they never change, so the last ones read are kept."""
@@ -223,7 +254,7 @@ class Views:
 
     def _queue_row(self, told: Prediction, names: Mapping[str, str], user: str) -> dict[str, Any]:
         row = self.prediction(told, user=user)
-        running = told.mode == "online" and told.injection_id is not None and told.injection_id not in names
+        running = is_running(told, names)
         try:
             decision = decision_of(told, self._models)
             path, checks = decision.path, decision.checks

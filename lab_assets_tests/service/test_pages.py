@@ -46,6 +46,21 @@ def test_the_first_page_shows_runs_lots_and_exceptions(client):
     assert "Secret Customer" not in page
 
 
+def test_the_queue_tells_each_run_once_and_the_highest_risk_first(client):
+    """A safe run is scored last, a doubtful one twice: its later prediction leads the page, the earlier one is gone."""
+
+    def score(injection_id, checkpoint_pct, margin):
+        told = {"injection_id": injection_id, "lot_id": "LOT-Q", "checkpoint_pct": checkpoint_pct, "features": {"worst_margin_so_far": margin}}
+        return client.post("/v1/score", user="analyst", json=told).json()
+
+    earlier, later = score("i-doubtful", 10, -3.0), score("i-doubtful", 50, -3.0)
+    safe = score("i-safe", 50, 3.0)
+    assert later["risk"] > safe["risk"]
+    page = client.get("/", user="qc_lead").text
+    assert earlier["prediction_id"] not in page
+    assert page.index(later["prediction_id"]) < page.index(safe["prediction_id"])
+
+
 def test_a_viewer_sees_lots_but_not_predictions(client):
     page = client.get("/live", user="viewer").text
     assert "You may not see predictions" in page
