@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec
+from lab_assets.assets.station import POLARS, reports, resilient, table_spec
 from lab_assets.contracts.features import TABLES
 from lab_assets.engine.delta import Lakehouse, in_parallel
 
@@ -21,10 +21,12 @@ NAMES = tuple(table.full_name for table in TABLES)
             ],
         ),
         table_spec(
-            "features.instrument_history", deps=["silver.injections", "silver.peaks", "features.injection_progress", "bronze.calibrations"]
+            "features.instrument_history",
+            deps=["silver.injections", "silver.peaks", "features.injection_progress", "bronze.calibrations"],
+            kinds=POLARS,
         ),
-        table_spec("features.lot_history", deps=["silver.results"]),
-        table_spec("features.storage_exposure", deps=["silver.samples", "silver.storage_conditions"]),
+        table_spec("features.lot_history", deps=["silver.results"], kinds=POLARS),
+        table_spec("features.storage_exposure", deps=["silver.samples", "silver.storage_conditions"], kinds=POLARS),
     ],
     name="features",
     op_tags={"lab/engine": "spark"},

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec
+from lab_assets.assets.station import PYTHON, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 
 @dg.multi_asset(
-    specs=[table_spec("governance.lineage", deps=["gold.exceptions", "ml.explanations", "ml.evaluations", "ml.alerts"])],
+    specs=[table_spec("governance.lineage", deps=["gold.exceptions", "ml.explanations", "ml.evaluations", "ml.alerts"], kinds=PYTHON)],
     name="lineage",
     op_tags={"lab/engine": "spark"},
 )
@@ -21,7 +21,11 @@ def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
     yield from reports(context, lake, ["governance.lineage"])
 
 
-@dg.multi_asset(specs=[table_spec("governance.audit"), table_spec("governance.access")], name="oversight", op_tags={"lab/engine": "spark"})
+@dg.multi_asset(
+    specs=[table_spec("governance.audit", kinds=PYTHON), table_spec("governance.access", kinds=PYTHON)],
+    name="oversight",
+    op_tags={"lab/engine": "spark"},
+)
 def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Copy new entries of the audit trail, and who may see what now."""
     from lab_assets.pipeline.governance import update_access, update_audit

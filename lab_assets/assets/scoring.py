@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_assets.assets.station import Detail, reports, resilient, table_spec
+from lab_assets.assets.station import LIGHTGBM, POLARS, Detail, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 SCORED = ("ml.predictions", "ml.decisions", "ml.explanations")
@@ -18,9 +18,9 @@ ONLINE_LOG = table_spec("ml.online_log", kinds=("fastapi", "deltalake"))
 
 @dg.multi_asset(
     specs=[
-        table_spec("ml.predictions", deps=[*FEATURES, "silver.injections", "ml.oos_risk", "ml.online_log"]),
-        table_spec("ml.decisions", deps=["ml.predictions"]),
-        table_spec("ml.explanations", deps=["ml.predictions"]),
+        table_spec("ml.predictions", deps=[*FEATURES, "silver.injections", "ml.oos_risk", "ml.online_log"], kinds=LIGHTGBM),
+        table_spec("ml.decisions", deps=["ml.predictions"], kinds=LIGHTGBM),
+        table_spec("ml.explanations", deps=["ml.predictions"], kinds=LIGHTGBM),
     ],
     name="scoring",
     op_tags={"lab/engine": "spark"},
@@ -61,8 +61,8 @@ def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
 
 @dg.multi_asset(
     specs=[
-        table_spec("ml.drift", deps=["ml.predictions", "ml.training_sets"]),
-        table_spec("ml.alerts", deps=["ml.drift", "ml.oos_risk"]),
+        table_spec("ml.drift", deps=["ml.predictions", "ml.training_sets"], kinds=POLARS),
+        table_spec("ml.alerts", deps=["ml.drift", "ml.oos_risk"], kinds=POLARS),
     ],
     name="watching",
     op_tags={"lab/engine": "spark"},

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import reports, resilient, table_spec
+from lab_assets.assets.station import POLARS, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse, in_parallel
 
 REFERENCE = ("silver.lots", "silver.samples", "silver.process_events", "silver.storage_conditions", "silver.images", "silver.documents")
@@ -13,12 +13,12 @@ CHROMATOGRAPHY = ("silver.injections", "silver.peaks", "silver.results", "silver
 
 @dg.multi_asset(
     specs=[
-        table_spec("silver.lots", deps=["bronze.lims_lots"]),
-        table_spec("silver.samples", deps=["bronze.lims_samples"]),
-        table_spec("silver.process_events", deps=["bronze.lims_events"]),
+        table_spec("silver.lots", deps=["bronze.lims_lots"], kinds=POLARS),
+        table_spec("silver.samples", deps=["bronze.lims_samples"], kinds=POLARS),
+        table_spec("silver.process_events", deps=["bronze.lims_events"], kinds=POLARS),
         table_spec("silver.storage_conditions", deps=["bronze.chamber_readings"]),
         table_spec("silver.images", deps=["bronze.images"]),
-        table_spec("silver.documents", deps=["bronze.documents", "bronze.calibrations"]),
+        table_spec("silver.documents", deps=["bronze.documents", "bronze.calibrations"], kinds=POLARS),
     ],
     name="silver_reference",
     op_tags={"lab/engine": "spark"},
@@ -42,6 +42,7 @@ def silver_reference(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
                 *("bronze.chromatograms", "bronze.lims_sequences", "silver.samples", "silver.lots"),
                 *("bronze.calibrations", "bronze.processing_methods"),
             ],
+            kinds=POLARS,
         ),
         table_spec("silver.peaks", deps=["bronze.chromatograms", "bronze.vendor_peaks", "bronze.processing_methods", "silver.injections"]),
         table_spec(

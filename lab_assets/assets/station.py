@@ -18,6 +18,10 @@ T = TypeVar("T")
 Detail = str | float | list[Any] | dict[str, Any] | None
 
 SPARK_ATTEMPTS = 3
+POLARS = ("polars", "deltalake")
+"""Kinds of a table whose rows are few and short enough to be made in the run's own process."""
+LIGHTGBM = ("lightgbm", "deltalake")
+PYTHON = ("python", "deltalake")
 
 
 def table_spec(name: str, *, deps: Sequence[str] = (), kinds: tuple[str, ...] = ("spark", "deltalake")) -> dg.AssetSpec:

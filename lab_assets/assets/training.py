@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_assets.assets.station import asset_key, note_derivation, reports, resilient, table_spec
+from lab_assets.assets.station import POLARS, asset_key, note_derivation, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 MODEL_KEY = dg.AssetKey(["ml", "oos_risk"])
@@ -13,7 +13,9 @@ FEATURES = ("features.injection_progress", "features.instrument_history", "featu
 
 
 @dg.multi_asset(
-    specs=[table_spec("ml.labels", deps=["silver.injections", "silver.results"])], name="labels", op_tags={"lab/engine": "spark"}
+    specs=[table_spec("ml.labels", deps=["silver.injections", "silver.results"], kinds=POLARS)],
+    name="labels",
+    op_tags={"lab/engine": "spark"},
 )
 def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Label each sample injection by its judged results."""
@@ -25,7 +27,7 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
 
 @dg.multi_asset(
     specs=[
-        table_spec("ml.training_sets", deps=["ml.labels", "silver.injections", *FEATURES]),
+        table_spec("ml.training_sets", deps=["ml.labels", "silver.injections", *FEATURES], kinds=POLARS),
         dg.AssetSpec(
             MODEL_KEY,
             deps=[asset_key("ml.training_sets")],
