@@ -63,9 +63,10 @@ def last_check(settings: Settings) -> dict[str, Any]:
 
 
 def _rows(uri: str) -> list[dict[str, Any]]:
+    import polars as pl
     from deltalake import DeltaTable
 
-    return DeltaTable(uri).to_pyarrow_table().to_pylist() if DeltaTable.is_deltatable(uri) else []
+    return pl.scan_delta(uri).collect().to_dicts() if DeltaTable.is_deltatable(uri) else []
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -72,22 +72,29 @@ def read_rows(
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
     """
-    import pyarrow as pa
-    from deltalake.exceptions import DeltaError
+    import polars as pl
 
     table = open_table(settings, full_name, version=version)
     if table is None:
         return []
-    filters = [(name, "in", list(values)) for name, values in (where or {}).items()]
+    rules = [pl.col(name).is_in(list(values)) for name, values in (where or {}).items()]
+    return _collect(table, full_name, rules, list(columns) if columns else None).to_dicts()
+
+
+def _collect(table: DeltaTable, full_name: str, rules: Sequence[pl.Expr], columns: Sequence[str] | None) -> pl.DataFrame:
+    """Read rows with polars' own reader.
+
+    Reading by a pyarrow dataset leaves threads behind that now and then abort the process when it ends on a busy machine.
+    """
+    import polars as pl
+    from deltalake.exceptions import DeltaError
+
     try:
-        rows = table.to_pyarrow_table(columns=list(columns) if columns else None, filters=filters or None)
-    except (DeltaError, OSError, pa.ArrowException) as error:
+        frame = pl.scan_delta(table)
+        frame = frame.filter(*rules) if rules else frame
+        return (frame.select(columns) if columns else frame).collect()
+    except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
         raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error
-    maps = [field.name for field in rows.schema if pa.types.is_map(field.type)]
-    found = rows.to_pylist()
-    for row in found:
-        row.update({name: dict(row[name]) for name in maps if row[name] is not None})
-    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,20 +125,12 @@ def load_snapshot(
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
     """
-    import polars as pl
-    import pyarrow as pa
-    from deltalake.exceptions import DeltaError
-
     promise = contract("ml.predictions" if full_name == ONLINE_LOG else full_name)
     wanted = list(columns or promise.column_names)
     table = open_table(settings, full_name, version=version)
     if table is None:
         return Snapshot(frame=empty_frame(promise, wanted), version=-1)
-    try:
-        arrow = table.to_pyarrow_table(columns=wanted)
-    except (DeltaError, OSError, pa.ArrowException) as error:
-        raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error
-    frame = pl.DataFrame(pl.from_arrow(arrow))
+    frame = _collect(table, full_name, (), wanted)
     if newest is not None:
         frame = frame.top_k(newest.limit, by=newest.by)
     return Snapshot(frame=frame, version=table.version())
