@@ -50,7 +50,12 @@ def test_the_queue_tells_each_run_once_and_the_highest_risk_first(client):
     """A safe run is scored last, a doubtful one twice: its later prediction leads the page, the earlier one is gone."""
 
     def score(injection_id, checkpoint_pct, margin):
-        told = {"injection_id": injection_id, "lot_id": "LOT-Q", "checkpoint_pct": checkpoint_pct, "features": {"worst_margin_so_far": margin}}
+        told = {
+            "injection_id": injection_id,
+            "lot_id": "LOT-Q",
+            "checkpoint_pct": checkpoint_pct,
+            "features": {"worst_margin_so_far": margin},
+        }
         return client.post("/v1/score", user="analyst", json=told).json()
 
     earlier, later = score("i-doubtful", 10, -3.0), score("i-doubtful", 50, -3.0)
