@@ -95,7 +95,7 @@ def _metrics_table(metrics: dict[str, dict[str, float]], serving: str) -> Any:
 
 def _decision(row: dict[str, Any]) -> str:
     checks = f"; checks: {', '.join(row['checks'])}" if row["checks"] else ""
-    drivers = "; ".join(row["drivers"]) or "explained on request"
+    drivers = "; ".join(row["drivers"])
     return (
         f"[bold]{row['path']}[/bold] lot {row['lot_id']} at {row['checkpoint_pct']} % of the run: "
         f"risk {row['risk']:.3f} ({row['risk_low']:.3f} to {row['risk_high']:.3f}){checks}\n  why: {drivers}  [dim]{row['prediction_id']}[/dim]"

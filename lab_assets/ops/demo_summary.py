@@ -87,8 +87,20 @@ def example_decisions(settings: Settings) -> list[dict[str, Any]]:
         if own.height:
             row = own.row(0, named=True)
             told = drivers.filter(pl.col("prediction_id") == row["prediction_id"]).sort("rank") if drivers is not None else None
-            found.append({**row, "drivers": told["words"].to_list()[:3] if told is not None else []})
+            words = told["words"].to_list() if told is not None else []
+            found.append({**row, "drivers": (words or drivers_now(settings, row["prediction_id"]))[:3]})
     return found
+
+
+def drivers_now(settings: Settings, prediction_id: str) -> list[str]:
+    """Return the drivers of a prediction in words, worked out as ``lab explain`` does; they are stored for risky runs only."""
+    from lab_assets.service.proof import gather
+    from lab_assets.service.shell import shell_reader
+    from lab_assets.service.store import find_prediction
+
+    with shell_reader(settings) as (models, views, _policy):
+        told = gather(settings, find_prediction(settings, prediction_id), models=models, views=views, user=None)
+    return [driver["words"] for driver in told["drivers"]]
 
 
 def drift_counts(settings: Settings) -> dict[str, int]:

@@ -78,6 +78,12 @@ def test_running_it_again_adds_no_row(laboratory: Laboratory) -> None:
     assert set(grown) <= {"governance.lineage", "governance.audit", "governance.access"}
 
 
+def test_the_summary_shows_a_decision_of_each_path_with_its_drivers(laboratory: Laboratory) -> None:
+    shown = laboratory.report["decisions"]
+    assert [row["path"] for row in shown] == ["mandatory_checks", "standard", "fast_track"]
+    assert {len(row["drivers"]) for row in shown} == {3}
+
+
 def test_masks_follow_the_person(laboratory: Laboratory) -> None:
     query = "select injection_name, analyst from silver.injections where analyst is not null order by injection_name limit 5"
     masked = laboratory.json("query", query, "--as", "analyst")
