@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
 import numpy as np
@@ -24,6 +25,7 @@ _KEY = re.compile(rb'"\s*:')
 _SCORE_FIELDS: Final = frozenset({"injection_id", "lot_id", "checkpoint_pct", "features"})
 _TRACE_FIELDS: Final = frozenset(
     {"injection_name", "method_id", "instrument_id", "sample_name", "lot_id", "x_min", "y", "y_unit", "run_time_min", "pressure", "channel"}
+    | {"injected_at"}
 )
 _PRESSURE_FIELDS: Final = frozenset({"x_min", "y", "unit"})
 Numbers = NDArray[np.float64]
@@ -69,6 +71,7 @@ class TraceRequest:
         run_time_min: Planned length of the run; ``None`` to take the method's.
         pressure: Pump pressure so far, where the system records it.
         channel: Detector channel of the trace; ``None`` where the method has one only.
+        injected_at_utc: Start of the run; ``None`` for a run that is going on now.
     """
 
     injection_name: str
@@ -80,6 +83,7 @@ class TraceRequest:
     run_time_min: float | None
     pressure: Signal | None
     channel: str | None = None
+    injected_at_utc: datetime | None = None
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -215,6 +219,7 @@ def parse_trace(body: bytes) -> TraceRequest:
     if run_time is not None and not (is_number(run_time) and _is_finite(run_time, math.isfinite) and 0 < run_time <= 24 * 60):
         problems.append(FieldProblem("run_time_min", "needs minutes above 0, at most 1440"))
     pressure = _pressure(document.get("pressure"), problems)
+    injected_at_utc = _moment(document.get("injected_at"), problems)
     _raise_if_any(problems, strict=strict)
     return TraceRequest(
         injection_name=texts["injection_name"] or "",
@@ -226,7 +231,21 @@ def parse_trace(body: bytes) -> TraceRequest:
         run_time_min=None if run_time is None else float(run_time),
         pressure=pressure,
         channel=channel,
+        injected_at_utc=injected_at_utc,
     )
+
+
+def _moment(given: object, problems: list[FieldProblem]) -> datetime | None:
+    if given is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(given) if isinstance(given, str) else None
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    problems.append(FieldProblem("injected_at", "needs an ISO 8601 time with its offset, such as 2026-03-01T12:00:00+01:00"))
+    return None
 
 
 def _pressure(given: object, problems: list[FieldProblem]) -> Signal | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import cast
 
 from lab_assets.decisions.review_path import Decision, decide
@@ -234,12 +234,23 @@ class Scorer:
         """
         now = self._clock()
         model = self._models.current
-        subject = trace_subject(injection_id, request, context=self._context.get(), tables=self._expectations.get(), at=now)
+        at = moment_of(request, now=now)
+        subject = trace_subject(injection_id, request, context=self._context.get(), tables=self._expectations.get(), at=at)
         digest, path = keep_trace(self._settings.raw, body)
         subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0})
         told = answer(subject, model, now=now, user=user)
         self._log.append(told.prediction, file=path)
         return told
+
+
+def moment_of(request: TraceRequest, *, now: datetime) -> datetime:
+    """Return when the last point of a trace was seen; what became known later is not used.
+
+    A run without a start is going on now. A start in the future (a clock that is wrong) counts as now.
+    """
+    if request.injected_at_utc is None:
+        return now
+    return min(now, request.injected_at_utc + timedelta(minutes=float(request.trace.x_min[-1])))
 
 
 def trace_subject(injection_id: str, request: TraceRequest, *, context: Context, tables: ExpectationTables, at: datetime) -> Subject:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from deltalake import DeltaTable
@@ -48,6 +48,25 @@ def test_sample_lot_run_time_and_context_are_found(client, told):
         "features.instrument_history", "features.lot_history", "features.storage_exposure", "bronze.processing_methods",
         "bronze.specifications", "bronze.lims_sequences", "silver.samples", "silver.lots", "silver.injections", "silver.peaks",
     }  # fmt: skip
+
+
+def test_a_run_of_the_past_is_scored_as_of_its_own_time_and_comes_out_again(client):
+    """Started long before the lot's first result and seen for 3 min: nothing of the lot or the instrument was known then."""
+    answer = client.post("/v1/runs/i-past/trace", user="analyst", json=body(injected_at="2001-01-01T01:00:00+01:00", run_time_min=6.0))
+    assert answer.status_code == 200, answer.text
+    client.state.log.flush()
+    kept = find_prediction(client.lab.settings, answer.json()["prediction_id"])
+    assert kept.as_of_utc == datetime(2001, 1, 1, 0, 3, tzinfo=UTC)
+    assert {"lot_min_margin", "pressure_shift_pct"}.isdisjoint(kept.features)
+    result = reproduce(client.lab.settings, kept, models=client.state.models)
+    assert (result.reproduced, result.features_from, result.difference) == (True, "trace", 0.0)
+
+
+def test_a_start_in_the_future_counts_as_now(client):
+    answer = client.post("/v1/runs/i-ahead/trace", user="analyst", json=body(injected_at="2999-01-01T00:00:00Z"))
+    client.state.log.flush()
+    kept = find_prediction(client.lab.settings, answer.json()["prediction_id"])
+    assert kept.as_of_utc == kept.predicted_at_utc
 
 
 def test_the_name_of_who_asked_is_masked_by_policy(client, told):
@@ -144,6 +163,9 @@ def test_posted_features_are_repeated_with_a_note(client):
         ({"operator": "Ann"}, "operator"),
         ({"x_min": [0.0, 0.1], "y": [1.0, 2.0]}, "x_min"),
         ({"method_id": "NEW-01"}, "run_time_min"),
+        ({"injected_at": "2025-06-01T12:00:00"}, "injected_at"),
+        ({"injected_at": "yesterday"}, "injected_at"),
+        ({"injected_at": 1748779200}, "injected_at"),
     ],
 )
 def test_what_breaks_a_rule_is_named(client, change, field):

@@ -35,6 +35,10 @@ _BODY = {
             "properties": {
                 "injection_name": _TEXT, "method_id": _TEXT, "instrument_id": _TEXT,
                 "sample_name": _OPTIONAL, "lot_id": _OPTIONAL, "channel": _OPTIONAL,
+                "injected_at": {
+                    "type": ["string", "null"], "format": "date-time",
+                    "description": "start of the run with its offset; nothing known after the trace's last point is used. Default: the run goes on now",
+                },
                 "x_min": _NUMBERS, "y": _NUMBERS, "y_unit": _TEXT,
                 "run_time_min": {"type": ["number", "null"], "exclusiveMinimum": 0},
                 "pressure": {"type": ["object", "null"], "properties": {"x_min": _NUMBERS, "y": _NUMBERS, "unit": _TEXT}},
