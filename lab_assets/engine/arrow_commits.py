@@ -46,8 +46,12 @@ def merge(
     *,
     newer: str | None = None,
     within: tuple[str, Sequence[str]] | None = None,
-) -> None:
-    """Insert or update by primary key in one commit; the arguments are those of ``Lakehouse.merge``."""
+) -> int:
+    """Insert or update by primary key in one commit; the arguments are those of ``Lakehouse.merge``.
+
+    Returns:
+        How many rows were inserted, updated or deleted.
+    """
     nullable = {column.name for column in contract.columns if column.nullable}
     on = " AND ".join(
         f"t.`{name}` IS NOT DISTINCT FROM s.`{name}`" if name in nullable else f"t.`{name}` = s.`{name}`" for name in contract.primary_key
@@ -59,7 +63,8 @@ def merge(
     if within is not None and within[1]:
         column, values = within
         merger = merger.when_not_matched_by_source_delete(predicate=f"t.`{column}` IN ({', '.join(map(_literal, values))})")
-    merger.execute()
+    told = merger.execute()
+    return sum(told[f"num_target_rows_{what}"] for what in ("inserted", "updated", "deleted"))
 
 
 def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:

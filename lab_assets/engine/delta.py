@@ -226,8 +226,8 @@ class Lakehouse:
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            arrow_commits.merge(table, contract, rows, newer=newer, within=within)
-            return self._read_back(contract, above=before - 1)
+            changed = arrow_commits.merge(table, contract, rows, newer=newer, within=within)
+            return self._read_back(contract, above=before if changed else before - 1)
 
     def stream(self, source: DataFrame, contract: TableContract, *, name: str, timeout_s: float = 1800.0) -> int:
         """Run a stream once over what is new and append its rows; the checkpoint makes each input row count once.
@@ -318,7 +318,7 @@ class Lakehouse:
         return rows.select(*(sf.col(column.name).cast(SPARK_TYPES[column.kind]).alias(column.name) for column in contract.columns))
 
     def _read_back(self, contract: TableContract, *, above: int) -> int:
-        """Open the table again after a commit, still under its lock, and see that the log has grown."""
+        """Open the table again after a commit, still under its lock, and see that the log goes beyond a version."""
         table = self.open(contract)
         if table.version() <= above:
             raise CommitLostError(f"{contract.full_name}: a commit was reported, but the log still ends at version {table.version()}")

@@ -116,8 +116,8 @@ def test_a_response_line_gives_the_published_concentration() -> None:
 def test_the_limit_in_force_counts() -> None:
     later = {**LIMIT, "spec_low": 90.0, "effective_from_utc": T0 + timedelta(days=1), "recorded_at_utc": T0}
     limits = Specifications([later, LIMIT])
-    assert limits.of("P", "M", "API", T0)["spec_low"] == 95.0  # type: ignore[index]
-    assert limits.of("P", "M", "API", T0 + timedelta(days=2))["spec_low"] == 90.0  # type: ignore[index]
+    in_force = [limits.of("P", "M", "API", at) for at in (T0, T0 + timedelta(days=2))]
+    assert [limit["spec_low"] for limit in in_force if limit is not None] == [95.0, 90.0]
     assert limits.of("P", "M", "API", T0 - timedelta(days=500)) is None
 
 
