@@ -49,12 +49,12 @@ def describe_file(path: Path, *, source: str, zone: str) -> dict[str, Any]:
         ``rejected`` (rows left out).
     """
     from lab_assets.sources.base import ReadContext, UnreadableFileError
-    from lab_assets.sources.registry import HEAD_BYTES, recognise
+    from lab_assets.sources.registry import recognise
 
     format_name: str | None = None
     try:
         data = _bytes_of(path)
-        reader = recognise(path.name, data[:HEAD_BYTES])
+        reader = recognise(path.name, data)
         format_name = reader.format
         result = reader.read(data, ReadContext(file_name=path.name, source=source, zone=zone))
     except UnreadableFileError as error:

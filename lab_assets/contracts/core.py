@@ -100,6 +100,7 @@ class TableContract:
         columns: In storage order.
         primary_key: Columns that together are unique; empty where rows may repeat.
         version: Raised with each change of the contract.
+        rejects: What a row that breaks a rule takes with it: only itself (``row``) or its whole file (``file``).
     """
 
     layer: Layer
@@ -110,6 +111,7 @@ class TableContract:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
     version: int = 1
+    rejects: Literal["file", "row"] = "file"
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict[str, Column])
 
     def __post_init__(self) -> None:

@@ -23,21 +23,6 @@ from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-ROW_POLICY: Final = frozenset(
-    {
-        "lims_lots",
-        "lims_samples",
-        "lims_sequences",
-        "lims_results",
-        "lims_events",
-        "specifications",
-        "chamber_readings",
-        "calibrations",
-        "processing_methods",
-    }
-)
-"""Tables where good rows go on when others of the file are bad; elsewhere one bad row sends the file to quarantine."""
-
 INPUT_DDL: Final = "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING"
 
 OUTCOME_DDL: Final = (
@@ -195,7 +180,7 @@ def _apply_contracts(staged: list[dict[str, Any]]) -> None:
         failures = contract_failures(contract, [row for _, row in owners])
         for position, (rule, column, reason) in failures.items():
             file, row = owners[position]
-            if contract.name in ROW_POLICY:
+            if contract.rejects == "row":
                 file["rejected"].append(
                     {
                         "table_name": contract.name,

@@ -6,12 +6,38 @@ the registry (``registry.py``), folders, ledgers or Spark.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from lab_assets.sources.archives import Archive
+    from lab_assets.sources.logger_description import LoggerDescription
 
 Row = dict[str, Any]
 """One record: contract column name to value, without provenance except ``source_row``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SchemaEvent:
+    """One difference between a file's columns and the contract of their table.
+
+    Attributes:
+        kind: ``unknown_column`` (kept in ``rescued``), ``renamed_column`` (proposed, or accepted and used), ``missing_column`` or
+            ``unit_changed``.
+        table: Bronze table, without layer.
+        column: Column as the file writes it, or the contract's that is missing.
+        proposed: Contract column it may be.
+        instrument: Instrument that wrote the file, as stated.
+        software: Software and version that wrote the file, as stated.
+    """
+
+    kind: Literal["unknown_column", "renamed_column", "missing_column", "unit_changed"]
+    table: str
+    column: str
+    proposed: str | None = None
+    instrument: str | None = None
+    software: str | None = None
 
 
 class UnreadableFileError(ValueError):
@@ -21,17 +47,19 @@ class UnreadableFileError(ValueError):
         rule: Short stable name of the rule that was broken, such as ``truncated`` or ``missing_column``.
         reason: What is wrong and how to mend it, for people.
         place: Where in the file, such as ``line 12`` or ``[Peak Table(Ch1)]``; empty when the whole file is meant.
+        events: How the file's columns differ from the contract, when that is why.
     """
 
-    def __init__(self, rule: str, reason: str, place: str = "") -> None:
+    def __init__(self, rule: str, reason: str, place: str = "", events: Sequence[SchemaEvent] = ()) -> None:
         super().__init__(f"{rule}: {reason}" + (f" ({place})" if place else ""))
         self.rule = rule
         self.reason = reason
         self.place = place
+        self.events = tuple(events)
 
-    def __reduce__(self) -> tuple[type[UnreadableFileError], tuple[str, str, str]]:
-        """Keep the three parts when the error crosses a process border."""
-        return (type(self), (self.rule, self.reason, self.place))
+    def __reduce__(self) -> tuple[type[UnreadableFileError], tuple[str, str, str, tuple[SchemaEvent, ...]]]:
+        """Keep the parts when the error crosses a process border."""
+        return (type(self), (self.rule, self.reason, self.place, self.events))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +91,31 @@ class ReadContext:
         file_name: Path below the drop folder, as it arrived.
         source: Drop folder.
         zone: IANA zone assumed for times without one, such as ``Europe/Berlin``.
+        renames: By table (without layer): column as files of this source write it, normalised, to the contract's column; each
+            was accepted by a person.
+        strict: Whether a column that the contract does not name refuses the file instead of going to ``rescued``.
+        loggers: Descriptions of delimited loggers known to this laboratory.
     """
 
     file_name: str
     source: str = "inbox"
     zone: str = "UTC"
+    renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    strict: bool = False
+    loggers: tuple[LoggerDescription, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member:
+    """A file inside of another file, such as an attachment of a notebook entry; it is ingested as a file of its own.
+
+    Attributes:
+        name: Path inside of the archive, ``/`` between parts.
+        data: Its bytes.
+    """
+
+    name: str
+    data: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +127,24 @@ class ReadResult:
         tables: Rows by bronze table name (without layer); every row has ``source_row``.
         rejected: Rows left out, with the reason.
         warnings: What was noticed and let pass, for people.
+        events: How the file's columns differ from the contract of their table.
+        members: Files inside of it, each of which finds its own reader.
     """
 
     format: str
     tables: dict[str, list[Row]]
     rejected: list[RejectedRow] = field(default_factory=list[RejectedRow])
     warnings: list[str] = field(default_factory=list[str])
+    events: list[SchemaEvent] = field(default_factory=list[SchemaEvent])
+    members: list[Member] = field(default_factory=list[Member])
 
 
 class Reader(Protocol):
     """One format.
 
     ``sniff`` looks at the name and the first 64 KiB and answers how sure it is, 0 (not mine) to 100 (magic bytes or an
-    unmistakable header); the surest reader wins, content counting more than the extension.
+    unmistakable header); the surest reader wins, content counting more than the extension. Zip archives and packed folders are
+    shown to readers that are ``ArchiveReader`` as well, and to no others.
     """
 
     format: str
@@ -107,4 +160,13 @@ class Reader(Protocol):
         Raises:
             UnreadableFileError: the file as a whole is not usable.
         """
+        ...
+
+
+@runtime_checkable
+class ArchiveReader(Reader, Protocol):
+    """A format that is a zip archive or an instrument's folder."""
+
+    def sniff_archive(self, name: str, archive: Archive) -> int:
+        """Return how surely this is the reader's format, 0-100, judged by the members' names and, where needed, contents."""
         ...

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 from lab_assets.sources.andi_netcdf import AndiNetcdfReader
+from lab_assets.sources.archives import is_archive, open_archive
 from lab_assets.sources.arw import ArwReader
-from lab_assets.sources.base import ReadContext, Reader, ReadResult, UnreadableFileError
+from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
 from lab_assets.sources.calibration_csv import CalibrationCsvReader
 from lab_assets.sources.chamber_csv import ChamberCsvReader
 from lab_assets.sources.chromeleon_text import ChromeleonTextReader
@@ -40,30 +41,37 @@ HEAD_BYTES: Final = 1 << 16
 """How much of a file is looked at to recognise it."""
 
 
-def recognise(name: str, head: bytes) -> Reader:
+def recognise(name: str, data: bytes) -> Reader:
     """Return the reader of a file, judged by its content first.
 
     Args:
         name: File name.
-        head: The first ``HEAD_BYTES`` of the file.
+        data: The whole file; the members of an archive are listed at its end.
 
     Returns:
         The surest reader.
 
     Raises:
-        UnreadableFileError: ``empty`` for no bytes, ``unknown_format`` when no reader knows the content.
+        UnreadableFileError: ``empty`` for no bytes, ``unknown_format`` when no reader knows the content, or a rule of archives.
     """
+    head = data[:HEAD_BYTES]
     if not head.strip(b"\x00 \t\r\n\f\v\xef\xbb\xbf\xff\xfe"):
         raise UnreadableFileError("empty", "the file is empty; export or transfer it again")
+    archive = open_archive(data) if is_archive(head) else None
     surest, sureness = READERS[0], 0
     for reader in READERS:
-        if (answer := reader.sniff(name, head)) > sureness:
+        if archive is None:
+            answer = reader.sniff(name, head)
+        else:
+            answer = reader.sniff_archive(name, archive) if isinstance(reader, ArchiveReader) else 0
+        if answer > sureness:
             surest, sureness = reader, answer
         if sureness >= 100:
             break
     if sureness == 0:
         known = ", ".join(reader.format for reader in READERS)
-        raise UnreadableFileError("unknown_format", f"the file begins with {_seen(head)}; known formats: {known}")
+        seen = _seen(head) if archive is None else f"an archive of {', '.join(map(shorten, archive.names[:5])) or 'nothing'}"
+        raise UnreadableFileError("unknown_format", f"the file is {seen}; known formats: {known}")
     return surest
 
 
@@ -80,11 +88,11 @@ def read_file(data: bytes, context: ReadContext) -> ReadResult:
     Raises:
         UnreadableFileError: the file as a whole is not usable.
     """
-    return recognise(context.file_name, data[:HEAD_BYTES]).read(data, context)
+    return recognise(context.file_name, data).read(data, context)
 
 
 def _seen(head: bytes) -> str:
     """Describe the beginning of a file for people."""
     if b"\x00" in head[:512] and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return f"the bytes {head[:8].hex(' ')}"
-    return f"the line {shorten(next((line for line in peek_lines(head) if line.strip()), ''))}"
+        return f"unknown, beginning with the bytes {head[:8].hex(' ')}"
+    return f"unknown, beginning with the line {shorten(next((line for line in peek_lines(head) if line.strip()), ''))}"
