@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from lab_assets.cli._governance import ORIGIN, JsonOption, actor_of, database, fail, print_json, print_table, refusals
+from lab_assets.cli._governance import ORIGIN, JsonOption, ReasonOption, actor_of, database, fail, print_json, print_table, refusals
 
 app = typer.Typer(help="The audit trail: append-only, chained by hashes, anchored outside the database.", no_args_is_help=True)
 
@@ -75,3 +75,17 @@ def export(
             print_json({"file": str(file), "entries": count, "sha256": digest})
         else:
             typer.echo(f"{count} entries in {file}, sha256 {digest}")
+
+
+@app.command("accept-clock")
+def accept_clock(
+    by: Annotated[str, typer.Option("--as", metavar="USER", help="Account that accepts it; needs MANAGE.", show_default=False)],
+    reason: ReasonOption,
+) -> None:
+    """Take a clock that was set back as it is, so that models can be approved, rejected and promoted again."""
+    from lab_assets.governance import clock_guard
+
+    with refusals():
+        engine = database()
+        entry = clock_guard.accept_clock(engine, by=actor_of(engine, by), reason=reason, origin=ORIGIN)
+    typer.echo(f"the clock is accepted by {entry.actor} with audit entry {entry.seq}")

@@ -88,7 +88,7 @@ def submit(version: Version, *, user: User, reason: Reason) -> None:
         )
 
     submitted = _attempt(act)
-    _attempt(lambda: registry.set_stage(version, "Staging"))
+    _mirror(settings, engine)
     typer.echo(f"version {version} is submitted as {submitted.approval_id}; evidence {submitted.evidence_digest}")
 
 
@@ -112,8 +112,6 @@ def approve(version: Version, *, user: User, reason: Reason, evidence: Evidence 
 @app.command()
 def reject(version: Version, *, user: User, reason: Reason, evidence: Evidence = "") -> None:
     """Reject a submitted version; not by who trained or submitted it."""
-    from lab_assets.registry.serving import registry_of
-
     settings, engine = _opened()
 
     def act() -> Approval:
@@ -122,13 +120,14 @@ def reject(version: Version, *, user: User, reason: Reason, evidence: Evidence =
         return _approvals(engine).reject(found.approval_id, approver=user, evidence=seen, reason=reason, origin=ORIGIN)
 
     _attempt(act)
-    _attempt(lambda: registry_of(settings).set_stage(version, "Archived"))
+    _mirror(settings, engine)
     typer.echo(f"version {version} is rejected by {user}")
 
 
 @app.command()
 def promote(version: Version, *, user: User, reason: Reason) -> None:
     """Let an approved version serve from now on."""
+    from lab_assets.governance.approvals import ConflictError
     from lab_assets.registry.serving import bundle_of
 
     settings, engine = _opened()
@@ -137,10 +136,14 @@ def promote(version: Version, *, user: User, reason: Reason) -> None:
         approved = {each.model_version: each for each in _approvals(engine).approved_versions(_model_name())}
         if version in approved:
             bundle_of(settings, approved[version].digest, version=version)  # in the cache before the service asks for it
-        _approvals(engine).promote(_model_name(), version, by=user, reason=reason, origin=ORIGIN)
+        try:
+            _approvals(engine).promote(_model_name(), version, by=user, reason=reason, origin=ORIGIN)
+        except ConflictError:
+            _mirror(settings, engine)  # a promotion that was cut off here is repeated: the mirror is what it lacks
+            raise
 
     _attempt(act)
-    _mirror(settings, version)
+    _mirror(settings, engine)
     typer.echo(f"version {version} serves")
 
 
@@ -154,7 +157,7 @@ def rollback(
     """Let an earlier version serve again."""
     settings, engine = _opened()
     served = _attempt(lambda: _approvals(engine).rollback(_model_name(), by=user, reason=reason, model_version=to, origin=ORIGIN))
-    _mirror(settings, served.model_version)
+    _mirror(settings, engine)
     typer.echo(f"version {served.model_version} serves again")
 
 
@@ -181,11 +184,12 @@ def _model_name() -> str:
 def _attempt(action: Callable[[], T]) -> T:
     """Do something; tell why it cannot be done and exit with 1."""
     from lab_assets.governance.approvals import ApprovalError, NotAllowedError
+    from lab_assets.governance.clock_guard import ClockBehindError
     from lab_assets.modeling.bundle import BundleError
 
     try:
         return action()
-    except (ApprovalError, NotAllowedError, BundleError) as error:
+    except (ApprovalError, NotAllowedError, ClockBehindError, BundleError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
 
@@ -202,9 +206,9 @@ def _open_submission(engine: Engine, version: str) -> Approval:
     return found
 
 
-def _mirror(settings: Settings, version: str) -> None:
-    """Show in MLflow what serves; the ledger holds already, so a failure here is told and put right by the next check."""
-    from lab_assets.registry.serving import registry_of
+def _mirror(settings: Settings, engine: Engine) -> None:
+    """Show in MLflow what was decided; the ledger holds already, so a failure here is told and put right by the next check."""
+    from lab_assets.registry.serving import mirror_ledger, registry_of
 
     registry = registry_of(settings)
     from mlflow.exceptions import MlflowException
@@ -212,9 +216,9 @@ def _mirror(settings: Settings, version: str) -> None:
     from lab_assets.modeling.bundle import BundleError
 
     try:
-        registry.mirror_aliases(version)
+        mirror_ledger(registry, engine)
     except (MlflowException, BundleError) as error:
-        typer.echo(f"warning: the alias in MLflow is not moved yet: {error}", err=True)
+        typer.echo(f"warning: MLflow does not show it yet: {error}", err=True)
 
 
 def _joined(settings: Settings, engine: Engine) -> list[tuple[VersionInfo, list[Approval], str | None]]:

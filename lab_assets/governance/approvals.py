@@ -19,9 +19,11 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, select
 from sqlalchemy.exc import IntegrityError
 
 from lab_assets.engine.database import writing
+from lab_assets.engine.failpoints import failpoint
 from lab_assets.engine.tables import APPROVALS, SERVING_HISTORY
 from lab_assets.governance.audit import AuditLog, canonical_json
 from lab_assets.governance.clock import as_text, utc_now
+from lab_assets.governance.clock_guard import ClockBehindError, step_back
 from lab_assets.governance.policy import PolicyStore
 
 SERVICE_PREFIX: Final = "service:"
@@ -30,6 +32,10 @@ _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 class ApprovalError(ValueError):
     """The step is not possible as things stand, such as a second decision or a promotion without approval."""
+
+
+class ConflictError(ApprovalError):
+    """Somebody else was first: it is decided, submitted or in service already."""
 
 
 class NotAllowedError(PermissionError):
@@ -143,7 +149,8 @@ class Approvals:
 
         Raises:
             NotAllowedError: the person may not submit.
-            ApprovalError: the version is already submitted or approved, or something is missing.
+            ConflictError: the version is already submitted or approved.
+            ApprovalError: something is missing.
         """
         if not submitted_by.startswith(SERVICE_PREFIX):
             self._require(submitted_by, "TRAIN", model_name, model_version, origin=origin)
@@ -168,7 +175,7 @@ class Approvals:
                 self._append(connection, submitted_by, "model.submit", values, reason=reason, origin=origin)
                 return _approvals(connection, select(APPROVALS).where(APPROVALS.c.approval_id == number))[0]
         except IntegrityError as error:
-            raise ApprovalError(f"{model_name} version {model_version} is already submitted or approved") from error
+            raise ConflictError(f"{model_name} version {model_version} is already submitted or approved") from error
 
     def approve(self, approval_id: int, *, approver: str, evidence: str, reason: str, origin: str = "") -> Approval:
         """Approve a submission.
@@ -182,7 +189,9 @@ class Approvals:
 
         Raises:
             NotAllowedError: the policy says no.
-            ApprovalError: decided already, or the evidence is not the one submitted.
+            ClockBehindError: the clock was set back: nothing is signed until it has caught up or was accepted.
+            ConflictError: decided already.
+            ApprovalError: the evidence is not the one submitted.
         """
         return self._decide(approval_id, "approved", approver=approver, evidence=evidence, reason=reason, origin=origin)
 
@@ -194,6 +203,7 @@ class Approvals:
         found = self.get(approval_id)
         authors = (found.trained_by, found.submitted_by)
         self._require(approver, "APPROVE", found.model_name, found.model_version, authors=authors, origin=origin)
+        self._require_clock(approver, found.model_name, found.model_version, origin=origin)
         stored = evidence_digest(
             found.model_name, found.model_version, digest=found.digest, metrics=found.metrics, data_versions=found.data_versions
         )
@@ -203,10 +213,11 @@ class Approvals:
         with writing(self._engine) as connection:
             open_one = (APPROVALS.c.approval_id == approval_id) & (APPROVALS.c.state == "submitted")
             if connection.execute(APPROVALS.update().where(open_one).values(**change)).rowcount != 1:
-                raise ApprovalError(f"submission {approval_id} is decided already")
+                raise ConflictError(f"submission {approval_id} is decided already")
             decided = _approvals(connection, select(APPROVALS).where(APPROVALS.c.approval_id == approval_id))[0]
             verb = {"approved": "approve", "rejected": "reject"}[state]
             self._append(connection, approver, f"model.{verb}", asdict(decided), reason=reason, origin=origin)
+        failpoint("after_decision_commit")
         return decided
 
     def promote(self, model_name: str, model_version: str, *, by: str, reason: str, origin: str = "") -> Serving:
@@ -214,12 +225,16 @@ class Approvals:
 
         Raises:
             NotAllowedError: the policy says no.
-            ApprovalError: the version is not approved, or serves already.
+            ClockBehindError: the clock was set back, as for ``approve``.
+            ConflictError: it serves already.
+            ApprovalError: the version is not approved.
         """
         return self._serve(model_name, model_version, action="promote", by=by, reason=reason, origin=origin)
 
     def rollback(self, model_name: str, *, by: str, reason: str, model_version: str | None = None, origin: str = "") -> Serving:
         """Let a version that served before serve again; needs ``APPROVE``.
+
+        A clock that was set back does not stop it: it brings nothing new into service and is the way out of harm.
 
         Args:
             model_name: Registered model.
@@ -243,13 +258,15 @@ class Approvals:
 
     def _serve(self, model_name: str, model_version: str, *, action: str, by: str, reason: str, origin: str) -> Serving:
         self._require(by, "APPROVE", model_name, model_version, origin=origin)
+        if action == "promote":
+            self._require_clock(by, model_name, model_version, origin=origin)
         with writing(self._engine) as connection:
             approved = [row for row in _select_approved(connection, model_name) if row.model_version == model_version]
             if not approved:
                 raise ApprovalError(f"{model_name} version {model_version} is not approved")
             old = self._serving(connection, model_name)
             if old is not None and old.model_version == model_version:
-                raise ApprovalError(f"{model_name} version {model_version} serves already")
+                raise ConflictError(f"{model_name} version {model_version} serves already")
             values: dict[str, Any] = {
                 "model_name": model_name,
                 "model_version": model_version,
@@ -263,6 +280,8 @@ class Approvals:
             seq = connection.execute(SERVING_HISTORY.insert().values(**values).returning(SERVING_HISTORY.c.seq)).scalar_one()
             before = {"version": old.model_version, "digest": old.digest} if old else None
             self._append(connection, by, f"model.{action}", values, reason=reason, origin=origin, old=before)
+            failpoint("before_serving_commit")
+        failpoint("after_serving_commit")
         return Serving(seq=seq, **values)
 
     def get(self, approval_id: int) -> Approval:
@@ -320,15 +339,27 @@ class Approvals:
         if decision.allowed:
             return
         what = {"privilege": privilege, "rules": decision.reasons}
-        target = f"model:{model_name}@{model_version}"
-        self._log.append(actor=user, action="model.refused", target=target, new=what, origin=origin)
+        self._log.append(actor=user, action="model.refused", target=_target(model_name, model_version), new=what, origin=origin)
         raise NotAllowedError(f"{user} may not {privilege.lower()} {model_name} version {model_version} ({', '.join(decision.reasons)})")
+
+    def _require_clock(self, user: str, model_name: str, model_version: str, *, origin: str) -> None:
+        """Refuse, and record the refusal, while the clock is behind what is recorded already: a signature tells when it was given."""
+        found = step_back(self._engine, now=utc_now())
+        if found is None:
+            return
+        what = {"rules": ["clock-behind"], "recorded": found.at_utc, "seq": found.seq}
+        self._log.append(actor=user, action="model.refused", target=_target(model_name, model_version), new=what, origin=origin)
+        raise ClockBehindError(f"nothing was signed: {found.told}")
 
     def _append(
         self, connection: Connection, actor: str, action: str, values: Mapping[str, Any], *, reason: str, origin: str, old: Any = None
     ) -> None:
-        target = f"model:{values['model_name']}@{values['model_version']}"
+        target = _target(values["model_name"], values["model_version"])
         self._log.append(connection, actor=actor, action=action, target=target, old=old, new=dict(values), reason=reason, origin=origin)
+
+
+def _target(model_name: str, model_version: str) -> str:
+    return f"model:{model_name}@{model_version}"
 
 
 def _select_approved(connection: Connection, model_name: str) -> list[Approval]:

@@ -7,6 +7,9 @@ Each entry holds the SHA-256 of its own canonical JSON, which includes the hash 
 tells are committed together: where the entry cannot be written, the action does not happen, and no setting turns that off.
 After the commit the new head is written to an anchor file outside the database (``run/audit_anchor.jsonl``; copy it to another
 machine or print it): a cut tail or an old copy put back contradicts the anchor.
+
+The order of the entries is that of their numbers, whatever the clock does. An entry that would be older than the one before it
+is preceded by the alarm ``clock.stepped_back``, so a clock that is set back cannot pass unseen (see ``clock_guard.py``).
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -27,13 +31,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.engine.database import ANCHOR_OPTION, after_commit, writing
 from lab_assets.engine.tables import AUDIT
-from lab_assets.governance.clock import as_text, utc_now
+from lab_assets.governance.clock import as_text, is_set_back, utc_now
 
 GENESIS: Final = "0" * 64
 """What the first entry names as the hash before it."""
 
 LIMITS: Final = {"actor": 128, "action": 64, "object": 512, "reason": 2000, "origin": 256, "request_id": 64, "old": 65_536, "new": 65_536}
 """Longest text of each field, in characters; a longer one is cut and carries the digest of the whole."""
+
+CLOCK: Final = "clock"
+"""Object of the entries that tell of the server's clock."""
+STEPPED_BACK: Final = "clock.stepped_back"
 
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")
 _POSTGRES_LOCK: Final = 7_260_115
@@ -166,16 +174,26 @@ class AuditLog:
         content["new"] = None if new is None else clean(canonical_json(new), LIMITS["new"])
         if connection is not None:
             return self._append(connection, content)
-        with writing(self._engine) as own:
-            return self._append(own, content)
+        try:
+            with writing(self._engine) as own:
+                return self._append(own, content)
+        except SQLAlchemyError as error:  # the commit itself, as on a full disk
+            raise AuditError(f"the audit entry for {content['action']} cannot be kept; nothing was done") from error
 
     def _append(self, connection: Connection, content: dict[str, Any]) -> AuditEntry:
         self._open_anchor()
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
-        head = connection.execute(select(AUDIT.c.seq, AUDIT.c.hash).order_by(AUDIT.c.seq.desc()).limit(1)).first()
-        seq, prev_hash = (head.seq + 1, head.hash) if head else (1, GENESIS)
-        bare = AuditEntry(seq=seq, at_utc=as_text(utc_now()), prev_hash=prev_hash, hash="", **content)
+        newest = select(AUDIT.c.seq, AUDIT.c.hash, AUDIT.c.at_utc).order_by(AUDIT.c.seq.desc()).limit(1)
+        head = connection.execute(newest).first()
+        seq, prev_hash, now = (head.seq + 1, head.hash, utc_now()) if head else (1, GENESIS, utc_now())
+        if head and is_set_back(head.at_utc, now=now):
+            alarm = self._insert(connection, seq, prev_hash, now, _stepped_back(head.seq, head.at_utc, now))
+            seq, prev_hash = alarm.seq + 1, alarm.hash
+        return self._insert(connection, seq, prev_hash, now, content)
+
+    def _insert(self, connection: Connection, seq: int, prev_hash: str, now: datetime, content: dict[str, Any]) -> AuditEntry:
+        bare = AuditEntry(seq=seq, at_utc=as_text(now), prev_hash=prev_hash, hash="", **content)
         entry = AuditEntry(**{**asdict(bare), "hash": bare.computed_hash()})
         try:
             connection.execute(AUDIT.insert().values(**asdict(entry)))
@@ -268,6 +286,13 @@ class AuditLog:
             except (ValueError, KeyError, TypeError):
                 return anchors, f"line {number} of the anchor file {self.anchor} is not an anchor"
         return anchors, ""
+
+
+def _stepped_back(seq: int, at_utc: str, now: datetime) -> dict[str, Any]:
+    """Return the content of the alarm that the clock is behind an entry already written."""
+    old, new = canonical_json({"at_utc": at_utc, "seq": seq}), canonical_json({"at_utc": as_text(now)})
+    told = {"actor": "system:clock", "action": STEPPED_BACK, "object": CLOCK, "old": old, "new": new}
+    return {**told, "reason": "", "origin": "", "request_id": ""}
 
 
 def _drop_torn_line(file: BinaryIO) -> None:

@@ -19,6 +19,7 @@ from typing import Final
 
 import psutil
 
+from lab_assets.engine.disk import existing, unwritable
 from lab_assets.engine.jars import JarsMissingError, java_executable, present_jars, required_jars
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.processes import read_state
@@ -49,8 +50,8 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
-    checks: tuple[Callable[[Settings], Check], ...] = (_python, _java, _jars, _home, _disk, _memory, _clock, _ports, _database, _lake)
-    return [check(settings) for check in checks]
+    machine: tuple[Callable[[Settings], Check], ...] = (_python, _java, _jars, _home, _disk, _memory, _clock, _ports)
+    return [check(settings) for check in (*machine, _database, _signing, _lake)]
 
 
 def _python(_settings: Settings) -> Check:
@@ -83,31 +84,17 @@ def _jars(settings: Settings) -> Check:
     return Check(name="jars", state="failed", found=f"JARs are missing in {settings.jars_dir}", mend="run 'make setup'")
 
 
-def _existing(path: Path) -> Path:
-    """Return the path, or its nearest ancestor that exists."""
-    while not path.exists():
-        path = path.parent
-    return path
-
-
 def _home(settings: Settings) -> Check:
-    folder = _existing(settings.home)
-    probe = folder / f".lab-doctor-{uuid.uuid4().hex}"
-    try:
-        probe.write_text("written by 'lab doctor'")
-        probe.unlink()
-    except OSError as error:
-        return Check(
-            name="home",
-            state="failed",
-            found=f"{folder}: {error.strerror}",
-            mend="grant the right to write, or set LAB_HOME to another folder",
-        )
-    return Check(name="home", state="ok", found=f"{settings.home} can be written")
+    faults = unwritable(settings)
+    if not faults:
+        return Check(name="home", state="ok", found=f"{settings.home} can be written")
+    found = ", ".join(f"{folder}: {fault.strerror}" for folder, fault in faults.items())
+    mend = "free space, mount it for writing or grant the right to write; or set LAB_HOME to another folder"
+    return Check(name="home", state="failed", found=found, mend=mend)
 
 
 def _disk(settings: Settings) -> Check:
-    free_gib = shutil.disk_usage(_existing(settings.home)).free / 2**30
+    free_gib = shutil.disk_usage(existing(settings.home)).free / 2**30
     state = "ok" if free_gib >= LEAST_DISK_GIB else "failed"
     return Check(
         name="disk",
@@ -136,7 +123,7 @@ def clock_skew_s(folder: Path) -> float:
 
 
 def _clock(settings: Settings) -> Check:
-    folder = _existing(settings.inbox)
+    folder = existing(settings.inbox)
     if not os.access(folder, os.W_OK):
         return Check(name="clock", state="warning", found=f"{folder} cannot be written, so its clock cannot be read", mend="see 'home'")
     skew_s = clock_skew_s(folder)
@@ -146,6 +133,25 @@ def _clock(settings: Settings) -> Check:
     state = "ok" if abs(skew_s) <= MOST_CLOCK_SKEW_S else "warning"
     mend = "" if state == "ok" else "synchronise the clocks of this machine and of the file server"
     return Check(name="clock", state=state, found=f"file times differ by {skew_s:+.1f} s", mend=mend)
+
+
+def _signing(settings: Settings) -> Check:
+    """Hold the clock against the audit trail: one that was set back stops signing."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from lab_assets.engine.database import HEAD, current_revision, open_engine
+    from lab_assets.governance.clock import utc_now
+    from lab_assets.governance.clock_guard import step_back
+
+    try:
+        engine = open_engine(settings) if settings.db_url is not None or (settings.home / "lab.db").exists() else None
+        behind = step_back(engine, now=utc_now()) if engine is not None and current_revision(engine) == HEAD else None
+    except SQLAlchemyError:
+        return Check(name="signing", state="warning", found="the audit trail cannot be read", mend="see 'database'")
+    if behind is None:
+        return Check(name="signing", state="ok", found="the clock is not behind the audit trail")
+    mend = "set the clock, for example by NTP; where it is right, an administrator runs 'lab audit accept-clock'"
+    return Check(name="signing", state="failed", found=behind.told, mend=mend)
 
 
 def _ports(settings: Settings) -> Check:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from lab_assets.engine.disk import unwritable
 from lab_assets.ops.components import code_socket, components
 from lab_assets.ops.dagster_home import CODE_MODULE, dagster_instance, write_workspace
-from lab_assets.ops.processes import UpState, read_state, require_free_ports, start
+from lab_assets.ops.processes import ProcessError, UpState, read_state, require_free_ports, start
 from lab_assets.settings import Settings
 
 
@@ -36,6 +37,17 @@ def bring_up(settings: Settings, *, code_module: str = CODE_MODULE, say: Callabl
     prepare(settings)
     write_workspace(settings, socket)
     return start(settings, wanted, socket=socket, spark=not settings.spark_remote, say=say)
+
+
+def require_writable(settings: Settings) -> None:
+    """Refuse to start anything where nothing could be kept.
+
+    Raises:
+        ProcessError: a folder of the laboratory cannot be written; it is named.
+    """
+    faults = [f"{folder}: {fault.strerror}" for folder, fault in unwritable(settings).items()]
+    if faults:
+        raise ProcessError(f"the laboratory's data cannot be written ({', '.join(faults)}); nothing was started, see 'lab doctor'")
 
 
 def prepare(settings: Settings) -> None:

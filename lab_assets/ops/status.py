@@ -110,14 +110,22 @@ def _vital(process: psutil.Process) -> dict[str, Any]:
 
 def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
     """Read inbox, last batch and serving model from the database; nothing is made where there is none."""
+    from sqlalchemy.exc import SQLAlchemyError
+
     from lab_assets.engine.database import HEAD, current_revision, open_engine
+    from lab_assets.governance.health import record_health
 
     if settings.db_url is None and not (settings.home / "lab.db").exists():
         return {}
     engine = open_engine(settings)
-    if current_revision(engine) != HEAD:
-        problems.append("the database is not at the newest revision; 'lab up' brings it there")
+    try:
+        if current_revision(engine) != HEAD:
+            problems.append("the database is not at the newest revision; 'lab up' brings it there")
+            return {}
+    except SQLAlchemyError:  # as where it cannot be opened on a full disk or a read-only mount: the record's health tells why
+        problems.extend(record_health(settings, engine).problems)
         return {}
+    problems.extend(record_health(settings, engine).problems)
     from lab_assets.ops.batches import last_batch, waiting_files
 
     return {"inbox": waiting_files(settings, engine), "last_batch": last_batch(engine), "serving": _serving(engine, problems)}

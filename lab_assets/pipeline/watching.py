@@ -166,9 +166,9 @@ def check_alias_moved(lake: Lakehouse, *, at_utc: datetime) -> bool:
     Returns:
         Whether it had been moved.
     """
-    from lab_assets.registry.serving import check_alias, current_serving, registry_of
+    from lab_assets.registry.serving import check_alias, registry_of
 
-    alert = check_alias(registry_of(lake.settings), current_serving(lake.ledger.engine), at_utc=at_utc)
+    alert = check_alias(registry_of(lake.settings), lake.ledger.engine, at_utc=at_utc)
     if alert is None:
         return False
     lake.append(ALERTS, lake.local_rows(ALERTS, [alert]))

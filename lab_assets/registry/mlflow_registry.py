@@ -14,11 +14,15 @@ import json
 import os
 import sqlite3
 import tempfile
+from collections.abc import Mapping
 from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from filelock import FileLock
+
+from lab_assets.engine.failpoints import failpoint
 from lab_assets.modeling.bundle import BundleError, ModelBundle
 from lab_assets.registry.records import (
     TAG,
@@ -74,7 +78,16 @@ class ModelRegistry:
         Logged: parameters, metrics by candidate and slice, the reliability diagram, table versions (as dataset inputs and
         as tags, since MLflow drops version 0), commit, signature, and the bundle as a LoggedModel. The new version becomes
         ``challenger``. A bundle already registered is not registered again.
+
+        One process logs at a time, so a run that is still open belongs to one that was killed and is settled first. The lock
+        holds for one machine; between several, the orchestrator's limit of one run tagged ``lab/engine`` does.
         """
+        self.artifact_root.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.artifact_root.parent / "logging.lock"):
+            self._settle_abandoned()
+            return self._log_training(record)
+
+    def _log_training(self, record: TrainingRecord) -> LoggedTraining:
         bundle = record.experiment.bundle
         if record.experiment.verdict.passed:
             for known in self.versions():
@@ -86,20 +99,39 @@ class ModelRegistry:
             tags={"mlflow.user": record.trained_by, **tags_of(record)},
             run_name=f"{self.model_name}-{bundle.digest[:12]}",
         )
+        failpoint("after_run_opened")
         status = "FAILED"
         try:
             model_id, location = self._log_model(record, run.info.run_id)
             self._log_numbers(record, run.info.run_id, model_id)
             self._log_datasets(record, run.info.run_id)
+            failpoint("after_model_logged")
             version = self._register(record, run.info.run_id, model_id, location) if record.experiment.verdict.passed else None
             status = "FINISHED"
         finally:
             self._client.set_terminated(run.info.run_id, status=status)
         return LoggedTraining(run_id=run.info.run_id, model_id=model_id, version=version, digest=bundle.digest)
 
+    def _settle_abandoned(self) -> None:
+        """Finish the logging of each killed process whose version was registered; end the others, with their models as failed."""
+        open_ones = self._client.search_runs([self._experiment_id], f"attributes.status = 'RUNNING' and tags.`{TAG}digest` != ''")
+        registered = {each.run_id: str(each.version) for each in self._registered_versions()} if open_ones else {}
+        for run in open_ones:
+            version = registered.get(run.info.run_id)
+            if version is not None and self.get_alias(CHAMPION) != version:
+                self.set_alias(CHALLENGER, version)
+            if version is None:
+                of_run = f"source_run_id = '{run.info.run_id}'"
+                for model in self._client.search_logged_models([self._experiment_id], of_run):
+                    self._client.finalize_logged_model(model.model_id, "FAILED")
+            self._client.set_terminated(run.info.run_id, status="KILLED" if version is None else "FINISHED")
+
+    def _registered_versions(self) -> list[ModelVersion]:
+        return list(self._client.search_model_versions(f"name='{self.model_name}'", max_results=1_000))
+
     def versions(self) -> list[VersionInfo]:
         """Return every registered version, newest first; none when the model is not registered yet."""
-        found = self._client.search_model_versions(f"name='{self.model_name}'", max_results=1_000)
+        found = self._registered_versions()
         if not found:
             return []
         aliases: dict[str, str] = dict(self._client.get_registered_model(self.model_name).aliases)
@@ -168,23 +200,26 @@ class ModelRegistry:
         """Tag the lifecycle state of a version."""
         self._client.set_model_version_tag(self.model_name, self._version(version).version, f"{TAG}stage", stage)
 
-    def mirror_aliases(self, serving_version: str | None) -> None:
-        """Make alias and lifecycle states show what serves according to the ledger.
+    def mirror(self, serving_version: str | None, stages: Mapping[str, Stage]) -> bool:
+        """Make aliases and lifecycle states show what the ledger says; what shows it already is left alone.
 
         Args:
-            serving_version: Version that serves; becomes ``champion`` and ``Production``, what was in production before
-                becomes ``Archived``. ``None``: nothing serves.
+            serving_version: Version that serves and becomes ``champion``; ``None``: nothing serves.
+            stages: Lifecycle state by version; other versions are ``None``.
+
+        Returns:
+            Whether anything was changed.
         """
-        self.set_alias(CHAMPION, serving_version)
-        if serving_version is None:
-            return
-        for each in self.versions():
-            if each.version == serving_version and each.stage != "Production":
-                self.set_stage(each.version, "Production")
-            elif each.version != serving_version and each.stage == "Production":
-                self.set_stage(each.version, "Archived")
-        if self.get_alias(CHALLENGER) == serving_version:
+        moved = self.get_alias(CHAMPION) != serving_version
+        if moved:
+            self.set_alias(CHAMPION, serving_version)
+        challenged = serving_version is not None and self.get_alias(CHALLENGER) == serving_version
+        if challenged:
             self.set_alias(CHALLENGER, None)
+        wrong = [each.version for each in self.versions() if each.stage != stages.get(each.version, "None")]
+        for version in wrong:
+            self.set_stage(version, stages.get(version, "None"))
+        return moved or challenged or bool(wrong)
 
     @cached_property
     def _client(self) -> MlflowClient:
@@ -286,6 +321,7 @@ class ModelRegistry:
             tags={**tags_of(record), f"{TAG}stage": "None", f"{TAG}model_id": model_id},
             description="; ".join(record.experiment.verdict.reasons),
         ).version
+        failpoint("after_version_registered")
         self.set_alias(CHALLENGER, str(version))
         return str(version)
 

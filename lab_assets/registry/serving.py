@@ -1,7 +1,7 @@
 """Which model serves, and its verified bytes.
 
-Belongs here: reading the serving decision from the approvals ledger, the local cache of verified bundles, the watch over
-the mirrored alias. Does not belong here: deciding (``lab_assets.governance``), scoring (``lab_assets.modeling``).
+Belongs here: reading the serving decision from the approvals ledger, the local cache of verified bundles, the mirror of the
+ledger in MLflow and the watch over it. Does not belong here: deciding (``lab_assets.governance``), scoring (``lab_assets.modeling``).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sqlalchemy import Connection, Engine, select
 from lab_assets.engine.tables import APPROVALS, SERVING_HISTORY
 from lab_assets.modeling.bundle import BundleError, ModelBundle
 from lab_assets.registry.mlflow_registry import CHAMPION, MODEL_NAME, ModelRegistry
+from lab_assets.registry.records import Stage
 from lab_assets.settings import Settings
 
 CACHE_FOLDER: Final = "models"
@@ -152,22 +153,52 @@ def verified_bundle(settings: Settings, engine: Engine, *, model_name: str = MOD
     return bundle_of(settings, serving.digest, version=serving.version, model_name=model_name)
 
 
-def check_alias(registry: ModelRegistry, serving: Serving | None, *, at_utc: datetime) -> dict[str, Any] | None:
-    """Hold the mirrored alias against the ledger; when it was moved, put it back and return an alert.
+def mirror_ledger(registry: ModelRegistry, engine: Engine) -> bool:
+    """Make MLflow show what the ledger says of every version: the one thing to do after any decision, and to do again at any time.
+
+    A decision is complete once the ledger holds it. A process that is killed before MLflow shows it leaves the mirror behind;
+    the next decision or the next check of the alias finishes it.
+
+    Returns:
+        Whether anything differed.
+
+    Raises:
+        NotApprovedError: the ledger does not hold together; nothing is mirrored.
+    """
+    serving = current_serving(engine, model_name=registry.model_name)
+    stages: dict[str, Stage] = {}
+    with engine.connect() as connection:
+        submitted = select(APPROVALS.c.model_version, APPROVALS.c.state).where(APPROVALS.c.model_name == registry.model_name)
+        for row in connection.execute(submitted.order_by(APPROVALS.c.approval_id)):
+            stages[row.model_version] = "Archived" if row.state == "rejected" else "Staging"
+        served = select(SERVING_HISTORY.c.model_version).where(SERVING_HISTORY.c.model_name == registry.model_name)
+        stages |= dict.fromkeys(connection.execute(served).scalars(), "Archived")
+    if serving is not None:
+        stages[serving.version] = "Production"
+    return registry.mirror(None if serving is None else serving.version, stages)
+
+
+def check_alias(registry: ModelRegistry, engine: Engine, *, at_utc: datetime) -> dict[str, Any] | None:
+    """Hold MLflow against the ledger; put right what differs, and return an alert when it was the alias.
+
+    The alert is a warning where the alias is at the version that served before: a promotion that was cut off leaves it there.
 
     Args:
         registry: Where the alias is.
-        serving: What serves according to the ledger.
+        engine: The ledger.
         at_utc: Time of the check.
 
     Returns:
         A row of ``ml.alerts`` when the alias was not where the ledger says, else ``None``.
     """
-    wanted = None if serving is None else serving.version
     found = registry.get_alias(CHAMPION)
+    with engine.connect() as connection:
+        of_model = select(SERVING_HISTORY.c.model_version).where(SERVING_HISTORY.c.model_name == registry.model_name)
+        newest = [*connection.execute(of_model.order_by(SERVING_HISTORY.c.seq.desc()).limit(2)).scalars(), None, None]
+    wanted, before = newest[:2]
+    mirror_ledger(registry, engine)
     if found == wanted:
         return None
-    registry.mirror_aliases(wanted)
     subject = f"{registry.model_name}@{CHAMPION}"
     pointed, serves = (f"version {each}" if each else "nothing" for each in (found, wanted))
     message = f"alias {subject} pointed to {pointed} while {serves} serves; it was put back, serving did not follow"
@@ -175,7 +206,7 @@ def check_alias(registry: ModelRegistry, serving: Serving | None, *, at_utc: dat
     return {
         "alert_id": identity[:32],
         "kind": "alias_moved",
-        "severity": "critical",
+        "severity": "warning" if found == before else "critical",
         "subject": subject,
         "message": message,
         "raised_at_utc": at_utc,

@@ -13,7 +13,9 @@ from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
+from sqlalchemy.exc import OperationalError
 
+from lab_assets.governance.audit import AuditError
 from lab_assets.governance.clock import utc_now
 from lab_assets.governance.policy import PolicyError
 from lab_assets.service import problems
@@ -39,8 +41,11 @@ _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     (LogUnavailableError, 503, {"Retry-After": "1"}),
     (TableUnavailableError, 503, {"Retry-After": "5"}),
     (PolicyError, 503, {"Retry-After": "5"}),
+    (AuditError, 503, {"Retry-After": "30"}),
 )
 """Expected errors and how they are answered; anything else is a 500 without detail."""
+_DATABASE_DETAIL: Final = "the laboratory's database takes nothing now, as on a full disk; nothing was done"
+"""Said instead of the error's own text, which tells the statement."""
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
@@ -67,6 +72,7 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     problems.install(app)
     for kind, status, headers in _ANSWERS:
         app.add_exception_handler(kind, _answer(status, headers))
+    app.add_exception_handler(OperationalError, _answer(503, {"Retry-After": "30"}, detail=_DATABASE_DETAIL))
     for router in (*all_routers(), pages):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
@@ -75,8 +81,8 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     return app
 
 
-def _answer(status: int, headers: dict[str, str]):
+def _answer(status: int, headers: dict[str, str], *, detail: str = ""):
     async def handler(_request: Request, error: Exception) -> Response:
-        return problem_response(ProblemError(status, str(error), headers=headers))
+        return problem_response(ProblemError(status, detail or str(error), headers=headers))
 
     return handler

@@ -21,6 +21,7 @@ class Metrics:
         self.pending = Gauge("lab_prediction_log_pending", "Predictions not yet in the Delta table", registry=self.registry)
         self.model_alarm = Gauge("lab_model_alarm", "1 while the approved model cannot be served", registry=self.registry)
         self.log_alarm = Gauge("lab_prediction_log_alarm", "1 while the prediction log cannot commit", registry=self.registry)
+        self.record_alarm = Gauge("lab_record_alarm", "1 while actions cannot be recorded or signed", registry=self.registry)
         self.score_count = self.predictions.labels("features")
         self.score_seconds = self.seconds.labels("features")
         self.trace_count = self.predictions.labels("trace")

@@ -16,6 +16,7 @@ from lab_assets.governance.clock import utc_now
 from lab_assets.governance.gateway import GatewayLimits, QueryGateway
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.auth import Access
+from lab_assets.service.condition import RecordWatch
 from lab_assets.service.context import LiveContext
 from lab_assets.service.expectations import LiveExpectations
 from lab_assets.service.metrics import Metrics
@@ -43,6 +44,7 @@ class ServiceState:
     tables: TableCache
     log: PredictionLog
     watch: ModelWatch
+    condition: RecordWatch
     models: Models
     scorer: Scorer
     views: Views
@@ -51,6 +53,7 @@ class ServiceState:
     def close(self) -> None:
         """Commit what waits and let go of everything."""
         self.watch.stop()
+        self.condition.stop()
         self.log.close()
         self.access.close()
         self.engine.dispose()
@@ -69,6 +72,8 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
     log.open()
     watch = ModelWatch(settings, engine)
     watch.start()
+    condition = RecordWatch(settings, engine)
+    condition.start()
     models = Models(settings, watch)
     context, expectations = LiveContext(tables), LiveExpectations(tables)
     return ServiceState(
@@ -80,6 +85,7 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
         tables=tables,
         log=log,
         watch=watch,
+        condition=condition,
         models=models,
         scorer=Scorer(settings, models=watch, log=log, context=context, expectations=expectations, clock=clock),
         views=Views(settings, policy=policy, tables=tables, log=log, watch=watch, models=models),

@@ -18,14 +18,18 @@ _OPEN = Depends(Open("probes and scrapers have no account; no laboratory data is
 
 
 @router.get("/healthz", dependencies=[_OPEN])
-async def healthz() -> Response:
-    """The process answers."""
-    return json_response({"status": "ok"})
+async def healthz(request: Request) -> Response:
+    """The process answers: 200 while it lives; ``degraded`` with the reasons while actions cannot be recorded or signed.
+
+    A restart mends neither a full disk nor a clock, so what ends processes by their health must not be told to.
+    """
+    problems = lab(request).condition.health.problems
+    return json_response({"status": "degraded", "problems": problems} if problems else {"status": "ok"})
 
 
 @router.get("/readyz", dependencies=[_OPEN])
 async def readyz(request: Request) -> Response:
-    """A model serves and predictions can be kept; 503 otherwise, with what is missing."""
+    """A model serves, predictions and audit entries can be kept; 503 otherwise, with what is missing."""
     state = lab(request)
     problems: list[str] = []
     try:
@@ -37,7 +41,9 @@ async def readyz(request: Request) -> Response:
         problems.append("the approved model cannot be loaded; an older one serves")
     if state.log.last_error is not None:
         problems.append("predictions cannot be committed to the Delta table")
-    ready = version is not None and state.log.last_error is None
+    record = state.condition.health
+    problems += record.problems
+    ready = version is not None and state.log.last_error is None and not record.unwritable
     status = "ready" if ready else "not ready"
     return json_response({"status": status, "model_version": version, "problems": problems}, 200 if ready else 503)
 
@@ -48,5 +54,6 @@ async def metrics(request: Request) -> Response:
     state = lab(request)
     state.metrics.pending.set(state.log.pending)
     state.metrics.model_alarm.set(state.watch.alarm is not None)
+    state.metrics.record_alarm.set(bool(state.condition.health.problems))
     state.metrics.log_alarm.set(state.log.last_error is not None)
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")
