@@ -2,8 +2,10 @@
 # (scipy.io has no types)
 """ANDI/AIA chromatography, ASTM E1947: netCDF-3 with one detector trace and a peak table.
 
-Belongs here: this format with the habits of its writers (units spelled freely, attributes missing, names of zero bytes).
-Does not belong here: conversion of units; the trace is as sampled, in the unit of the retention times.
+Belongs here: this format with the habits of its writers (units spelled freely, attributes missing, names of zero bytes, times in
+minutes beside an interval in seconds, ordinates packed into integers). Does not belong here: conversion of units; the trace is as
+sampled, in the unit of the retention times. A ``scale_factor`` of the ordinates is an intensity multiplier and stays beside the
+numbers; an ``add_offset`` cannot stay beside them, so that then both are applied, with a warning.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ from lab_assets.sources.quantities import time_unit
 from lab_assets.sources.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 
 _MAGICS: Final = (b"CDF\x01", b"CDF\x02")
+_UNSUPPORTED_MAGICS: Final = {b"CDF\x05": "netCDF-3 with 64-bit data (CDF-5)", b"\x89HDF\r\n\x1a\n": "netCDF-4 (HDF5)"}
+_MARKS: Final = (b"ordinate_values", b"aia_template_revision")
 _PLACEHOLDERS: Final = frozenset({"", "none", "n/a", "unknown"})
 _DEFAULT_UNIT: Final = "seconds"
 """Unit of times when ``retention_unit`` is missing (ASTM E1947)."""
@@ -34,6 +38,8 @@ _PEAK_NUMBERS: Final = {
     "peak_asymmetry": "tailing",
     "peak_resolution": "resolution",
 }
+_SAME_LENGTH: Final = 0.1
+"""Share by which run time and length of a trace may differ and still be one time."""
 _RESCUED: Final = (
     "sample_id",
     "sample_type",
@@ -56,20 +62,24 @@ class AndiNetcdfReader:
     def sniff(self, name: str, head: bytes) -> int:
         """Return how surely this is the format: netCDF's magic bytes, and the variable every ANDI file has."""
         del name
+        marked = any(mark in head for mark in _MARKS)
+        if head.startswith(tuple(_UNSUPPORTED_MAGICS)):
+            return 90 if marked else 0
         if not head.startswith(_MAGICS):
             return 0
-        return 100 if b"ordinate_values" in head or b"aia_template_revision" in head else 40
+        return 100 if marked else 40
 
     def read(self, data: bytes, context: ReadContext) -> ReadResult:
         """Read one file: one injection, one detector.
 
         Raises:
-            UnreadableFileError: ``truncated`` for a damaged file, ``missing_variable``, ``empty``, ``not_finite``.
+            UnreadableFileError: ``truncated`` for a damaged file, ``missing_variable``, ``empty``, ``not_finite``, ``unsupported``
+                for containers and data that are not ANDI chromatography.
         """
-        attributes, variables = _open(data)
+        attributes, variables, packing = _open(data)
         warnings: list[str] = []
         header = _header(attributes, context, warnings)
-        trace = _trace(attributes, variables, warnings)
+        trace = _trace(attributes, variables, packing, warnings)
         tables = trace_rows([trace], header)
         rejected: list[RejectedRow] = []
         if not trace.is_status:
@@ -80,14 +90,19 @@ class AndiNetcdfReader:
         return ReadResult(format=self.format, tables=tables, rejected=rejected, warnings=warnings)
 
 
-def _open(data: bytes) -> tuple[dict[str, str], dict[str, Any]]:
-    """Return global attributes as text and variables as arrays."""
+def _open(data: bytes) -> tuple[dict[str, str], dict[str, Any], Mapping[str, Any]]:
+    """Return global attributes as text, variables as arrays, and the attributes of the ordinates."""
     from scipy.io import netcdf_file
 
+    for magic, container in _UNSUPPORTED_MAGICS.items():
+        if data.startswith(magic):
+            raise UnreadableFileError("unsupported", f"the container is {container}; convert it with 'nccopy -k classic' or export again")
     try:
         with netcdf_file(io.BytesIO(data), "r", mmap=False) as dataset:
             attributes = {name: _text(value) for name, value in vars(dataset)["_attributes"].items()}
-            return attributes, {name: np.array(variable.data) for name, variable in dataset.variables.items()}
+            ordinates = dataset.variables.get("ordinate_values")
+            packing = {} if ordinates is None else dict(vars(ordinates)["_attributes"])
+            return attributes, {name: np.array(variable.data) for name, variable in dataset.variables.items()}, packing
     except (ValueError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, EOFError) as error:
         reason = f"the netCDF file is cut or damaged ({type(error).__name__}); transfer it again"
         raise UnreadableFileError("truncated", reason) from error
@@ -133,13 +148,16 @@ def _number(variables: Mapping[str, Any], name: str) -> float | None:
     return value if np.isfinite(value) else None
 
 
-def _trace(attributes: Mapping[str, str], variables: Mapping[str, Any], warnings: list[str]) -> Trace:
+def _trace(attributes: Mapping[str, str], variables: Mapping[str, Any], packing: Mapping[str, Any], warnings: list[str]) -> Trace:
     ordinates = variables.get("ordinate_values")
+    if ordinates is None and {"mass_values", "scan_acquisition_time"} & variables.keys():
+        raise UnreadableFileError("unsupported", "a file of mass spectra (ANDI/MS); export the chromatogram of a detector")
     if ordinates is None or ordinates.ndim != 1 or ordinates.dtype.kind not in "fiu":
         raise UnreadableFileError("missing_variable", "there is no ordinate_values, so no trace; export the raw data too")
     if ordinates.size == 0:
         raise UnreadableFileError("empty", "the trace has no points")
     y = ordinates.astype(np.float64)
+    y, y_factor = _unpacked(y, packing, warnings)
     if not np.isfinite(y).all():
         raise UnreadableFileError("not_finite", "the trace has a value that is not finite", f"point {int(np.argmin(np.isfinite(y))) + 1}")
     x = _abscissa(variables, y.size)
@@ -150,7 +168,31 @@ def _trace(attributes: Mapping[str, str], variables: Mapping[str, Any], warnings
         y=y,
         x_unit=_x_unit(attributes, variables, x, warnings),
         y_unit=_first(attributes, "detector_unit", "detector_units") or "",
+        y_factor=y_factor,
     )
+
+
+def _unpacked(y: FloatArray, packing: Mapping[str, Any], warnings: list[str]) -> tuple[FloatArray, float]:
+    """Return the ordinates and their multiplier, as the netCDF conventions for packed data state them."""
+    factor, offset = (_attribute_number(packing, name, default) for name, default in (("scale_factor", 1.0), ("add_offset", 0.0)))
+    if offset == 0:
+        return y, factor
+    warnings.append(f"the ordinates are packed; scale_factor {factor:g} and add_offset {offset:g} are applied")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return y * factor + offset, 1.0
+
+
+def _attribute_number(packing: Mapping[str, Any], name: str, default: float) -> float:
+    value = packing.get(name)
+    if value is None:
+        return default
+    try:
+        number = float(_text(value)) if isinstance(value, bytes) else float(np.asarray(value).reshape(-1)[0])
+    except (ValueError, TypeError, IndexError) as error:
+        raise UnreadableFileError("not_a_number", f"{name} of the ordinates is not a number") from error
+    if not np.isfinite(number) or (name == "scale_factor" and number == 0):
+        raise UnreadableFileError("not_finite", f"{name} of the ordinates is {number:g}")
+    return number
 
 
 def _abscissa(variables: Mapping[str, Any], n_points: int) -> FloatArray:
@@ -169,28 +211,36 @@ def _abscissa(variables: Mapping[str, Any], n_points: int) -> FloatArray:
 def _x_unit(attributes: Mapping[str, str], variables: Mapping[str, Any], x: FloatArray, warnings: list[str]) -> str:
     """Return the unit of the trace's times, as stated for the retention times.
 
-    Some writers state minutes for retention times while the sampling interval stays in seconds; the peaks then end long before
-    the trace does.
+    Some writers state minutes for retention times while the sampling interval stays in seconds, which the standard asks for. Then
+    the stated run time is a sixtieth of the trace's length, or the peaks end long before the trace does.
     """
     unit = _first(attributes, "retention_unit", "retention_units")
     if unit is None:
         warnings.append(f"no unit of time is stated; {_DEFAULT_UNIT}, the default of ASTM E1947, are taken")
         return _DEFAULT_UNIT
-    times = variables.get("peak_retention_time")
-    if time_unit(unit) == "min" and times is not None and times.size:
-        longest = float(np.nanmax(np.asarray(times, dtype=np.float64)))
-        if 0 < longest * 20 < x[-1]:
-            warnings.append(f"retention times are in {unit}, but the trace, {x[-1]:g} long, is sampled in seconds")
-            return _DEFAULT_UNIT
-    return unit
+    if time_unit(unit) != "min":
+        return unit
+    run_time = _number(variables, "actual_run_time_length") or 0.0
+    times = np.asarray(variables.get("peak_retention_time", ()))
+    times = times.astype(np.float64) if times.dtype.kind in "fiu" else np.empty(0)
+    longest = float(np.max(times[np.isfinite(times)], initial=0.0))
+    if abs(x[-1] - 60 * run_time) < _SAME_LENGTH * x[-1]:
+        told = f"the stated run time, {run_time:g}"
+    elif abs(x[-1] - run_time) >= _SAME_LENGTH * x[-1] and 0 < longest * 20 < x[-1]:
+        told = "retention times"
+    else:
+        return unit
+    warnings.append(f"{told} in {unit}, but the trace, {x[-1]:g} long, is sampled in seconds")
+    return _DEFAULT_UNIT
 
 
 def _peaks(
     variables: Mapping[str, Any], injection_name: str, trace: Trace, unit: str, amount_unit: str | None
 ) -> tuple[list[Row], list[RejectedRow]]:
     """Return the peak table; a peak with a value that is not finite is rejected."""
-    count = int(variables["peak_retention_time"].size) if "peak_retention_time" in variables else 0
-    names = [_text(bytes(name)) for name in np.asarray(variables.get("peak_name", np.empty((0, 0), "S1")))]
+    columns = [array for name, array in variables.items() if name in _PEAK_NUMBERS and array.ndim == 1]
+    count = max((int(array.size) for array in columns), default=0)
+    names = _peak_names(variables.get("peak_name"))
     numbers = {name: array for name, array in variables.items() if array.shape == (count,) and array.dtype.kind in "fiu"}
     rows: list[Row] = []
     rejected: list[RejectedRow] = []
@@ -219,3 +269,11 @@ def _peaks(
         else:
             rows.append(row)
     return rows, rejected
+
+
+def _peak_names(cells: Any) -> list[str]:
+    """Return the names of the peaks: a row of characters each, or one row for an only peak."""
+    characters = np.asarray(cells) if cells is not None else np.empty((0, 0), "S1")
+    if characters.dtype.kind != "S" or characters.ndim not in {1, 2}:
+        return []
+    return [_text(row.tobytes()) for row in np.atleast_2d(characters)]

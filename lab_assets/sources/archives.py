@@ -69,7 +69,7 @@ class Archive:
         try:
             with self._zip.open(name) as member:
                 data = member.read(stated + 1)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, ValueError, OSError) as error:
             raise UnreadableFileError(
                 "truncated", f"a member of the archive is damaged ({error}); transfer it again", shorten(name)
             ) from error
@@ -106,9 +106,9 @@ def open_archive(data: bytes) -> Archive:
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError) as error:
+        members = [member for member in archive.infolist() if not member.filename or not member.is_dir()]
+    except (zipfile.BadZipFile, ValueError, IndexError, OSError, NotImplementedError) as error:
         raise UnreadableFileError("truncated", f"the archive is cut or damaged ({error}); transfer it again") from error
-    members = [member for member in archive.infolist() if not member.is_dir()]
     _refuse_bomb(members)
     for member in members:
         _refuse_member(member)

@@ -17,6 +17,7 @@ from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, pa
 
 _KNOWN: Final = frozenset({"samplename", "channel", "dateacquired", "vial", "injection", "samplesetname", "systemname", "acqmethodset"})
 _NUMBER_LINE: Final = re.compile(r'"?[+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?"?(?:\t|;|,|\s).*')
+_COLUMNS: Final = 2
 _TAKEN: Final = frozenset(
     {"samplename", "channel", "dateacquired", "acquiredby", "operator", "systemname", "instrument", "injectionname", "datafile", "units"}
 )
@@ -51,11 +52,13 @@ class ArwReader:
         at = _first_point(lines)
         if at is None:
             raise UnreadableFileError("empty", "the file has a header and no points; export the raw data")
-        if any(line.lstrip('"').startswith("Wavelength") for line in lines[:at]):
-            raise UnreadableFileError("unsupported", "a PDA export (a column per wavelength); export single channels")
+        separator = "\t" if "\t" in lines[at] else ";" if ";" in lines[at] else ","
+        wide = sum(bool(cell.strip()) for cell in lines[at].split(separator)) > _COLUMNS
+        if wide or any(_key(_cells(line)[0]) == "wavelength" for line in lines[:at]):
+            reason = "a PDA export (a column per wavelength) or several channels in one file; export single channels"
+            raise UnreadableFileError("unsupported", reason, f"line {at + 1}")
         fields = _legend(lines[:at])
         warnings: list[str] = []
-        separator = "\t" if "\t" in lines[at] else ";" if ";" in lines[at] else ","
         decimal = "," if separator != "," and "," in "".join(lines[at : at + 50]) else "."
         x, y = parse_points(
             lines[at:], range(at + 1, len(lines) + 1), separator=separator, decimal=decimal, last_line_ended=text.last_line_ended
@@ -89,12 +92,22 @@ def _legend(lines: Sequence[str]) -> dict[str, str]:
     """Return the fields before the points by comparable label; credentials are left out."""
     rows = [_cells(line) for line in lines if line.strip()]
     pairs: list[tuple[str, str]] = []
-    labels = [_key(cell) for cell in rows[0]] if rows else []
-    if len(rows) >= 2 and len(labels) == len(rows[1]) and not (len(labels) == 2 and _key(rows[1][0]) in _KNOWN):
-        pairs = list(zip(rows[0], rows[1], strict=True))
+    labels = _without_empty_end(rows[0]) if rows else []
+    values = _without_empty_end(rows[1]) if len(rows) > 1 else []
+    in_pairs = len(labels) == _COLUMNS and _key(rows[1][0] if len(rows) > 1 else "") in _KNOWN
+    if len(rows) > 1 and len(values) <= len(labels) and not in_pairs and (len(labels) > _COLUMNS or len(values) == len(labels)):
+        # a channel without a value at the end of the line leaves it shorter than that of the labels
+        pairs = list(zip(labels, [*values, *[""] * (len(labels) - len(values))], strict=True))
     else:
-        pairs = [(row[0], row[1]) for row in rows if len(row) == 2]
+        pairs = [(row[0], row[1]) for row in rows if len(row) == _COLUMNS]
     return {_key(label): value for label, value in pairs if not is_secret(label)}
+
+
+def _without_empty_end(cells: list[str]) -> list[str]:
+    """Return the cells without those behind trailing separators."""
+    while cells and not cells[-1]:
+        cells = cells[:-1]
+    return cells
 
 
 def _header(fields: dict[str, str], channel: str, context: ReadContext, warnings: list[str]) -> InjectionHeader:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from lab_assets.sources.archives import Archive
@@ -103,6 +103,10 @@ class ReadContext:
     renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     strict: bool = False
     loggers: tuple[LoggerDescription, ...] = ()
+
+
+MEMBER_MARK: Final = "!/"
+"""Stands between the name of an archive and the name of a file inside of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,8 @@
 
 Belongs here: the many names and units of these columns in English and German, one zone for the file, the hour that happens twice.
 Units stand behind the names (``Temp (°C)``, ``RH [%]``, ``temperature_c``) or in directives (``# temperature unit: °C``). A unit other than
-degrees Celsius and per cent refuses the file: nothing is converted silently. Does not belong here: excursions and averages.
+degrees Celsius and per cent refuses the file: nothing is converted silently. Columns that mean nothing known are kept in ``rescued`` and told as
+drift; an accepted rename makes one count. Does not belong here: excursions and averages.
 """
 
 from __future__ import annotations
@@ -13,14 +14,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
+from lab_assets.contracts.bronze import CHAMBER_READINGS
+from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
+from lab_assets.sources.cells import CellError, number_of, usable
 from lab_assets.sources.contract_table import refuse_cut_row
 from lab_assets.sources.decoding import is_secret
 from lab_assets.sources.delimited import DelimitedTable, Header, normalise, peek_header, read_table, split_unit
-from lab_assets.sources.moments import Moment, MomentError, known_zone, parse_moment
-from lab_assets.sources.quantities import NumberError, parse_number
+from lab_assets.sources.drift import event, missing_reason, proposal_events, refuse_unknown, unknown_events
+from lab_assets.sources.moments import MomentError, known_zone
+from lab_assets.sources.quantities import NumberError
+from lab_assets.sources.readings import join_day_and_clock, moment_after
 
-_TABLE: Final = "chamber_readings"
+_TABLE: Final = CHAMBER_READINGS.name
+_AGREED_UNITS: Final = {"temperature_c": "°C", "set_temperature_c": "°C", "humidity_pct": "%", "set_humidity_pct": "%"}
+_RENAMED_TIMES: Final = frozenset({"read_at_text", "read_at_utc"})
 _CELSIUS: Final = frozenset({"°c", "ºc", "c", "degc", "deg c", "celsius", "grad c"})
 _PERCENT: Final = frozenset({"%", "%rh", "% rh", "%rf", "% rf", "pct", "percent", "% r.h.", "%r.h."})
 _PATTERNS: Final = (
@@ -41,10 +48,11 @@ _SUFFIXES: Final = {"c": "°C", "f": "°F", "k": "K", "pct": "%", "percent": "%"
 
 @dataclass(frozen=True, kw_only=True)
 class _Columns:
-    """Positions of the meaningful columns by contract name (or ``date``, ``clock``, ``time``), and their units."""
+    """Positions of the meaningful columns by contract name (or ``date``, ``clock``, ``time``), their units, and accepted renames."""
 
     at: dict[str, int]
     units: dict[str, str | None]
+    renamed: dict[str, str]
 
 
 class ChamberCsvReader:
@@ -57,22 +65,34 @@ class ChamberCsvReader:
         """Return how surely this is the format: a time column, a temperature column and no more than a log has."""
         del name
         header = peek_header(head)
-        if header is None or len(header.names) < 2:
-            return 0
+        return 0 if header is None else self.sureness(header)
+
+    def sureness(self, header: Header) -> int:
+        """Return how surely a header is of this format, 0 to 100."""
         at = _columns(header).at
-        if not ("temperature_c" in at and ("time" in at or "date" in at)):
+        if len(header.names) < 2 or not ("time" in at or "date" in at):
             return 0
+        if "temperature_c" not in at:  # a log whose temperature has a new name is told so
+            return 50 if "humidity_pct" in at and ("chamber_id" in at or "chamber" in header.directives) else 0
         return 92 if "humidity_pct" in at or "chamber" in header.directives else 75
 
     def read(self, data: bytes, context: ReadContext) -> ReadResult:
         """Read one log of one or more chambers.
 
         Raises:
-            UnreadableFileError: ``missing_column``, ``unit_changed``, ``unit_missing``, ``truncated`` or a rule of the text itself.
+            UnreadableFileError: ``missing_column``, ``unit_changed``, ``unit_missing``, ``duplicate_column``, ``truncated``, a rule of
+                the text itself or, when strict, ``unknown_column``.
         """
-        table = read_table(data)
-        columns = _columns(table.header)
-        _check(table.header, columns)
+        return self.read_table(read_table(data), context)
+
+    def read_table(self, table: DelimitedTable, context: ReadContext) -> ReadResult:
+        """Read the rows of one log or sheet.
+
+        Raises:
+            UnreadableFileError: the log as a whole is not usable.
+        """
+        columns = _columns(table.header, context.renames.get(_TABLE, {}))
+        events = _check(table.header, columns, context)
         zone, zone_known = _zone(table, columns, context)
         rows: list[Row] = []
         rejected = [
@@ -86,57 +106,97 @@ class ChamberCsvReader:
         for line, fields in table.rows:
             try:
                 row = _row(fields, table, columns, zone, previous)
-                row["rescued"] = {name: value for index, name in others if (value := fields[index].strip())}
-            except (NumberError, MomentError) as error:
+                row["rescued"] = {name: str(value) for index, name in others if (value := fields[index])}
+            except (CellError, NumberError, MomentError) as error:
                 refuse_cut_row(line, table)
-                raw = {name: value for name, value in zip(table.header.names, fields, strict=True) if not is_secret(name)}
+                raw = {name: str(value) for name, value in zip(table.header.names, fields, strict=True) if not is_secret(name)}
                 rejected.append(RejectedRow(table=_TABLE, source_row=line, rule=error.rule, reason=str(error), row=raw))
             else:
                 rows.append({**row, "zone_known": row["zone_known"] or zone_known, "source_row": line})
         _check_fraction(rows, columns)
-        return ReadResult(format=self.format, tables={_TABLE: rows}, rejected=rejected)
+        return ReadResult(format=self.format, tables={_TABLE: rows}, rejected=rejected, events=events)
 
 
-def _columns(header: Header) -> _Columns:
-    """Find the columns by name, case and unit put aside."""
+def _columns(header: Header, renames: Mapping[str, str] | None = None) -> _Columns:
+    """Find the columns by name, case and unit put aside; an accepted rename counts before any pattern.
+
+    Raises:
+        UnreadableFileError: ``duplicate_column`` when a renamed column is there under its old name as well.
+    """
     at: dict[str, int] = {}
     units: dict[str, str | None] = {}
+    renamed: dict[str, str] = {}
+    targets = [(renames or {}).get(normalise(written)) for written in header.names]
     for index, written in enumerate(header.names):
-        plain, unit = split_unit(written)
-        name = normalise(plain.replace("%", " ").replace("°", " "))
-        base, _, suffix = name.rpartition("_")
-        if unit is None and base and suffix in _SUFFIXES:
-            name, unit = base, _SUFFIXES[suffix]
-        elif unit is None and "%" in written:
-            unit = "%"
+        name, unit = _name_and_unit(written)
         meaning = next((meaning for meaning, pattern in _PATTERNS if pattern.fullmatch(name)), None)
-        if meaning is not None and meaning not in at:
+        target = targets[index]
+        if target is not None and (target in CHAMBER_READINGS.column_names or target in _RENAMED_TIMES):
+            meaning = "time" if target in _RENAMED_TIMES else target
+            unit = unit or _AGREED_UNITS.get(target)  # who accepted the column as that one agreed to its unit
+            renamed[normalise(written)] = target
+        if meaning is None:
+            continue
+        if meaning in at and meaning in {"time" if new in _RENAMED_TIMES else new for new in targets}:
+            both = f"{header.names[at[meaning]]!r} and {written!r}"
+            raise UnreadableFileError("duplicate_column", f"column {meaning!r} is there twice: {both}", f"line {header.line}")
+        if meaning not in at:
             at[meaning] = index
             units[meaning] = unit
     if "date" in at and "time" in at:
         at.setdefault("clock", at.pop("time"))
         units.setdefault("clock", units.pop("time"))
-    return _Columns(at=at, units=units)
+    return _Columns(at=at, units=units, renamed=renamed)
 
 
-def _check(header: Header, columns: _Columns) -> None:
-    """Refuse a log without time, temperature or chamber, or in units that are not agreed."""
-    if not ("time" in columns.at or "date" in columns.at) or "temperature_c" not in columns.at:
-        raise UnreadableFileError("missing_column", f"a time and a temperature are needed, found {', '.join(header.names[:8])}", "header")
-    if "chamber_id" not in columns.at and not header.directives.get("chamber"):
-        raise UnreadableFileError("missing_column", "no chamber column and no '# chamber: NAME' line", "header")
+def _name_and_unit(written: str) -> tuple[str, str | None]:
+    """Return a normalised name without its unit, and the unit where it states one."""
+    plain, unit = split_unit(written)
+    name = normalise(plain.replace("%", " ").replace("°", " "))
+    base, _, suffix = name.rpartition("_")
+    if unit is None and base and suffix in _SUFFIXES:
+        return base, _SUFFIXES[suffix]
+    return name, "%" if unit is None and "%" in written else unit
+
+
+def _check(header: Header, columns: _Columns, context: ReadContext) -> list[SchemaEvent]:
+    """Return how the columns differ from the contract; refuse a log that lacks what it needs, or brings it in other units."""
+    at = columns.at
+    unknown = [normalise(name) for _, name in _others(header, at)]
+    absent = [name for name in ("temperature_c", "humidity_pct", "set_temperature_c", "set_humidity_pct", "chamber_id") if name not in at]
+    if header.directives.get("chamber"):
+        absent = [name for name in absent if name != "chamber_id"]
+    if not ("time" in at or "date" in at):
+        absent.append("read_at_text")
+    events = unknown_events(_TABLE, unknown, header)
+    events += [event("renamed_column", _TABLE, old, header, new) for old, new in columns.renamed.items()]
+    events += (proposals := proposal_events(_TABLE, unknown, absent, header))
+    if required := [name for name in absent if name in {"temperature_c", "read_at_text", "chamber_id"}]:
+        events += [event("missing_column", _TABLE, name, header) for name in required]
+        reason = missing_reason("a chamber log", required, unknown, proposals)
+        if required == ["chamber_id"]:
+            reason += "; or state it as '# chamber: NAME'"
+        raise UnreadableFileError("missing_column", reason, "header", events)
+    _check_units(header, columns)
+    refuse_unknown(unknown, header, context, events)
+    return events
+
+
+def _check_units(header: Header, columns: _Columns) -> None:
     for column in ("temperature_c", "set_temperature_c", "humidity_pct", "set_humidity_pct"):
         if column not in columns.at:
             continue
         quantity = "temperature" if "temperature" in column else "humidity"
         unit = columns.units[column] or header.directives.get(f"{quantity} unit") or header.directives.get(f"{quantity}_unit")
+        written = header.names[columns.at[column]]
         if unit is None and quantity == "temperature":
-            raise UnreadableFileError(
-                "unit_missing", f"column {header.names[columns.at[column]]!r} states no unit; write it as Temp (°C)", "header"
-            )
+            raise UnreadableFileError("unit_missing", f"column {written!r} states no unit; write it as Temp (°C)", "header")
         if unit is not None and unit.casefold() not in (_CELSIUS if quantity == "temperature" else _PERCENT):
             agreed = "°C" if quantity == "temperature" else "%"
-            raise UnreadableFileError("unit_changed", f"{quantity} in {unit!r}, agreed is {agreed}; nothing is converted", "header")
+            changed = event("unit_changed", _TABLE, normalise(written), header, column)
+            raise UnreadableFileError(
+                "unit_changed", f"{quantity} in {unit!r}, agreed is {agreed}; nothing is converted", "header", [changed]
+            )
 
 
 def _zone(table: DelimitedTable, columns: _Columns, context: ReadContext) -> tuple[str, bool]:
@@ -153,26 +213,17 @@ def _zone(table: DelimitedTable, columns: _Columns, context: ReadContext) -> tup
 def _row(fields: list[str], table: DelimitedTable, columns: _Columns, zone: str, previous: dict[str, datetime]) -> Row:
     """Type one reading."""
     at = columns.at
-    chamber = fields[at["chamber_id"]].strip() if "chamber_id" in at else table.header.directives["chamber"]
+    chamber = usable(fields[at["chamber_id"]]) if "chamber_id" in at else table.header.directives["chamber"]
     if not chamber:
         raise NumberError("missing_value", "the chamber is empty")
-    parts = [fields[at[name]].strip() for name in ("date", "clock", "time") if name in at]
-    text = " ".join(part for part in parts if part)
-    moment = _moment(text, table, zone, previous.get(chamber))
+    text = join_day_and_clock([usable(fields[at[name]]) for name in ("date", "clock", "time") if name in at])
+    moment = moment_after(text, previous.get(chamber), zone=zone, order=table.order)
     row: Row = {"chamber_id": chamber, "read_at_text": text, "read_at_utc": moment.utc, "zone_known": moment.zone_known}
     for column in ("temperature_c", "humidity_pct", "set_temperature_c", "set_humidity_pct"):
-        value = fields[at[column]].strip() if column in at else ""
-        row[column] = parse_number(value, table.decimal) if value else None
+        value = fields[at[column]] if column in at else ""
+        row[column] = number_of(value, table.decimal) if value else None
     previous[chamber] = moment.utc
     return row
-
-
-def _moment(text: str, table: DelimitedTable, zone: str, previous: datetime | None) -> Moment:
-    """Read a time; in the hour that happens twice the order of the readings tells which one is meant."""
-    moment = parse_moment(text, zone=zone, order=table.order)
-    if moment.repeated and previous is not None and moment.utc <= previous:
-        return parse_moment(text, zone=zone, order=table.order, later=True)
-    return moment
 
 
 def _others(header: Header, at: Mapping[str, int]) -> list[tuple[int, str]]:

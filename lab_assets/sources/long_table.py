@@ -1,7 +1,8 @@
 """Long-format traces: one line a point, with the injection's file and the detector beside it.
 
 Belongs here: delimited text with columns such as ``Minutes``, ``Intensity``, ``File`` and ``Detector``, several channels and
-injections in one file. Does not belong here: a guess of what such a table leaves out (signal unit, date, instrument).
+injections in one file. Other columns are told as drift; those that are the same at all points of a trace are kept in ``rescued``.
+Does not belong here: a guess of what such a table leaves out (signal unit, date, instrument).
 """
 
 from __future__ import annotations
@@ -9,10 +10,13 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
 
-from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
-from lab_assets.sources.decoding import DecodedText, decode, peek_lines, stem
+from lab_assets.sources.base import ReadContext, ReadResult, Row, SchemaEvent, UnreadableFileError
+from lab_assets.sources.decoding import DecodedText, decode, is_secret, peek_lines, stem
+from lab_assets.sources.delimited import Header, normalise
+from lab_assets.sources.drift import refuse_unknown, unknown_events
 from lab_assets.sources.traces import InjectionHeader, Trace, parse_points, trace_rows
 
 _TIMES: Final = {"minutes": "min", "time (min)": "min", "time_min": "min", "seconds": "s", "time (s)": "s", "time_s": "s"}
@@ -60,14 +64,44 @@ class LongTableReader:
             lines.pop()
         if len(lines) == 1:
             raise UnreadableFileError("empty", "the table has a header and no points")
+        others = [(index, name) for index, name in enumerate(names) if index not in positions and name and not is_secret(name)]
+        events = _drift([name for _, name in others], names, separator, context)
         groups = _group(lines, text, separator, positions)
         tables: dict[str, list[Row]] = {}
         for (file, channel), (numbers, points) in groups.items():
             name = stem(file or context.file_name)
             trace = _trace(channel, (numbers, points), names, positions, separator)
+            trace = replace(trace, rescued=_constants(points, others, separator))
             for table, rows in trace_rows([trace], InjectionHeader(injection_name=name, sample_name=name)).items():
                 tables.setdefault(table, []).extend(rows)
-        return ReadResult(format=self.format, tables=tables)
+        varying = {name for _, name in others} - {name for rows in tables.values() for row in rows for name in row["rescued"]}
+        warnings = [f"columns that change from point to point and were not kept: {', '.join(sorted(varying))}"] if varying else []
+        return ReadResult(format=self.format, tables=tables, events=events, warnings=warnings)
+
+
+def _drift(unknown: Sequence[str], names: Sequence[str], separator: str, context: ReadContext) -> list[SchemaEvent]:
+    """Return the columns that mean nothing known, or refuse them where the laboratory wants that."""
+    header = Header(directives={}, names=tuple(names), separator=separator, line=1)
+    written = [normalise(name) for name in unknown]
+    events = unknown_events("chromatograms", written, header)
+    refuse_unknown(written, header, context, events)
+    return events
+
+
+def _constants(points: Sequence[str], others: Sequence[tuple[int, str]], separator: str) -> dict[str, str]:
+    """Return the other columns of a trace that say the same at each of its points."""
+    if not others:
+        return {}
+    rows = [_fields(line, separator) for line in points]
+    found = {name: {row[index].strip() for row in rows if len(row) > index} for index, name in others}
+    return {name: value for name, values in found.items() if len(values) == 1 and (value := next(iter(values)))}
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([line], delimiter=separator), list[str]())
+    except csv.Error as error:
+        raise UnreadableFileError("long_line", f"a line is no line of a table ({error})") from error
 
 
 def _separator(line: str) -> str:
@@ -98,7 +132,7 @@ def _group(
     for number, line in enumerate(lines[1:], start=2):
         fields = line.split(separator)
         if len(fields) != n_fields:
-            fields = next(csv.reader([line], delimiter=separator), list[str]())
+            fields = _fields(line, separator)
         last = number == len(lines) and not text.last_line_ended
         if len(fields) != n_fields or (last and fields[-1].startswith('"') != fields[-1].endswith('"')):
             if last:

@@ -24,6 +24,11 @@ _MOMENT: Final = re.compile(
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?\s*(?P<zone>Z|[A-Z]{3,4}|(?:UTC|GMT)?\s*[+-][0-9]{1,2}(?::?[0-9]{2})?)?"
 )
 _COMPACT: Final = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})([0-9]{2})\s*([+-][0-9]{4}|Z)?")
+_MONTH_FIRST: Final = re.compile(r"(?P<month>[^\W\d_]{3,9})\.?\s+(?P<day>[0-9]{1,2}),?\s+(?P<rest>[0-9]{4}(?:\D.*)?)")
+_HALF_FIRST: Final = re.compile(
+    r"(?P<half>午前|午後|上午|下午|오전|오후)\s*(?P<clock>[0-9]{1,2}:[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]{1,9})?)?)"
+)
+_AFTERNOONS: Final = frozenset({"午後", "下午", "오후"})
 _MONTHS: Final = {
     name: number
     for number, names in enumerate(
@@ -93,7 +98,7 @@ def parse_moment(text: str, *, zone: str, order: DateOrder | None = None, later:
             outside of ``FIRST_YEAR`` to ``LAST_YEAR``.
     """
     bare = text.strip()
-    local, offset = _plain_iso(bare) or _compact(bare) or _spelled(bare, order)
+    local, offset = _plain_iso(bare) or _compact(bare) or _spelled(_reordered(bare), order)
     if not FIRST_YEAR <= local.year <= LAST_YEAR:
         raise MomentError("implausible_date", f"year {local.year} of {bare!r} cannot be right")
     if offset is not None:
@@ -159,6 +164,19 @@ def _compact(text: str) -> tuple[datetime, tzinfo | None] | None:
         return None
     year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
     return _datetime(text, (year, month, day), (hour, minute, second, 0)), _offset(match[7])
+
+
+def _reordered(text: str) -> str:
+    """Write ``May 26, 2017`` with the day first, and the half of the day behind the clock as East Asian settings do not."""
+    if month := _MONTH_FIRST.fullmatch(text):
+        text = f"{month['day']} {month['month']} {month['rest']}"
+    return _HALF_FIRST.sub(_half_behind, text, count=1)
+
+
+def _half_behind(found: re.Match[str]) -> str:
+    """Return the clock with AM or PM behind it; these settings count the hours of a half from 0."""
+    hour, _, rest = found["clock"].partition(":")
+    return f"{12 if int(hour) == 0 else hour}:{rest} {'PM' if found['half'] in _AFTERNOONS else 'AM'}"
 
 
 def _spelled(text: str, order: DateOrder | None) -> tuple[datetime, tzinfo | None]:

@@ -7,12 +7,14 @@ Does not belong here: integration or calibration themselves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from lab_assets.contracts.bronze import PROCESSING_METHODS
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row
 from lab_assets.sources.contract_table import FieldError, best_match, contract_row, read_contract_table, refuse_cut_row, visible
 from lab_assets.sources.delimited import DelimitedTable, Header, normalise, peek_header, read_table
+from lab_assets.sources.drift import FittedColumns, fit_columns
 
 _CONTRACTS: Final = (PROCESSING_METHODS,)
 _LINE_COLUMNS: Final = {
@@ -37,10 +39,14 @@ class ProcessingTableReader:
         """Return how surely this is the format: a table of response lines, or the share of the contract's required columns."""
         del name
         header = peek_header(head)
-        if header is not None and _is_line_table(header):
+        return 0 if header is None else self.sureness(header)
+
+    def sureness(self, header: Header) -> int:
+        """Return how surely a header is of this format, 0 to 100."""
+        if _is_line_table(header):
             return 95
         match = best_match(header, _CONTRACTS)
-        return 0 if match is None else int(40 + 50 * match.share)
+        return 0 if match is None else match.sureness
 
     def read(self, data: bytes, context: ReadContext) -> ReadResult:
         """Read one file, a row for each analyte and channel.
@@ -48,34 +54,39 @@ class ProcessingTableReader:
         Raises:
             UnreadableFileError: the file as a whole is not usable.
         """
-        header = peek_header(data[:65536])
-        if header is None or not _is_line_table(header):
-            result = read_contract_table(data, context, format_name=self.format, contracts=_CONTRACTS)
-            rows, reversed_rows = _keep_forward(result.tables[PROCESSING_METHODS.name])
-            tables = {PROCESSING_METHODS.name: rows}
-            return ReadResult(format=self.format, tables=tables, rejected=result.rejected + reversed_rows, warnings=result.warnings)
-        rows, rejected = _read_lines(read_table(data))
-        rows, reversed_rows = _keep_forward(rows)
-        return ReadResult(format=self.format, tables={PROCESSING_METHODS.name: rows}, rejected=rejected + reversed_rows)
+        return self.read_table(read_table(data), context)
+
+    def read_table(self, table: DelimitedTable, context: ReadContext) -> ReadResult:
+        """Read the rows of one file or sheet.
+
+        Raises:
+            UnreadableFileError: the table as a whole is not usable.
+        """
+        if _is_line_table(table.header):
+            result = _read_lines(table, context, self.format)
+        else:
+            result = read_contract_table(table, context, format_name=self.format, contracts=_CONTRACTS)
+        rows, reversed_rows = _keep_forward(result.tables[PROCESSING_METHODS.name])
+        return replace(result, tables={PROCESSING_METHODS.name: rows}, rejected=result.rejected + reversed_rows)
 
 
 def _is_line_table(header: Header) -> bool:
     return {normalise(name) for name in header.names} >= _REQUIRED_LINE
 
 
-def _read_lines(table: DelimitedTable) -> tuple[list[Row], list[RejectedRow]]:
+def _read_lines(table: DelimitedTable, context: ReadContext, format_name: str) -> ReadResult:
     """Read a table of response lines."""
     rows: list[Row] = []
     rejected: list[RejectedRow] = []
     name = PROCESSING_METHODS.name
+    fitted = _fit_lines(table.header, context)
     for line, fields in table.ragged:
         reason = f"{len(fields)} fields under {len(table.header.names)} column names"
         rejected.append(RejectedRow(table=name, source_row=line, rule="field_count", reason=reason, row={"fields": " | ".join(fields)}))
     for line, fields in table.rows:
-        stated = {normalise(column): value.strip() for column, value in zip(table.header.names, fields, strict=True)}
-        raw = {_LINE_COLUMNS.get(column, column): value for column, value in stated.items()} | _LINE_CONSTANTS
+        stated = dict(zip(fitted.names, fields, strict=True))
         try:
-            row = contract_row(raw, PROCESSING_METHODS, table)
+            row = contract_row(stated | _LINE_CONSTANTS, PROCESSING_METHODS, table)
             _need_line(row)
         except FieldError as error:
             refuse_cut_row(line, table)
@@ -84,7 +95,16 @@ def _read_lines(table: DelimitedTable) -> tuple[list[Row], list[RejectedRow]]:
             )
         else:
             rows.append({**row, "source_row": line})
-    return rows, rejected
+    warnings, events = list(fitted.warnings), list(fitted.events)
+    return ReadResult(format=format_name, tables={name: rows}, rejected=rejected, warnings=warnings, events=events)
+
+
+def _fit_lines(header: Header, context: ReadContext) -> FittedColumns:
+    """Fit the columns of response lines, whose own names count as the contract's and whose constants are not missing."""
+    own = tuple(_LINE_COLUMNS.get(normalise(name), name) for name in header.names)
+    constants = tuple(name for name in _LINE_CONSTANTS if name not in {normalise(column) for column in own})
+    fitted = fit_columns(replace(header, names=own + constants), PROCESSING_METHODS, context)
+    return replace(fitted, names=fitted.names[: len(own)])
 
 
 def _need_line(row: Row) -> None:

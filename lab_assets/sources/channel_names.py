@@ -1,0 +1,35 @@
+"""Names of the channels of one injection, which must differ.
+
+Belongs here: telling apart channels that a file gives the same name. Does not belong here: finding the names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from lab_assets.sources.decoding import stem
+from lab_assets.sources.traces import Trace
+
+
+def distinct(traces: Sequence[Trace]) -> list[Trace]:
+    """Return traces of which no two have the same name.
+
+    Args:
+        traces: Channels of one injection; ``rescued["file"]`` tells where one comes from.
+
+    Returns:
+        The traces in their order; those with the same name are named after their file as well, and numbered where that is not enough.
+    """
+    names = [trace.name for trace in traces]
+    told = [f"{stem(trace.rescued.get('file', ''))}: {trace.name}" if names.count(trace.name) > 1 else trace.name for trace in traces]
+    taken: set[str] = set()
+    result: list[Trace] = []
+    for trace, name in zip(traces, told, strict=True):
+        final, number = name, 1
+        while final in taken:
+            number += 1
+            final = f"{name} ({number})"
+        taken.add(final)
+        result.append(replace(trace, name=final))
+    return result
