@@ -13,7 +13,7 @@ from lab_assets.automation.jobs import JOBS
 from lab_assets.automation.schedules import SCHEDULES
 from lab_assets.automation.sensors import SENSORS
 from lab_assets.checks.contract_checks import build_contract_checks
-from lab_assets.checks.other_checks import audit_chain, drift, reconciliation
+from lab_assets.checks.other_checks import audit_chain, drift, originals, reconciliation
 from lab_assets.resources.laboratory import LakehouseResource
 
 ASSETS = (
@@ -29,6 +29,7 @@ ASSETS = (
     scoring.watching,
     governance.lineage,
     governance.oversight,
+    governance.integrity,
 )
 CHECKED = {
     "bronze": bronze.NAMES,
@@ -42,6 +43,7 @@ CHECKED = {
     "watching": scoring.WATCHED,
     "lineage": ("governance.lineage",),
     "oversight": ("governance.audit", "governance.access"),
+    "integrity": ("governance.integrity",),
 }
 
 
@@ -54,7 +56,7 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     checks = [build_contract_checks(station, names) for station, names in CHECKED.items()]
     return dg.Definitions(
         assets=list(ASSETS),
-        asset_checks=[*checks, reconciliation, drift, audit_chain],
+        asset_checks=[*checks, reconciliation, drift, originals, audit_chain],
         jobs=list(JOBS),
         sensors=list(SENSORS),
         schedules=list(SCHEDULES),

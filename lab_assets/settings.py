@@ -33,7 +33,16 @@ class Settings(BaseSettings):
 
     inbox_interval_s: int = Field(default=5, ge=1, description="Least time between two looks at the inbox.")
     stable_s: float = Field(default=2.0, ge=0, description="A file is finished when unchanged for this long.")
-    batch_files: int = Field(default=2500, ge=1, description="Most files taken by one ingestion batch.")
+    folder_stable_s: float = Field(default=10.0, ge=0, description="The same for a folder that is one item (.D, .raw).")
+    done_sources: list[str] = Field(
+        default_factory=list, description="Sources, JSON list, whose files are finished only when NAME.done lies beside them."
+    )
+    strict_sources: list[str] = Field(
+        default_factory=list, description="Sources, JSON list, whose files are refused for a column that no contract names."
+    )
+    batch_files: int = Field(default=1000, ge=1, description="Most files taken by one ingestion batch.")
+    parse_timeout_s: float = Field(default=120.0, gt=0, description="Longest time a reader may work on one file.")
+    parse_memory_mb: int = Field(default=3072, ge=256, description="Most memory a reader may take for one file, MiB.")
     zone: str = Field(default="UTC", description="IANA zone assumed for instrument times that state none.")
     source_zones: dict[str, str] = Field(default_factory=dict, description="Zone by source, JSON, over LAB_ZONE.")
 
@@ -43,7 +52,7 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(default=5000, description="Port of the MLflow UI.")
 
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
-    failpoint: str = Field(default="", description="Tests only: place at which the process kills itself.")
+    failpoint: str = Field(default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full.")
     log_level: str = Field(default="INFO", description="Level of the product's log.")
 
     @property
@@ -60,6 +69,11 @@ class Settings(BaseSettings):
     def quarantine(self) -> Path:
         """Copies of refused files with their reason, for people."""
         return self.home / "quarantine"
+
+    @property
+    def formats(self) -> Path:
+        """Descriptions of the laboratory's own loggers, one YAML file each."""
+        return self.home / "formats"
 
     @property
     def run(self) -> Path:

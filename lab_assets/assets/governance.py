@@ -32,3 +32,14 @@ def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehous
 
     resilient(context, lambda: (update_audit(lake), update_access(lake)))
     yield from reports(context, lake, ["governance.audit", "governance.access"])
+
+
+@dg.multi_asset(specs=[table_spec("governance.integrity", kinds=PYTHON)], name="integrity")
+def integrity(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+    """Hash originals and files of tables again, and keep what is missing or changed."""
+    from lab_assets.pipeline.governance import update_integrity
+
+    report = update_integrity(lake, say=context.log.info)
+    listed = {finding.object: f"{finding.problem} ({finding.told_as})" for finding in report.findings[:100]}
+    told = {"files": report.files, "bytes": report.bytes, "findings": len(report.findings), "listed": listed}
+    yield from reports(context, lake, ["governance.integrity"], extra={"governance.integrity": told})

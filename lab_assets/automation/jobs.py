@@ -7,6 +7,7 @@ import dagster as dg
 
 _SPARK = {"lab/engine": "spark"}
 _LINEAGE = dg.AssetSelection.assets(["governance", "lineage"])
+_INTEGRITY = dg.AssetSelection.assets(["governance", "integrity"])
 _SCORES = dg.AssetSelection.assets(["ml", "predictions"], ["ml", "decisions"], ["ml", "explanations"])
 
 INGEST = dg.define_asset_job(
@@ -20,7 +21,7 @@ INGEST = dg.define_asset_job(
 )
 REFRESH_GOLD = dg.define_asset_job(
     "refresh_gold",
-    selection=dg.AssetSelection.groups("gold", "governance"),
+    selection=dg.AssetSelection.groups("gold", "governance") - _INTEGRITY,
     description="Bring the gold tables, the audit copy and the access review up to date.",
     tags=_SPARK,
 )
@@ -49,5 +50,10 @@ CHECK_DRIFT = dg.define_asset_job(
     description="Hold recent inputs and predictions against the model's reference.",
     tags=_SPARK,
 )
+SCRUB = dg.define_asset_job(
+    "scrub",
+    selection=_INTEGRITY | _LINEAGE,
+    description="Hash the kept originals and the files of all tables again, and name what is missing or changed.",
+)
 
-JOBS = (INGEST, REFRESH_GOLD, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT)
+JOBS = (INGEST, REFRESH_GOLD, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT, SCRUB)

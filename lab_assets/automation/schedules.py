@@ -1,11 +1,11 @@
-"""The schedules: drift checks each day, retraining each month, oversight each hour.
+"""The schedules: drift checks each day, retraining each month, oversight each hour, a scrub each week.
 
 Belongs here: times. Does not belong here: what the jobs do.
 """
 
 import dagster as dg
 
-from lab_assets.automation.jobs import CHECK_DRIFT, REFRESH_GOLD, RETRAIN
+from lab_assets.automation.jobs import CHECK_DRIFT, REFRESH_GOLD, RETRAIN, SCRUB
 
 
 @dg.schedule(
@@ -47,4 +47,17 @@ def hourly_oversight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=f"oversight:{hour}", tags={"lab/as_of": hour, "lab/trigger": "schedule"})
 
 
-SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight)
+@dg.schedule(
+    job=SCRUB,
+    cron_schedule="0 2 * * 0",
+    execution_timezone="UTC",
+    name="weekly_scrub",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def weekly_scrub(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """One comparison of originals and tables with their recorded digests for each week."""
+    day = context.scheduled_execution_time.date().isoformat()
+    return dg.RunRequest(run_key=f"scrub:{day}", tags={"lab/as_of": day, "lab/trigger": "schedule"})
+
+
+SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, weekly_scrub)

@@ -35,7 +35,7 @@ def active_runs(instance: dg.DagsterInstance, job: str) -> int:
 def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason | dg.RunRequest:
     """Ask for one run when finished files or an interrupted batch wait and no ingestion is under way."""
     from lab_assets.engine.database import open_database
-    from lab_assets.engine.inbox import look
+    from lab_assets.engine.inbox import look, patience_of
     from lab_assets.engine.ledger import Ledger
 
     if active := active_runs(context.instance, INGEST.name):
@@ -44,7 +44,7 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
     engine = open_database(settings)
     try:
         ledger = Ledger(engine)
-        found = look(settings.inbox, ledger.taken_paths(), stable_s=settings.stable_s)
+        found = look(settings.inbox, ledger.taken_paths(), patience_of(settings))
         unfinished = ledger.unfinished_batches()
         retried = ledger.waiting_arrivals()
     finally:

@@ -26,6 +26,15 @@ def reconciliation(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(asset=asset_key("governance.integrity"), description="Originals and files of tables are what they were when written.")
+def originals(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
+    """Fail when the newest scrub found a file missing or changed."""
+    from lab_assets.pipeline.governance import newest_scrub
+
+    seen = newest_scrub(lake)
+    return dg.AssetCheckResult(passed=not seen.findings, metadata={"files": seen.files, "findings": seen.findings, "at": seen.at})
+
+
 @dg.asset_check(asset=asset_key("ml.drift"), description="Inputs or predictions moved away from what the model was calibrated on.")
 def drift(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Warn when the newest check found drift."""

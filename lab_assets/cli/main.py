@@ -28,7 +28,10 @@ from lab_assets.cli import (
     quarantine,
     query,
     read,
+    reconcile,
+    schema,
     score,
+    scrub,
     simulate,
     stability,
     table,
@@ -140,6 +143,9 @@ app.command("query", rich_help_panel=_DATA)(query.query)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=_DATA)
 app.add_typer(table.app, name="table", rich_help_panel=_DATA)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_DATA)
+app.add_typer(schema.app, name="schema", rich_help_panel=_DATA)
+app.command("reconcile", rich_help_panel=_DATA)(reconcile.reconcile)
+app.command("scrub", rich_help_panel=_DATA)(scrub.scrub)
 
 app.command("score", rich_help_panel=_MODEL)(score.score)
 app.command("explain", rich_help_panel=_MODEL)(explain.explain)

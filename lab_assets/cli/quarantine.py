@@ -1,6 +1,6 @@
 """``lab quarantine``: files that were refused: why, and what becomes of them.
 
-Belongs here: arguments, printing, audit entries. Does not belong here: the ledger's transitions (``lab_assets.engine.ledger``).
+Belongs here: arguments, printing, audit entries. Does not belong here: the transitions (``lab_assets.engine.quarantine``).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Refused files: list, show, retry, discard.", no_args_is_help=True)
 
-Numbers = Annotated[list[int], typer.Argument(metavar="ARRIVAL...", help="Numbers from 'lab quarantine list'.", show_default=False)]
+Numbers = Annotated[list[int] | None, typer.Argument(metavar="ARRIVAL...", help="Numbers from 'lab quarantine list'.", show_default=False)]
+RuleOption = Annotated[str | None, typer.Option("--rule", help="Only files refused by this rule.")]
+AllOption = Annotated[bool, typer.Option("--all", help="Every refused file, or with --rule every one of that rule.")]
 
 
 class QuarantineError(ValueError):
@@ -24,91 +26,112 @@ class QuarantineError(ValueError):
 
 
 @app.command("list")
-def list_(*, rule: Annotated[str | None, typer.Option(help="Only this rule.")] = None, as_json: JsonOption = False) -> None:
-    """List refused files, newest first, with rule and reason."""
-    rows = [_told(row) for row in _quarantined(database()) if rule in {None, row.rule}]
+def list_(*, rule: RuleOption = None, as_json: JsonOption = False) -> None:
+    """List refused files, newest first, with rule and reason, after how many there are of each rule."""
+    quarantine = _quarantine(database())
+    rows = [_told(row) for row in quarantine.waiting() if rule in {None, row.rule}]
     if as_json:
         print_json(rows)
         return
     columns = ("arrival_id", "source", "file_name", "rule", "reason", "place", "arrived_at_utc")
     if rows:
+        print_table(("rule", "files"), quarantine.counts().items())
         print_table(columns, ([row[column] for column in columns] for row in rows))
+        typer.echo("'lab quarantine show ARRIVAL' tells how to mend one")
     else:
-        typer.echo("no file is in quarantine")
+        typer.echo("no file is in quarantine" if rule is None else f"no file is in quarantine for {rule}")
 
 
 @app.command()
 def show(
     number: Annotated[int, typer.Argument(metavar="ARRIVAL", help="Number from 'lab quarantine list'.")], *, as_json: JsonOption = False
 ) -> None:
-    """Show one refused file: reason, place, the kept bytes and what to do."""
+    """Show one refused file: reason, place, how to mend it, the kept bytes, and what was done with it so far."""
     from lab_assets.engine.raw_store import RawStore
     from lab_assets.settings import get_settings
+    from lab_assets.sources.rules import mend
 
-    (row,) = _chosen(database(), [number])
+    engine = database()
+    (row,) = _chosen(engine, [number], rule=None, every=False)
     told = _told(row)
+    told["mend"] = mend(row.rule)
     told["raw"] = str(RawStore(get_settings().raw).path(row.file_id)) if row.file_id else None
     told["next"] = _advice(row)
+    told["steps"] = [
+        {"event": step.event, "by": step.by, "at_utc": step.at_utc, "reason": step.reason} for step in _quarantine(engine).history(number)
+    ]
     if as_json:
         print_json(told)
-    else:
-        print_table(("field", "value"), told.items())
+        return
+    steps = told.pop("steps")
+    print_table(("field", "value"), told.items())
+    print_table(("step", "by", "at", "reason"), (step.values() for step in steps))
 
 
 @app.command()
 def retry(
-    numbers: Numbers,
+    numbers: Numbers = None,
     *,
+    every: AllOption = False,
+    rule: RuleOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")] = "",
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Let refused files be read again at the next ingestion, after a reader or a contract was mended."""
+    """Let refused files be read again at the next ingestion, after a reader, a contract or a description was mended."""
     engine = database()
-    rows = _chosen(engine, numbers)
-    if never_copied := [row.arrival_id for row in rows if not row.file_id]:
+    rows = _chosen(engine, numbers or [], rule=rule, every=every)
+    never_copied = [row.arrival_id for row in rows if not row.file_id]
+    if never_copied and not every:
         listed = ", ".join(map(str, never_copied))
         raise QuarantineError(f"{listed}: no bytes were taken, so there is nothing to read again; put the file into the inbox anew")
-    _record(engine, by, "quarantine.retry", rows, reason)
-    _ledger(engine).retry([row.arrival_id for row in rows])
+    rows = [row for row in rows if row.file_id]
+    _do(engine, "retry", rows, by=by, reason=reason)
     _answer(rows, "will be read again at the next ingestion", as_json=as_json)
 
 
 @app.command()
 def discard(
-    numbers: Numbers,
+    numbers: Numbers = None,
     *,
+    every: AllOption = False,
+    rule: RuleOption = None,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Close refused files for good; their bytes and reasons stay on record."""
     engine = database()
-    rows = _chosen(engine, numbers)
-    _record(engine, by, "quarantine.discard", rows, reason)
-    _ledger(engine).discard([row.arrival_id for row in rows], reason)
+    rows = _chosen(engine, numbers or [], rule=rule, every=every)
+    _do(engine, "discard", rows, by=by, reason=reason)
     _answer(rows, "discarded", as_json=as_json)
 
 
-def _ledger(engine: Engine) -> Any:
-    from lab_assets.engine.ledger import Ledger
+def _quarantine(engine: Engine) -> Any:
+    from lab_assets.engine.quarantine import Quarantine
 
-    return Ledger(engine)
-
-
-def _quarantined(engine: Engine) -> list[Any]:
-    return _ledger(engine).quarantined()
+    return Quarantine(engine)
 
 
-def _chosen(engine: Engine, numbers: list[int]) -> list[Any]:
-    known = {row.arrival_id: row for row in _quarantined(engine)}
+def _chosen(engine: Engine, numbers: list[int], *, rule: str | None, every: bool) -> list[Any]:
+    """Return the refused arrivals that were named, or all of them, or all of a rule.
+
+    Raises:
+        QuarantineError: one that was named is not in quarantine, or none was named.
+    """
+    waiting = _quarantine(engine).waiting()
+    if every:
+        return [row for row in waiting if rule in {None, row.rule}]
+    if not numbers:
+        raise QuarantineError("name the arrivals, or --all, or --all --rule RULE; 'lab quarantine list' shows what is there")
+    known = {row.arrival_id: row for row in waiting}
     if missing := [number for number in numbers if number not in known]:
         raise QuarantineError(f"not in quarantine: {', '.join(map(str, missing))}; 'lab quarantine list' shows what is")
     return [known[number] for number in dict.fromkeys(numbers)]
 
 
-def _record(engine: Engine, by: str | None, action: str, rows: list[Any], reason: str) -> None:
-    """Write one audit entry for each file, before anything is done: what cannot be recorded does not happen."""
+def _do(engine: Engine, what: str, rows: list[Any], *, by: str | None, reason: str) -> None:
+    """Take the step and write one audit entry a file in one transaction: what cannot be recorded does not happen."""
     from lab_assets.engine.database import writing
     from lab_assets.governance.audit import AuditLog
     from lab_assets.governance.grants import require_manage
@@ -116,29 +139,31 @@ def _record(engine: Engine, by: str | None, action: str, rows: list[Any], reason
     actor = actor_of(engine, by)
     if by is not None:
         require_manage(engine, by)
-    audit = AuditLog(engine)
+    audit, quarantine = AuditLog(engine), _quarantine(engine)
     with writing(engine) as connection:
         for row in rows:
             audit.append(
                 connection,
                 actor=actor,
-                action=action,
+                action=f"quarantine.{what}",
                 target=f"arrival:{row.arrival_id}",
                 old={"rule": row.rule, "file": f"{row.source}/{row.file_name}", "file_id": row.file_id},
                 reason=reason,
                 origin=ORIGIN,
             )
+        step = quarantine.retry if what == "retry" else quarantine.discard
+        step(connection, [row.arrival_id for row in rows], by=actor, reason=reason)
 
 
 def _told(row: Any) -> dict[str, Any]:
-    names = ("arrival_id", "source", "file_name", "rule", "reason", "place", "format", "size", "file_id", "supersedes")
+    names = ("arrival_id", "source", "file_name", "rule", "reason", "place", "format", "size", "file_id", "supersedes", "member_of")
     return {**{name: getattr(row, name) for name in names}, "arrived_at_utc": row.arrived_at}
 
 
 def _advice(row: Any) -> str:
     if not row.file_id:
         return "no bytes were taken: put a regular, readable file into the inbox"
-    return "export the file again and drop it, or 'lab quarantine retry' after mending the reader, or 'lab quarantine discard --reason'"
+    return "drop a corrected file, or 'lab quarantine retry' after mending the reader, or 'lab quarantine discard --reason'"
 
 
 def _answer(rows: list[Any], what: str, *, as_json: bool) -> None:

@@ -5,28 +5,45 @@ Belongs here: the command's options, its table and its JSON. Does not belong her
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 if TYPE_CHECKING:
-    from lab_assets.sources.base import ReadResult, Row
+    from lab_assets.sources.base import ReadContext, ReadResult, Row
+
+_MAX_DEPTH: Final = 2
+"""Archives inside of archives beyond this are not looked into, as in ingestion."""
 
 
 def read(
-    files: Annotated[list[Path], typer.Argument(help="Files to look at; folders are not searched.", show_default=False)],
+    files: Annotated[
+        list[Path],
+        typer.Argument(help="Files to look at, or instrument folders (.D, .raw); other folders are not searched.", show_default=False),
+    ],
     *,
     source: Annotated[str, typer.Option(help="Drop folder the files would arrive in; decides the assumed zone.")] = "inbox",
     zone: Annotated[str | None, typer.Option(help="IANA zone assumed for times without one; default: the settings'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show what would be ingested from FILES: format, injections, channels, peaks, rejects. Nothing is written."""
+    from lab_assets.engine.formats import load_loggers
     from lab_assets.settings import get_settings
+    from lab_assets.sources.base import ReadContext
 
-    assumed = zone or get_settings().zone_of(source)
-    reports = [describe_file(path, source=source, zone=assumed) for path in files]
+    settings = get_settings()
+    loggers, problems = load_loggers(settings.formats)
+    for problem in problems:
+        typer.secho(f"description left out: {problem}", err=True, fg="yellow")
+    strict = source in settings.strict_sources
+    assumed = zone or settings.zone_of(source)
+    context = partial(ReadContext, source=source, zone=assumed, strict=strict, loggers=loggers)
+    reports = [describe_file(path, context(file_name=path.name)) for path in files]
     if as_json:
         import orjson
 
@@ -36,53 +53,75 @@ def read(
     raise typer.Exit(1 if any(report["state"] == "rejected" for report in reports) else 0)
 
 
-def describe_file(path: Path, *, source: str, zone: str) -> dict[str, Any]:
+def describe_file(path: Path, context: ReadContext) -> dict[str, Any]:
     """Read one file and describe what it would bring.
 
     Args:
-        path: The file.
-        source: Drop folder it would arrive in.
-        zone: IANA zone assumed for times without one.
+        path: The file, or the folder of an instrument.
+        context: Where it would arrive, and what its source agreed on.
 
     Returns:
-        ``file``, ``format``, ``state`` (ok, rejected), ``reason``, ``warnings``, ``injections``, ``tables`` (rows by table) and
-        ``rejected`` (rows left out).
+        ``file``, ``format``, ``state`` (ok, rejected), ``reason``, ``warnings``, ``injections``, ``tables`` (rows by table),
+        ``rejected`` (rows left out), ``schema_events`` and, of an archive, ``members``: one such object for each file in it.
     """
-    from lab_assets.sources.base import ReadContext, UnreadableFileError
+    from lab_assets.sources.base import UnreadableFileError
+
+    shown = str(path).encode("utf-8", "replace").decode()
+    try:
+        data = _bytes_of(path)
+    except UnreadableFileError as error:
+        return _report(shown, format_name=None, reason=str(error))
+    return _describe(shown, data, context)
+
+
+def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0) -> dict[str, Any]:
+    """Describe bytes, and the files inside of them."""
+    from lab_assets.sources.base import MEMBER_MARK, UnreadableFileError
     from lab_assets.sources.registry import recognise
 
     format_name: str | None = None
     try:
-        data = _bytes_of(path)
-        reader = recognise(path.name, data)
+        reader = recognise(context.file_name, data, context.loggers)
         format_name = reader.format
-        result = reader.read(data, ReadContext(file_name=path.name, source=source, zone=zone))
+        result = reader.read(data, context)
     except UnreadableFileError as error:
-        return _report(path, format_name=format_name, reason=str(error))
-    if not any(result.tables.values()):
+        return _report(shown, format_name=format_name, reason=str(error))
+    if not any(result.tables.values()) and not result.members:
         first = result.rejected[0] if result.rejected else None
         reason = f"{first.rule}: {first.reason} (line {first.source_row}); no row is left" if first else "empty: no rows"
-        return _report(path, format_name=result.format, reason=reason, result=result)
-    return _report(path, format_name=result.format, reason=None, result=result)
+        return _report(shown, format_name=result.format, reason=reason, result=result)
+    report = _report(shown, format_name=result.format, reason=None, result=result)
+    if depth < _MAX_DEPTH:
+        names = ((member, f"{MEMBER_MARK}{member.name}") for member in result.members)
+        report["members"] = [
+            _describe(f"{shown}{name}", member.data, replace(context, file_name=f"{context.file_name}{name}"), depth + 1)
+            for member, name in names
+        ]
+    return report
 
 
 def _bytes_of(path: Path) -> bytes:
+    from lab_assets.sources.archives import is_item_folder, pack_folder
     from lab_assets.sources.base import UnreadableFileError
 
-    if path.is_dir():
-        raise UnreadableFileError("folder", "this is a folder; name the files in it")
-    if not path.is_file():
-        raise UnreadableFileError("missing", "there is no such file" if not path.exists() else "this is not a regular file")
     try:
+        if path.is_dir() and is_item_folder(path.resolve().name):
+            packed = BytesIO()
+            pack_folder(path, packed)
+            return packed.getvalue()
+        if path.is_dir():
+            raise UnreadableFileError("folder", "this is a folder; name the files in it")
+        if not path.is_file():
+            raise UnreadableFileError("missing", "there is no such file" if not path.exists() else "this is not a regular file")
         return path.read_bytes()
     except OSError as error:
         raise UnreadableFileError("unreadable", error.strerror or type(error).__name__) from error
 
 
-def _report(path: Path, *, format_name: str | None, reason: str | None, result: ReadResult | None = None) -> dict[str, Any]:
+def _report(shown: str, *, format_name: str | None, reason: str | None, result: ReadResult | None = None) -> dict[str, Any]:
     rejected = result.rejected if result else []
     return {
-        "file": str(path).encode("utf-8", "replace").decode(),
+        "file": shown,
         "format": format_name,
         "state": "ok" if reason is None else "rejected",
         "reason": reason,
@@ -93,6 +132,8 @@ def _report(path: Path, *, format_name: str | None, reason: str | None, result: 
             {"table": row.table, "source_row": row.source_row, "rule": row.rule, "column": row.column, "reason": row.reason}
             for row in rejected
         ],
+        "schema_events": [asdict(event) for event in result.events] if result else [],
+        "members": [],
     }
 
 
@@ -126,6 +167,12 @@ def _channel(row: Row) -> dict[str, Any]:
     }
 
 
+def _flat(reports: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    for report in reports:
+        yield report
+        yield from _flat(report["members"])
+
+
 def _print(reports: list[dict[str, Any]]) -> None:
     """Show the reports to people."""
     from rich.console import Console
@@ -134,12 +181,13 @@ def _print(reports: list[dict[str, Any]]) -> None:
 
     console = Console()
     table = Table("File", "Format", "State", "What would be ingested")
-    for report in reports:
+    for report in _flat(reports):
         lines = [report["reason"]] if report["reason"] else [f"{count} rows of {name}" for name, count in report["tables"].items()]
         for injection in report["injections"]:
             lines += [_line(injection["injection_name"], channel) for channel in injection["channels"]]
         lines += [f"warning: {warning}" for warning in report["warnings"]]
         lines += [f"left out, line {row['source_row']}: {row['rule']}: {row['reason']}" for row in report["rejected"][:20]]
+        lines += [_drift_line(event) for event in report["schema_events"]]
         color = "green" if report["state"] == "ok" else "red"
         body = "\n".join(escape(line) for line in lines)
         table.add_row(escape(report["file"]), report["format"] or "-", f"[{color}]{report['state']}[/]", body)
@@ -149,3 +197,8 @@ def _print(reports: list[dict[str, Any]]) -> None:
 def _line(injection: str, channel: dict[str, Any]) -> str:
     ends = f"{channel['x_first']:g} to {channel['x_last']:g} {channel['x_unit']}"
     return f"{injection} / {channel['channel']}: {channel['n_points']} points, {ends}, up to {channel['y_max']:g} {channel['y_unit']}"
+
+
+def _drift_line(event: dict[str, Any]) -> str:
+    meant = f", perhaps {event['proposed']}" if event["proposed"] else ""
+    return f"{event['kind'].replace('_', ' ')}: {event['column']}{meant} ({event['table']})"

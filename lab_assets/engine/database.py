@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,7 +20,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_u
 
 from lab_assets.settings import Settings
 
-HEAD: Final = "0001"
+HEAD: Final = "0002"
 """Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
 
 ANCHOR_OPTION: Final = "lab_audit_anchor"
@@ -66,6 +67,11 @@ def _begin_sqlite(connection: Connection) -> None:
     """Begin as a reader, or as the one writer where ``writing`` asked for it."""
     write = connection.get_execution_options().get(_WRITE_OPTION, False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def utc_text() -> str:
+    """Return the time now as ISO text in UTC with microseconds."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @contextmanager

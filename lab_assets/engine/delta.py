@@ -20,6 +20,7 @@ from filelock import FileLock
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.engine import arrow_commits
+from lab_assets.engine.data_files import commit_path, committed_files, missing_commits
 from lab_assets.engine.ledger import Ledger
 from lab_assets.engine.session import SessionKeeper
 from lab_assets.settings import Settings
@@ -64,6 +65,11 @@ class Lakehouse:
         """The Spark Connect session."""
         return self.keeper.session
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether the tables lie on object storage and not on this machine."""
+        return "://" in self.settings.lake and not self.settings.lake.startswith("file://")
+
     def uri(self, contract: TableContract) -> str:
         """Return where a table lies."""
         return self.settings.table_uri(contract.layer, contract.name)
@@ -75,28 +81,51 @@ class Lakehouse:
             DamagedTableError: the log ends before the last version that was committed.
         """
         from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError
 
         if not DeltaTable.is_deltatable(self.uri(contract)):
             self._create(contract)
-        try:
-            table = DeltaTable(self.uri(contract))
-        except DeltaError as error:
-            first = str(error).splitlines()[0]
-            raise DamagedTableError(
-                f"{contract.full_name}: the log at {self.uri(contract)} cannot be read ({first}). Restore the table's folder from the last backup."
-            ) from error
+        table = self._opened(contract)
         noted = self.ledger.noted_version(contract.full_name)
         if noted is not None and (table.version() < noted or self._commit_is_empty(contract, table.version())):
             raise DamagedTableError(
                 f"{contract.full_name}: the log at {self.uri(contract)} answers version {table.version()}, but version {noted} was "
                 "committed; a commit file is missing, empty or cut. Restore the table's folder from the last backup."
             )
-        return table
+        return self._grown(contract, table)
+
+    def _opened(self, contract: TableContract) -> DeltaTable:
+        from deltalake import DeltaTable
+        from deltalake.exceptions import DeltaError
+
+        try:
+            return DeltaTable(self.uri(contract))
+        except DeltaError as error:
+            first = str(error).splitlines()[0]
+            raise DamagedTableError(
+                f"{contract.full_name}: the log at {self.uri(contract)} cannot be read ({first}). Restore the table's folder from the last backup."
+            ) from error
+
+    def _grown(self, contract: TableContract, table: DeltaTable) -> DeltaTable:
+        """Add the columns that a newer contract has; they are empty in rows written before."""
+        import pyarrow as pa
+        from deltalake import Schema
+        from deltalake.exceptions import DeltaError
+
+        held = set(pa.schema(table.schema().to_arrow()).names)
+        if not (new := [name for name in contract.column_names if name not in held]):
+            return table
+        fields = Schema.from_arrow(pa.schema([contract.arrow_schema().field(name) for name in new])).fields
+        try:
+            table.alter.add_columns(fields)
+        except DeltaError:
+            table.update_incremental()  # another process added them at the same moment
+            if not set(new) <= set(pa.schema(table.schema().to_arrow()).names):
+                raise
+        return self._opened(contract)
 
     def _commit_is_empty(self, contract: TableContract, version: int) -> bool:
         """Return whether a local commit file has no bytes: readers count its version and silently miss its rows."""
-        path = local_path(self.uri(contract)) / "_delta_log" / f"{version:020d}.json"
+        path = commit_path(local_path(self.uri(contract)), version)
         return path.is_file() and path.stat().st_size == 0
 
     def _create(self, contract: TableContract) -> None:
@@ -114,6 +143,27 @@ class Lakehouse:
     def version(self, contract: TableContract) -> int:
         """Return the latest version; an empty table has 0."""
         return self.open(contract).version()
+
+    def transaction_version(self, contract: TableContract, app: str) -> int | None:
+        """Return the number of the last write of a writer that names itself ``app``.
+
+        Unlike ``open`` this does not hold the table against the ledger: the reconciler asks, which compares them itself.
+        """
+        from deltalake import DeltaTable
+
+        if not DeltaTable.is_deltatable(self.uri(contract)):
+            return None
+        return self._opened(contract).transaction_version(app)
+
+    def versions_as_they_are(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the versions of tables, ``layer.table``, whatever the ledger noted; a table that is gone has -1."""
+        from deltalake import DeltaTable
+
+        from lab_assets.contracts.registry import contracts
+
+        known = contracts()
+        uris = {name: self.uri(known[name]) for name in names if name in known}
+        return {name: DeltaTable(uri).version() if DeltaTable.is_deltatable(uri) else -1 for name, uri in uris.items()}
 
     def row_count(self, contract: TableContract) -> int:
         """Return the number of rows, from the log alone."""
@@ -155,6 +205,11 @@ class Lakehouse:
         folder = self.settings.run / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{contract.full_name}.lock"):
+            if not self.is_remote and (missing := missing_commits(local_path(self.uri(contract)))):
+                raise DamagedTableError(
+                    f"{contract.full_name}: the log at {self.uri(contract)} lacks version {missing[0]}, though later ones are there; "
+                    "nothing is written. Restore the table's folder from the last backup."
+                )
             yield
 
     def append_once(self, contract: TableContract, rows: arrow_commits.ArrowRows, *, app: str, version: int) -> int:
@@ -228,6 +283,20 @@ class Lakehouse:
             before = table.version()
             changed = arrow_commits.merge(table, contract, rows, newer=newer, within=within)
             return self._read_back(contract, above=before if changed else before - 1)
+
+    def delete(self, contract: TableContract, predicate: str) -> int:
+        """Delete rows in one commit; earlier versions stay readable.
+
+        Args:
+            contract: Table.
+            predicate: SQL condition of the rows.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            self.open(contract).delete(predicate)
+            return self._noted(contract, self.open(contract))
 
     def stream(self, source: DataFrame, contract: TableContract, *, name: str, timeout_s: float = 1800.0) -> int:
         """Run a stream once over what is new and append its rows; the checkpoint makes each input row count once.
@@ -325,8 +394,12 @@ class Lakehouse:
         return self._noted(contract, table)
 
     def _noted(self, contract: TableContract, table: DeltaTable) -> int:
+        """Tell the ledger the table's version, and the digests of the files that came with it."""
         version = table.version()
-        self.ledger.note_table_commit(contract.full_name, version, None)
+        before = self.ledger.noted_version(contract.full_name)
+        if before != version:
+            files = [] if self.is_remote else committed_files(local_path(self.uri(contract)), 0 if before is None else before + 1, version)
+            self.ledger.note_table_commit(contract.full_name, version, files)
         return version
 
 

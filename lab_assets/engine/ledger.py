@@ -6,23 +6,30 @@ Belongs here: transitions between states, each in one transaction. Does not belo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from lab_assets.engine.database import writing
+from lab_assets.engine.data_files import DataFile
+from lab_assets.engine.database import utc_text, writing
 from lab_assets.engine.ledger_tables import (
     ARRIVALS,
     CURRENT_PATHS,
+    DATA_FILES,
     INGEST_BATCHES,
     LINEAGE_OUTBOX,
     STATION_PROGRESS,
     STATION_QUEUE,
     TABLE_COMMITS,
 )
+from lab_assets.engine.quarantine import note_refusal, release_refused
+from lab_assets.engine.schema_proposals import Proposal, note_proposal
+from lab_assets.sources.base import MEMBER_MARK
+
+SYSTEM: Final = "service:ingest"
+"""Who acts in the audit trail when no person does."""
 
 _REPORTED: Final = "lineage"
 """Station under which the versions told of in the lineage are kept."""
@@ -41,6 +48,16 @@ class NewArrival:
     state: str = "received"
     rule: str | None = None
     reason: str | None = None
+    member_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundMember:
+    """A file inside of another one, already in the raw store."""
+
+    name: str
+    sha256: str
+    size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,11 +73,26 @@ class Outcome:
     warnings: Sequence[str] = ()
     rows_parsed: Mapping[str, int] = field(default_factory=dict)
     rows_rejected: Mapping[str, int] = field(default_factory=dict)
+    members: Sequence[FoundMember] = ()
+    proposals: Sequence[Proposal] = ()
 
 
-def utc_text() -> str:
-    """Return the time now as ISO text in UTC with microseconds."""
-    return datetime.now(UTC).isoformat(timespec="microseconds")
+def _is_redrop(previous: Any, arrival: NewArrival) -> bool:
+    """Tell whether refused bytes were written anew under their name, which asks for another reading; a change of rights does not."""
+    return previous.state == "quarantined" and previous.mtime_ns not in {0, arrival.mtime_ns}  # 0: learnt from the tables
+
+
+def _member_arrival(outer: Any, member: FoundMember) -> NewArrival:
+    """Return a file inside of an archive as an arrival; it has its archive's times, and no path in the inbox."""
+    return NewArrival(
+        source=outer.source,
+        file_name=f"{outer.file_name}{MEMBER_MARK}{member.name}",
+        size=member.size,
+        mtime_ns=outer.mtime_ns,
+        ctime_ns=outer.ctime_ns,
+        file_id=member.sha256,
+        member_of=outer.file_id,
+    )
 
 
 class Ledger:
@@ -79,7 +111,8 @@ class Ledger:
     def record(self, arrivals: Sequence[NewArrival]) -> list[int]:
         """Record arrivals; bytes known before become duplicates, other bytes under a known path supersede.
 
-        The same bytes under the same path (a touched file) are no arrival: only the path's times are brought up to date.
+        The same bytes under the same path (a touched file) are no arrival: only the path's times are brought up to date. Bytes that
+        were only ever refused are read again: whoever drops them anew expects that.
 
         Returns:
             Identities of the arrivals that wait to be read.
@@ -93,54 +126,80 @@ class Ledger:
         return waiting
 
     def _record_one(self, connection: Connection, arrival: NewArrival) -> int | None:
-        previous = connection.execute(
-            select(CURRENT_PATHS.c.file_id, CURRENT_PATHS.c.arrival_id).where(
-                CURRENT_PATHS.c.source == arrival.source, CURRENT_PATHS.c.file_name == arrival.file_name
-            )
-        ).one_or_none()
-        if previous is not None and previous.file_id == arrival.file_id and arrival.state == "received":
+        previous = self._previous(connection, arrival)
+        if (
+            previous is not None
+            and previous.file_id == arrival.file_id
+            and arrival.state == "received"
+            and not _is_redrop(previous, arrival)
+        ):
             self._set_path(connection, arrival, previous.arrival_id)
             return None
-        first = None
-        if arrival.file_id and arrival.state == "received":
-            first = connection.execute(
-                select(ARRIVALS.c.source, ARRIVALS.c.file_name)
-                .where(ARRIVALS.c.file_id == arrival.file_id, ARRIVALS.c.state.in_(("received", "committed", "quarantined")))
-                .order_by(ARRIVALS.c.arrival_id)
-                .limit(1)
-            ).one_or_none()
+        first = self._first_with_its_bytes(connection, arrival)
         state = "duplicate" if first is not None else arrival.state
         duplicate_of = f"{first.source}/{first.file_name}" if first is not None else None
-        arrival_id = connection.execute(
+        key = connection.execute(
             insert(ARRIVALS).values(
-                source=arrival.source,
-                file_name=arrival.file_name,
-                size=arrival.size,
-                mtime_ns=arrival.mtime_ns,
-                ctime_ns=arrival.ctime_ns,
-                file_id=arrival.file_id,
+                **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
                 state=state,
-                rule=arrival.rule,
                 reason=f"same bytes as {duplicate_of}" if duplicate_of else arrival.reason,
-                supersedes=previous.file_id if previous is not None and previous.file_id else None,
+                supersedes=previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None,
                 duplicate_of=duplicate_of,
+                member_of=arrival.member_of,
                 arrived_at=utc_text(),
             )
         ).inserted_primary_key
-        assert arrival_id is not None  # noqa: S101 - an insert of one row always has its key
-        self._set_path(connection, arrival, int(arrival_id[0]))
-        return int(arrival_id[0]) if state == "received" else None
+        assert key is not None  # noqa: S101 - an insert of one row always has its key
+        arrival_id = int(key[0])
+        self._set_path(connection, arrival, arrival_id)
+        if state == "quarantined":
+            note_refusal(connection, arrival_id, rule=arrival.rule, reason=arrival.reason, place=None)
+        if state == "received":
+            release_refused(connection, arrival.file_id, arrival_id)
+        if state in {"received", "duplicate"} and previous is not None and previous.file_id not in {"", arrival.file_id}:
+            self._audit_revision(connection, arrival, arrival_id, previous.file_id)
+        return arrival_id if state == "received" else None
+
+    def _previous(self, connection: Connection, arrival: NewArrival) -> Any:
+        """Return what the arrival's path held before, and what became of it."""
+        columns = CURRENT_PATHS.c
+        joined = CURRENT_PATHS.join(ARRIVALS, columns.arrival_id == ARRIVALS.c.arrival_id)
+        query = select(columns.file_id, columns.arrival_id, columns.mtime_ns, ARRIVALS.c.state).select_from(joined)
+        here = (columns.source == arrival.source) & (columns.file_name == arrival.file_name)
+        return connection.execute(query.where(here)).one_or_none()
+
+    def _first_with_its_bytes(self, connection: Connection, arrival: NewArrival) -> Any:
+        """Return the first arrival whose same bytes are in the tables or on their way."""
+        if not arrival.file_id or arrival.state != "received":
+            return None
+        return connection.execute(
+            select(ARRIVALS.c.source, ARRIVALS.c.file_name)
+            .where(ARRIVALS.c.file_id == arrival.file_id, ARRIVALS.c.state.in_(("received", "committed")))
+            .order_by(ARRIVALS.c.arrival_id)
+            .limit(1)
+        ).one_or_none()
+
+    def _audit_revision(self, connection: Connection, arrival: NewArrival, arrival_id: int, old: str) -> None:
+        """Tell the audit trail that a path now holds other bytes: never silent."""
+        from lab_assets.governance.audit import AuditLog
+
+        AuditLog(self.engine).append(
+            connection,
+            actor=SYSTEM,
+            action="file.revise",
+            target=f"arrival:{arrival_id}",
+            old={"file_id": old},
+            new={"file_id": arrival.file_id, "file": f"{arrival.source}/{arrival.file_name}"},
+            reason="other bytes arrived under a known path; both are kept",
+            origin="ingest",
+        )
 
     def _set_path(self, connection: Connection, arrival: NewArrival, arrival_id: int) -> None:
-        values = {
-            "source": arrival.source,
-            "file_name": arrival.file_name,
-            "size": arrival.size,
-            "mtime_ns": arrival.mtime_ns,
-            "ctime_ns": arrival.ctime_ns,
-            "file_id": arrival.file_id,
-            "arrival_id": arrival_id,
-        }
+        names = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id")
+        self.set_path(connection, {name: getattr(arrival, name) for name in names} | {"arrival_id": arrival_id})
+
+    def set_path(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        """Record what a path holds now; ``values`` are the columns of ``current_paths``."""
         self._upsert(connection, CURRENT_PATHS, values, ("source", "file_name"))
 
     def open_batch(self, limit: int) -> int | None:
@@ -184,28 +243,28 @@ class Ledger:
             connection.execute(update(INGEST_BATCHES).where(INGEST_BATCHES.c.batch == batch).values(state="staged"))
 
     def commit_batch(self, batch: int, outcomes: Sequence[Outcome], table_versions: Mapping[str, int]) -> None:
-        """Record what became of each arrival and that its rows are in Delta."""
+        """Record what became of each arrival and that its rows are in Delta; members of archives become arrivals."""
         with writing(self.engine) as connection:
+            rows = {row.arrival_id: row for row in connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch))}
             for outcome in outcomes:
-                connection.execute(
-                    update(ARRIVALS)
-                    .where(ARRIVALS.c.arrival_id == outcome.arrival_id)
-                    .values(
-                        state=outcome.state,
-                        format=outcome.format,
-                        rule=outcome.rule,
-                        reason=outcome.reason,
-                        place=outcome.place,
-                        warnings=list(outcome.warnings),
-                        rows_parsed=dict(outcome.rows_parsed),
-                        rows_rejected=dict(outcome.rows_rejected),
-                    )
-                )
+                self._settle(connection, rows[outcome.arrival_id], outcome)
             connection.execute(
                 update(INGEST_BATCHES)
                 .where(INGEST_BATCHES.c.batch == batch)
                 .values(state="committed", committed_at=utc_text(), table_versions=dict(table_versions))
             )
+
+    def _settle(self, connection: Connection, arrival: Any, outcome: Outcome) -> None:
+        told = {name: getattr(outcome, name) for name in ("state", "format", "rule", "reason", "place")}
+        counted = {"rows_parsed": dict(outcome.rows_parsed), "rows_rejected": dict(outcome.rows_rejected)}
+        where = ARRIVALS.c.arrival_id == arrival.arrival_id
+        connection.execute(update(ARRIVALS).where(where).values(**told, **counted, warnings=list(outcome.warnings)))
+        if outcome.state == "quarantined":
+            note_refusal(connection, arrival.arrival_id, rule=outcome.rule, reason=outcome.reason, place=outcome.place)
+        for proposal in outcome.proposals:
+            note_proposal(connection, proposal, source=arrival.source, file_name=arrival.file_name)
+        for member in outcome.members:
+            self._record_one(connection, _member_arrival(arrival, member))
 
     def counts(self) -> dict[str, int]:
         """Return the number of arrivals by state."""
@@ -222,47 +281,6 @@ class Ledger:
         query = select(func.count()).select_from(ARRIVALS.join(INGEST_BATCHES, ARRIVALS.c.batch == INGEST_BATCHES.c.batch))
         with self.engine.connect() as connection:
             return int(connection.execute(query.where(INGEST_BATCHES.c.state == "committed")).scalar_one())
-
-    def quarantined(self) -> list[Any]:
-        """Return quarantined arrivals, newest first."""
-        with self.engine.connect() as connection:
-            return list(
-                connection.execute(select(ARRIVALS).where(ARRIVALS.c.state == "quarantined").order_by(ARRIVALS.c.arrival_id.desc()))
-            )
-
-    def retry(self, arrival_ids: Sequence[int]) -> int:
-        """Let quarantined arrivals be read again; the old row stays as ``discarded`` history of the retry."""
-        with writing(self.engine) as connection:
-            rows = list(
-                connection.execute(select(ARRIVALS).where(ARRIVALS.c.arrival_id.in_(list(arrival_ids)), ARRIVALS.c.state == "quarantined"))
-            )
-            for row in rows:
-                connection.execute(update(ARRIVALS).where(ARRIVALS.c.arrival_id == row.arrival_id).values(state="discarded"))
-                connection.execute(
-                    insert(ARRIVALS).values(
-                        source=row.source,
-                        file_name=row.file_name,
-                        size=row.size,
-                        mtime_ns=row.mtime_ns,
-                        ctime_ns=row.ctime_ns,
-                        file_id=row.file_id,
-                        state="received",
-                        supersedes=row.supersedes,
-                        arrived_at=utc_text(),
-                        retry_of=row.arrival_id,
-                    )
-                )
-            return len(rows)
-
-    def discard(self, arrival_ids: Sequence[int], reason: str) -> int:
-        """Close quarantined arrivals for good, with the reason."""
-        with writing(self.engine) as connection:
-            done = connection.execute(
-                update(ARRIVALS)
-                .where(ARRIVALS.c.arrival_id.in_(list(arrival_ids)), ARRIVALS.c.state == "quarantined")
-                .values(state="discarded", reason=ARRIVALS.c.reason + f" | discarded: {reason}")
-            )
-            return done.rowcount
 
     def progress(self, station: str) -> dict[str, int]:
         """Return, by input table, the version a station has worked up to."""
@@ -328,11 +346,13 @@ class Ledger:
         with writing(self.engine) as connection:
             connection.execute(delete(LINEAGE_OUTBOX).where(LINEAGE_OUTBOX.c.entry <= last))
 
-    def note_table_commit(self, table: str, version: int, row_count: int | None) -> None:
-        """Record the version of a Delta table after we wrote it."""
-        values = {"table_name": table, "version": version, "row_count": row_count, "committed_at": utc_text()}
+    def note_table_commit(self, table: str, version: int, files: Sequence[DataFile] = ()) -> None:
+        """Record the version of a Delta table after we wrote it, and the files that came with it."""
+        values = {"table_name": table, "version": version, "row_count": None, "committed_at": utc_text()}
         with writing(self.engine) as connection:
             self._upsert(connection, TABLE_COMMITS, values, ("table_name",))
+            for file in files:
+                self._upsert(connection, DATA_FILES, {"table_name": table, **asdict(file)}, ("table_name", "path"))
 
     def noted_version(self, table: str) -> int | None:
         """Return the last version of a table that we wrote."""

@@ -41,6 +41,7 @@ ARRIVALS: Final = Table(
     Column("place", Text),
     Column("supersedes", String(64)),
     Column("duplicate_of", Text),
+    Column("member_of", String(64)),
     Column("warnings", JSON, nullable=False, default=list),
     Column("rows_parsed", JSON, nullable=False, default=dict),
     Column("rows_rejected", JSON, nullable=False, default=dict),
@@ -103,3 +104,53 @@ LINEAGE_OUTBOX: Final = Table(
     Column("derivation", JSON, nullable=False),
 )
 """Derivations recorded with each materialisation, on their way to ``governance.lineage``."""
+
+QUARANTINE_EVENTS: Final = Table(
+    "quarantine_events",
+    METADATA,
+    Column("event_id", _ID, primary_key=True, autoincrement=True),
+    Column("arrival_id", _ID, ForeignKey("arrivals.arrival_id"), nullable=False),
+    Column("event", String(16), nullable=False),
+    Column("rule", String(64)),
+    Column("reason", Text),
+    Column("place", Text),
+    Column("mend", Text),
+    Column("at_utc", String(32), nullable=False),
+    Column("by", String(128), nullable=False),
+    CheckConstraint("event in ('quarantined', 'retried', 'discarded')", name="event"),
+    Index("ix_quarantine_events_arrival", "arrival_id"),
+)
+"""Each step of a refused file, written with the step itself and copied to ``bronze.quarantine`` by the next ingestion."""
+
+SCHEMA_PROPOSALS: Final = Table(
+    "schema_proposals",
+    METADATA,
+    Column("proposal_id", _ID, primary_key=True, autoincrement=True),
+    Column("source", String(255), nullable=False),
+    Column("table_name", String(64), nullable=False),
+    Column("column_name", String(255), nullable=False),
+    Column("proposed_column", String(64), nullable=False),
+    Column("instrument_name", Text),
+    Column("software", Text),
+    Column("first_file", Text, nullable=False),
+    Column("first_seen_at", String(32), nullable=False),
+    Column("files", BigInteger, nullable=False, default=1),
+    Column("state", String(16), nullable=False),
+    Column("decided_by", String(128)),
+    Column("decided_at", String(32)),
+    Column("decision_reason", Text),
+    UniqueConstraint("source", "table_name", "column_name", "proposed_column"),
+    CheckConstraint("state in ('proposed', 'accepted', 'rejected')", name="state"),
+)
+"""Renamed columns: seen in files, decided by a person; an accepted one is used for the source's files from then on."""
+
+DATA_FILES: Final = Table(
+    "data_files",
+    METADATA,
+    Column("table_name", String(128), primary_key=True),
+    Column("path", String(512), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+"""Digest of each file of each Delta table as it was committed: what the scrubber compares with."""

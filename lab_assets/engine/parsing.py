@@ -10,28 +10,41 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import PROVENANCE, QUARANTINED_ROWS, READER_TABLES
+from lab_assets.contracts.bronze import PROVENANCE, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
 from lab_assets.contracts.core import Column, TableContract
-from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
+from lab_assets.engine.sandbox import Limits, guarded
+from lab_assets.sources.base import MEMBER_MARK, ReadContext, ReadResult, SchemaEvent, UnreadableFileError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-INPUT_DDL: Final = "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING"
+    from lab_assets.sources.logger_description import LoggerDescription
+
+INPUT_DDL: Final = (
+    "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING, strict BOOLEAN, "
+    "renames MAP<STRING,MAP<STRING,STRING>>"
+)
 
 OUTCOME_DDL: Final = (
     "arrival_id BIGINT, state STRING, format STRING, rule STRING, reason STRING, place STRING, warnings ARRAY<STRING>, "
-    "rows_parsed MAP<STRING,BIGINT>, rows_rejected MAP<STRING,BIGINT>"
+    "rows_parsed MAP<STRING,BIGINT>, rows_rejected MAP<STRING,BIGINT>, "
+    "members ARRAY<STRUCT<name:STRING,sha256:STRING,size:BIGINT>>, "
+    "proposals ARRAY<STRUCT<table_name:STRING,column_name:STRING,proposed_column:STRING,instrument_name:STRING,software:STRING>>"
 )
-_STAGED_TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS)
+_STAGED_TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS)
+_KEPT_ASIDE: Final = {QUARANTINED_ROWS.name: "rejected", SCHEMA_EVENTS.name: "events"}
+"""Tables of ingestion itself, and where a staged file keeps their rows."""
 _PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"source_row"}
 _MAX_FILE_BYTES: Final = 512 * 1024 * 1024
+_MAX_DEPTH: Final = 2
+"""Archives inside of archives beyond this are not looked into."""
 
 
 def _own_columns(contract: TableContract) -> list[Column]:
@@ -45,24 +58,36 @@ def outcome_schema() -> pa.Schema:
     text, counts = pa.string(), pa.map_(pa.string(), pa.int64())
     fields = [pa.field("arrival_id", pa.int64())]
     fields += [pa.field(name, text) for name in ("state", "format", "rule", "reason", "place")]
-    return pa.schema([*fields, pa.field("warnings", pa.list_(text)), pa.field("rows_parsed", counts), pa.field("rows_rejected", counts)])
+    fields += [pa.field("warnings", pa.list_(text)), pa.field("rows_parsed", counts), pa.field("rows_rejected", counts)]
+    member = pa.struct([("name", text), ("sha256", text), ("size", pa.int64())])
+    proposal = pa.struct([(name, text) for name in _PROPOSAL])
+    return pa.schema([*fields, pa.field("members", pa.list_(member)), pa.field("proposals", pa.list_(proposal))])
+
+
+_PROPOSAL: Final = ("table_name", "column_name", "proposed_column", "instrument_name", "software")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staging:
     """Where the workers lay the rows of one ingestion batch, one folder a bronze table; sent to the workers.
 
-    The folder is on this machine; on a cluster it lies on storage that workers and server share.
+    The folders are on this machine; on a cluster they lie on storage that workers and server share.
 
     Attributes:
         folder: Folder of the batch.
+        raw: Root of the raw store, for files found inside of archives.
         batch: Number of the batch.
         at_utc: Time of ingestion written to every row.
+        limits: What one file may take.
+        loggers: Descriptions of the laboratory's own loggers.
     """
 
     folder: str
+    raw: str
     batch: int
     at_utc: datetime
+    limits: Limits
+    loggers: tuple[LoggerDescription, ...] = ()
 
     def parse_files(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Read the files of each batch, lay their rows down and return what became of each file.
@@ -73,29 +98,65 @@ class Staging:
 
         schema = outcome_schema()
         for batch in batches:
-            files = [parse_one(task) for task in batch.to_pylist()]
-            _apply_contracts(files)
-            for contract in _STAGED_TABLES:
-                self._lay(contract, files)
-            yield pa.RecordBatch.from_pylist([_outcome(file) for file in files], schema=schema)
+            tasks = batch.to_pylist()
+            part = hashlib.sha256(",".join(str(task["arrival_id"]) for task in tasks).encode()).hexdigest()[:20]
+            outcomes, blamed = guarded(tasks, partial(self._stage, part), self.limits)
+            outcomes += [outcome_of(_quarantined(_staged(tasks[at]), blame.rule, blame.reason, "")) for at, blame in blamed.items()]
+            yield pa.RecordBatch.from_pylist(outcomes, schema=schema)
 
-    def _lay(self, contract: TableContract, files: list[dict[str, Any]]) -> None:
+    def _stage(self, part: str, tasks: Sequence[Mapping[str, Any]], begin: Callable[[int], None]) -> list[dict[str, Any]]:
+        """Read files and lay their rows down; runs in a child of the worker, and again with fewer files when that one died."""
+        for contract in _STAGED_TABLES:
+            self._path(contract, part).unlink(missing_ok=True)
+        files: list[dict[str, Any]] = []
+        for position, task in enumerate(tasks):
+            begin(position)
+            files.append(parse_one(task, loggers=self.loggers, keep=self._keep))
+        apply_contracts(files)
+        tables = {contract: self._table(contract, files) for contract in _STAGED_TABLES}
+        for contract, table in tables.items():
+            if table is not None:
+                self._lay(contract, table, part)
+        return [outcome_of(file) for file in files]
+
+    def _keep(self, data: bytes) -> str:
+        """Put a file found inside of an archive into the raw store."""
+        from lab_assets.engine.raw_store import RawStore
+
+        return RawStore(Path(self.raw)).put_bytes(data)
+
+    def _table(self, contract: TableContract, files: list[dict[str, Any]]) -> pa.Table | None:
+        """Return the rows of one table; a file whose rows do not fit its columns is refused and leaves."""
         import pyarrow as pa
+
+        schema = contract.arrow_schema()
+        try:
+            rows = [row for file in files for row in self._rows(contract, file)]
+            return pa.Table.from_pylist(rows, schema=schema) if rows else None
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            for file in files:
+                try:
+                    pa.Table.from_pylist(self._rows(contract, file), schema=schema)
+                except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+                    _quarantined(file, "reader_error", f"rows of {contract.name} do not fit its columns: {error}"[:2000], "")
+            rows = [row for file in files for row in self._rows(contract, file)]
+            return pa.Table.from_pylist(rows, schema=schema) if rows else None
+
+    def _rows(self, contract: TableContract, file: Mapping[str, Any]) -> list[dict[str, Any]]:
+        provenance = self._provenance(file)
+        aside = _KEPT_ASIDE.get(contract.name)
+        return [{**row, **provenance} for row in (file[aside] if aside else file["tables"].get(contract.name, ()))]
+
+    def _path(self, contract: TableContract, part: str) -> Path:
+        return Path(self.folder) / contract.name / f"{part}.parquet"
+
+    def _lay(self, contract: TableContract, table: pa.Table, part: str) -> None:
         import pyarrow.parquet as pq
 
-        key = "rejected" if contract is QUARANTINED_ROWS else contract.name
-        rows: list[dict[str, Any]] = []
-        for file in files:
-            provenance = self._provenance(file)
-            rows += [{**row, **provenance} for row in (file["rejected"] if key == "rejected" else file["tables"].get(key, ()))]
-        if not rows:
-            return
-        name = hashlib.sha256(",".join(str(file["arrival_id"]) for file in files).encode()).hexdigest()[:20]
-        target = Path(self.folder) / contract.name / f"{name}.parquet"
+        target = self._path(contract, part)
         target.parent.mkdir(parents=True, exist_ok=True)
-        draft = target.with_name(f".{name}-{uuid.uuid4().hex}")
+        draft = target.with_name(f".{part}-{uuid.uuid4().hex}")
         # a part is read once and deleted: looking for repetitions and extremes is half of the work of writing, and for nothing
-        table = pa.Table.from_pylist(rows, schema=contract.arrow_schema())
         pq.write_table(table, draft, use_dictionary=False, write_statistics=False)
         draft.replace(target)
 
@@ -109,44 +170,52 @@ class Staging:
         }
 
 
-def parse_one(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Read one file into a staged row; a file that cannot be read becomes ``quarantined`` with rule and reason."""
-    from lab_assets.sources.registry import read_file
-
-    staged: dict[str, Any] = {
+def _staged(task: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a file about which nothing is known yet."""
+    return {
         **{name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")},
         "state": "committed",
-        "format": None,
-        "rule": None,
-        "reason": None,
-        "place": None,
+        **dict.fromkeys(("format", "rule", "reason", "place")),
         "warnings": [],
         "tables": {},
         "rejected": [],
+        "events": [],
+        "members": [],
     }
-    path = Path(task["raw_path"])
+
+
+def parse_one(
+    task: Mapping[str, Any], *, loggers: tuple[LoggerDescription, ...] = (), keep: Callable[[bytes], str] | None = None
+) -> dict[str, Any]:
+    """Read one file into a staged row; a file that cannot be read becomes ``quarantined`` with rule and reason.
+
+    Args:
+        task: Columns of ``INPUT_DDL``.
+        loggers: Descriptions of the laboratory's own loggers.
+        keep: Puts a file found inside of this one into the raw store and returns its digest.
+    """
+    from lab_assets.sources.registry import read_file
+
+    staged = _staged(task)
     try:
-        _bounded(path.stat().st_size)
-        context = ReadContext(file_name=task["file_name"], source=task["source"], zone=task["zone"])
-        result: ReadResult = read_file(path.read_bytes(), context)
+        data = _bytes_of(Path(task["raw_path"]))
+        result = read_file(data, _context(task, loggers))
+        _refuse_nested(task["file_name"], result)
+        _refuse_barren(result)
+        staged["members"] = [
+            {"name": member.name, "sha256": keep(member.data), "size": len(member.data)} for member in result.members if keep
+        ]
     except UnreadableFileError as error:
+        staged["events"] = [_event(event) for event in error.events]
         return _quarantined(staged, error.rule, error.reason, error.place)
-    except (
-        ArithmeticError,
-        AssertionError,
-        AttributeError,
-        LookupError,
-        MemoryError,
-        OSError,
-        RecursionError,
-        TypeError,
-        ValueError,
-    ) as error:
-        # a reader that trips over a file must cost this file alone, never the batch
+    except MemoryError:
+        return _quarantined(staged, "memory_limit", "the reader asked for more memory than one file may take", "")
+    except Exception as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone, never the batch
         return _quarantined(staged, "reader_error", f"the reader failed: {type(error).__name__}: {error}"[:2000], "")
     staged["format"] = result.format
     staged["warnings"] = list(result.warnings)
     staged["tables"] = {name: list(rows) for name, rows in result.tables.items() if rows}
+    staged["events"] = [_event(event) for event in result.events]
     staged["rejected"] = [
         {
             "table_name": rejected.table,
@@ -161,17 +230,53 @@ def parse_one(task: Mapping[str, Any]) -> dict[str, Any]:
     return staged
 
 
-def _bounded(size: int) -> None:
-    if size > _MAX_FILE_BYTES:
-        raise UnreadableFileError("too_large", f"the file has {size} bytes, more than {_MAX_FILE_BYTES}")
+def _context(task: Mapping[str, Any], loggers: tuple[LoggerDescription, ...]) -> ReadContext:
+    renames = {table: dict(pairs) for table, pairs in dict(task.get("renames") or {}).items()}
+    named = {name: task[name] for name in ("file_name", "source", "zone")}
+    return ReadContext(**named, renames=renames, strict=bool(task.get("strict")), loggers=loggers)
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > _MAX_FILE_BYTES:
+            raise UnreadableFileError("too_large", f"the file has {size} bytes, more than {_MAX_FILE_BYTES}")
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableFileError("original_missing", "the kept original is not in the raw store") from error
+
+
+def _refuse_nested(name: str, result: ReadResult) -> None:
+    if result.members and name.count(MEMBER_MARK) >= _MAX_DEPTH:
+        raise UnreadableFileError("nested_archive", f"archives lie in archives more than {_MAX_DEPTH} deep")
+
+
+def _refuse_barren(result: ReadResult) -> None:
+    """Refuse a file of which nothing is left: its rows were all rejected, or it had none."""
+    if any(result.tables.values()) or result.members:
+        return
+    if not result.rejected:
+        raise UnreadableFileError("empty", "the file has no rows")
+
+
+def _event(event: SchemaEvent) -> dict[str, Any]:
+    return {
+        "kind": event.kind,
+        "table_name": event.table,
+        "column_name": event.column,
+        "proposed_column": event.proposed,
+        "instrument_name": event.instrument,
+        "software": event.software,
+        "source_row": 1,
+    }
 
 
 def _quarantined(staged: dict[str, Any], rule: str, reason: str, place: str) -> dict[str, Any]:
-    staged.update(state="quarantined", rule=rule, reason=reason, place=place, tables={}, rejected=[])
+    staged.update(state="quarantined", rule=rule, reason=reason, place=place, tables={}, rejected=[], members=[])
     return staged
 
 
-def _apply_contracts(staged: list[dict[str, Any]]) -> None:
+def apply_contracts(staged: list[dict[str, Any]]) -> None:
     """Validate all rows of the batch table by table; failing rows leave, or take their file with them."""
     for contract in READER_TABLES:
         owners = [(file, row) for file in staged for row in file["tables"].get(contract.name, ())]
@@ -276,7 +381,7 @@ def _by_position(cases: Any, contract: TableContract) -> dict[int, tuple[str, st
     return failures
 
 
-def _outcome(file: Mapping[str, Any]) -> dict[str, Any]:
+def outcome_of(file: Mapping[str, Any]) -> dict[str, Any]:
     """Return what became of a file, with its counts."""
     lost: dict[str, int] = {}
     for row in file["rejected"]:
@@ -284,7 +389,9 @@ def _outcome(file: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: len(rows) for name, rows in file["tables"].items() if rows}
     parsed = {name: kept.get(name, 0) + lost.get(name, 0) for name in {*kept, *lost}}
     told = {name: file[name] for name in ("arrival_id", "state", "format", "rule", "reason", "place", "warnings")}
-    return {**told, "rows_parsed": list(parsed.items()), "rows_rejected": list(lost.items())}
+    proposals = [{name: event[name] for name in _PROPOSAL} for event in file["events"] if event["kind"] == "renamed_column"]
+    counted = {"rows_parsed": list(parsed.items()), "rows_rejected": list(lost.items())}
+    return {**told, **counted, "members": file["members"], "proposals": proposals}
 
 
 def _row_text(row: Mapping[str, Any]) -> str:

@@ -11,8 +11,13 @@ import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
+from lab_assets.engine.failpoints import failpoint
+from lab_assets.sources.archives import folder_files, pack_folder
+from lab_assets.sources.base import UnreadableFileError
+
+_DRAFT: Final = ".draft-"
 _CHUNK: Final = 1 << 20
 
 
@@ -79,22 +84,59 @@ class RawStore:
             raise StillChangingError(f"{original.name!r} changed while it was copied")
         return StoredFile(sha256=sha256, size=before.st_size, mtime_ns=before.st_mtime_ns, ctime_ns=before.st_ctime_ns)
 
+    def put_folder(self, original: Path) -> StoredFile:
+        """Copy a folder that is one item in, as one packed file, durable when this returns.
+
+        Args:
+            original: A folder; symbolic links in it are left out.
+
+        Raises:
+            NotAFileError: it is not a folder, or has more in it than one file may hold.
+            StillChangingError: it changed while it was copied.
+            FileNotFoundError: it, or a file in it, vanished.
+        """
+        if original.is_symlink() or not original.is_dir():
+            raise NotAFileError(f"{original.name!r} is not a folder")
+        before = _fingerprint(original)
+        with tempfile.TemporaryFile(dir=self._made_root(), prefix=_DRAFT) as packed:
+            try:
+                pack_folder(original, packed)
+            except UnreadableFileError as error:
+                raise NotAFileError(error.reason) from error
+            packed.seek(0)
+            sha256 = self._store(packed)
+        if before != _fingerprint(original):
+            raise StillChangingError(f"{original.name!r} changed while it was copied")
+        sizes, changed = zip(*before.values(), strict=True) if before else ((0,), (original.lstat().st_mtime_ns,))
+        return StoredFile(sha256=sha256, size=sum(sizes), mtime_ns=max(changed), ctime_ns=0)
+
+    def sweep(self) -> int:
+        """Remove drafts that killed processes left; return how many. Nobody may be copying meanwhile."""
+        drafts = list(self.root.glob(f"{_DRAFT}*")) if self.root.is_dir() else []
+        for draft in drafts:
+            draft.unlink(missing_ok=True)
+        return len(drafts)
+
     def put_bytes(self, data: bytes) -> str:
         """Keep bytes, durable when this returns; return their digest."""
         import io
 
         return self._store(io.BytesIO(data))
 
-    def _store(self, source: object) -> str:
+    def _made_root(self) -> Path:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return self.root
+
+    def _store(self, source: BinaryIO) -> str:
         digest = hashlib.sha256()
-        descriptor, draft = tempfile.mkstemp(dir=self.root, prefix=".draft-")
+        descriptor, draft = tempfile.mkstemp(dir=self._made_root(), prefix=_DRAFT)
         draft_path = Path(draft)
         try:
             with os.fdopen(descriptor, "wb") as target:
-                while chunk := source.read(_CHUNK):  # type: ignore[attr-defined]  # any binary reader
+                while chunk := source.read(_CHUNK):
                     digest.update(chunk)
                     target.write(chunk)
+                failpoint("raw_copy")
                 target.flush()
                 os.fchmod(target.fileno(), 0o400)
                 os.fsync(target.fileno())
@@ -109,6 +151,11 @@ class RawStore:
             return sha256
         finally:
             draft_path.unlink(missing_ok=True)
+
+
+def _fingerprint(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return size and modification time of each file of a folder."""
+    return {name: ((status := entry.stat(follow_symlinks=False)).st_size, status.st_mtime_ns) for name, entry in folder_files(folder)}
 
 
 def _sync_folder(folder: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from lab_assets.engine.inbox import look
+from lab_assets.engine.inbox import look, patience_of
 from lab_assets.engine.ledger import Ledger
 from lab_assets.engine.ledger_tables import ARRIVALS, INGEST_BATCHES
 from lab_assets.settings import Settings
@@ -88,5 +88,5 @@ def report_since(engine: Engine, last: int, *, also: list[int] | None = None) ->
 
 def waiting_files(settings: Settings, engine: Engine) -> dict[str, int]:
     """Return how many files in the inbox are ready, still growing, or refused; folders are listed, nothing is opened."""
-    found = look(settings.inbox, Ledger(engine).taken_paths(), stable_s=settings.stable_s)
-    return {"ready": len(found.ready), "growing": found.growing, "refused": len(found.refused)}
+    found = look(settings.inbox, Ledger(engine).taken_paths(), patience_of(settings))
+    return {"ready": len(found.ready), "growing": found.growing, "refused": len(found.refused), "passed_over": found.passed_over}

@@ -151,7 +151,7 @@ class Demo:
     def _approve(self, engine: Engine) -> str:
         """Submit as the scientist, approve and promote as QA: two people, as the policy asks."""
         from lab_assets.governance.approvals import Approvals
-        from lab_assets.registry.serving import bundle_of, current_serving, registry_of
+        from lab_assets.registry.serving import bundle_of, current_serving, mirror_ledger, registry_of
 
         if current_serving(engine) is not None:
             return "approved already"
@@ -167,7 +167,7 @@ class Demo:
             reason = "demonstration: gate passed, reliability looked at"
             approvals.approve(submitted.approval_id, approver="qa", evidence=submitted.evidence_digest, reason=reason, origin="demo")
         approvals.promote(registry.model_name, version.version, by="qa", reason="demonstration: first version into service", origin="demo")
-        registry.mirror_aliases(version.version)
+        mirror_ledger(registry, engine)
         return f"version {version.version}: submitted by scientist, approved and promoted by qa"
 
     def _submit(self, version: VersionInfo) -> Any:
@@ -177,7 +177,7 @@ class Demo:
 
         registry = registry_of(self.settings)
         bundle = bundle_of(self.settings, version.digest, version=version.version)
-        submitted = Approvals(open_database(self.settings)).submit(
+        return Approvals(open_database(self.settings)).submit(
             registry.model_name,
             version.version,
             digest=bundle.digest,
@@ -188,8 +188,6 @@ class Demo:
             reason="demonstration: first model",
             origin="demo",
         )
-        registry.set_stage(version.version, "Staging")
-        return submitted
 
     def _drift(self) -> str:
         from lab_assets.engine.drift_history import newest_checks
@@ -200,14 +198,14 @@ class Demo:
 
     def _summary(self, engine: Engine) -> str:
         from lab_assets.engine.ledger import Ledger
+        from lab_assets.engine.quarantine import Quarantine
         from lab_assets.ops.demo_summary import drift_counts, example_decisions, row_counts, test_metrics
         from lab_assets.registry.serving import current_serving
 
         ledger = Ledger(engine)
         serving = current_serving(engine)
         self.report.arrivals = ledger.counts()
-        for row in ledger.quarantined():
-            self.report.reasons[row.rule or "unknown"] = self.report.reasons.get(row.rule or "unknown", 0) + 1
+        self.report.reasons = Quarantine(engine).counts()
         self.report.rows = row_counts(self.settings)
         self.report.serving = f"{serving.model_name} version {serving.version} (digest {serving.digest[:12]})" if serving else "none"
         self.report.metrics = test_metrics(self.settings, serving.version if serving else None, self.settings.run / TRUTH)

@@ -5,12 +5,17 @@ Belongs here: moving rows from the relational state into Delta. Does not belong 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lab_assets.contracts.governance import ACCESS, AUDIT, LINEAGE
+from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY, LINEAGE
 from lab_assets.contracts.registry import contracts
 from lab_assets.engine.delta import Lakehouse
+
+if TYPE_CHECKING:
+    from lab_assets.engine.scrub import ScrubReport
 
 
 def update_lineage(lake: Lakehouse) -> int:
@@ -66,6 +71,52 @@ def update_access(lake: Lakehouse) -> int:
     written = lake.append(ACCESS, lake.local_rows(ACCESS, _review(policy, datetime.now(UTC))))
     lake.ledger.set_progress(station, {"policy": version})
     return written
+
+
+def update_integrity(lake: Lakehouse, *, say: Callable[[str], None] = lambda _line: None) -> ScrubReport:
+    """Scrub, and append what was found.
+
+    Returns:
+        What the scrub found.
+    """
+    from dataclasses import asdict
+
+    from lab_assets.engine.scrub import scrub
+
+    at = datetime.now(UTC)
+    report = scrub(lake.settings, lake.ledger, say=say)
+    if report.findings:
+        rows = [{**asdict(finding), "scrubbed_at_utc": at} for finding in report.findings]
+        lake.append(INTEGRITY, lake.local_rows(INTEGRITY, rows))
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenScrub:
+    """The newest scrub, as the audit trail tells of it.
+
+    Attributes:
+        files: Files hashed.
+        findings: Files missing or changed.
+        at: When, empty before the first one.
+    """
+
+    files: int = 0
+    findings: int = 0
+    at: str = ""
+
+
+def newest_scrub(lake: Lakehouse) -> SeenScrub:
+    """Return what the newest scrub found."""
+    import json
+
+    from lab_assets.governance.audit import AuditLog
+
+    entries = AuditLog(lake.ledger.engine).entries(action="integrity", limit=1)
+    if not entries:
+        return SeenScrub()
+    told = json.loads(entries[-1].new or "{}")
+    return SeenScrub(files=told["files"], findings=len(told["findings"]), at=entries[-1].at_utc)
 
 
 def _review(policy: Any, at: datetime) -> list[dict[str, Any]]:

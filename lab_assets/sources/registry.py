@@ -5,22 +5,40 @@ Belongs here: the explicit list of formats and the choice among them by content.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from lab_assets.sources.agilent_d import AgilentDReader
+from lab_assets.sources.agilent_dx import AgilentDxReader
 from lab_assets.sources.andi_netcdf import AndiNetcdfReader
+from lab_assets.sources.animl_xml import AnimlXmlReader
 from lab_assets.sources.archives import is_archive, open_archive
 from lab_assets.sources.arw import ArwReader
 from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
 from lab_assets.sources.calibration_csv import CalibrationCsvReader
 from lab_assets.sources.chamber_csv import ChamberCsvReader
+from lab_assets.sources.chromeleon_json import ChromeleonJsonReader
 from lab_assets.sources.chromeleon_text import ChromeleonTextReader
 from lab_assets.sources.decoding import peek_lines, shorten
+from lab_assets.sources.empower_json import EmpowerJsonReader
+from lab_assets.sources.ezchrom_asc import EzchromAscReader
+from lab_assets.sources.gaml_xml import GamlXmlReader
+from lab_assets.sources.gen5_image import Gen5ImageReader
 from lab_assets.sources.labsolutions_text import LabSolutionsTextReader
 from lab_assets.sources.lims_csv import LimsCsvReader
+from lab_assets.sources.logger_table import LoggerTableReader
 from lab_assets.sources.long_table import LongTableReader
+from lab_assets.sources.openlab_rslt import OpenLabRsltReader
 from lab_assets.sources.pdf_document import PdfDocumentReader
+from lab_assets.sources.pharmspec import PharmSpecReader
 from lab_assets.sources.processing_table import ProcessingTableReader
+from lab_assets.sources.table_xlsx import XLSX_READERS
 from lab_assets.sources.tiff_image import TiffImageReader
+from lab_assets.sources.unicorn_zip import UnicornZipReader
+from lab_assets.sources.visionlite import VisionliteReader
+from lab_assets.sources.waters_raw import WatersRawReader
+
+if TYPE_CHECKING:
+    from lab_assets.sources.logger_description import LoggerDescription
 
 READERS: Final[tuple[Reader, ...]] = (
     LabSolutionsTextReader(),
@@ -34,6 +52,20 @@ READERS: Final[tuple[Reader, ...]] = (
     CalibrationCsvReader(),
     TiffImageReader(),
     PdfDocumentReader(),
+    AgilentDReader(),
+    AgilentDxReader(),
+    WatersRawReader(),
+    ChromeleonJsonReader(),
+    EmpowerJsonReader(),
+    Gen5ImageReader(),
+    OpenLabRsltReader(),
+    PharmSpecReader(),
+    UnicornZipReader(),
+    VisionliteReader(),
+    *XLSX_READERS,
+    AnimlXmlReader(),
+    GamlXmlReader(),
+    EzchromAscReader(),
 )
 """All formats; the order decides only between equally sure readers."""
 
@@ -41,12 +73,13 @@ HEAD_BYTES: Final = 1 << 16
 """How much of a file is looked at to recognise it."""
 
 
-def recognise(name: str, data: bytes) -> Reader:
+def recognise(name: str, data: bytes, loggers: tuple[LoggerDescription, ...] = ()) -> Reader:
     """Return the reader of a file, judged by its content first.
 
     Args:
         name: File name.
         data: The whole file; the members of an archive are listed at its end.
+        loggers: Descriptions of the laboratory's own loggers.
 
     Returns:
         The surest reader.
@@ -59,7 +92,7 @@ def recognise(name: str, data: bytes) -> Reader:
         raise UnreadableFileError("empty", "the file is empty; export or transfer it again")
     archive = open_archive(data) if is_archive(head) else None
     surest, sureness = READERS[0], 0
-    for reader in READERS:
+    for reader in (*READERS, LoggerTableReader(loggers)) if loggers else READERS:
         if archive is None:
             answer = reader.sniff(name, head)
         else:
@@ -88,7 +121,7 @@ def read_file(data: bytes, context: ReadContext) -> ReadResult:
     Raises:
         UnreadableFileError: the file as a whole is not usable.
     """
-    return recognise(context.file_name, data).read(data, context)
+    return recognise(context.file_name, data, context.loggers).read(data, context)
 
 
 def _seen(head: bytes) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from lab_assets.engine.database import open_database
 from lab_assets.engine.ledger import Ledger, NewArrival
+from lab_assets.engine.quarantine import Quarantine
 from lab_assets.governance.audit import AuditLog
 from lab_assets.settings import Settings
 from lab_assets_tests.cli.conftest import Lab
@@ -66,7 +67,7 @@ def test_what_has_no_bytes_cannot_be_tried_again(lab: Lab, ledger: Ledger) -> No
 def test_discarding_needs_a_reason_and_closes(lab: Lab, ledger: Ledger) -> None:
     assert lab("quarantine", "discard", "2").exit_code == 2
     assert lab("quarantine", "discard", "2", "--reason", "made by mistake", "--json").document["arrivals"] == [2]
-    assert [row.arrival_id for row in ledger.quarantined()] == [1]
+    assert [row.arrival_id for row in Quarantine(ledger.engine).waiting()] == [1]
     assert AuditLog(ledger.engine).verify().ok
 
 

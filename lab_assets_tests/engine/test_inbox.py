@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.engine.inbox import UNSORTED, Look, look
+from lab_assets.engine.inbox import UNSORTED, Look, Patience, file_system_now, look
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 def seen(inbox: Path, *, stable_s: float = 0.0, now_s: float | None = None) -> Look:
-    return look(inbox, {}, stable_s=stable_s, now_s=now_s)
+    return look(inbox, {}, Patience(stable_s=stable_s), clock=file_system_now if now_s is None else lambda _folder: now_s)
 
 
 def names(found: Look) -> list[tuple[str, str]]:
@@ -70,10 +70,10 @@ def test_a_file_known_as_it_is_is_not_new_and_one_rewritten_is(inbox: Path) -> N
     path.write_text("x")
     (first,) = seen(inbox).ready
     taken = {("hplc-1", "a.txt"): (first.size, first.mtime_ns, first.ctime_ns)}
-    again = look(inbox, taken, stable_s=0)
+    again = look(inbox, taken, Patience(stable_s=0))
     assert (again.known, again.ready) == (1, [])
     path.write_text("y")
-    assert [candidate.file_name for candidate in look(inbox, taken, stable_s=0).ready] == ["a.txt"]
+    assert [candidate.file_name for candidate in look(inbox, taken, Patience(stable_s=0)).ready] == ["a.txt"]
 
 
 def test_what_is_no_regular_file_is_refused_with_the_reason(inbox: Path) -> None:
@@ -105,3 +105,62 @@ def test_the_oldest_change_comes_first(inbox: Path) -> None:
         (inbox / "hplc-1" / name).write_text(name)
         os.utime(inbox / "hplc-1" / name)
     assert [candidate.ctime_ns for candidate in seen(inbox).ready] == sorted(candidate.ctime_ns for candidate in seen(inbox).ready)
+
+
+def test_the_clock_of_the_share_decides_and_not_this_machines(inbox: Path) -> None:
+    """A probe's own stamp is compared: a share whose clock is behind by an hour shows a growing file as growing."""
+    path = inbox / "hplc-1" / "a.txt"
+    path.write_text("half")
+    stamped = path.stat().st_mtime
+    assert abs(file_system_now(inbox / "hplc-1") - stamped) < 5
+    assert list((inbox / "hplc-1").iterdir()) == [path]
+    assert seen(inbox, stable_s=2, now_s=stamped + 0.5).growing == 1
+
+
+def test_a_folder_of_an_instrument_is_one_item(inbox: Path) -> None:
+    run = inbox / "hplc-1" / "run 7.D"
+    (run / "AcqData").mkdir(parents=True)
+    (run / "DAD1A.ch").write_bytes(b"12345")
+    (run / "AcqData" / "sample.xml").write_bytes(b"123")
+    (found,) = seen(inbox).ready
+    assert (found.file_name, found.folder, found.size) == ("run 7.D", True, 8)
+    assert found.ctime_ns == max(path.stat().st_ctime_ns for path in (run, *run.rglob("*")))
+
+
+def test_a_folder_under_way_is_waited_for(inbox: Path) -> None:
+    """An unfinished name in it, or a change less than the folder's own patience ago."""
+    run = inbox / "hplc-1" / "run 7.raw"
+    run.mkdir()
+    (run / "_FUNC001.DAT.part").write_bytes(b"1")
+    assert (seen(inbox).growing, seen(inbox).ready) == (1, [])
+    (run / "_FUNC001.DAT.part").rename(run / "_FUNC001.DAT")
+    patience = Patience(stable_s=0, folder_stable_s=10)
+    changed_s = max(path.stat().st_ctime for path in (run, run / "_FUNC001.DAT"))
+    assert look(inbox, {}, patience, clock=lambda _folder: changed_s + 9).growing == 1
+    assert len(look(inbox, {}, patience, clock=lambda _folder: changed_s + 11).ready) == 1
+
+
+def test_a_done_mark_says_that_a_file_is_finished(inbox: Path) -> None:
+    """In a source of that protocol nothing is taken without it; elsewhere it only spares the waiting. It is never a file itself."""
+    (inbox / "lims").mkdir()
+    for source in ("hplc-1", "lims"):
+        (inbox / source / "a.csv").write_text("x")
+        (inbox / source / "b.csv").write_text("x")
+        (inbox / source / "B.CSV.done").write_text("")
+    patience = Patience(stable_s=1000, done_sources=("lims",))
+    found = look(inbox, {}, patience)
+    assert (sorted(names(found)), found.growing) == ([("hplc-1", "b.csv"), ("lims", "b.csv")], 2)
+    later = look(inbox, {}, patience, clock=lambda _folder: (inbox / "lims" / "a.csv").stat().st_ctime + 2000)
+    assert sorted(names(later)) == [("hplc-1", "a.csv"), ("hplc-1", "b.csv"), ("lims", "b.csv")]
+
+
+def test_a_folder_with_the_name_of_a_file_is_refused(inbox: Path) -> None:
+    (inbox / "hplc-1" / "x.csv").mkdir()
+    found = seen(inbox)
+    assert [(candidate.file_name, reason) for candidate, reason in found.refused] == [("x.csv", "is a folder with the name of a file")]
+
+
+def test_files_passed_over_for_their_name_are_counted(inbox: Path) -> None:
+    (inbox / "hplc-1" / "a.txt.part").write_text("x")
+    (inbox / "hplc-1" / "Thumbs.db").write_text("x")
+    assert (seen(inbox).passed_over, seen(inbox).ready) == (1, [])

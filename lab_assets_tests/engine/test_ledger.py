@@ -6,8 +6,11 @@ from typing import Any
 
 import pytest
 
-from lab_assets.engine.database import open_database
-from lab_assets.engine.ledger import Ledger, NewArrival, Outcome
+from lab_assets.engine.database import open_database, writing
+from lab_assets.engine.ledger import FoundMember, Ledger, NewArrival, Outcome
+from lab_assets.engine.quarantine import Quarantine
+from lab_assets.engine.schema_proposals import Proposal, ProposalError, SchemaProposals
+from lab_assets.governance.audit import AuditLog
 from lab_assets.settings import Settings
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -87,28 +90,108 @@ def test_an_interrupted_batch_is_found_with_how_far_it_came(ledger: Ledger) -> N
     assert ledger.unfinished_batches() == [(second, "open")]
 
 
-def test_a_retry_is_a_new_arrival_and_the_old_one_stays_on_record(ledger: Ledger) -> None:
-    ledger.record([arrival("a.txt")])
+def refused(ledger: Ledger, name: str = "a.txt", file_id: str = ONE, mtime_ns: int = 1) -> Any:
+    """Record an arrival and refuse it; return it."""
+    ledger.record([NewArrival(source="hplc-1", file_name=name, size=3, mtime_ns=mtime_ns, ctime_ns=mtime_ns, file_id=file_id)])
     batch = ledger.open_batch(10)
     assert batch is not None
     (row,) = ledger.batch_arrivals(batch)
-    ledger.commit_batch(batch, [Outcome(arrival_id=row.arrival_id, state="quarantined", rule="truncated", reason="cut")], {})
-    assert [each.rule for each in ledger.quarantined()] == ["truncated"]
-    assert ledger.retry([row.arrival_id]) == 1
-    assert ledger.retry([row.arrival_id]) == 0
-    assert (ledger.counts(), ledger.quarantined()) == ({"discarded": 1, "received": 1}, [])
+    outcome = Outcome(arrival_id=row.arrival_id, state="quarantined", rule="truncated", reason="cut", place="line 7")
+    ledger.commit_batch(batch, [outcome], {})
+    return row
+
+
+def decide(ledger: Ledger, method: str, number: int, reason: str) -> int:
+    with writing(ledger.engine) as connection:
+        return getattr(Quarantine(ledger.engine), method)(connection, [number], by="shell:qa", reason=reason)
+
+
+def test_a_retry_is_a_new_arrival_and_the_old_one_stays_on_record(ledger: Ledger) -> None:
+    row, quarantine = refused(ledger), Quarantine(ledger.engine)
+    assert ([each.rule for each in quarantine.waiting()], quarantine.counts()) == (["truncated"], {"truncated": 1})
+    assert decide(ledger, "retry", row.arrival_id, "reader mended") == 1
+    assert decide(ledger, "retry", row.arrival_id, "again") == 0
+    assert (ledger.counts(), quarantine.waiting()) == ({"discarded": 1, "received": 1}, [])
     again = ledger.open_batch(10)
     assert again is not None
     assert [each.retry_of for each in ledger.batch_arrivals(again)] == [row.arrival_id]
+    steps = [(step.event, step.by, step.reason, step.place) for step in quarantine.history(row.arrival_id)]
+    assert steps == [("quarantined", "service:ingest", "cut", "line 7"), ("retried", "shell:qa", "reader mended", None)]
+    assert quarantine.events_after(1)[0].file_name == "a.txt"
 
 
 def test_what_is_discarded_keeps_both_reasons(ledger: Ledger) -> None:
     ledger.record([arrival("a.txt", "", state="quarantined", rule="not_a_file", reason="is a symbolic link")])
-    (row,) = ledger.quarantined()
-    assert ledger.discard([row.arrival_id], "test export") == 1
-    assert ledger.discard([row.arrival_id], "again") == 0
+    (row,) = Quarantine(ledger.engine).waiting()
+    assert decide(ledger, "discard", row.arrival_id, "test export") == 1
+    assert decide(ledger, "discard", row.arrival_id, "again") == 0
     (batch_row,) = ledger.batch_arrivals(ledger.open_batch(10) or 0)
-    assert batch_row.reason == "is a symbolic link | discarded: test export"
+    assert (batch_row.state, batch_row.reason) == ("discarded", "is a symbolic link")
+    assert [step.reason for step in Quarantine(ledger.engine).history(row.arrival_id)] == ["is a symbolic link", "test export"]
+
+
+def test_refused_bytes_dropped_again_are_read_again(ledger: Ledger) -> None:
+    """Under another name, or written anew under the same; a mere change of rights (other ctime, same mtime) is nothing."""
+    row = refused(ledger)
+    chmodded = NewArrival(source="hplc-1", file_name="a.txt", size=3, mtime_ns=1, ctime_ns=5, file_id=ONE)
+    assert ledger.record([chmodded]) == []
+    assert len(ledger.record([arrival("copy.txt", ONE)])) == 1
+    assert ledger.counts() == {"discarded": 1, "received": 1}
+    assert Quarantine(ledger.engine).history(row.arrival_id)[-1].reason == "the same bytes were dropped again as arrival 2"
+    ledger.open_batch(10)
+    second = refused(ledger, "b.txt", TWO)
+    rewritten = NewArrival(source="hplc-1", file_name="b.txt", size=3, mtime_ns=9, ctime_ns=9, file_id=TWO)
+    assert len(ledger.record([rewritten])) == 1
+    assert Quarantine(ledger.engine).history(second.arrival_id)[-1].event == "retried"
+
+
+def test_other_bytes_under_a_known_path_are_told_to_the_audit_trail(ledger: Ledger) -> None:
+    committed(ledger, arrival("a.txt", ONE))
+    committed(ledger, arrival("a.txt", TWO))
+    (entry,) = AuditLog(ledger.engine).entries(action="file.revise")
+    assert (entry.actor, entry.object) == ("service:ingest", "arrival:2")
+    assert ONE in (entry.old or "")
+    assert TWO in (entry.new or "")
+
+
+def test_members_of_an_archive_become_arrivals_with_its_last_word(ledger: Ledger) -> None:
+    """Two files inside of one archive; the second holds bytes that came before as a file of their own."""
+    committed(ledger, arrival("known.csv", TWO))
+    ledger.record([arrival("export.eln", ONE)])
+    batch = ledger.open_batch(10)
+    assert batch is not None
+    (outer,) = ledger.batch_arrivals(batch)
+    members = [FoundMember(name="run/a.txt", sha256="3" * 64, size=5), FoundMember(name="b.csv", sha256=TWO, size=3)]
+    ledger.commit_batch(batch, [Outcome(arrival_id=outer.arrival_id, state="committed", members=members)], {})
+    inner = ledger.open_batch(10)
+    assert inner is not None
+    found = [(row.file_name, row.state, row.member_of, row.duplicate_of) for row in ledger.batch_arrivals(inner)]
+    assert found == [
+        ("export.eln!/run/a.txt", "received", ONE, None),
+        ("export.eln!/b.csv", "duplicate", ONE, "hplc-1/known.csv"),
+    ]
+
+
+def test_proposals_are_counted_and_decided_once(ledger: Ledger) -> None:
+    ledger.record([arrival("a.csv", ONE), arrival("b.csv", TWO)])
+    batch = ledger.open_batch(10)
+    assert batch is not None
+    proposal = Proposal(table_name="lims_lots", column_name="charge", proposed_column="lot_id", software="LIMS 5")
+    rows = ledger.batch_arrivals(batch)
+    ledger.commit_batch(
+        batch, [Outcome(arrival_id=r.arrival_id, state="quarantined", rule="missing_column", proposals=[proposal]) for r in rows], {}
+    )
+    proposals = SchemaProposals(ledger.engine)
+    (row,) = proposals.listed("proposed")
+    assert (row.files, row.first_file, row.software) == (2, "a.csv", "LIMS 5")
+    assert proposals.accepted("hplc-1") == {}
+    with writing(ledger.engine) as connection:
+        proposals.decide(connection, [row.proposal_id], accept=True, by="shell:qa", reason="update of the LIMS")
+    assert proposals.accepted("hplc-1") == {"lims_lots": {"charge": "lot_id"}}
+    assert proposals.accepted("other") == {}
+    assert len(proposals.refused_files(row)) == 2
+    with writing(ledger.engine) as connection, pytest.raises(ProposalError, match="accepted already, by shell:qa"):
+        proposals.decide(connection, [row.proposal_id], accept=True, by="shell:qa", reason="")
 
 
 def test_progress_of_a_station_only_speaks_of_its_inputs(ledger: Ledger) -> None:
@@ -120,8 +203,8 @@ def test_progress_of_a_station_only_speaks_of_its_inputs(ledger: Ledger) -> None
 
 def test_the_noted_version_is_the_last_one_written(ledger: Ledger) -> None:
     assert ledger.noted_version("silver.peaks") is None
-    ledger.note_table_commit("silver.peaks", 1, None)
-    ledger.note_table_commit("silver.peaks", 2, None)
+    ledger.note_table_commit("silver.peaks", 1)
+    ledger.note_table_commit("silver.peaks", 2)
     assert ledger.noted_version("silver.peaks") == 2
 
 

@@ -1,0 +1,110 @@
+"""A laboratory that ingests in processes of its own, which may be killed.
+
+Belongs here: the home, its runs, and what its tables say. Does not belong here: assertions.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab_assets.contracts.bronze import FILES, READER_TABLES
+from lab_assets.engine.database import open_database
+from lab_assets.engine.delta import Lakehouse
+from lab_assets.engine.ledger import Ledger
+from lab_assets.engine.session import SessionKeeper
+from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets_tests.faults.laboratory import environment_of
+from lab_assets_tests.sources.builders import labsolutions
+
+KILLED = -9
+
+
+@dataclass(frozen=True)
+class Plant:
+    """One home behind the shared Spark server."""
+
+    settings: Settings
+    keeper: SessionKeeper
+
+    @property
+    def inbox(self) -> Path:
+        return self.settings.inbox
+
+    @property
+    def lake(self) -> Lakehouse:
+        return Lakehouse(self.settings, self.keeper, Ledger(open_database(self.settings)))
+
+    def drop(self, name: str, data: str | bytes, source: str = "hplc") -> Path:
+        path = self.inbox / source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.encode() if isinstance(data, str) else data)
+        return path
+
+    def start(self, **environment: str) -> subprocess.Popen[str]:
+        """Start an ingestion in a process of its own; names of settings in capitals."""
+        settings = {"LAB_SPARK_REMOTE": self.settings.spark_remote or "", "LAB_STABLE_S": "0", "LAB_FOLDER_STABLE_S": "0"}
+        env = environment_of(self.settings, **settings, **{f"LAB_{name}": value for name, value in environment.items()})
+        command = [sys.executable, "-m", "lab_assets_tests.engine.ingest_once"]
+        return subprocess.Popen(command, env=env, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def ingest(self, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Ingest to the end, or to the kill, in a process of its own."""
+        child = self.start(**environment)
+        out, err = child.communicate(timeout=300)
+        return subprocess.CompletedProcess(child.args, child.returncode, out, err)
+
+    def ingest_whole(self, **environment: str) -> None:
+        """Ingest to the end."""
+        done = self.ingest(**environment)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    def states(self) -> dict[str, str]:
+        """State by path of every arrival in ``bronze.files``, the newest arrival of a path counting."""
+        rows = self.lake.polars(FILES, ["arrival_id", "source", "file_name", "state"]).sort("arrival_id").rows()
+        return {f"{source}/{name}": state for _, source, name, state in rows}
+
+    def arrivals(self) -> dict[str, dict[str, Any]]:
+        """The newest row of ``bronze.files`` by path."""
+        rows = self.lake.polars(FILES).sort("arrival_id").to_dicts()
+        return {f"{row['source']}/{row['file_name']}": row for row in rows}
+
+    def rows_by_file(self) -> dict[tuple[str, str], int]:
+        """How many rows each bronze table holds of each digest."""
+        held: dict[tuple[str, str], int] = {}
+        for table in READER_TABLES:
+            for digest, count in self.lake.polars(table, ["source_sha256"])["source_sha256"].value_counts().rows():
+                held[table.name, digest] = count
+        return held
+
+
+def plant_at(home: Path, keeper: SessionKeeper, spark_url: str, **settings: Any) -> Plant:
+    """Found a home."""
+    found = Settings(home=home, stable_s=0, folder_stable_s=0, spark_remote=spark_url, **settings)
+    found.inbox.mkdir(parents=True)
+    return Plant(found, keeper)
+
+
+def run_of(sample: str) -> str:
+    """A LabSolutions export of two detectors with two vendor peaks: 2 chromatograms, 2 peaks."""
+    return labsolutions().replace("Sample Name\tSTD 1", f"Sample Name\t{sample}")
+
+
+def tmpfs(path: Path, size: str) -> None:
+    """Mount a small disk; the test is skipped where that is not permitted."""
+    path.mkdir(parents=True, exist_ok=True)
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=False).returncode:
+        pytest.skip("mounting a small disk needs the right to mount")
+
+
+def unmount(path: Path) -> None:
+    """Take the small disk away."""
+    subprocess.run(["umount", "-l", path], check=False)
+    shutil.rmtree(path, ignore_errors=True)
