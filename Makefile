@@ -65,6 +65,7 @@ lint: setup ## Check style, format and types.
 
 bench: setup ## Measure, and print tables.
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/ingestion.py
 
 dev: setup ## Run Dagster alone on this checkout, with the history of LAB_HOME.
 	DAGSTER_HOME="$$($(BIN)/python -m lab_assets.ops.dagster_home)" $(BIN)/dagster dev

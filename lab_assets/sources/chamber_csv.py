@@ -17,7 +17,7 @@ from typing import Final
 from lab_assets.contracts.bronze import CHAMBER_READINGS
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
 from lab_assets.sources.cells import CellError, number_of, usable
-from lab_assets.sources.contract_table import refuse_cut_row
+from lab_assets.sources.contract_table import refuse_cut_row, refuse_cut_value
 from lab_assets.sources.decoding import is_secret
 from lab_assets.sources.delimited import DelimitedTable, Header, normalise, peek_header, read_table, split_unit
 from lab_assets.sources.drift import event, missing_reason, proposal_events, refuse_unknown, unknown_events
@@ -113,6 +113,7 @@ class ChamberCsvReader:
                 rejected.append(RejectedRow(table=_TABLE, source_row=line, rule=error.rule, reason=str(error), row=raw))
             else:
                 rows.append({**row, "zone_known": row["zone_known"] or zone_known, "source_row": line})
+        refuse_cut_value(table)
         _check_fraction(rows, columns)
         return ReadResult(format=self.format, tables={_TABLE: rows}, rejected=rejected, events=events)
 

@@ -19,6 +19,7 @@ from lab_assets.sources.chamber_csv import ChamberCsvReader
 from lab_assets.sources.chromeleon_json import ChromeleonJsonReader
 from lab_assets.sources.chromeleon_text import ChromeleonTextReader
 from lab_assets.sources.decoding import peek_lines, shorten
+from lab_assets.sources.eln_crate import ElnCrateReader
 from lab_assets.sources.empower_json import EmpowerJsonReader
 from lab_assets.sources.ezchrom_asc import EzchromAscReader
 from lab_assets.sources.gaml_xml import GamlXmlReader
@@ -31,6 +32,7 @@ from lab_assets.sources.openlab_rslt import OpenLabRsltReader
 from lab_assets.sources.pdf_document import PdfDocumentReader
 from lab_assets.sources.pharmspec import PharmSpecReader
 from lab_assets.sources.processing_table import ProcessingTableReader
+from lab_assets.sources.raster_image import RasterImageReader
 from lab_assets.sources.table_xlsx import XLSX_READERS
 from lab_assets.sources.tiff_image import TiffImageReader
 from lab_assets.sources.unicorn_zip import UnicornZipReader
@@ -51,6 +53,8 @@ READERS: Final[tuple[Reader, ...]] = (
     ChamberCsvReader(),
     CalibrationCsvReader(),
     TiffImageReader(),
+    RasterImageReader(),
+    ElnCrateReader(),
     PdfDocumentReader(),
     AgilentDReader(),
     AgilentDxReader(),
