@@ -23,6 +23,7 @@ def bronze(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
         "arrivals": report.states,
         "quarantined_by_rule": report.reasons,
         "batches": report.batches,
+        "files": sum(report.states.values()),
         "files_per_s": round(report.files_per_s, 2),
     }
     yield from reports(context, lake, NAMES, extra={"bronze.files": told})

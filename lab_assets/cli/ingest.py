@@ -19,16 +19,20 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     from dataclasses import asdict
 
     from lab_assets.engine.database import open_database
-    from lab_assets.ops.batches import last_batch, open_batches, report_since
+    from lab_assets.ops.batches import last_batch, open_batches, report_since, waiting_files
     from lab_assets.ops.jobs import run_job
+    from lab_assets.ops.progress import telling
     from lab_assets.settings import get_settings
 
     settings = get_settings()
     engine = open_database(settings)
     _quiet_log(settings.log_level)
     last, unfinished = last_batch(engine), open_batches(engine)
-    outcome = run_job(settings, "ingest")
-    report = report_since(engine, last["batch"] if last else 0, also=unfinished)
+    before = last["batch"] if last else 0
+    waiting = waiting_files(settings, engine)
+    with telling(engine, before, waiting=waiting["ready"] + waiting["refused"], say=lambda line: typer.echo(line, err=True)):
+        outcome = run_job(settings, "ingest")
+    report = report_since(engine, before, also=unfinished)
     if as_json:
         import orjson
 

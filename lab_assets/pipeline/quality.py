@@ -5,7 +5,7 @@ Belongs here: compiling contract rules to one lazy scan. Does not belong here: v
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.engine.delta import Lakehouse
@@ -59,21 +59,24 @@ def _rules(column: Column) -> dict[str, pl.Expr]:
 def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     """Hold the ledger against bronze: what it says was committed and what the tables hold, where they differ.
 
+    Totals come from the tables' logs; file by file is counted for batches that were not found right before.
+
     Returns:
-        By subject (``bronze.files``, or a bronze table): rows the ledger tells and rows the table holds.
+        By subject (``bronze.files``, a bronze table, or a table and a file): rows that were told and rows that are there.
     """
     import polars as pl
 
     from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES
 
-    files = lake.polars(FILES, ["arrival_id", "rows_parsed", "rows_rejected", "state"])
+    columns = ["arrival_id", "file_id", "source", "file_name", "rows_parsed", "rows_rejected", "state", "ingest_batch"]
+    files = lake.polars(FILES, columns)
+    committed = files.filter(pl.col("state") == "committed")
     told: dict[str, int] = {}
     rejected = 0
-    for row in files.filter(pl.col("state") == "committed").iter_rows(named=True):
-        lost = _as_dict(row["rows_rejected"])
-        rejected += sum(lost.values())
-        for name, count in _as_dict(row["rows_parsed"]).items():
-            told[name] = told.get(name, 0) + count - lost.get(name, 0)
+    for row in committed.iter_rows(named=True):
+        rejected += sum(_as_dict(row["rows_rejected"]).values())
+        for name, count in _kept(row).items():
+            told[name] = told.get(name, 0) + count
     differences = {
         table.full_name: (told.get(table.name, 0), held)
         for table in READER_TABLES
@@ -84,7 +87,46 @@ def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     recorded = lake.ledger.recorded_arrivals()
     if recorded != files.height:
         differences[FILES.full_name] = (recorded, files.height)
+    return differences | _file_by_file(lake, committed)
+
+
+_CHECKED: Final = "check:file_by_file"
+
+
+def _file_by_file(lake: Lakehouse, committed: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """Compare rows told and rows held of each file of the batches since the last that was found right."""
+    import polars as pl
+
+    from lab_assets.contracts.bronze import READER_TABLES
+
+    last = lake.ledger.progress(_CHECKED).get("batch", 0)
+    news = committed.filter(pl.col("ingest_batch") > last)
+    if news.height == 0:
+        return {}
+    told: dict[tuple[str, str], int] = {}
+    names: dict[str, str] = {}
+    for row in news.iter_rows(named=True):
+        names[row["file_id"]] = f"{row['source']}/{row['file_name']}"
+        for name, count in _kept(row).items():
+            told[name, row["file_id"]] = told.get((name, row["file_id"]), 0) + count
+    held: dict[tuple[str, str], int] = {}
+    for table in READER_TABLES:
+        rows = lake.polars(table, ["source_sha256"], where=pl.col("ingest_batch") > last)
+        held |= {(table.name, digest): count for digest, count in rows["source_sha256"].value_counts().iter_rows()}
+    differences = {
+        f"bronze.{name}: {names.get(digest, digest)}": (told.get((name, digest), 0), held.get((name, digest), 0))
+        for name, digest in told.keys() | held.keys()
+        if told.get((name, digest), 0) != held.get((name, digest), 0)
+    }
+    if not differences:
+        lake.ledger.set_progress(_CHECKED, {"batch": int(news["ingest_batch"].max() or 0)})  # pyright: ignore[reportArgumentType]
     return differences
+
+
+def _kept(row: dict[str, Any]) -> dict[str, int]:
+    """Return the rows that a file brought into each table."""
+    lost = _as_dict(row["rows_rejected"])
+    return {name: kept for name, count in _as_dict(row["rows_parsed"]).items() if (kept := count - lost.get(name, 0))}
 
 
 def _as_dict(entries: Any) -> dict[str, int]:

@@ -9,6 +9,8 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,20 @@ def tmpfs(path: Path, size: str) -> None:
     path.mkdir(parents=True, exist_ok=True)
     if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", path], check=False).returncode:
         pytest.skip("mounting a small disk needs the right to mount")
+
+
+@contextmanager
+def full(folder: Path, *, spare_pages: int = 0) -> Iterator[None]:
+    """Take all space on the disk of a folder but for some pages of 4 KiB, and give it back in the end."""
+    ballast = folder / "ballast"
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    os.truncate(ballast, ballast.stat().st_size - 4096 * spare_pages)
+    try:
+        yield
+    finally:
+        ballast.unlink()
 
 
 def unmount(path: Path) -> None:

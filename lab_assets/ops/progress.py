@@ -1,0 +1,86 @@
+"""How far an ingestion is, told from the ledger while it runs.
+
+Belongs here: looking at the ledger and saying a line. Does not belong here: ingesting (``lab_assets.engine.ingest``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Event, Thread
+
+from sqlalchemy import Engine, func, select
+
+from lab_assets.engine.ledger_tables import ARRIVALS, INGEST_BATCHES
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """How far it is.
+
+    Attributes:
+        done: Arrivals of committed batches since the start.
+        total: Files that waited at the start, or more when more came.
+        files_per_s: Rate since the start.
+    """
+
+    done: int
+    total: int
+    files_per_s: float
+
+    def line(self) -> str:
+        """Return a line for people: done, total, rate, time left."""
+        if not self.done:
+            return f"0 of {self.total} file(s)"
+        left_s = (self.total - self.done) / self.files_per_s
+        rest = f", about {left_s:.0f} s left" if self.done < self.total else ""
+        return f"{self.done} of {self.total} file(s), {self.files_per_s:.1f} files/s{rest}"
+
+
+def progress_since(engine: Engine, batch: int, *, waiting: int, seconds: float) -> Progress:
+    """Return how far an ingestion is.
+
+    Args:
+        engine: The ledger's database.
+        batch: Last batch before it began.
+        waiting: Files that waited when it began.
+        seconds: Time since then.
+    """
+    committed = select(INGEST_BATCHES.c.batch).where(INGEST_BATCHES.c.batch > batch, INGEST_BATCHES.c.state == "committed")
+    query = select(func.count()).select_from(ARRIVALS).where(ARRIVALS.c.batch.in_(committed))
+    with engine.connect() as connection:
+        done = int(connection.execute(query).scalar_one())
+    return Progress(done=done, total=max(waiting, done), files_per_s=done / max(seconds, 1e-9))
+
+
+@contextmanager
+def telling(engine: Engine, batch: int, *, waiting: int, say: Callable[[str], None], every_s: float = 5.0) -> Iterator[None]:
+    """Say how far an ingestion is while the body runs, whenever that changed.
+
+    Args:
+        engine: The ledger's database.
+        batch: Last batch before it began.
+        waiting: Files that wait now.
+        say: Told a line.
+        every_s: Time between two looks.
+    """
+    ended = Event()
+    started = time.monotonic()
+
+    def tell() -> None:
+        said = ""
+        while not ended.wait(every_s):
+            now = progress_since(engine, batch, waiting=waiting, seconds=time.monotonic() - started)
+            if (line := now.line()) != said and now.total:
+                say(line)
+                said = line
+
+    teller = Thread(target=tell, name="progress", daemon=True)
+    teller.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        teller.join()
