@@ -124,7 +124,7 @@ def look(inbox: Path, taken: Taken, patience: Patience, *, clock: Clock = file_s
     """
     found = Look()
     clocks: dict[str, float] = {}
-    for entry in _walk(inbox, inbox, found):
+    for entry in _walk(_Place(folder=str(inbox), source=None, prefix=""), found):
         candidate = entry.candidate
         if taken.get((candidate.source, candidate.file_name)) == (candidate.size, candidate.mtime_ns, candidate.ctime_ns):
             found.known += 1
@@ -165,38 +165,70 @@ def _is_passed_over(name: str) -> bool:
     return name.startswith(_UNFINISHED_PREFIXES) or lower.endswith(_UNFINISHED_SUFFIXES) or lower in _OF_THE_SYSTEM
 
 
-def _walk(inbox: Path, folder: Path, found: Look) -> Iterator[_Entry]:
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    """A folder being listed: its source (none for the inbox itself), and its own path below it with ``/`` at the end."""
+
+    folder: str
+    source: str | None
+    prefix: str
+
+    def named(self, name: str) -> tuple[str, str]:
+        """Return source and path of an entry; bytes that are no UTF-8 are written as escapes."""
+        return self.source or UNSORTED, self.prefix + _plain(name)
+
+    def below(self, entry: os.DirEntry[str]) -> _Place:
+        """Return a folder in this one."""
+        if self.source is None:
+            return _Place(folder=entry.path, source=_plain(entry.name), prefix="")
+        return _Place(folder=entry.path, source=self.source, prefix=f"{self.prefix}{_plain(entry.name)}/")
+
+
+def _plain(name: str) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("utf-8", errors="backslashreplace")
+    return name
+
+
+def _walk(place: _Place, found: Look) -> Iterator[_Entry]:
     """Yield what lies in a folder and below; links are not followed."""
     try:
-        entries = list(os.scandir(folder))
+        entries = list(os.scandir(place.folder))
     except (FileNotFoundError, NotADirectoryError):
         return
     except PermissionError:
-        yield _Entry(candidate=_candidate(inbox, folder, folder.lstat(), folder=True), refusal="is a folder without the right to read it")
+        path = Path(place.folder)
+        named = (place.source or UNSORTED, place.prefix.rstrip("/") or path.name)
+        yield _Entry(
+            candidate=_candidate(named, place.folder, path.lstat(), folder=True), refusal="is a folder without the right to read it"
+        )
         return
     done = {entry.name[: -len(_DONE)].lower() for entry in entries if entry.name.lower().endswith(_DONE)}
     for entry in entries:
         if _is_passed_over(entry.name):
             found.passed_over += entry.name.lower() not in _OF_THE_SYSTEM
-        if _is_passed_over(entry.name) or entry.name.lower().endswith(_DONE):
+            continue
+        if entry.name.lower().endswith(_DONE):
             continue
         try:
-            yield from _entry(inbox, entry, found, done=entry.name.lower() in done)
+            yield from _entry(place, entry, found, done=entry.name.lower() in done)
         except FileNotFoundError:
             continue
 
 
-def _entry(inbox: Path, entry: os.DirEntry[str], found: Look, *, done: bool) -> Iterator[_Entry]:
-    path = Path(entry.path)
+def _entry(place: _Place, entry: os.DirEntry[str], found: Look, *, done: bool) -> Iterator[_Entry]:
     status = entry.stat(follow_symlinks=False)
+    named = place.named(entry.name)
     if not stat.S_ISDIR(status.st_mode):
-        yield _Entry(candidate=_candidate(inbox, path, status), refusal=_refusal(status.st_mode), done=done)
-    elif path.parent != inbox and is_item_folder(entry.name):
-        yield _item(inbox, path, status, done=done)
-    elif path.parent != inbox and path.suffix.lower() in _FILE_SUFFIXES:
-        yield _Entry(candidate=_candidate(inbox, path, status, folder=True), refusal="is a folder with the name of a file")
+        yield _Entry(candidate=_candidate(named, entry.path, status), refusal=_refusal(status.st_mode), done=done)
+    elif place.source is not None and is_item_folder(entry.name):
+        yield _item(named, entry.path, status, done=done)
+    elif place.source is not None and os.path.splitext(entry.name)[1].lower() in _FILE_SUFFIXES:  # noqa: PTH122 - a Path for each entry costs
+        yield _Entry(candidate=_candidate(named, entry.path, status, folder=True), refusal="is a folder with the name of a file")
     else:
-        yield from _walk(inbox, path, found)
+        yield from _walk(place.below(entry), found)
 
 
 def _refusal(mode: int) -> str:
@@ -205,7 +237,7 @@ def _refusal(mode: int) -> str:
     return "is a symbolic link" if stat.S_ISLNK(mode) else "is not a regular file"
 
 
-def _item(inbox: Path, path: Path, status: os.stat_result, *, done: bool) -> _Entry:
+def _item(named: tuple[str, str], path: str, status: os.stat_result, *, done: bool) -> _Entry:
     """Describe a folder that is one item by all that lies in it."""
     size, mtime_ns, ctime_ns, unfinished = 0, status.st_mtime_ns, status.st_ctime_ns, False
     pending = [path]
@@ -215,28 +247,23 @@ def _item(inbox: Path, path: Path, status: os.stat_result, *, done: bool) -> _En
                 inner = entry.stat(follow_symlinks=False)
                 mtime_ns, ctime_ns = max(mtime_ns, inner.st_mtime_ns), max(ctime_ns, inner.st_ctime_ns)
                 if stat.S_ISDIR(inner.st_mode):
-                    pending.append(Path(entry.path))
+                    pending.append(entry.path)
                 elif stat.S_ISREG(inner.st_mode):
                     size += inner.st_size
                     unfinished = unfinished or entry.name.lower().endswith(_UNFINISHED_SUFFIXES)
-    candidate = Candidate(**_names(inbox, path), path=path, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, folder=True)
+    source, file_name = named
+    candidate = Candidate(source=source, file_name=file_name, path=Path(path), size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, folder=True)
     return _Entry(candidate=candidate, done=done, unfinished=unfinished)
 
 
-def _candidate(inbox: Path, path: Path, status: os.stat_result, *, folder: bool = False) -> Candidate:
+def _candidate(named: tuple[str, str], path: str, status: os.stat_result, *, folder: bool = False) -> Candidate:
+    source, file_name = named
     return Candidate(
-        **_names(inbox, path),
-        path=path,
+        source=source,
+        file_name=file_name,
+        path=Path(path),
         size=status.st_size,
         mtime_ns=status.st_mtime_ns,
         ctime_ns=status.st_ctime_ns,
         folder=folder,
     )
-
-
-def _names(inbox: Path, path: Path) -> dict[str, str]:
-    """Return source and name of a path; bytes that are no UTF-8 are written as escapes."""
-    parts = path.relative_to(inbox).parts
-    source, inner = (parts[0], parts[1:]) if len(parts) > 1 else (UNSORTED, parts)
-    plain = (os.fsencode(text).decode("utf-8", errors="backslashreplace") for text in (source, "/".join(inner)))
-    return dict(zip(("source", "file_name"), plain, strict=True))
