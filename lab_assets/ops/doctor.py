@@ -51,7 +51,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
     machine: tuple[Callable[[Settings], Check], ...] = (_python, _java, _jars, _home, _disk, _memory, _clock, _ports)
-    return [check(settings) for check in (*machine, _database, _signing, _lake)]
+    return [check(settings) for check in (*machine, _database, _signing, _lake, _inbox, _formats)]
 
 
 def _python(_settings: Settings) -> Check:
@@ -200,3 +200,25 @@ def _lake(settings: Settings) -> Check:
     if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
         return Check(name="lake", state="failed", found=f"{folder} cannot be read and written", mend="grant the right")
     return Check(name="lake", state="ok", found=f"{len(tables)} tables in {folder}")
+
+
+def _inbox(settings: Settings) -> Check:
+    """Tell of files that nobody will ever take because of their names."""
+    from lab_assets.engine.inbox import look, patience_of
+
+    found = look(settings.inbox, {}, patience_of(settings))
+    told = f"{len(found.ready) + found.growing} file(s) in the drop folders"
+    if not found.passed_over:
+        return Check(name="inbox", state="ok", found=told)
+    mend = "names such as .part, .tmp or ~$ mean a transfer under way: rename what is finished"
+    return Check(name="inbox", state="warning", found=f"{told}, {found.passed_over} passed over for their names", mend=mend)
+
+
+def _formats(settings: Settings) -> Check:
+    """Tell of descriptions of loggers that cannot be used."""
+    from lab_assets.engine.formats import load_loggers
+
+    loggers, problems = load_loggers(settings.formats)
+    if problems:
+        return Check(name="formats", state="warning", found="; ".join(problems), mend=f"correct what is named in {settings.formats}")
+    return Check(name="formats", state="ok", found=f"{len(loggers)} logger(s) described in {settings.formats}")

@@ -107,3 +107,16 @@ def test_a_table_without_its_log_is_named(settings: Settings) -> None:
 
 def test_a_local_disk_keeps_this_machines_time(tmp_path: Path) -> None:
     assert abs(clock_skew_s(tmp_path)) < 1.0
+
+
+def test_files_passed_over_and_broken_descriptions_are_told(settings: Settings) -> None:
+    """A name that means a transfer under way, and a description without what it needs."""
+    (settings.inbox / "hplc").mkdir(parents=True)
+    (settings.inbox / "hplc" / "a.txt.part").write_text("x")
+    (settings.inbox / "hplc" / "b.txt").write_text("x")
+    settings.formats.mkdir()
+    (settings.formats / "freezer.yaml").write_text("match: {columns: [T1]}")
+    told = {check.name: check for check in examine(settings)}
+    assert (told["inbox"].state, told["inbox"].found) == ("warning", "1 file(s) in the drop folders, 1 passed over for their names")
+    assert told["formats"].state == "warning"
+    assert told["formats"].found.startswith("freezer.yaml: ")
