@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from lab_assets.engine.data_files import DataFile
@@ -95,6 +96,42 @@ def _member_arrival(outer: Any, member: FoundMember) -> NewArrival:
     )
 
 
+_PREVIOUS: Final = (
+    select(CURRENT_PATHS.c.file_id, CURRENT_PATHS.c.arrival_id, CURRENT_PATHS.c.mtime_ns, ARRIVALS.c.state)
+    .select_from(CURRENT_PATHS.join(ARRIVALS, CURRENT_PATHS.c.arrival_id == ARRIVALS.c.arrival_id))
+    .where(CURRENT_PATHS.c.source == bindparam("b_source"), CURRENT_PATHS.c.file_name == bindparam("b_name"))
+)
+_FIRST: Final = (
+    select(ARRIVALS.c.source, ARRIVALS.c.file_name)
+    .where(ARRIVALS.c.file_id == bindparam("b_file"), ARRIVALS.c.state.in_(("received", "committed")))
+    .order_by(ARRIVALS.c.arrival_id)
+    .limit(1)
+)
+"""Asked once for each file of a batch: built once."""
+
+
+_SETTLED: Final = ("state", "format", "rule", "reason", "place", "warnings", "rows_parsed", "rows_rejected")
+_SETTLE: Final = (
+    update(ARRIVALS).where(ARRIVALS.c.arrival_id == bindparam("b_arrival")).values({name: bindparam(f"b_{name}") for name in _SETTLED})
+)
+
+
+def _settled(outcome: Outcome) -> dict[str, Any]:
+    told = {f"b_{name}": getattr(outcome, name) for name in _SETTLED} | {"b_arrival": outcome.arrival_id}
+    counted = {"b_rows_parsed": dict(outcome.rows_parsed), "b_rows_rejected": dict(outcome.rows_rejected)}
+    return told | counted | {"b_warnings": list(outcome.warnings)}
+
+
+@cache
+def _upsert_statement(dialect: str, table: Table, names: tuple[str, ...], key: tuple[str, ...]) -> Any:
+    """Return an insert of these columns that updates the others of a row whose key is there."""
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table).values({name: bindparam(name) for name in names})
+    rest = {name: statement.excluded[name] for name in names if name not in key}
+    if rest:
+        return statement.on_conflict_do_update(index_elements=list(key), set_=rest)
+    return statement.on_conflict_do_nothing(index_elements=list(key))
+
+
 class Ledger:
     """Reads and transitions over the relational state."""
 
@@ -139,15 +176,16 @@ class Ledger:
         state = "duplicate" if first is not None else arrival.state
         duplicate_of = f"{first.source}/{first.file_name}" if first is not None else None
         key = connection.execute(
-            insert(ARRIVALS).values(
+            insert(ARRIVALS),
+            {
                 **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
-                state=state,
-                reason=f"same bytes as {duplicate_of}" if duplicate_of else arrival.reason,
-                supersedes=previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None,
-                duplicate_of=duplicate_of,
-                member_of=arrival.member_of,
-                arrived_at=utc_text(),
-            )
+                "state": state,
+                "reason": f"same bytes as {duplicate_of}" if duplicate_of else arrival.reason,
+                "supersedes": previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None,
+                "duplicate_of": duplicate_of,
+                "member_of": arrival.member_of,
+                "arrived_at": utc_text(),
+            },
         ).inserted_primary_key
         assert key is not None  # noqa: S101 - an insert of one row always has its key
         arrival_id = int(key[0])
@@ -162,22 +200,13 @@ class Ledger:
 
     def _previous(self, connection: Connection, arrival: NewArrival) -> Any:
         """Return what the arrival's path held before, and what became of it."""
-        columns = CURRENT_PATHS.c
-        joined = CURRENT_PATHS.join(ARRIVALS, columns.arrival_id == ARRIVALS.c.arrival_id)
-        query = select(columns.file_id, columns.arrival_id, columns.mtime_ns, ARRIVALS.c.state).select_from(joined)
-        here = (columns.source == arrival.source) & (columns.file_name == arrival.file_name)
-        return connection.execute(query.where(here)).one_or_none()
+        return connection.execute(_PREVIOUS, {"b_source": arrival.source, "b_name": arrival.file_name}).one_or_none()
 
     def _first_with_its_bytes(self, connection: Connection, arrival: NewArrival) -> Any:
         """Return the first arrival whose same bytes are in the tables or on their way."""
         if not arrival.file_id or arrival.state != "received":
             return None
-        return connection.execute(
-            select(ARRIVALS.c.source, ARRIVALS.c.file_name)
-            .where(ARRIVALS.c.file_id == arrival.file_id, ARRIVALS.c.state.in_(("received", "committed")))
-            .order_by(ARRIVALS.c.arrival_id)
-            .limit(1)
-        ).one_or_none()
+        return connection.execute(_FIRST, {"b_file": arrival.file_id}).one_or_none()
 
     def _audit_revision(self, connection: Connection, arrival: NewArrival, arrival_id: int, old: str) -> None:
         """Tell the audit trail that a path now holds other bytes: never silent."""
@@ -246,19 +275,18 @@ class Ledger:
         """Record what became of each arrival and that its rows are in Delta; members of archives become arrivals."""
         with writing(self.engine) as connection:
             rows = {row.arrival_id: row for row in connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch))}
+            if outcomes:
+                connection.execute(_SETTLE, [_settled(outcome) for outcome in outcomes])
             for outcome in outcomes:
-                self._settle(connection, rows[outcome.arrival_id], outcome)
+                self._follow_up(connection, rows[outcome.arrival_id], outcome)
             connection.execute(
                 update(INGEST_BATCHES)
                 .where(INGEST_BATCHES.c.batch == batch)
                 .values(state="committed", committed_at=utc_text(), table_versions=dict(table_versions))
             )
 
-    def _settle(self, connection: Connection, arrival: Any, outcome: Outcome) -> None:
-        told = {name: getattr(outcome, name) for name in ("state", "format", "rule", "reason", "place")}
-        counted = {"rows_parsed": dict(outcome.rows_parsed), "rows_rejected": dict(outcome.rows_rejected)}
-        where = ARRIVALS.c.arrival_id == arrival.arrival_id
-        connection.execute(update(ARRIVALS).where(where).values(**told, **counted, warnings=list(outcome.warnings)))
+    def _follow_up(self, connection: Connection, arrival: Any, outcome: Outcome) -> None:
+        """Note the refusal, the proposals and the files inside of one settled arrival."""
         if outcome.state == "quarantined":
             note_refusal(connection, arrival.arrival_id, rule=outcome.rule, reason=outcome.reason, place=outcome.place)
         for proposal in outcome.proposals:
@@ -359,11 +387,5 @@ class Ledger:
         with self.engine.connect() as connection:
             return connection.execute(select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == table)).scalar_one_or_none()
 
-    def _upsert(self, connection: Connection, table: Any, values: Mapping[str, Any], key: tuple[str, ...]) -> None:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        statement = dialect.insert(table).values(**values)
-        rest = {name: value for name, value in values.items() if name not in key}
-        if rest:
-            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=rest))
-        else:
-            connection.execute(statement.on_conflict_do_nothing(index_elements=list(key)))
+    def _upsert(self, connection: Connection, table: Table, values: Mapping[str, Any], key: tuple[str, ...]) -> None:
+        connection.execute(_upsert_statement(connection.dialect.name, table, tuple(values), key), dict(values))

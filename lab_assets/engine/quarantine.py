@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
 
 from lab_assets.engine.database import utc_text
 from lab_assets.engine.ledger_tables import ARRIVALS, QUARANTINE_EVENTS
@@ -17,6 +17,11 @@ from lab_assets.sources.rules import mend
 
 _BY_INGESTION: Final = "service:ingest"
 _COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of")
+
+
+_REFUSED: Final = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule).where(
+    ARRIVALS.c.file_id == bindparam("b_file"), ARRIVALS.c.state == "quarantined"
+)
 
 
 def note_refusal(connection: Connection, arrival_id: int, *, rule: str | None, reason: str | None, place: str | None) -> None:
@@ -27,8 +32,7 @@ def note_refusal(connection: Connection, arrival_id: int, *, rule: str | None, r
 
 def release_refused(connection: Connection, file_id: str, by_arrival: int) -> None:
     """Close refused arrivals whose bytes were dropped again and are read anew by another arrival."""
-    query = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule).where(ARRIVALS.c.file_id == file_id, ARRIVALS.c.state == "quarantined")
-    for row in list(connection.execute(query)):
+    for row in list(connection.execute(_REFUSED, {"b_file": file_id})):
         _close(connection, row.arrival_id)
         reason = f"the same bytes were dropped again as arrival {by_arrival}"
         _note(connection, row.arrival_id, "retried", _BY_INGESTION, {"rule": row.rule, "reason": reason})
