@@ -13,8 +13,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from threading import Event, Thread
+from typing import Self
 
 import psutil
 from rich.console import Console
@@ -95,7 +97,7 @@ class Memory:
         self._stop = Event()
         self._thread = Thread(target=self._watch, daemon=True)
 
-    def __enter__(self) -> Memory:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
@@ -158,13 +160,13 @@ def main() -> None:
             outcome = list(batches(lake, marks))
         keeper.close()
         stop_server(settings)
-        report(lake, n_files, wanted, floor_s, marks, memory)
+        report(lake, n_files, wanted, floor_s=floor_s, marks=marks, memory=memory)
         CONSOLE.print(outcome[0])
 
 
-def report(lake: Lakehouse, n_files: int, wanted: dict[str, int], floor_s: float, marks: list[float], memory: Memory) -> None:
+def report(lake: Lakehouse, n_files: int, wanted: dict[str, int], *, floor_s: float, marks: list[float], memory: Memory) -> None:
     """Print the rates by tenth, and whether every row is where it should be."""
-    rates = [n_files / 10 / (end - start) for start, end in zip(marks, marks[1:], strict=False)]
+    rates = [n_files / 10 / (end - start) for start, end in pairwise(marks)]
     table = Table("tenth", "files/s", "run process, MiB", "largest worker, MiB", title="Ingestion by tenth")
     for number, rate in enumerate(rates, start=1):
         mine, worker = memory.highest_mib(marks[number - 1], marks[number])

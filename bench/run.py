@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from lab_assets.engine.parsing import Staging
+from lab_assets.engine.sandbox import Limits
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
 from lab_assets.features.progress import progress_features
 from lab_assets.simulation.run import simulate
@@ -68,8 +69,8 @@ def _timed_s(work: Callable[[], object]) -> float:
 
 def parsing(files: list[Path]) -> Figure:
     """Compare what a Spark worker does to a batch (read, validate, lay down as Parquet) with reading alone, both on one core."""
-    columns = ("arrival_id", "file_id", "source", "file_name", "raw_path", "zone")
-    rows = [(number, f"{number:064d}", "hplc", path.name, str(path), "UTC") for number, path in enumerate(files, start=1)]
+    columns = ("arrival_id", "file_id", "source", "file_name", "raw_path", "zone", "strict", "renames")
+    rows = [(number, f"{number:064d}", "hplc", path.name, str(path), "UTC", False, None) for number, path in enumerate(files, start=1)]
     batch = pa.RecordBatch.from_pylist([dict(zip(columns, row, strict=True)) for row in rows])
 
     def alone() -> None:
@@ -77,7 +78,8 @@ def parsing(files: list[Path]) -> Figure:
             read_file(path.read_bytes(), ReadContext(file_name=path.name))
 
     with tempfile.TemporaryDirectory() as folder:
-        staging = Staging(folder=folder, batch=1, at_utc=datetime.now(UTC))
+        limits = Limits(seconds=120, memory_bytes=3 << 30)
+        staging = Staging(folder=folder, raw=folder, batch=1, at_utc=datetime.now(UTC), limits=limits)
         floor_s, worker_s = best_s(alone), best_s(lambda: list(staging.parse_files([batch])))
     rate, floor_rate = len(files) / worker_s, len(files) / floor_s
     beside = f"reading alone: {floor_rate:.0f} files/s"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
@@ -30,39 +31,57 @@ def read(
     source: Annotated[str, typer.Option(help="Drop folder the files would arrive in; decides the assumed zone.")] = "inbox",
     zone: Annotated[str | None, typer.Option(help="IANA zone assumed for times without one; default: the settings'.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    rows: Annotated[bool, typer.Option("--rows", help="With --json: every row of every table as well.")] = False,
 ) -> None:
     """Show what would be ingested from FILES: format, injections, channels, peaks, rejects. Nothing is written."""
     from lab_assets.engine.formats import load_loggers
     from lab_assets.settings import get_settings
     from lab_assets.sources.base import ReadContext
+    from lab_assets.sources.registry import installed
 
     settings = get_settings()
     loggers, problems = load_loggers(settings.formats)
-    for problem in problems:
-        typer.secho(f"description left out: {problem}", err=True, fg="yellow")
+    told = [*(f"description left out: {problem}" for problem in problems), *(f"left out: {problem}" for problem in installed().problems)]
+    for line in told:
+        typer.secho(line, err=True, fg="yellow")
     strict = source in settings.strict_sources
     assumed = zone or settings.zone_of(source)
     context = partial(ReadContext, source=source, zone=assumed, strict=strict, loggers=loggers)
-    reports = [describe_file(path, context(file_name=path.name)) for path in files]
+    reports = [describe_file(path, context(file_name=path.name), rows=rows) for path in files]
     if as_json:
-        import orjson
-
-        typer.echo(orjson.dumps(reports, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z).decode())
+        typer.echo(to_json(reports))
     else:
         _print(reports)
     raise typer.Exit(1 if any(report["state"] == "rejected" for report in reports) else 0)
 
 
-def describe_file(path: Path, context: ReadContext) -> dict[str, Any]:
+def to_json(reports: list[dict[str, Any]]) -> str:
+    """Return descriptions of files as one JSON document; of bytes, such as a thumbnail, the length and the SHA-256 are told."""
+    import numpy as np
+    import orjson
+
+    def default(value: object) -> object:
+        if isinstance(value, bytes):
+            return {"bytes": len(value), "sha256": sha256(value).hexdigest()}
+        if isinstance(value, np.ndarray):  # one that is not contiguous
+            return value.tolist()
+        raise TypeError(f"{type(value).__name__} has no JSON")
+
+    return orjson.dumps(reports, default, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z).decode()
+
+
+def describe_file(path: Path, context: ReadContext, *, rows: bool = False) -> dict[str, Any]:
     """Read one file and describe what it would bring.
 
     Args:
         path: The file, or the folder of an instrument.
         context: Where it would arrive, and what its source agreed on.
+        rows: Whether to tell every row as well.
 
     Returns:
         ``file``, ``format``, ``state`` (ok, rejected), ``reason``, ``warnings``, ``injections``, ``tables`` (rows by table),
         ``rejected`` (rows left out), ``schema_events`` and, of an archive, ``members``: one such object for each file in it.
+        Where asked for, ``rows``: the rows by table, as they are before the engine adds where they came from.
     """
     from lab_assets.sources.base import UnreadableFileError
 
@@ -71,10 +90,10 @@ def describe_file(path: Path, context: ReadContext) -> dict[str, Any]:
         data = _bytes_of(path)
     except UnreadableFileError as error:
         return _report(shown, format_name=None, reason=str(error))
-    return _describe(shown, data, context)
+    return _describe(shown, data, context, rows=rows)
 
 
-def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0) -> dict[str, Any]:
+def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, rows: bool) -> dict[str, Any]:
     """Describe bytes, and the files inside of them."""
     from lab_assets.sources.base import MEMBER_MARK, UnreadableFileError
     from lab_assets.sources.registry import recognise
@@ -91,10 +110,12 @@ def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0) -> 
         reason = f"{first.rule}: {first.reason} (line {first.source_row}); no row is left" if first else "empty: no rows"
         return _report(shown, format_name=result.format, reason=reason, result=result)
     report = _report(shown, format_name=result.format, reason=None, result=result)
+    if rows:
+        report["rows"] = result.tables
     if depth < _MAX_DEPTH:
         names = ((member, f"{MEMBER_MARK}{member.name}") for member in result.members)
         report["members"] = [
-            _describe(f"{shown}{name}", member.data, replace(context, file_name=f"{context.file_name}{name}"), depth + 1)
+            _describe(f"{shown}{name}", member.data, replace(context, file_name=f"{context.file_name}{name}"), depth + 1, rows=rows)
             for member, name in names
         ]
     return report

@@ -197,13 +197,13 @@ def _checks(column: Column) -> list[Any]:
 
     checks: list[Any] = []
     if column.minimum is not None:
-        checks.append(pandera.Check.ge(column.minimum, name=f"minimum({column.minimum:g})"))
+        checks.append(pandera.Check.ge(column.minimum, error=f"minimum({column.minimum:g})"))
     if column.maximum is not None:
-        checks.append(pandera.Check.le(column.maximum, name=f"maximum({column.maximum:g})"))
+        checks.append(pandera.Check.le(column.maximum, error=f"maximum({column.maximum:g})"))
     if column.kind == "float64" and column.finite:
         checks.append(pandera.Check(lambda values: np.isfinite(values.astype(float)), name="finite"))
     if column.allowed:
-        checks.append(pandera.Check.isin(list(column.allowed), name=f"allowed({'|'.join(column.allowed)})"))
+        checks.append(pandera.Check.isin(list(column.allowed), error=f"allowed({'|'.join(column.allowed)})"))
     if column.pattern is not None:
-        checks.append(pandera.Check.str_matches(f"^(?:{column.pattern})$", name=f"pattern({column.pattern})"))
+        checks.append(pandera.Check.str_matches(f"^(?:{column.pattern})$", error=f"pattern({column.pattern})"))
     return checks

@@ -32,6 +32,8 @@ from lab_assets.sources.base import MEMBER_MARK
 SYSTEM: Final = "service:ingest"
 """Who acts in the audit trail when no person does."""
 
+_PUT_BACK: Final = "earlier bytes were put back in place of later ones; tables keep the later values until a new export is dropped"
+
 _REPORTED: Final = "lineage"
 """Station under which the versions told of in the lineage are kept."""
 
@@ -173,6 +175,7 @@ class Ledger:
             self._set_path(connection, arrival, previous.arrival_id)
             return None
         first = self._first_with_its_bytes(connection, arrival)
+        replaced = previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
         state = "duplicate" if first is not None else arrival.state
         duplicate_of = f"{first.source}/{first.file_name}" if first is not None else None
         key = connection.execute(
@@ -181,7 +184,8 @@ class Ledger:
                 **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
                 "state": state,
                 "reason": f"same bytes as {duplicate_of}" if duplicate_of else arrival.reason,
-                "supersedes": previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None,
+                "supersedes": replaced,
+                "warnings": [_PUT_BACK] if first is not None and replaced else [],
                 "duplicate_of": duplicate_of,
                 "member_of": arrival.member_of,
                 "arrived_at": utc_text(),
@@ -194,8 +198,8 @@ class Ledger:
             note_refusal(connection, arrival_id, rule=arrival.rule, reason=arrival.reason, place=None)
         if state == "received":
             release_refused(connection, arrival.file_id, arrival_id)
-        if state in {"received", "duplicate"} and previous is not None and previous.file_id not in {"", arrival.file_id}:
-            self._audit_revision(connection, arrival, arrival_id, previous.file_id)
+        if state in {"received", "duplicate"} and replaced:
+            self._audit_revision(connection, arrival, arrival_id, replaced)
         return arrival_id if state == "received" else None
 
     def _previous(self, connection: Connection, arrival: NewArrival) -> Any:

@@ -6,9 +6,6 @@ Belongs here: what runs in a worker. Does not belong here: formats (``lab_assets
 from __future__ import annotations
 
 import hashlib
-import json
-import math
-import re
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import PROVENANCE, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
-from lab_assets.contracts.core import Column, TableContract
+from lab_assets.contracts.bronze import QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
+from lab_assets.contracts.core import TableContract
+from lab_assets.engine.row_rules import apply_contracts, refuse, row_text
 from lab_assets.engine.sandbox import Limits, guarded
 from lab_assets.sources.base import MEMBER_MARK, ReadContext, ReadResult, SchemaEvent, UnreadableFileError
 
@@ -41,14 +39,9 @@ OUTCOME_DDL: Final = (
 _STAGED_TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS)
 _KEPT_ASIDE: Final = {QUARANTINED_ROWS.name: "rejected", SCHEMA_EVENTS.name: "events"}
 """Tables of ingestion itself, and where a staged file keeps their rows."""
-_PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"source_row"}
 _MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 _MAX_DEPTH: Final = 2
 """Archives inside of archives beyond this are not looked into."""
-
-
-def _own_columns(contract: TableContract) -> list[Column]:
-    return [column for column in contract.columns if column.name not in _PROVENANCE_NAMES]
 
 
 def outcome_schema() -> pa.Schema:
@@ -101,7 +94,7 @@ class Staging:
             tasks = batch.to_pylist()
             part = hashlib.sha256(",".join(str(task["arrival_id"]) for task in tasks).encode()).hexdigest()[:20]
             outcomes, blamed = guarded(tasks, partial(self._stage, part), self.limits)
-            outcomes += [outcome_of(_quarantined(_staged(tasks[at]), blame.rule, blame.reason, "")) for at, blame in blamed.items()]
+            outcomes += [outcome_of(refuse(_staged(tasks[at]), blame.rule, blame.reason, "")) for at, blame in blamed.items()]
             yield pa.RecordBatch.from_pylist(outcomes, schema=schema)
 
     def _stage(self, part: str, tasks: Sequence[Mapping[str, Any]], begin: Callable[[int], None]) -> list[dict[str, Any]]:
@@ -138,7 +131,7 @@ class Staging:
                 try:
                     pa.Table.from_pylist(self._rows(contract, file), schema=schema)
                 except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                    _quarantined(file, "reader_error", f"rows of {contract.name} do not fit its columns: {error}"[:2000], "")
+                    refuse(file, "reader_error", f"rows of {contract.name} do not fit its columns: {error}"[:2000], "")
             rows = [row for file in files for row in self._rows(contract, file)]
             return pa.Table.from_pylist(rows, schema=schema) if rows else None
 
@@ -202,16 +195,17 @@ def parse_one(
         result = read_file(data, _context(task, loggers))
         _refuse_nested(task["file_name"], result)
         _refuse_barren(result)
+        _refuse_uncontracted(result)
         staged["members"] = [
             {"name": member.name, "sha256": keep(member.data), "size": len(member.data)} for member in result.members if keep
         ]
     except UnreadableFileError as error:
         staged["events"] = [_event(event) for event in error.events]
-        return _quarantined(staged, error.rule, error.reason, error.place)
+        return refuse(staged, error.rule, error.reason, error.place)
     except MemoryError:
-        return _quarantined(staged, "memory_limit", "the reader asked for more memory than one file may take", "")
+        return refuse(staged, "memory_limit", "the reader asked for more memory than one file may take", "")
     except Exception as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone, never the batch
-        return _quarantined(staged, "reader_error", f"the reader failed: {type(error).__name__}: {error}"[:2000], "")
+        return refuse(staged, "reader_error", f"the reader failed: {type(error).__name__}: {error}"[:2000], "")
     staged["format"] = result.format
     staged["warnings"] = list(result.warnings)
     staged["tables"] = {name: list(rows) for name, rows in result.tables.items() if rows}
@@ -223,7 +217,7 @@ def parse_one(
             "rule": rejected.rule,
             "column_name": rejected.column,
             "reason": rejected.reason,
-            "row_text": _row_text(rejected.row),
+            "row_text": row_text(rejected.row),
         }
         for rejected in result.rejected
     ]
@@ -259,6 +253,19 @@ def _refuse_barren(result: ReadResult) -> None:
         raise UnreadableFileError("empty", "the file has no rows")
 
 
+_COLUMNS: Final = {table.name: frozenset(table.column_names) for table in READER_TABLES}
+
+
+def _refuse_uncontracted(result: ReadResult) -> None:
+    """Refuse rows that no table would hold: a reader's fault must not become a silent loss."""
+    for name, rows in result.tables.items():
+        if name not in _COLUMNS:
+            raise UnreadableFileError("reader_error", f"the reader {result.format} fills {name!r}, which is no table")
+        if unknown := {key for row in rows for key in row.keys() - _COLUMNS[name]}:
+            listed = ", ".join(sorted(unknown))
+            raise UnreadableFileError("reader_error", f"the reader {result.format} fills columns that {name} does not have: {listed}")
+
+
 def _event(event: SchemaEvent) -> dict[str, Any]:
     return {
         "kind": event.kind,
@@ -269,116 +276,6 @@ def _event(event: SchemaEvent) -> dict[str, Any]:
         "software": event.software,
         "source_row": 1,
     }
-
-
-def _quarantined(staged: dict[str, Any], rule: str, reason: str, place: str) -> dict[str, Any]:
-    staged.update(state="quarantined", rule=rule, reason=reason, place=place, tables={}, rejected=[], members=[])
-    return staged
-
-
-def apply_contracts(staged: list[dict[str, Any]]) -> None:
-    """Validate all rows of the batch table by table; failing rows leave, or take their file with them."""
-    for contract in READER_TABLES:
-        owners = [(file, row) for file in staged for row in file["tables"].get(contract.name, ())]
-        if not owners:
-            continue
-        failures = contract_failures(contract, [row for _, row in owners])
-        for position, (rule, column, reason) in failures.items():
-            file, row = owners[position]
-            if contract.rejects == "row":
-                file["rejected"].append(
-                    {
-                        "table_name": contract.name,
-                        "source_row": row["source_row"],
-                        "rule": rule,
-                        "column_name": column,
-                        "reason": reason,
-                        "row_text": _row_text(row),
-                    }
-                )
-                row["__rejected"] = True
-            elif file["state"] == "committed":
-                _quarantined(file, rule, f"{contract.name} row {row['source_row']}: {reason}", f"row {row['source_row']}")
-    for file in staged:
-        file["tables"] = {name: [row for row in rows if not row.pop("__rejected", False)] for name, rows in file["tables"].items()}
-
-
-def contract_failures(contract: TableContract, rows: list[dict[str, Any]]) -> dict[int, tuple[str, str | None, str]]:
-    """Return the first broken rule of each failing row: position -> (rule, column, reason).
-
-    Args:
-        contract: Table the rows are meant for.
-        rows: Rows without provenance except ``source_row``.
-    """
-    columns = _own_columns(contract)
-    if all(_surely_kept(column, [row.get(column.name) for row in rows]) for column in columns):
-        return {}  # as nearly always; pandera is asked only where there is something to tell
-    import pandas as pd
-    import pandera.errors
-
-    names = [column.name for column in columns]
-    frame = pd.DataFrame({name: pd.Series([row.get(name) for row in rows], dtype=_dtype(contract.column(name).kind)) for name in names})
-    schema = _schema(contract, tuple(names))
-    try:
-        schema.validate(frame, lazy=True)
-    except pandera.errors.SchemaErrors as error:
-        return _by_position(error.failure_cases, contract)
-    return {}
-
-
-def _surely_kept(column: Column, values: list[Any]) -> bool:
-    """Tell whether values keep a column's rules beyond doubt; whatever is unusual, such as a number as text, is doubt."""
-    if column.kind.startswith(("array", "map")):
-        return column.nullable or not any(value is None or isinstance(value, float) for value in values)
-    present = [value for value in values if value is not None and value == value]  # noqa: PLR0124 - nan is not equal to itself
-    if not column.nullable and len(present) < len(values):
-        return False
-    kinds = set(map(type, present))
-    if column.kind == "float64" or column.minimum is not None or column.maximum is not None:
-        return kinds <= {int, float} and not column.allowed and column.pattern is None and _in_range(column, present)
-    if column.allowed or column.pattern is not None:
-        return kinds <= {str} and _in_vocabulary(column, set(present))
-    return True
-
-
-def _in_range(column: Column, numbers: list[Any]) -> bool:
-    finite = column.kind != "float64" or not column.finite or all(map(math.isfinite, numbers))
-    low = -math.inf if column.minimum is None else column.minimum
-    high = math.inf if column.maximum is None else column.maximum
-    return finite and (not numbers or (low <= min(numbers) and max(numbers) <= high))
-
-
-def _in_vocabulary(column: Column, words: set[str]) -> bool:
-    if column.allowed and not words <= set(column.allowed):
-        return False
-    return column.pattern is None or all(re.fullmatch(column.pattern, word) for word in words)
-
-
-_SCHEMAS: dict[str, Any] = {}
-
-
-def _schema(contract: TableContract, names: tuple[str, ...]) -> Any:
-    """Return the contract's pandera schema without the columns the engine fills; compiled once in each worker."""
-    if contract.name not in _SCHEMAS:
-        schema = contract.to_pandera()
-        _SCHEMAS[contract.name] = schema.remove_columns([name for name in schema.columns if name not in names])
-    return _SCHEMAS[contract.name]
-
-
-def _dtype(kind: str) -> str:
-    return "float64" if kind == "float64" else "object"
-
-
-def _by_position(cases: Any, contract: TableContract) -> dict[int, tuple[str, str | None, str]]:
-    failures: dict[int, tuple[str, str | None, str]] = {}
-    for case in cases.itertuples():
-        if case.index is None or (isinstance(case.index, float) and math.isnan(case.index)):
-            raise ValueError(f"{contract.full_name}: the reader's rows do not have the contract's shape: {case.check} {case.failure_case}")
-        rule = "missing_value" if case.check == "not_nullable" else str(case.check)
-        unit = contract.column(case.column).unit if case.column in contract.column_names else None
-        value = "no value" if case.check == "not_nullable" else f"{case.failure_case}{f' {unit}' if unit else ''}"
-        failures.setdefault(int(case.index), (rule, str(case.column), f"{case.column} is {value}, against the rule {rule}"))
-    return failures
 
 
 def outcome_of(file: Mapping[str, Any]) -> dict[str, Any]:
@@ -392,11 +289,3 @@ def outcome_of(file: Mapping[str, Any]) -> dict[str, Any]:
     proposals = [{name: event[name] for name in _PROPOSAL} for event in file["events"] if event["kind"] == "renamed_column"]
     counted = {"rows_parsed": list(parsed.items()), "rows_rejected": list(lost.items())}
     return {**told, **counted, "members": file["members"], "proposals": proposals}
-
-
-def _row_text(row: Mapping[str, Any]) -> str:
-    def default(value: object) -> str:
-        return value.isoformat() if isinstance(value, datetime) else str(value)
-
-    visible = {key: value for key, value in row.items() if not key.startswith("__")}
-    return json.dumps(visible, default=default, ensure_ascii=False)[:4000]

@@ -26,11 +26,14 @@ PRELOADED: Final = (
 
 
 def main() -> None:
-    """Import what workers need, then serve Spark as its own daemon does."""
+    """Import what workers need, readers of other packages included, then serve Spark as its own daemon does."""
     from pyspark import daemon
+
+    from lab_assets.sources.registry import installed
 
     for name in PRELOADED:
         importlib.import_module(name)
+    installed()
     daemon.manager()
 
 

@@ -143,6 +143,7 @@ class ReadResult:
     members: list[Member] = field(default_factory=list[Member])
 
 
+@runtime_checkable
 class Reader(Protocol):
     """One format.
 

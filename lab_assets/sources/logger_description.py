@@ -1,7 +1,7 @@
 """Descriptions of delimited loggers: what a laboratory writes down, in YAML, so that a new logger needs no code.
 
 Belongs here: the keys of a description, their meaning and the check of every one. Does not belong here: files of loggers
-(``logger_table.py``), where descriptions are kept. The guide is ``docs/guides/loggers.md``.
+(``logger_table.py``), where descriptions are kept. The guide is ``docs/add-an-instrument.md``.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def surest(ranked: Sequence[tuple[int, LoggerDescription]]) -> LoggerDescription
     sureness, description = max(ranked, key=lambda pair: pair[0], default=(0, None))
     if description is None or sureness == 0:
         raise UnreadableFileError(
-            "unknown_format", "no description of a logger fits this file; docs/guides/loggers.md tells how to write one"
+            "unknown_format", "no description of a logger fits this file; docs/add-an-instrument.md tells how to write one"
         )
     return description
 

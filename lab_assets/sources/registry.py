@@ -1,17 +1,19 @@
 """Every reader, and which one a file belongs to.
 
-Belongs here: the explicit list of formats and the choice among them by content. Does not belong here: any format.
+Belongs here: the explicit list of formats and the choice among them by content. Does not belong here: any format, the search
+for readers of other packages (``installed.py``).
 """
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.sources.agilent_d import AgilentDReader
 from lab_assets.sources.agilent_dx import AgilentDxReader
 from lab_assets.sources.andi_netcdf import AndiNetcdfReader
 from lab_assets.sources.animl_xml import AnimlXmlReader
-from lab_assets.sources.archives import is_archive, open_archive
+from lab_assets.sources.archives import Archive, is_archive, open_archive
 from lab_assets.sources.arw import ArwReader
 from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
 from lab_assets.sources.calibration_csv import CalibrationCsvReader
@@ -24,6 +26,7 @@ from lab_assets.sources.empower_json import EmpowerJsonReader
 from lab_assets.sources.ezchrom_asc import EzchromAscReader
 from lab_assets.sources.gaml_xml import GamlXmlReader
 from lab_assets.sources.gen5_image import Gen5ImageReader
+from lab_assets.sources.installed import Installed, find_readers
 from lab_assets.sources.labsolutions_text import LabSolutionsTextReader
 from lab_assets.sources.lims_csv import LimsCsvReader
 from lab_assets.sources.logger_table import LoggerTableReader
@@ -71,7 +74,7 @@ READERS: Final[tuple[Reader, ...]] = (
     GamlXmlReader(),
     EzchromAscReader(),
 )
-"""All formats; the order decides only between equally sure readers."""
+"""The product's own formats; the order decides only between equally sure readers."""
 
 HEAD_BYTES: Final = 1 << 16
 """How much of a file is looked at to recognise it."""
@@ -97,19 +100,39 @@ def recognise(name: str, data: bytes, loggers: tuple[LoggerDescription, ...] = (
     archive = open_archive(data) if is_archive(head) else None
     surest, sureness = READERS[0], 0
     for reader in (*READERS, LoggerTableReader(loggers)) if loggers else READERS:
-        if archive is None:
-            answer = reader.sniff(name, head)
-        else:
-            answer = reader.sniff_archive(name, archive) if isinstance(reader, ArchiveReader) else 0
+        answer = _ask(reader, name, head, archive)
         if answer > sureness:
             surest, sureness = reader, answer
         if sureness >= 100:
-            break
+            return surest
+    failures: list[str] = []
+    for reader in installed().readers:
+        try:
+            answer = _ask(reader, name, head, archive)
+        except Exception as error:  # noqa: BLE001 - a package that trips over a file must not cost it its own reader
+            failures.append(f"reader {reader.format!r} failed to look at it: {type(error).__name__}: {error}")
+            continue
+        if answer > sureness:
+            surest, sureness = reader, answer
     if sureness == 0:
-        known = ", ".join(reader.format for reader in READERS)
+        known = ", ".join(reader.format for reader in (*READERS, *installed().readers))
         seen = _seen(head) if archive is None else f"an archive of {', '.join(map(shorten, archive.names[:5])) or 'nothing'}"
-        raise UnreadableFileError("unknown_format", f"the file is {seen}; known formats: {known}")
+        left_out = "".join(f"; {problem}" for problem in (*failures, *installed().problems))
+        raise UnreadableFileError("unknown_format", f"the file is {seen}; known formats: {known}{left_out}")
     return surest
+
+
+@cache
+def installed() -> Installed:
+    """Return the readers that other packages bring, looked for once in a process."""
+    return find_readers([reader.format for reader in READERS])
+
+
+def _ask(reader: Reader, name: str, head: bytes, archive: Archive | None) -> int:
+    """Return how surely a file is of a reader's format; only readers of archives are asked about archives."""
+    if archive is None:
+        return reader.sniff(name, head)
+    return reader.sniff_archive(name, archive) if isinstance(reader, ArchiveReader) else 0
 
 
 def read_file(data: bytes, context: ReadContext) -> ReadResult:

@@ -72,6 +72,8 @@ def test_a_file_put_back_to_its_first_bytes_is_on_record(ledger: Ledger) -> None
     assert batch is not None
     (row,) = ledger.batch_arrivals(batch)
     assert (row.state, row.supersedes, row.duplicate_of) == ("duplicate", TWO, "hplc-1/a.txt")
+    assert "put back" in row.warnings[0]
+    assert len(AuditLog(ledger.engine).entries(action="file.revise")) == 2
 
 
 def test_batches_are_bounded_and_numbered_in_order(ledger: Ledger) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from lab_assets.contracts.core import Column, TableContract
-from lab_assets.engine import parsing
+from lab_assets.engine import parsing, row_rules
+from lab_assets.sources.base import ReadResult
 
 COLUMNS = (
     Column(name="name", kind="string", meaning="a name", nullable=False),
@@ -39,9 +41,9 @@ ODD = (None, float("nan"), float("inf"), -1, 0, 2, 0.0, 1.0, True, np.float64(0.
 def _failures(row: dict[str, Any], *, quickly: bool, monkeypatch: pytest.MonkeyPatch) -> object:
     with monkeypatch.context() as patch:
         if not quickly:
-            patch.setattr(parsing, "_surely_kept", lambda _column, _values: False)
+            patch.setattr(row_rules, "_surely_kept", lambda _column, _values: False)
         try:
-            return parsing.contract_failures(CONTRACT, [GOOD, row])
+            return row_rules.contract_failures(CONTRACT, [GOOD, row])
         except (TypeError, ValueError) as error:
             return type(error)
 
@@ -54,11 +56,37 @@ def test_the_quick_look_changes_no_verdict(column: Column, monkeypatch: pytest.M
 
 
 def test_good_rows_do_not_wake_pandera(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parsing, "_schema", lambda *_: pytest.fail("pandera was asked"))
+    monkeypatch.setattr(row_rules, "_schema", lambda *_: pytest.fail("pandera was asked"))
     sparse = {**GOOD, **dict.fromkeys(("kind", "code", "share", "loose", "rescued"))}
-    assert parsing.contract_failures(CONTRACT, [GOOD, sparse]) == {}
+    assert row_rules.contract_failures(CONTRACT, [GOOD, sparse]) == {}
 
 
 def test_a_broken_rule_is_told_with_its_row() -> None:
-    failures = parsing.contract_failures(CONTRACT, [GOOD, {**GOOD, "count": 0}])
+    failures = row_rules.contract_failures(CONTRACT, [GOOD, {**GOOD, "count": 0}])
     assert [(position, column) for position, (_, column, _) in failures.items()] == [(1, "count")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [("count", 0, "minimum(1)"), ("share", 1.5, "maximum(1)"), ("kind", "c", "allowed(a|b)"), ("code", "x", "pattern([A-Z]{2}-[0-9]+)")],
+)
+def test_rules_are_told_in_the_contracts_words(column: str, value: Any, rule: str) -> None:
+    ((told, name, reason),) = row_rules.contract_failures(CONTRACT, [{**GOOD, column: value}]).values()
+    assert (told, name) == (rule, column)
+    assert str(value) in reason
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [({"readings": [{"source_row": 1}]}, "'readings', which is no table"), ({"images": [{"colour": "red", "source_row": 1}]}, "colour")],
+)
+def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
+    tables: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A reader's fault: a table without contract, or a column that its contract does not have."""
+    (tmp_path / "raw").write_bytes(b"x")
+    monkeypatch.setattr("lab_assets.sources.registry.read_file", lambda *_: ReadResult(format="made_up", tables=tables))
+    task = {"arrival_id": 1, "file_id": "1" * 64, "source": "s", "file_name": "f", "zone": "UTC", "raw_path": str(tmp_path / "raw")}
+    staged = parsing.parse_one(task)
+    assert (staged["state"], staged["rule"], staged["tables"]) == ("quarantined", "reader_error", {})
+    assert told in staged["reason"]

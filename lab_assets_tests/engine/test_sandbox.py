@@ -57,7 +57,7 @@ def test_memory_is_bounded_for_the_child_and_not_for_its_parent() -> None:
 
 def test_an_answer_larger_than_a_pipe_comes_whole() -> None:
     big = b"x" * (5 << 20)
-    answer, blamed = guarded([1], lambda items, begin: big, LIMITS)
+    answer, blamed = guarded([1], lambda _items, _begin: big, LIMITS)
     assert (answer == big, blamed) == (True, {})
 
 

@@ -233,6 +233,20 @@ def test_case_10_no_right_to_read_is_a_reason(plant: Plant, monkeypatch: pytest.
     assert (told.state, told.rule) == ("quarantined", "unreadable")
 
 
+def test_case_11_many_files_and_a_few_bad_ones(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> None:
+    """300 runs of which 3 are bad, in bounded batches of 100: 297 in, 3 refused for their reasons, two traces of each good one."""
+    plant = plant_at(tmp_path / "lab", keeper, spark_url)
+    bad = {50: b"", 150: run_of("S-150")[:900].encode(), 250: b"\x01\x02\x03" * 50}
+    for number in range(300):
+        plant.drop(f"{number:03d}.txt", bad.get(number, run_of(f"S-{number}").encode()))
+    plant.ingest_whole(BATCH_FILES="100")
+    arrivals = plant.arrivals()
+    refused = {path: row["rule"] for path, row in arrivals.items() if row["state"] != "committed"}
+    assert refused == {"hplc/050.txt": "empty", "hplc/150.txt": "truncated", "hplc/250.txt": "unknown_format"}
+    assert sorted({row["ingest_batch"] for row in arrivals.values()}) == [1, 2, 3]
+    assert plant.lake.row_count(CHROMATOGRAMS) == 2 * 297
+
+
 def test_case_12_a_file_that_vanishes_is_on_record(plant: Plant) -> None:
     """Seen by the look, gone at the copy: recorded as vanished, and the next run goes on."""
     ghost = plant.drop("ghost.txt", "x")

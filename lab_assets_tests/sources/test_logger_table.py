@@ -273,7 +273,7 @@ def test_damaged_files_and_descriptions_never_crash(draw: st.DataObject) -> None
 
 
 def test_the_example_of_the_guide() -> None:
-    guide = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "loggers.md").read_text(encoding="utf-8")
+    guide = (Path(__file__).resolve().parents[2] / "docs" / "add-an-instrument.md").read_text(encoding="utf-8")
     (file, *_), (freezer, cabinet) = (re.findall(rf"```{kind}\n(.*?)```", guide, re.DOTALL) for kind in ("text", "yaml"))
     result = read(file, freezer)
     assert [(row["quantity"], row["value"]) for row in result.tables["sensor_readings"]] == [
