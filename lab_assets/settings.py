@@ -52,7 +52,9 @@ class Settings(BaseSettings):
     mlflow_port: int = Field(default=5000, description="Port of the MLflow UI.")
 
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
-    failpoint: str = Field(default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full.")
+    failpoint: str = Field(
+        default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full."
+    )
     log_level: str = Field(default="INFO", description="Level of the product's log.")
 
     @property

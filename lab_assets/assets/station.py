@@ -12,7 +12,9 @@ import dagster as dg
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.registry import contract
 from lab_assets.engine.delta import Lakehouse
+from lab_assets.engine.disk import naming_a_full_disk
 from lab_assets.engine.session import SparkGoneError
+from lab_assets.settings import get_settings
 
 T = TypeVar("T")
 Detail = str | float | list[Any] | dict[str, Any] | None
@@ -76,10 +78,12 @@ def resilient(context: dg.AssetExecutionContext, work: Callable[[], T]) -> T:
 
     Raises:
         SparkGoneError: the server went away at every attempt.
+        NoSpaceError: a disk is full.
     """
     for attempt in range(1, SPARK_ATTEMPTS + 1):
         try:
-            return work()
+            with naming_a_full_disk(get_settings()):
+                return work()
         except SparkGoneError as error:
             if attempt == SPARK_ATTEMPTS:
                 raise

@@ -6,8 +6,9 @@ Belongs here: append, overwrite and merge of Arrow rows into one opened table. D
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,8 +18,11 @@ if TYPE_CHECKING:
 
 ArrowRows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 
+COMMIT_ID: Final = "labCommit"
+"""Entry of a commit's own description that no other commit has: by it a commit is found again in the log."""
 
-def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, transaction: tuple[str, int] | None = None) -> None:
+
+def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, transaction: tuple[str, int] | None = None) -> str:
     """Append rows in one commit; a commit of no rows is made as well, so that its transaction is known.
 
     Args:
@@ -26,17 +30,31 @@ def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, trans
         contract: Its contract; rows are taken by name in its order and types.
         rows: Rows with the contract's columns.
         transaction: Writer's name and the number of its write, recorded in the commit.
+
+    Returns:
+        The commit's own identity, ``COMMIT_ID`` in the log.
     """
     from deltalake import write_deltalake
 
-    write_deltalake(table, conformed(contract, rows), mode="append", commit_properties=_properties(transaction))
+    commit = uuid.uuid4().hex
+    write_deltalake(table, conformed(contract, rows), mode="append", commit_properties=_properties(commit, transaction))
+    return commit
 
 
-def overwrite(table: DeltaTable, contract: TableContract, rows: pa.Table) -> None:
-    """Replace all rows in one commit."""
+def overwrite(table: DeltaTable, contract: TableContract, rows: pa.Table) -> str:
+    """Replace all rows in one commit, and return its identity."""
     from deltalake import write_deltalake
 
-    write_deltalake(table, conformed(contract, rows), mode="overwrite", commit_properties=_properties(None))
+    commit = uuid.uuid4().hex
+    write_deltalake(table, conformed(contract, rows), mode="overwrite", commit_properties=_properties(commit))
+    return commit
+
+
+def compact(table: DeltaTable) -> str | None:
+    """Put small files together in one commit that changes no row, and return its identity; ``None`` when there was nothing to do."""
+    commit = uuid.uuid4().hex
+    told = table.optimize.compact(commit_properties=_properties(commit))
+    return commit if told["numFilesAdded"] else None
 
 
 def merge(
@@ -46,25 +64,26 @@ def merge(
     *,
     newer: str | None = None,
     within: tuple[str, Sequence[str]] | None = None,
-) -> int:
+) -> str | None:
     """Insert or update by primary key in one commit; the arguments are those of ``Lakehouse.merge``.
 
     Returns:
-        How many rows were inserted, updated or deleted.
+        The commit's identity; ``None`` when no row was inserted, updated or deleted.
     """
+    commit = uuid.uuid4().hex
     nullable = {column.name for column in contract.columns if column.nullable}
     on = " AND ".join(
         f"t.`{name}` IS NOT DISTINCT FROM s.`{name}`" if name in nullable else f"t.`{name}` = s.`{name}`" for name in contract.primary_key
     )
     merger = table.merge(
-        conformed(contract, rows), predicate=on, source_alias="s", target_alias="t", commit_properties=_properties(None)
+        conformed(contract, rows), predicate=on, source_alias="s", target_alias="t", commit_properties=_properties(commit)
     ).when_matched_update_all(predicate=f"s.`{newer}` >= t.`{newer}`" if newer else None)
     merger = merger.when_not_matched_insert_all()
     if within is not None and within[1]:
         column, values = within
         merger = merger.when_not_matched_by_source_delete(predicate=f"t.`{column}` IN ({', '.join(map(_literal, values))})")
     told = merger.execute()
-    return sum(told[f"num_target_rows_{what}"] for what in ("inserted", "updated", "deleted"))
+    return commit if any(told[f"num_target_rows_{what}"] for what in ("inserted", "updated", "deleted")) else None
 
 
 def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:
@@ -77,12 +96,11 @@ def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:
     return rows.select(list(contract.column_names)).cast(schema)
 
 
-def _properties(transaction: tuple[str, int] | None) -> CommitProperties | None:
+def _properties(commit: str, transaction: tuple[str, int] | None = None) -> CommitProperties:
     from deltalake import CommitProperties, Transaction
 
-    if transaction is None:
-        return None
-    return CommitProperties(app_transactions=[Transaction(app_id=transaction[0], version=transaction[1])])
+    transactions = None if transaction is None else [Transaction(app_id=transaction[0], version=transaction[1])]
+    return CommitProperties(custom_metadata={COMMIT_ID: commit}, app_transactions=transactions)
 
 
 def _literal(value: str) -> str:

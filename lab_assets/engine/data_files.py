@@ -1,19 +1,21 @@
-"""Files of Delta tables on this machine's disk: which ones a commit added, and their digests.
+"""Files of Delta tables on this machine's disk: which ones a version relies on, which ones a commit added, and their digests.
 
-Belongs here: reading commit files and hashing. Does not belong here: Delta's own protocol (``deltalake`` and Spark), verdicts
-(``scrub.py``). Object stores keep checksums of their own; tables there are not hashed by us.
+Belongs here: listing logs, reading commit files, hashing. Does not belong here: Delta's own protocol (``deltalake`` and Spark),
+verdicts (``opening.py``, ``scrub.py``). Object stores keep checksums of their own; tables there are not hashed by us.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 LOG: Final = "_delta_log"
+_LOG_FILE: Final = re.compile(r"(\d{20})\.(json|checkpoint\.[\w.-]*(?:parquet|json))")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,13 +35,77 @@ class DataFile:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogSegment:
+    """What opening a version relies on: the newest checkpoint at or before it, and every commit after that.
+
+    Attributes:
+        version: Last version that the log speaks of; -1 for an empty log.
+        checkpoint: Version of the checkpoint; -1 without one.
+        checkpoint_files: Its files' names.
+        missing: Versions of commits that are not there though a later one is.
+        covered_missing: Whether commits that the checkpoint covers are gone as well, so that it cannot be done without.
+    """
+
+    version: int
+    checkpoint: int
+    checkpoint_files: tuple[str, ...]
+    missing: tuple[int, ...]
+    covered_missing: bool
+
+    def files(self) -> dict[str, int]:
+        """Return the paths below the table's folder, each with the version it tells of."""
+        commits = range(self.checkpoint + 1, self.version + 1)
+        return {
+            **{f"{LOG}/{name}": self.checkpoint for name in self.checkpoint_files},
+            **{f"{LOG}/{commit_name(version)}": version for version in commits},
+        }
+
+
+def local_path(uri: str) -> Path:
+    """Return the folder of a table that lies on this machine."""
+    return Path(uri.removeprefix("file://"))
+
+
+def commit_name(version: int) -> str:
+    """Return the file name of a version's commit."""
+    return f"{version:020d}.json"
+
+
 def commit_path(folder: Path, version: int) -> Path:
     """Return the commit file of a version."""
-    return folder / LOG / f"{version:020d}.json"
+    return folder / LOG / commit_name(version)
+
+
+def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
+    """Return what opening a version relies on.
+
+    Args:
+        folder: Folder of a table.
+        through: The version; default: the last one.
+    """
+    commits: set[int] = set()
+    checkpoints: dict[int, list[str]] = {}
+    for path in (folder / LOG).iterdir() if (folder / LOG).is_dir() else ():
+        found = _LOG_FILE.fullmatch(path.name)
+        if found is None or (through is not None and int(found[1]) > through):
+            continue
+        if found[2] == "json":
+            commits.add(int(found[1]))
+        else:
+            checkpoints.setdefault(int(found[1]), []).append(path.name)
+    last, checkpoint = max((*commits, *checkpoints), default=-1), max(checkpoints, default=-1)
+    return LogSegment(
+        version=last,
+        checkpoint=checkpoint,
+        checkpoint_files=tuple(sorted(checkpoints.get(checkpoint, ()))),
+        missing=tuple(version for version in range(checkpoint + 1, last) if version not in commits),
+        covered_missing=any(version not in commits for version in range(checkpoint + 1)),
+    )
 
 
 def committed_files(folder: Path, first: int, last: int) -> list[DataFile]:
-    """Return the files that the commits of some versions added, and the commits themselves.
+    """Return the files that the commits of some versions added, the commits themselves, and checkpoints made with them.
 
     Args:
         folder: Folder of a table.
@@ -52,24 +118,12 @@ def committed_files(folder: Path, first: int, last: int) -> list[DataFile]:
         if not commit.is_file():
             continue  # cleaned up after a checkpoint, long ago
         added = (json.loads(line).get("add") for line in commit.read_text(encoding="utf-8").splitlines() if '"add"' in line)
-        for path in (f"{LOG}/{commit.name}", *(unquote(action["path"]) for action in added if action)):
+        log = (f"{LOG}/{path.name}" for path in (commit, commit.with_suffix(".checkpoint.parquet")))
+        for path in (*log, *(unquote(action["path"]) for action in added if action)):
             if (folder / path).is_file():
                 sha256, size = digest_of(folder / path)
                 found[path] = DataFile(path=path, version=version, size=size, sha256=sha256)
     return list(found.values())
-
-
-def missing_commits(folder: Path) -> list[int]:
-    """Return versions whose commit file is gone though a later one follows and no checkpoint covers it."""
-    log = folder / LOG
-    if not log.is_dir():
-        return []
-    versions = sorted(int(path.stem) for path in log.glob("*.json") if path.stem.isdecimal())
-    checkpoints = [int(path.name.split(".")[0]) for path in log.glob("*.checkpoint*.parquet")]
-    covered = max(checkpoints, default=-1)
-    wanted = range(min(versions[0], covered + 1) if versions else 0, versions[-1] if versions else 0)
-    held = set(versions)
-    return [version for version in wanted if version not in held and version > covered]
 
 
 def digest_of(path: Path) -> tuple[str, int]:

@@ -13,15 +13,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from filelock import FileLock
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.engine import arrow_commits
-from lab_assets.engine.data_files import commit_path, committed_files, missing_commits
+from lab_assets.engine.data_files import committed_files, local_path
 from lab_assets.engine.ledger import Ledger
+from lab_assets.engine.opening import grown, is_remote, open_table, open_unchecked, require_whole_log
 from lab_assets.engine.session import SessionKeeper
 from lab_assets.settings import Settings
 
@@ -44,10 +44,6 @@ PROPERTIES: Final = {
 """Retention is as long as records are kept: VACUUM inside it is refused by Delta itself."""
 
 
-class DamagedTableError(RuntimeError):
-    """A table's log does not hold what was committed."""
-
-
 class CommitLostError(RuntimeError):
     """A commit that was reported is not in the table's log."""
 
@@ -65,11 +61,6 @@ class Lakehouse:
         """The Spark Connect session."""
         return self.keeper.session
 
-    @property
-    def is_remote(self) -> bool:
-        """Whether the tables lie on object storage and not on this machine."""
-        return "://" in self.settings.lake and not self.settings.lake.startswith("file://")
-
     def uri(self, contract: TableContract) -> str:
         """Return where a table lies."""
         return self.settings.table_uri(contract.layer, contract.name)
@@ -78,55 +69,13 @@ class Lakehouse:
         """Open a table, creating it empty when it does not exist.
 
         Raises:
-            DamagedTableError: the log ends before the last version that was committed.
+            DamagedTableError: the log does not hold what was committed.
         """
-        from deltalake import DeltaTable
-
-        if not DeltaTable.is_deltatable(self.uri(contract)):
+        table = open_table(contract, self.uri(contract), self.ledger)
+        if table is None:
             self._create(contract)
-        table = self._opened(contract)
-        noted = self.ledger.noted_version(contract.full_name)
-        if noted is not None and (table.version() < noted or self._commit_is_empty(contract, table.version())):
-            raise DamagedTableError(
-                f"{contract.full_name}: the log at {self.uri(contract)} answers version {table.version()}, but version {noted} was "
-                "committed; a commit file is missing, empty or cut. Restore the table's folder from the last backup."
-            )
-        return self._grown(contract, table)
-
-    def _opened(self, contract: TableContract) -> DeltaTable:
-        from deltalake import DeltaTable
-        from deltalake.exceptions import DeltaError
-
-        try:
-            return DeltaTable(self.uri(contract))
-        except DeltaError as error:
-            first = str(error).splitlines()[0]
-            raise DamagedTableError(
-                f"{contract.full_name}: the log at {self.uri(contract)} cannot be read ({first}). Restore the table's folder from the last backup."
-            ) from error
-
-    def _grown(self, contract: TableContract, table: DeltaTable) -> DeltaTable:
-        """Add the columns that a newer contract has; they are empty in rows written before."""
-        import pyarrow as pa
-        from deltalake import Schema
-        from deltalake.exceptions import DeltaError
-
-        held = set(pa.schema(table.schema().to_arrow()).names)
-        if not (new := [name for name in contract.column_names if name not in held]):
-            return table
-        fields = Schema.from_arrow(pa.schema([contract.arrow_schema().field(name) for name in new])).fields
-        try:
-            table.alter.add_columns(fields)
-        except DeltaError:
-            table.update_incremental()  # another process added them at the same moment
-            if not set(new) <= set(pa.schema(table.schema().to_arrow()).names):
-                raise
-        return self._opened(contract)
-
-    def _commit_is_empty(self, contract: TableContract, version: int) -> bool:
-        """Return whether a local commit file has no bytes: readers count its version and silently miss its rows."""
-        path = commit_path(local_path(self.uri(contract)), version)
-        return path.is_file() and path.stat().st_size == 0
+            table = open_unchecked(contract, self.uri(contract))
+        return grown(contract, table)
 
     def _create(self, contract: TableContract) -> None:
         from deltalake import DeltaTable
@@ -147,13 +96,17 @@ class Lakehouse:
     def transaction_version(self, contract: TableContract, app: str) -> int | None:
         """Return the number of the last write of a writer that names itself ``app``.
 
-        Unlike ``open`` this does not hold the table against the ledger: the reconciler asks, which compares them itself.
+        Unlike ``open`` this takes a log that ends early for what it is: the reconciler asks, which compares with the ledger itself.
+
+        Raises:
+            DamagedTableError: the log is not whole.
         """
         from deltalake import DeltaTable
 
         if not DeltaTable.is_deltatable(self.uri(contract)):
             return None
-        return self._opened(contract).transaction_version(app)
+        require_whole_log(contract.full_name, self.uri(contract), self.ledger)
+        return open_unchecked(contract, self.uri(contract)).transaction_version(app)
 
     def versions_as_they_are(self, names: Sequence[str]) -> dict[str, int]:
         """Return the versions of tables, ``layer.table``, whatever the ledger noted; a table that is gone has -1."""
@@ -180,7 +133,10 @@ class Lakehouse:
         """
         if version is not None and as_of is not None:
             raise ValueError("ask for a version or for a time, not for both")
-        self.open(contract)
+        table = self.open(contract)
+        if as_of is not None:
+            table.load_as_version(as_of)
+        self._require_past(contract, table.version() if version is None else version)
         reader = self.spark.read.format("delta")
         if version is not None:
             reader = reader.option("versionAsOf", version)
@@ -205,11 +161,7 @@ class Lakehouse:
         folder = self.settings.run / "locks"
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / f"{contract.full_name}.lock"):
-            if not self.is_remote and (missing := missing_commits(local_path(self.uri(contract)))):
-                raise DamagedTableError(
-                    f"{contract.full_name}: the log at {self.uri(contract)} lacks version {missing[0]}, though later ones are there; "
-                    "nothing is written. Restore the table's folder from the last backup."
-                )
+            require_whole_log(contract.full_name, self.uri(contract), self.ledger)
             yield
 
     def append_once(self, contract: TableContract, rows: arrow_commits.ArrowRows, *, app: str, version: int) -> int:
@@ -229,13 +181,11 @@ class Lakehouse:
         """
         with self.locked(contract):
             table = self.open(contract)
-            last = table.transaction_version(app)
-            if last is None or last < version:
-                arrow_commits.append(table, contract, rows, transaction=(app, version))
-                table = self.open(contract)
-            if (table.transaction_version(app) or 0) < version:
-                raise CommitLostError(f"{contract.full_name}: append {app}/{version} is not in the log")
-            return self._noted(contract, table)
+            last, before = table.transaction_version(app), table.version()
+            if last is not None and last >= version:
+                return self._noted(contract, table)
+            commit = arrow_commits.append(table, contract, rows, transaction=(app, version))
+            return self._read_back(contract, commit, above=before)
 
     def append(self, contract: TableContract, rows: pa.Table) -> int:
         """Append rows that are new by construction (the caller left out keys that exist).
@@ -248,8 +198,7 @@ class Lakehouse:
             before = table.version()
             if rows.num_rows == 0:
                 return self._noted(contract, table)
-            arrow_commits.append(table, contract, rows)
-            return self._read_back(contract, above=before)
+            return self._read_back(contract, arrow_commits.append(table, contract, rows), above=before)
 
     def replace(self, contract: TableContract, rows: pa.Table) -> int:
         """Replace all rows in one commit; earlier versions stay readable.
@@ -260,8 +209,7 @@ class Lakehouse:
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            arrow_commits.overwrite(table, contract, rows)
-            return self._read_back(contract, above=before)
+            return self._read_back(contract, arrow_commits.overwrite(table, contract, rows), above=before)
 
     def merge(
         self, contract: TableContract, rows: pa.Table, *, newer: str | None = None, within: tuple[str, Sequence[str]] | None = None
@@ -281,8 +229,19 @@ class Lakehouse:
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            changed = arrow_commits.merge(table, contract, rows, newer=newer, within=within)
-            return self._read_back(contract, above=before if changed else before - 1)
+            commit = arrow_commits.merge(table, contract, rows, newer=newer, within=within)
+            return self._read_back(contract, commit, above=before)
+
+    def compact(self, contract: TableContract) -> int:
+        """Put a table's small files together; no row changes, and earlier versions keep their files.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            return self._read_back(contract, arrow_commits.compact(table), above=before)
 
     def delete(self, contract: TableContract, predicate: str) -> int:
         """Delete rows in one commit; earlier versions stay readable.
@@ -347,6 +306,8 @@ class Lakehouse:
             Version of the table afterwards.
         """
         with self.locked(contract):
+            self.open(contract)
+            self._require_past(contract, version)
             self.keeper.guard(
                 lambda: self.spark.sql(f"RESTORE TABLE delta.`{self.uri(contract)}` TO VERSION AS OF {int(version)}").collect()
             )
@@ -373,10 +334,16 @@ class Lakehouse:
         import polars as pl
 
         opened = self.open(contract)
+        if version is not None:
+            self._require_past(contract, version)
         frame = pl.scan_delta(opened) if version is None else pl.scan_delta(str(opened.table_uri), version=version)
         if where is not None:
             frame = frame.filter(where)
         return (frame.select(columns) if columns else frame).collect()
+
+    def _require_past(self, contract: TableContract, version: int) -> None:
+        """See that an earlier version's log is whole: it may rely on commits that the last version does without."""
+        require_whole_log(contract.full_name, self.uri(contract), self.ledger, through=version)
 
     def _conformed(self, contract: TableContract, rows: DataFrame) -> DataFrame:
         """Select the contract's columns by name, in its order and types."""
@@ -386,11 +353,18 @@ class Lakehouse:
 
         return rows.select(*(sf.col(column.name).cast(SPARK_TYPES[column.kind]).alias(column.name) for column in contract.columns))
 
-    def _read_back(self, contract: TableContract, *, above: int) -> int:
-        """Open the table again after a commit, still under its lock, and see that the log goes beyond a version."""
+    def _read_back(self, contract: TableContract, commit: str | None, *, above: int) -> int:
+        """Open the table again, still under its lock, and see that the commit is in the log beyond a version.
+
+        A writer that does not know our lock, such as a stream that outlived its process, may commit at the same moment.
+        """
         table = self.open(contract)
-        if table.version() <= above:
-            raise CommitLostError(f"{contract.full_name}: a commit was reported, but the log still ends at version {table.version()}")
+        if commit is not None:
+            later = table.history(table.version() - above) if table.version() > above else []
+            if commit not in {entry.get(arrow_commits.COMMIT_ID) for entry in later}:
+                raise CommitLostError(
+                    f"{contract.full_name}: a commit was reported, but the log up to version {table.version()} does not hold it"
+                )
         return self._noted(contract, table)
 
     def _noted(self, contract: TableContract, table: DeltaTable) -> int:
@@ -398,7 +372,8 @@ class Lakehouse:
         version = table.version()
         before = self.ledger.noted_version(contract.full_name)
         if before != version:
-            files = [] if self.is_remote else committed_files(local_path(self.uri(contract)), 0 if before is None else before + 1, version)
+            first, uri = (0 if before is None else before + 1), self.uri(contract)
+            files = [] if is_remote(uri) else committed_files(local_path(uri), first, version)
             self.ledger.note_table_commit(contract.full_name, version, files)
         return version
 
@@ -410,8 +385,3 @@ def in_parallel(work: Sequence[Callable[[], T]], *, threads: int = 4) -> list[T]
     with ThreadPoolExecutor(max_workers=threads) as pool:
         futures = [pool.submit(task) for task in work]
         return [future.result() for future in futures]
-
-
-def local_path(uri: str) -> Path:
-    """Return the folder of a table that lies on this machine."""
-    return Path(uri.removeprefix("file://"))

@@ -18,13 +18,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
 from lab_assets.engine.database import utc_text, writing
 from lab_assets.engine.delta import Lakehouse, in_parallel
 from lab_assets.engine.ledger import SYSTEM
-from lab_assets.engine.ledger_tables import ARRIVALS, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
+from lab_assets.engine.ledger_tables import ARRIVALS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.engine.raw_store import RawStore
 
 if TYPE_CHECKING:
@@ -193,6 +193,8 @@ class Reconciler:
         with writing(self.ledger.engine) as connection:
             for name, version in behind.items():
                 connection.execute(update(TABLE_COMMITS).where(TABLE_COMMITS.c.table_name == name).values(version=version))
+                given_up = (DATA_FILES.c.table_name == name) & (DATA_FILES.c.version > version)
+                connection.execute(delete(DATA_FILES).where(given_up))
             if behind:
                 connection.execute(update(STATION_PROGRESS).values(version=0))
 

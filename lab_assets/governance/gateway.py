@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Engine
 
 from lab_assets.contracts.registry import contracts
+from lab_assets.engine.opening import DamagedTableError
 from lab_assets.governance.audit import AuditLog
 from lab_assets.governance.masking import INNER_KEY, OUTER_KEY, MaskKey, masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore
@@ -160,6 +161,9 @@ class QueryGateway:
             return open_table(self._settings, contracts()[name])
         except UnsupportedTableError as error:
             raise QueryRefusedError(str(error)) from error
+        except DamagedTableError as error:
+            _LOG.exception("%s cannot be opened for queries", name)
+            raise QueryFailedError(f"{name} is damaged and is not read until it is mended; tell the administrator") from error
 
     def _execute(
         self, query: CheckedQuery, tables: list[OpenTable], masks: dict[str, dict[str, str]], policy: PolicyEngine

@@ -55,13 +55,12 @@ def open_table(settings: Settings, contract: TableContract) -> OpenTable:
 
     Raises:
         UnsupportedTableError: its files alone do not say which rows it has.
+        DamagedTableError: its log cannot be read whole; only damage that the log shows by itself is found here.
     """
-    import deltalake
-    from deltalake.exceptions import TableNotFoundError
+    from lab_assets.engine.opening import open_table as opened
 
-    try:
-        delta = deltalake.DeltaTable(settings.table_uri(contract.layer, contract.name))
-    except TableNotFoundError:
+    delta = opened(contract, settings.table_uri(contract.layer, contract.name), None)
+    if delta is None:
         return OpenTable(contract=contract, version=None)
     features = set(delta.protocol().reader_features or ()) - SAFE_READER_FEATURES
     metadata = delta.metadata()

@@ -67,7 +67,11 @@ def run_job(
 
 
 def _first_line(event: Any) -> str:
+    """Return what the step itself raised: the product names there what a library below it could not."""
     error = event.step_failure_data.error
-    while error is not None and error.cause is not None:
+    while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
-    return error.message.strip().splitlines()[0] if error is not None and error.message.strip() else "failed without a message"
+    if error is None or not error.message.strip():
+        return "failed without a message"
+    first = error.message.strip().splitlines()[0]
+    return first.partition(": ")[2] if first.startswith("lab_assets.") else first

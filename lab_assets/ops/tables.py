@@ -14,6 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
+from lab_assets.engine import opening
+from lab_assets.engine.database import open_database
+from lab_assets.engine.ledger import Ledger
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -28,17 +31,20 @@ class TableViewError(ValueError):
 
 
 def open_table(settings: Settings, contract: TableContract) -> DeltaTable:
-    """Open a table to read it.
+    """Open a table to read it, held against what the ledger knows was committed.
 
     Raises:
         TableViewError: nothing was written to it yet.
+        DamagedTableError: its log does not hold what was committed.
     """
-    from deltalake import DeltaTable
-
-    uri = settings.table_uri(contract.layer, contract.name)
-    if not DeltaTable.is_deltatable(uri):
+    table = opening.open_table(contract, settings.table_uri(contract.layer, contract.name), _ledger(settings))
+    if table is None:
         raise TableViewError(f"{contract.full_name} has no data yet")
-    return DeltaTable(uri)
+    return table
+
+
+def _ledger(settings: Settings) -> Ledger:
+    return Ledger(open_database(settings))
 
 
 def table_history(settings: Settings, contract: TableContract, *, limit: int | None = None) -> list[dict[str, Any]]:
@@ -86,12 +92,10 @@ def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -
     if isinstance(when, int):
         if not 0 <= when <= table.version():
             raise TableViewError(f"{contract.full_name} has versions 0 to {table.version()}, not {when}")
-        table.load_as_version(when)
-        return table
-    first = table.history()[-1]
-    if when < datetime.fromtimestamp(first["timestamp"] / 1000, tz=UTC):
+    elif when < datetime.fromtimestamp(table.history()[-1]["timestamp"] / 1000, tz=UTC):
         raise TableViewError(f"{contract.full_name} did not exist at {when.isoformat()}")
     table.load_as_version(when)
+    opening.require_whole_log(contract.full_name, table.table_uri, _ledger(settings), through=table.version())
     return table
 
 

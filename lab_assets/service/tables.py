@@ -49,12 +49,15 @@ def open_table(settings: Settings, full_name: str, *, version: int | None = None
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
-    layer, _, name = full_name.partition(".")
+    from lab_assets.engine.opening import DamagedTableError, require_whole_log
+
+    uri = settings.table_uri(*full_name.split("."))
     try:
-        return DeltaTable(settings.table_uri(layer, name), version=version)
+        require_whole_log(full_name, uri, None, through=version)
+        return DeltaTable(uri, version=version)
     except TableNotFoundError:
         return None
-    except (DeltaError, OSError) as error:
+    except (DamagedTableError, DeltaError, OSError) as error:
         told = "" if version is None else f" at version {version}"
         raise TableUnavailableError(f"{full_name}{told} cannot be read: {error}") from error
 

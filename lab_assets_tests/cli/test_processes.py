@@ -189,7 +189,7 @@ def test_the_whole_laboratory_comes_up_works_and_leaves_nothing(tmp_path: Path, 
         assert {each.name: each.state for each in told.processes} == dict.fromkeys(
             ("mlflow", "dagster-code", "dagster-web", "dagster-daemon", "service", "spark"), "running"
         )
-        assert (told.up, told.problems, told.inbox) == (True, [], {"ready": 0, "growing": 0, "refused": 0})
+        assert (told.up, told.problems, told.inbox) == (True, [], {"ready": 0, "growing": 0, "refused": 0, "passed_over": 0})
         run_id = launch(ports[1])
         deadline = time.monotonic() + 90
         with dagster_instance(settings) as instance:

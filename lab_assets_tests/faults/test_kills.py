@@ -14,6 +14,7 @@ from lab_assets.engine.ledger import Ledger
 from lab_assets.engine.quarantine import Quarantine
 from lab_assets.engine.raw_store import RawStore
 from lab_assets.engine.reconciler import LakeBehindError, Reconciler
+from lab_assets.engine.scrub import scrub
 from lab_assets.engine.session import SessionKeeper
 from lab_assets.governance.audit import AuditLog
 from lab_assets.pipeline.quality import reconciliation
@@ -152,6 +153,7 @@ def test_tables_put_back_to_yesterday_stop_ingestion_until_a_person_decides(plan
     with pytest.raises(LakeBehindError, match="batch 2"):
         reconciler.settle()
     assert reconciler.accept_lake(by="shell:admin", reason="disk replaced, lake of yesterday") == 1
+    assert scrub(plant.settings, plant.lake.ledger).findings == ()
     plant.ingest_whole()
     assert plant.states() == {**EXPECTED, "hplc/c.txt": "committed"}
     assert (plant.lake.row_count(CHROMATOGRAMS), plant.lake.row_count(FILES)) == (4, 4)

@@ -1,0 +1,238 @@
+"""Cases 4, 29, 30, 31 and 32: what a disk does to files at rest is told by name, and never read as fewer rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from pyspark.errors import PySparkException
+
+from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
+from lab_assets.contracts.registry import contract
+from lab_assets.engine.data_files import commit_path, local_path
+from lab_assets.engine.delta import Lakehouse
+from lab_assets.engine.opening import DamagedTableError
+from lab_assets.engine.session import SessionKeeper
+from lab_assets.governance.gateway import QueryFailedError, QueryGateway
+from lab_assets.service.tables import TableUnavailableError, load_snapshot
+from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
+from lab_assets_tests.faults.laboratory import Laboratory, found
+from lab_assets_tests.faults.table_programs import NUMBERS, numbers
+
+pytestmark = pytest.mark.spark
+
+NAME = NUMBERS.full_name
+DAMAGE: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda _: b"",
+    "cut": lambda data: data[: len(data) // 2],
+    "cut at the end of a line": lambda data: data.splitlines(keepends=True)[0],
+    "one letter": lambda data: data.replace(b'"numRecords', b'"numRecorfs'),
+}
+"""Readers alone take the first, third and fourth for a commit of fewer rows, or of an unknown number."""
+
+
+def spoil(path: Path, how: Callable[[bytes], bytes]) -> None:
+    """Write other bytes in a file's place, also where it is read-only."""
+    data = path.read_bytes()
+    assert how(data) != data
+    path.chmod(0o600)
+    path.write_bytes(how(data))
+
+
+def flip_a_bit(data: bytes) -> bytes:
+    """Return bytes with one bit in the middle changed."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 1]) + data[middle + 1 :]
+
+
+def filled(lake: Lakehouse, commits: int) -> Path:
+    """Append the numbers 1 to ``commits``, one a commit, and return the table's folder."""
+    for number in range(1, commits + 1):
+        lake.append(NUMBERS, numbers(lake, "a", number))
+    return local_path(lake.uri(NUMBERS))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("how", DAMAGE)
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_damaged_commit_is_named_and_nothing_is_read_or_written(lakehouse: Lakehouse, how: str, version: int) -> None:
+    """Case 29: three commits, the last or the one before it damaged: Spark, polars and every writer are refused with its name."""
+    folder = filled(lakehouse, 3)
+    spoil(commit_path(folder, version), DAMAGE[how])
+    before = contents(folder)
+    told = rf"{NAME}: version {version} is damaged, .*{version:020d}\.json (is empty|has other bytes than were committed)\. Restore"
+    for work in (
+        lambda: lakehouse.read(NUMBERS),
+        lambda: lakehouse.polars(NUMBERS),
+        lambda: lakehouse.append(NUMBERS, numbers(lakehouse, "a", 4)),
+        lambda: lakehouse.append_once(NUMBERS, numbers(lakehouse, "a", 4), app="a", version=4),
+        lambda: lakehouse.replace(NUMBERS, numbers(lakehouse, "a", 4)),
+        lambda: lakehouse.compact(NUMBERS),
+        lambda: lakehouse.restore(NUMBERS, 1),
+    ):
+        with pytest.raises(DamagedTableError, match=told):
+            work()
+    assert contents(folder) == before
+
+
+def test_a_missing_commit_in_the_middle_stops_reading_and_writing(lakehouse: Lakehouse) -> None:
+    """Case 32: version 2 of 3 is gone."""
+    folder = filled(lakehouse, 3)
+    commit_path(folder, 2).unlink()
+    before = contents(folder)
+    for work in (
+        lambda: lakehouse.polars(NUMBERS),
+        lambda: lakehouse.append(NUMBERS, numbers(lakehouse, "a", 4)),
+        lambda: lakehouse.restore(NUMBERS, 1),
+    ):
+        with pytest.raises(DamagedTableError, match=rf"{NAME}: the log at .* lacks version 2, though later ones are there"):
+            work()
+    assert contents(folder) == before
+
+
+def test_a_table_that_is_gone_is_not_made_anew(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    """Nothing is put where a backup will be restored."""
+    filled(lakehouse, 1).rename(tmp_path / "moved")
+    with pytest.raises(DamagedTableError, match=rf"{NAME}: no table lies at .*, but version 1 was committed"):
+        lakehouse.append(NUMBERS, numbers(lakehouse, "a", 2))
+    assert not local_path(lakehouse.uri(NUMBERS)).exists()
+
+
+def test_a_damaged_checkpoint_is_named_and_can_be_done_without(lakehouse: Lakehouse) -> None:
+    """Case 30: cut, emptied, or with one bit changed, which readers alone do not notice; moved away as told, all 52 rows are there."""
+    log = filled(lakehouse, 52) / "_delta_log"
+    (checkpoint,) = log.glob("*.checkpoint.parquet")
+    whole = checkpoint.read_bytes()
+    for how in (flip_a_bit, lambda _: b"", lambda data: data[:200]):
+        checkpoint.write_bytes(how(whole))
+        for work in (lambda: lakehouse.polars(NUMBERS), lambda: lakehouse.append(NUMBERS, numbers(lakehouse, "a", 53))):
+            with pytest.raises(
+                DamagedTableError, match=rf"{NAME}: version 49 is damaged, .*{checkpoint.name} .*move it and _last_checkpoint"
+            ):
+                work()
+    checkpoint.unlink()
+    with pytest.raises(DamagedTableError, match=rf"{NAME}: the log at .* cannot be read .*_last_checkpoint"):
+        lakehouse.polars(NUMBERS)
+    (log / "_last_checkpoint").unlink()
+    assert sorted(lakehouse.polars(NUMBERS)["number"]) == list(range(1, 53))
+    assert lakehouse.read(NUMBERS).count() == 52
+
+
+def test_damage_before_the_checkpoint_is_told_where_it_counts(lakehouse: Lakehouse) -> None:
+    """Case 30: commit 30 of 52 is emptied; the checkpoint at 49 knows its row, so the last version is whole, and version 40 is not."""
+    folder = filled(lakehouse, 52)
+    commit_path(folder, 30).write_bytes(b"")
+    assert lakehouse.polars(NUMBERS).height == lakehouse.read(NUMBERS).count() == 52
+    assert lakehouse.polars(NUMBERS, version=29).height == 29
+    for work in (
+        lambda: lakehouse.polars(NUMBERS, version=40),
+        lambda: lakehouse.read(NUMBERS, version=40),
+        lambda: lakehouse.restore(NUMBERS, 40),
+    ):
+        with pytest.raises(DamagedTableError, match=rf"{NAME}: version 30 is damaged, .*{30:020d}\.json is empty"):
+            work()
+
+
+def test_a_lost_data_file_is_no_short_answer(lakehouse: Lakehouse) -> None:
+    """Case 31: one of two files is deleted: neither Spark nor polars answers with the other one's row."""
+    folder = filled(lakehouse, 2)
+    next(folder.glob("*.parquet")).unlink()
+    with pytest.raises(FileNotFoundError):
+        lakehouse.polars(NUMBERS)
+    with pytest.raises(PySparkException, match=r"FILE_NOT_EXIST|does not exist"):
+        lakehouse.read(NUMBERS).collect()
+
+
+@pytest.fixture
+def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Plant:
+    """A home with one file of two chromatograms and two peaks, ingested."""
+    plant = plant_at(tmp_path / "lab", keeper, spark_url)
+    plant.drop("a.txt", run_of("S-1"))
+    plant.ingest_whole()
+    return plant
+
+
+def test_ingestion_and_commands_refuse_a_damaged_table(plant: Plant) -> None:
+    """Case 29: the last commit of the traces is emptied: nothing of a new file reaches any table, and it comes in once mended."""
+    folder = local_path(plant.lake.uri(CHROMATOGRAMS))
+    last = commit_path(folder, plant.lake.version(CHROMATOGRAMS))
+    whole = last.read_bytes()
+    last.write_bytes(b"")
+    lake = local_path(plant.lake.uri(FILES)).parent
+    before = contents(lake)
+    plant.drop("b.txt", run_of("S-2"))
+    refused = plant.ingest()
+    told = f"bronze.chromatograms: version 1 is damaged, {last} is empty. Restore the table's folder from the last backup."
+    assert refused.returncode == 1
+    assert refused.stderr.splitlines()[-1] == f"lab_assets.engine.opening.DamagedTableError: {told}"
+    assert contents(lake) == before
+    laboratory = Laboratory(plant.settings, plant.lake.ledger.engine)
+    for command in (("history", CHROMATOGRAMS.full_name), ("as-of", CHROMATOGRAMS.full_name, "1")):
+        shown = laboratory.lab("table", *command)
+        assert (shown.returncode, shown.stderr) == (1, f"error: {told}\n")
+    last.write_bytes(whole)
+    plant.ingest_whole()
+    assert plant.states() == {"hplc/a.txt": "committed", "hplc/b.txt": "committed"}
+    assert plant.lake.row_count(CHROMATOGRAMS) == 4
+
+
+def test_the_scrubber_names_what_changed_and_what_is_gone(plant: Plant) -> None:
+    """Cases 4 and 31: a bit of a data file, a deleted data file, a cut commit, a changed and a missing original: each by name."""
+    plant.drop("b.txt", run_of("S-2"))
+    plant.ingest_whole()
+    laboratory, home = Laboratory(plant.settings, plant.lake.ledger.engine), plant.settings.home
+    clean = laboratory.lab("scrub", "--json")
+    assert (clean.returncode, json.loads(clean.stdout)["findings"]) == (0, [])
+
+    lake = plant.settings.home / "lake" / "bronze"
+    changed, cut = next((lake / "chromatograms").glob("*.parquet")), commit_path(lake / "files", 2)
+    gone = next((lake / "vendor_peaks").glob("*.parquet"))
+    originals = {name: plant.settings.raw / row["file_id"][:2] / row["file_id"] for name, row in plant.arrivals().items()}
+    spoil(changed, flip_a_bit)
+    spoil(cut, lambda data: data[:-9])
+    spoil(originals["hplc/a.txt"], flip_a_bit)
+    gone.unlink()
+    originals["hplc/b.txt"].unlink()
+
+    alarm = laboratory.lab("scrub", "--json")
+    assert alarm.returncode == 1
+    findings = {each["object"]: (each["problem"], each["told_as"]) for each in json.loads(alarm.stdout)["findings"]}
+    versions = {path: findings[str(path.relative_to(home))][1].rpartition(" ")[2] for path in (changed, gone)}
+    assert set(versions.values()) <= {"1", "2"}
+    assert findings == {
+        str(changed.relative_to(home)): ("changed", f"bronze.chromatograms version {versions[changed]}"),
+        str(gone.relative_to(home)): ("missing", f"bronze.vendor_peaks version {versions[gone]}"),
+        str(cut.relative_to(home)): ("changed", "bronze.files version 2"),
+        str(originals["hplc/a.txt"].relative_to(home)): ("changed", "hplc/a.txt"),
+        str(originals["hplc/b.txt"].relative_to(home)): ("missing", "hplc/b.txt"),
+    }
+    told = laboratory.lab("scrub")
+    assert told.returncode == 1
+    assert "restore what is named from the last backup; nothing was changed" in told.stderr
+
+
+def test_people_and_the_service_are_not_given_fewer_rows(lakehouse: Lakehouse) -> None:
+    """Case 29: the last of three commits is emptied: neither a governed query nor the service answers with two rows."""
+    table = contract("silver.lots")
+    for number in range(1, 4):
+        lakehouse.append(
+            table,
+            lakehouse.local_rows(
+                table, [{"lot_id": f"L{number}", "product": "P", "recorded_at_utc": datetime(2026, 3, number, tzinfo=UTC)}]
+            ),
+        )
+    found(lakehouse.settings)
+    gateway = QueryGateway(lakehouse.settings, lakehouse.ledger.engine)
+    assert gateway.run("SELECT count(*) FROM silver.lots", user="qa").rows == [(3,)]
+    commit_path(local_path(lakehouse.uri(table)), 3).write_bytes(b"")
+    with pytest.raises(QueryFailedError, match=r"silver\.lots is damaged and is not read until it is mended"):
+        gateway.run("SELECT count(*) FROM silver.lots", user="qa")
+    with pytest.raises(TableUnavailableError, match=r"silver\.lots cannot be read: silver\.lots: version 3 is damaged"):
+        load_snapshot(lakehouse.settings, "silver.lots")

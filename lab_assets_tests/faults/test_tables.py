@@ -1,0 +1,176 @@
+"""Cases 23 and 24: several processes at one table: no acknowledged commit is lost or doubled, and readers see one version."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError
+from pyspark.errors import PySparkException
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.engine import arrow_commits
+from lab_assets.engine.delta import CommitLostError, Lakehouse
+from lab_assets.settings import PROJECT_ROOT
+from lab_assets_tests.faults.laboratory import environment_of, go, told
+from lab_assets_tests.faults.table_programs import NUMBERS, numbers
+
+pytestmark = pytest.mark.spark
+
+SOURCE = TableContract(
+    layer="bronze", name="source_of_test", grain=NUMBERS.grain, description="Read as a stream.", owner="team:test", columns=NUMBERS.columns
+)
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(lakehouse: Lakehouse) -> Iterator[Start]:
+    """Start programs of ``table_programs.py``; those that still run at the end are killed."""
+    children: list[subprocess.Popen[str]] = []
+
+    def started(*arguments: str) -> subprocess.Popen[str]:
+        command, pipe = [sys.executable, "-m", "lab_assets_tests.faults.table_programs", *arguments], subprocess.PIPE
+        env = environment_of(lakehouse.settings)
+        children.append(subprocess.Popen(command, env=env, cwd=PROJECT_ROOT, text=True, stdin=pipe, stdout=pipe, stderr=pipe))
+        return children[-1]
+
+    yield started
+    for child in children:
+        with child:
+            child.kill()
+
+
+def rest(child: subprocess.Popen[str]) -> list[Any]:
+    """Let a child end; return what it told since it was last listened to."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    assert child.stderr is not None
+    child.stdin.close()
+    lines = [json.loads(line) for line in child.stdout]
+    assert child.wait(timeout=60) == 0, child.stderr.read()[-2000:]
+    return lines
+
+
+def held(lake: Lakehouse) -> dict[str, list[int]]:
+    """The numbers that the table holds, by writer."""
+    frame = lake.polars(NUMBERS).group_by("writer").agg(pl.col("number").sort())
+    return {str(writer): list(values) for writer, values in frame.rows()}
+
+
+def test_two_processes_lose_and_double_no_commit(lakehouse: Lakehouse, start: Start) -> None:
+    """Case 23: 2 x 20 rows, each in a commit of its own: 40 acknowledged, versions 1 to 40 each given once, each row once."""
+    lakehouse.open(NUMBERS)
+    writers = {name: start("write", name) for name in ("a", "b")}
+    go(*writers.values())
+    acknowledged = {name: rest(child) for name, child in writers.items()}
+    assert held(lakehouse) == {name: [number for number, _ in acks] for name, acks in acknowledged.items()}
+    assert [number for number, _ in acknowledged["a"]] == list(range(1, 21))
+    assert sorted(version for acks in acknowledged.values() for _, version in acks) == list(range(1, 41))
+
+
+def test_a_stream_that_outlived_its_process_costs_no_commit(lakehouse: Lakehouse, start: Start) -> None:
+    """Case 23: Spark commits to the table without our lock, as it does when the run that began a stream was killed meanwhile.
+
+    Two processes append all the while; each row of theirs that was acknowledged, and each row of the stream, is there once.
+    """
+    lakehouse.open(NUMBERS)
+    writers = {name: start("write", name) for name in ("a", "b")}
+    go(*writers.values())
+    acknowledged = {name: [told(child)] for name, child in writers.items()}
+    checkpoint = lakehouse.settings.run / "checkpoints" / "orphan"
+    for number in (1, 2):
+        lakehouse.append(SOURCE, numbers(lakehouse, "spark", number))
+        stream = lakehouse.read_stream(SOURCE).writeStream.format("delta").option("checkpointLocation", str(checkpoint))
+        stream.trigger(availableNow=True).start(lakehouse.uri(NUMBERS)).awaitTermination(120)
+    for name, child in writers.items():
+        acknowledged[name] += rest(child)
+    expected = {name: [number for number, _ in acks] for name, acks in acknowledged.items()}
+    assert held(lakehouse) == {**expected, "spark": [1, 2]}
+    commits = {entry["version"]: entry["operation"] for entry in lakehouse.history(NUMBERS)}
+    streamed = [version for version, operation in commits.items() if operation == "STREAMING UPDATE"]
+    versions = [version for acks in acknowledged.values() for _, version in acks]
+    assert len(streamed) == 2
+    assert min(versions) < min(streamed)
+
+
+def test_a_restore_by_spark_waits_for_its_turn(lakehouse: Lakehouse, start: Start) -> None:
+    """Case 23: RESTORE among appends: what came before it and is not in the restored version is gone, all that came after is there."""
+    lakehouse.open(NUMBERS)
+    writer = start("write", "a")
+    go(writer)
+    acknowledged = [told(writer) for _ in range(3)]
+    restored = lakehouse.restore(NUMBERS, 1)
+    acknowledged += rest(writer)
+    assert held(lakehouse) == {"a": [number for number, version in acknowledged if version == 1 or version > restored]}
+    assert restored not in {version for _, version in acknowledged}
+
+
+def test_a_commit_that_another_writer_put_its_own_over_is_missed_at_once(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Case 23: a writer that looks first and renames then, without our lock, may put its commit over ours: we do not report ours."""
+    lakehouse.append(NUMBERS, numbers(lakehouse, "a", 1))
+    append = arrow_commits.append
+
+    def overtaken(table: DeltaTable, *arguments: Any, **options: Any) -> str:
+        commit = append(table, *arguments, **options)
+        log = Path(lakehouse.uri(NUMBERS)) / "_delta_log"
+        *_, ours = sorted(log.glob("*.json"))
+        shutil.copyfile(log / f"{1:020d}.json", log / "theirs.tmp")
+        (log / "theirs.tmp").replace(ours)
+        return commit
+
+    monkeypatch.setattr(arrow_commits, "append", overtaken)
+    for write in (
+        lambda: lakehouse.append(NUMBERS, numbers(lakehouse, "a", 2)),
+        lambda: lakehouse.append_once(NUMBERS, numbers(lakehouse, "a", 3), app="a", version=3),
+    ):
+        with pytest.raises(CommitLostError, match=r"silver\.numbers_of_test: a commit was reported, but the log .* does not hold it"):
+            write()
+
+
+def test_files_of_earlier_versions_cannot_be_vacuumed(lakehouse: Lakehouse) -> None:
+    """Case 24: version 1 has the row that version 2 replaced; its file stays, whoever asks for it to be removed."""
+    lakehouse.append(NUMBERS, numbers(lakehouse, "a", 1))
+    lakehouse.replace(NUMBERS, numbers(lakehouse, "a", 2))
+    with pytest.raises(DeltaError, match="minimum retention for vacuum is configured to be greater than 87600 hours"):
+        lakehouse.open(NUMBERS).vacuum(retention_hours=24, dry_run=False)
+    with pytest.raises(PySparkException, match="DELTA_VACUUM_RETENTION_PERIOD_TOO_SHORT"):
+        lakehouse.spark.sql(f"VACUUM delta.`{lakehouse.uri(NUMBERS)}` RETAIN 0 HOURS").collect()
+    assert lakehouse.open(NUMBERS).vacuum(dry_run=False) == []
+    assert [lakehouse.polars(NUMBERS, version=version)["number"].to_list() for version in (1, 2)] == [[1], [2]]
+
+
+def test_compaction_disturbs_no_reader(lakehouse: Lakehouse, start: Start) -> None:
+    """Case 24: ten rows a commit, compacted after each of three while another process reads: it sees whole commits and nothing else.
+
+    Spark reads version 5 the same before and after, every version has ten rows more than the append before it, and a stream
+    takes each row once.
+    """
+    copy = TableContract(
+        layer="silver", name="copy_of_test", grain="a copy", description="A copy.", owner="team:test", columns=NUMBERS.columns
+    )
+    for batch in range(1, 9):
+        lakehouse.append(NUMBERS, numbers(lakehouse, "a", *range(10 * batch, 10 * batch + 10)))
+    lakehouse.stream(lakehouse.read_stream(NUMBERS), copy, name="copy")
+    reader = start("read", "5")
+    go(reader)
+    assert lakehouse.compact(NUMBERS) == 9
+    assert lakehouse.compact(NUMBERS) == 9
+    for batch, version in ((9, 11), (10, 13)):
+        lakehouse.append(NUMBERS, numbers(lakehouse, "a", *range(10 * batch, 10 * batch + 10)))
+        assert lakehouse.compact(NUMBERS) == version
+    (seen,) = rest(reader)
+    assert seen["pinned"] == [50]
+    assert set(seen["latest"]) <= {80, 90, 100}
+    assert lakehouse.read(NUMBERS, version=5).count() == 50
+    assert [lakehouse.polars(NUMBERS, version=version).height for version in range(14)] == [*range(0, 81, 10), 80, 90, 90, 100, 100]
+    assert len(lakehouse.open(NUMBERS).file_uris()) == 1
+    lakehouse.stream(lakehouse.read_stream(NUMBERS), copy, name="copy")
+    assert sorted(lakehouse.polars(copy)["number"]) == list(range(10, 110))
