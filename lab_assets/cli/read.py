@@ -203,7 +203,8 @@ def _print(reports: list[dict[str, Any]]) -> None:
     console = Console()
     table = Table("File", "Format", "State", "What would be ingested")
     for report in _flat(reports):
-        lines = [report["reason"]] if report["reason"] else [f"{count} rows of {name}" for name, count in report["tables"].items()]
+        tables = [f"{count} {'row' if count == 1 else 'rows'} of {name}" for name, count in report["tables"].items()]
+        lines = [report["reason"]] if report["reason"] else tables
         for injection in report["injections"]:
             lines += [_line(injection["injection_name"], channel) for channel in injection["channels"]]
         lines += [f"warning: {warning}" for warning in report["warnings"]]

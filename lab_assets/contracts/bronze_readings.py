@@ -76,7 +76,7 @@ MEASUREMENTS = TableContract(
     layer="bronze",
     name="measurements",
     grain="one value of one measurement that an instrument reported",
-    description="Reported values of instruments other than chromatographs: particle counters, spectrophotometers, plate readers.",
+    description="Reported values of instruments other than chromatographs: particle counters, spectrophotometers, plate readers, titrators.",
     owner="team:data-engineering",
     columns=(
         Column(name="measurement_no", kind="int64", meaning="measurement in the file, from 1", nullable=False, minimum=1),

@@ -204,7 +204,9 @@ def parse_one(
         return refuse(staged, error.rule, error.reason, error.place)
     except MemoryError:
         return refuse(staged, "memory_limit", "the reader asked for more memory than one file may take", "")
-    except Exception as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone, never the batch
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone; Rust's panics are no Exception
         return refuse(staged, "reader_error", f"the reader failed: {type(error).__name__}: {error}"[:2000], "")
     staged["format"] = result.format
     staged["warnings"] = list(result.warnings)

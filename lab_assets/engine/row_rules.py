@@ -136,6 +136,7 @@ def _by_position(cases: Any, contract: TableContract) -> dict[int, tuple[str, st
 
 def row_text(row: Mapping[str, Any]) -> str:
     """Return a row as JSON for people, bounded."""
+
     def default(value: object) -> str:
         return value.isoformat() if isinstance(value, datetime) else str(value)
 

@@ -14,7 +14,7 @@ import numpy as np
 from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.traces import FloatArray
 
-_MAX_DIFFERENCES_BYTES: Final = 8 << 20
+_MAX_DIFFERENCES_BYTES: Final = 4 << 20
 _MAX_PADDING_WORDS: Final = 512
 _RECORD_TAG: Final = 0x10
 _RECORD_ABSOLUTE: Final = -0x8000

@@ -14,7 +14,7 @@ from typing import Final
 
 from lab_assets.sources.agilent_signal import MAX_SIGNAL_BYTES, Signal, read_signal, software_of
 from lab_assets.sources.agilent_spectra import read_wavelengths
-from lab_assets.sources.agilent_xml import MAX_XML_BYTES, named, parse_xml, texts
+from lab_assets.sources.agilent_xml import MAX_XML_BYTES, named, texts
 from lab_assets.sources.archives import MAX_MEMBER_BYTES, Archive, open_archive
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.channel_names import distinct
@@ -22,6 +22,7 @@ from lab_assets.sources.decoding import base_name, shorten, stem
 from lab_assets.sources.moments import infer_order
 from lab_assets.sources.quantities import is_status_signal
 from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, trace_rows
+from lab_assets.sources.xml_text import parse_xml
 
 _DATA: Final = (".ch", ".uv", ".ms")
 _ACAML: Final = ("sequence.acam_", "sample.acaml", "sequence.acaml", "acq.macaml")

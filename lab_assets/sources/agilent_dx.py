@@ -14,13 +14,14 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from lab_assets.sources.agilent_signal import MAX_SIGNAL_BYTES, Signal, read_curve, read_signal, software_of
-from lab_assets.sources.agilent_xml import MAX_XML_BYTES, named, parse_xml, texts
+from lab_assets.sources.agilent_xml import MAX_XML_BYTES, named, texts
 from lab_assets.sources.archives import Archive, open_archive
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.channel_names import distinct
 from lab_assets.sources.decoding import shorten, stem
 from lab_assets.sources.quantities import NumberError, is_status_signal, parse_number
 from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, trace_rows
+from lab_assets.sources.xml_text import parse_xml
 
 _MANIFEST: Final = "injection.acmd"
 _SIGNALS: Final = {"Signal179": ".ch", "InstrumentTrace179": ".it"}

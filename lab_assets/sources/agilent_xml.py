@@ -1,6 +1,7 @@
-"""XML that Agilent's data systems lay beside their binary files: parsed without entities, elements found by local name.
+"""XML that Agilent's data systems lay beside their binary files: elements found by local name.
 
-Belongs here: safe parsing and look-up. Does not belong here: what an element means (``agilent_d.py``, ``agilent_dx.py``).
+Belongs here: look-up. Does not belong here: safe parsing (``xml_text.py``), what an element means (``agilent_d.py``,
+``agilent_dx.py``).
 """
 
 from __future__ import annotations
@@ -8,37 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from lab_assets.sources.base import UnreadableFileError
-
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
 
 MAX_XML_BYTES: Final = 16 << 20
-
-
-def parse_xml(data: bytes, place: str) -> Element:
-    """Parse one document; entities and document types are refused, since no data system writes them.
-
-    Args:
-        data: The whole document.
-        place: Its name, for the message.
-
-    Raises:
-        UnreadableFileError: ``unsupported`` for declared entities, ``truncated`` for a document that is not well-formed.
-    """
-    from xml.etree.ElementTree import ParseError
-
-    from defusedxml import DefusedXmlException
-    from defusedxml.ElementTree import fromstring
-
-    try:
-        return fromstring(data, forbid_dtd=True)
-    except DefusedXmlException as error:
-        raise UnreadableFileError(
-            "unsupported", "the XML declares a document type or entities, which is not safe to read", place
-        ) from error
-    except (ParseError, ValueError, LookupError) as error:
-        raise UnreadableFileError("truncated", f"the XML is cut or damaged ({error}); transfer it again", place) from error
 
 
 def named(element: Element, name: str) -> Iterator[Element]:

@@ -17,6 +17,7 @@ import json
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, cast
@@ -33,12 +34,17 @@ Node = Mapping[str, Any]
 MAX_DEPTH: Final = 64
 """Deepest nesting of a JSON file that is still an export of a data system."""
 
+MAX_OBJECTS: Final = 1_000_000
+"""Most objects and lists, and most fields, of a JSON file; a sample set of thousands of injections has some 100,000."""
+
 _WHOLE: Final = 1e15
 """Whole numbers below it are written without a fraction."""
 _UNITLESS: Final = "(unitless)"
 _PLACEHOLDERS: Final = frozenset({"", "n/a", "nan"})
-_STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"\s*(:?)|[{}\[\]]', re.DOTALL)
+_INSIDE: Final = rb'[^"\\]*+(?:\\.[^"\\]*+)*+'
+_STRING: Final = re.compile(rb'"' + _INSIDE + rb'(?:"|\\?\Z)', re.DOTALL)
+_TOKEN: Final = re.compile(rb'"(' + _INSIDE + rb')(?:"|\\?\Z)\s*+(:?)|[{}\[\]]', re.DOTALL)
+"""Texts end at the end of the file at the latest: looking for one that never ends from every quotation mark would take for ever."""
 _NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"{}[]"))
 _PATH: Final = re.compile(r"(?:[A-Za-z]:)?[\\/].*[\\/].*", re.DOTALL)
 
@@ -122,9 +128,17 @@ def convert(data: bytes, vendor: str, name: str) -> Node:
             return _converted(data, vendor, name)
     except AllotropeConversionError as error:
         raise UnreadableFileError("unsupported", f"the export is not of a kind that can be read: {shorten(str(error), 120)}") from None
-    except Exception as error:  # noqa: BLE001 (parsers of fifty formats raise whatever a damaged file provokes; no text of theirs is told)
+    except BaseException as error:
+        # parsers of fifty formats raise whatever a damaged file provokes; no text of theirs is told
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
         reason = f"the file is cut, damaged or lacks a part ({type(error).__name__}); export or transfer it again"
         raise UnreadableFileError("truncated", reason) from None
+
+
+def is_panic(error: BaseException) -> bool:
+    """Tell whether a library written in Rust gave up; its exception is by intention none that ``except Exception`` catches."""
+    return type(error).__name__ == "PanicException"
 
 
 def load_json(data: bytes, keep: frozenset[str] = frozenset()) -> Node:
@@ -140,25 +154,38 @@ def load_json(data: bytes, keep: frozenset[str] = frozenset()) -> Node:
         The root, without any field whose name promises a credential, at every level.
 
     Raises:
-        UnreadableFileError: ``encoding``, ``too_large`` for hostile nesting, ``truncated`` for what is not JSON, ``unsupported`` for
-            another root.
+        UnreadableFileError: ``encoding``, ``too_large`` for hostile nesting, ``truncated`` for what is not JSON, ``duplicate_key``,
+            ``unsupported`` for another root.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableFileError("encoding", "a JSON file must be UTF-8; export it again", f"byte {error.start}") from None
+    if data.count(b":") > MAX_OBJECTS:
+        raise UnreadableFileError("too_large", f"the file has more than {MAX_OBJECTS} fields")
     if (depth := _depth(data)) > MAX_DEPTH:
         raise UnreadableFileError("too_large", f"objects are nested {depth} levels deep, more than {MAX_DEPTH}")
     try:
-        root = json.loads(text, parse_constant=_no_constant)
+        root = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_object)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}"
         raise UnreadableFileError("truncated", f"the file is not JSON to its end ({error.msg}); transfer it again", place) from None
+    except UnreadableFileError:
+        raise
     except ValueError:
         raise UnreadableFileError("not_a_number", "a number has thousands of digits") from None
     if not isinstance(root, dict):
         raise UnreadableFileError("unsupported", "the file's root is not a JSON object")
     return cast("Node", _without_secrets(root, keep))
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object, whose names must differ: parsers do not agree on which of two values counts."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise UnreadableFileError("duplicate_key", f"a JSON object has {shorten(twice)} twice; export it again")
+    return made
 
 
 def _no_constant(name: str) -> None:
@@ -170,7 +197,10 @@ def _depth(data: bytes) -> int:
     brackets = np.frombuffer(_STRING.sub(b"", data).translate(None, delete=_NOT_BRACKETS), dtype=np.uint8)
     if brackets.size == 0:
         return 0
-    return int(np.cumsum(np.where((brackets == ord("{")) | (brackets == ord("[")), 1, -1)).max())
+    if brackets.size > 2 * MAX_OBJECTS:
+        raise UnreadableFileError("too_large", f"the file has more than {MAX_OBJECTS} objects and lists")
+    steps = np.where((brackets == ord("{")) | (brackets == ord("[")), np.int8(1), np.int8(-1))
+    return int(np.cumsum(steps, dtype=np.int32).max())
 
 
 def _without_secrets(node: Any, keep: frozenset[str]) -> Any:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.decoding import stem
+from lab_assets.sources.netcdf_layout import check_layout
 from lab_assets.sources.quantities import time_unit
 from lab_assets.sources.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 
@@ -97,6 +98,7 @@ def _open(data: bytes) -> tuple[dict[str, str], dict[str, Any], Mapping[str, Any
     for magic, container in _UNSUPPORTED_MAGICS.items():
         if data.startswith(magic):
             raise UnreadableFileError("unsupported", f"the container is {container}; convert it with 'nccopy -k classic' or export again")
+    check_layout(data)
     try:
         with netcdf_file(io.BytesIO(data), "r", mmap=False) as dataset:
             attributes = {name: _text(value) for name, value in vars(dataset)["_attributes"].items()}

@@ -32,6 +32,8 @@ _DTYPES: Final = {
     **dict.fromkeys(("float64", "double"), "<f8"),
 }
 _KINDS: Final = {"I": "int32", "L": "int64", "F": "float32", "D": "float64", "S": "string"}
+_ALWAYS_INCREMENTED: Final = 10_000
+_VALUES_A_CHAR: Final = 4
 _OTHER_TIMES: Final = frozenset({"ms", "msec", "h", "hr", "hours"})
 _QUANTITIES: Final = frozenset({"time", "signal", "intensity", "absorbance", "voltage", "current", "arbitrary", "area", "height"})
 """Words that some writers put into ``label``, with the unit itself in ``quantity``."""
@@ -47,6 +49,7 @@ class Series:
         independent: Whether it is stated as independent; ``None`` when nothing is stated.
         kind: Stated type of its values in lower case.
         element: The element itself.
+        most_incremented: Most values that it may state by start and increment alone.
     """
 
     name: str
@@ -54,6 +57,7 @@ class Series:
     independent: bool | None
     kind: str
     element: Element
+    most_incremented: int
 
     @property
     def is_numeric(self) -> bool:
@@ -77,14 +81,22 @@ class SeriesSet:
 
 def series_set(element: Element) -> SeriesSet:
     """Return a series set without reading its values."""
+    most = _most_incremented(element)
     return SeriesSet(
         name=(element.get("name") or "").strip(),
         length=_index(element.get("length"), "length", "SeriesSet"),
-        series=tuple(_series(item) for item in children(element, "Series")),
+        series=tuple(_series(item, most) for item in children(element, "Series")),
     )
 
 
-def _series(element: Element) -> Series:
+def _most_incremented(element: Element) -> int:
+    """Return how many values a series may state without writing them: times of a signal whose values are written beside them."""
+    n_sets = sum(1 for item in element.iter() if local(item) == "AutoIncrementedValueSet")
+    written = sum(len(item.text or "") for item in element.iter()) if n_sets else 0
+    return min(MAX_POINTS, max(_ALWAYS_INCREMENTED, _VALUES_A_CHAR * written // max(n_sets, 1)))
+
+
+def _series(element: Element, most_incremented: int) -> Series:
     dependency = (element.get("dependency") or "").strip().casefold()
     return Series(
         name=(element.get("name") or element.get("seriesID") or "").strip(),
@@ -92,6 +104,7 @@ def _series(element: Element) -> Series:
         independent=None if dependency not in {"independent", "dependent"} else dependency == "independent",
         kind=(element.get("seriesType") or "").strip().casefold() or _kind_of_values(element),
         element=element,
+        most_incremented=most_incremented,
     )
 
 
@@ -137,7 +150,7 @@ def read_numbers(series: Series, length: int | None, place: str) -> FloatArray:
         start = starts[at]
         if start is not None and start != n_points:
             raise UnreadableFileError("truncated", f"values {n_points} to {start} are missing or overlap; export the file again", place)
-        part = _value_set(sets[at], series.kind, None if length is None else length - n_points, place)
+        part = _value_set(sets[at], series, None if length is None else length - n_points, place)
         n_points += part.size
         parts.append(part)
     return np.concatenate(parts)
@@ -149,14 +162,14 @@ def read_texts(series: Series) -> list[str]:
     return [(value.text or "").strip() for holder in holders for value in children(holder, *NUMERIC_TAGS, *TEXT_TAGS)]
 
 
-def _value_set(element: Element, kind: str, remaining: int | None, place: str) -> FloatArray:
+def _value_set(element: Element, series: Series, remaining: int | None, place: str) -> FloatArray:
     name = local(element)
     if name == "EncodedValueSet":
-        values = unpack_base64(element.text or "", _DTYPES[kind], place)
+        values = unpack_base64(element.text or "", _DTYPES[series.kind], place)
     elif name == "IndividualValueSet":
         values = _written(list(element), place)
     else:
-        return _incremented(element, remaining, place)
+        return _incremented(element, remaining, series.most_incremented, place)
     stated = _stated_count(element, place)
     if stated is not None and stated != values.size:
         reason = f"{stated} values are stated, {values.size} are there; transfer the file again"
@@ -168,15 +181,17 @@ def _written(elements: Sequence[Element], place: str) -> FloatArray:
     return parse_values([(value.text or "").strip() for value in elements if local(value) in NUMERIC_TAGS], place)
 
 
-def _incremented(element: Element, remaining: int | None, place: str) -> FloatArray:
+def _incremented(element: Element, remaining: int | None, most: int, place: str) -> FloatArray:
     """Return start + i x increment."""
     stated = _stated_count(element, place)
     count = remaining if stated is None else stated
     start, step = (_written(list(children(child(element, name), *NUMERIC_TAGS)), place) for name in ("StartValue", "Increment"))
     if count is None or count < 0 or start.size != 1 or step.size != 1:
         raise UnreadableFileError("truncated", "start, increment and number of the values must be stated; export the file again", place)
-    if count > MAX_POINTS:
-        raise UnreadableFileError("too_large", f"{count} values are stated; {MAX_POINTS} are accepted", place)
+    if count > most:
+        raise UnreadableFileError(
+            "too_large", f"{count} values are stated by their increment, and far fewer are written beside them", place
+        )
     with np.errstate(over="ignore", invalid="ignore"):
         return require_finite(start[0] + np.arange(count, dtype=np.float64) * step[0], place)
 

@@ -7,6 +7,7 @@ rows (``animl_xml.py``).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -112,9 +113,10 @@ def injections(steps: Sequence[Step]) -> list[list[Step]]:
     steps of the same sample belong together.
     """
     runs = [step for step in steps if step.is_run]
+    by_id = {step.step_id: step for step in steps}
     groups: dict[object, list[Step]] = {}
     for step in steps:
-        run = _run_of(step, runs, {other.step_id: other for other in steps})
+        run = _run_of(step, runs, by_id)
         key: object = step.samples if run is None else (run.samples, run.at_text) if run.at_text else run.number
         groups.setdefault(key, []).append(step)
     return list(groups.values())
@@ -170,10 +172,11 @@ def _person(method: Element) -> str | None:
 def injection_names(groups: Sequence[Sequence[Step]], context: ReadContext) -> list[str]:
     """Name the injections of a document: by the data file they came from, else by their run, else by the file itself."""
     names = [_stated_name(group) or "" for group in groups]
+    counts = Counter(names)
     plain = stem(context.file_name)
     result: list[str] = []
     for group, name in zip(groups, names, strict=True):
-        unique = bool(name) and names.count(name) == 1
+        unique = bool(name) and counts[name] == 1
         result.append(name if unique else plain if len(groups) == 1 else f"{name or plain} {group[0].step_id}")
     return result
 
@@ -211,7 +214,9 @@ def parameters(element: Element, path: tuple[str, ...] = ()) -> Iterator[tuple[t
 def _rescued(steps: Sequence[Step], device: Element | None, sample: dict[str, str]) -> dict[str, str]:
     """Return device, sample and parameters of method and results, as text."""
     rescued = {f"sample {key}": value for key, value in sample.items() if key != "name"}
-    rescued |= {f"device {local(item)}": text for item in device or () if local(item) != "Name" and (text := text_of(item))}
+    rescued |= {
+        f"device {local(item)}": text for item in (() if device is None else device) if local(item) != "Name" and (text := text_of(item))
+    }
     for step in steps:
         for holder in children(step.element, "Method", "Result"):
             for path, name, value, unit in parameters(holder):

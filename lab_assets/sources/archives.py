@@ -35,6 +35,8 @@ MAX_RATIO: Final = 200
 _SMALL: Final = 1 << 20
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _ENCRYPTED: Final = 0x1
+_METHODS: Final = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
+_LOCAL_HEADER_BYTES: Final = 30
 _CHUNK: Final = 1 << 20
 
 
@@ -44,10 +46,12 @@ class Archive:
 
     Attributes:
         names: Members that are files, in the archive's order, ``/`` between parts.
+        n_bytes: Stated size of all members together.
     """
 
     _zip: zipfile.ZipFile
     names: tuple[str, ...]
+    n_bytes: int
 
     def size(self, name: str) -> int:
         """Return the stated size of a member, bytes."""
@@ -102,25 +106,38 @@ def open_archive(data: bytes) -> Archive:
 
     Raises:
         UnreadableFileError: ``truncated`` when the directory at its end is missing, ``zip_bomb`` for sizes, counts or ratios beyond
-            the limits, ``unsafe_name`` for a member that would lie outside, ``encrypted``.
+            the limits and for members that share bytes, ``unsafe_name`` for a member that would lie outside, ``encrypted``,
+            ``unsupported`` for other ways of compression than the usual one, whose ratio nothing bounds.
     """
     try:
         archive = zipfile.ZipFile(io.BytesIO(data))
         members = [member for member in archive.infolist() if not member.filename or not member.is_dir()]
     except (zipfile.BadZipFile, ValueError, IndexError, OSError, NotImplementedError) as error:
         raise UnreadableFileError("truncated", f"the archive is cut or damaged ({error}); transfer it again") from error
-    _refuse_bomb(members)
     for member in members:
         _refuse_member(member)
-    return Archive(archive, tuple(member.filename for member in members))
+    _refuse_bomb(members, len(data))
+    return Archive(archive, tuple(member.filename for member in members), sum(member.file_size for member in members))
 
 
-def _refuse_bomb(members: list[zipfile.ZipInfo]) -> None:
+def _refuse_bomb(members: list[zipfile.ZipInfo], n_packed: int) -> None:
+    """Refuse what is small and unpacks to much: too many members, members that are ever the same bytes, and empty ones without end."""
     if len(members) > MAX_MEMBERS:
         raise UnreadableFileError("zip_bomb", f"the archive has {len(members)} members, more than {MAX_MEMBERS}")
     total = sum(member.file_size for member in members)
     if total > MAX_TOTAL_BYTES:
         raise UnreadableFileError("zip_bomb", f"the members have {total} bytes together, more than {MAX_TOTAL_BYTES}")
+    if total > max(_SMALL, MAX_RATIO * n_packed):
+        raise UnreadableFileError("zip_bomb", f"the members unpack to {total // n_packed} times the archive's size")
+    end = 0
+    for member in sorted(members, key=lambda member: member.header_offset):
+        if member.header_offset < 0:
+            raise UnreadableFileError("truncated", "the archive lacks its beginning; transfer it again")
+        if member.header_offset < end:
+            raise UnreadableFileError("zip_bomb", "two members are made of the same bytes of the archive", shorten(member.filename))
+        end = member.header_offset + _LOCAL_HEADER_BYTES + member.compress_size
+    if end > n_packed:
+        raise UnreadableFileError("truncated", "a member lies beyond the end of the archive; transfer it again")
 
 
 def _refuse_member(member: zipfile.ZipInfo) -> None:
@@ -132,6 +149,9 @@ def _refuse_member(member: zipfile.ZipInfo) -> None:
         raise UnreadableFileError("unsafe_name", "a member is a symbolic link", shorten(name))
     if member.flag_bits & _ENCRYPTED:
         raise UnreadableFileError("encrypted", "the archive has a password; export it without one", shorten(name))
+    if member.compress_type not in _METHODS:
+        reason = "a member is compressed in another way than zip archives usually are; pack it again"
+        raise UnreadableFileError("unsupported", reason, shorten(name))
     if member.file_size > _SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
         ratio = member.file_size // max(member.compress_size, 1)
         raise UnreadableFileError("zip_bomb", f"a member unpacks to {ratio} times its size", shorten(name))

@@ -20,7 +20,14 @@ MAX_LINE_CHARS: Final = 1 << 20
 _CONTROL: Final = bytes(code for code in range(32) if code not in b"\t\n\r\f\v\x1a") + b"\x7f"
 _NOT_CONTROL: Final = bytes(code for code in range(256) if code not in _CONTROL)
 _LEGACY_SYMBOLS: Final = frozenset("µ°º²³¹±×·÷©®™€£§«»‘’“”–—…‰½¼¾ \u00a0")
-_SECRET_KEY: Final = re.compile(r"passw|pwd|passphrase|secret|token|user ?name|user ?id|login|credential", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(
+    r"passw|pwd|pass ?phrase|pass ?code|kennwort|mot[ _-]de[ _-]passe|secret|token|credential"
+    r"|login|user[ _-]?(?:name|id)|benutzer[ _-]?(?:name|kennung)|anmelde[ _-]?(?:name|kennung)"
+    r"|(?:api|private|access)[ _-]?key|(?:access|zugangs)[ _-]?code"
+    r"|^\W*pin\W*$|(?<![^\W_])(?:user|access|operator)[ _-]?pin(?![^\W_])|(?<![^\W_])pin[ _-]?(?:code|number)(?![^\W_])",
+    re.IGNORECASE,
+)
+"""``pin`` alone or with a word that makes it a credential: pins are parts of pumps and plugs as well."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -22,8 +23,8 @@ from lab_assets.sources.cells import ERROR_TEXTS
 from lab_assets.sources.decoding import DecodedText, decode, is_secret, peek_lines
 from lab_assets.sources.moments import DateOrder
 
-_DIRECTIVE: Final = re.compile(r"#\s*([A-Za-z][\w ]*?)\s*[:=]\s*(.*?)\s*")
-_QUOTED_LINE: Final = re.compile(r'"((?:[^"]|"")*)"[\t;,]*')
+_DIRECTIVE: Final = re.compile(r"#\s*+([A-Za-z][\w ]*+)\s*+[:=](.*)")
+_QUOTED_LINE: Final = re.compile(r'"((?:[^"]|"")*+)"[\t;,]*')
 _SEP_LINE: Final = re.compile(r'"?sep=(.)"?', re.IGNORECASE)
 SEPARATORS: Final = {"\t": "\t", "tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", ",": ",", ";": ";", "|": "|"}
 DECIMALS: Final = {".": ".", ",": ",", "point": ".", "dot": ".", "comma": ","}
@@ -33,7 +34,11 @@ _SPELLED_UNITS: Final = {"%": "pct", "percent": "pct", "µg": "ug", "μg": "ug",
 """Units in brackets whose usual sign is not what a column name carries."""
 _UNIT: Final = re.compile(r"(?P<name>.*?)[\s_]*[(\[](?P<unit>[^()\[\]]*)[)\]]\s*", re.DOTALL)
 _MAX_NAME_CHARS: Final = 200
-"""Longest text that is searched for a unit; what is longer is no column name and would take quadratic time."""
+"""Longest text that is searched for a unit and compared; what is longer is no column name and would take quadratic time."""
+_MAX_RAGGED: Final = 10_000
+"""Most rows that are rejected one by one while fewer fit; a file of more is none of its kind."""
+MAX_COLUMNS: Final = 4096
+"""Most columns of a table; no logger or LIMS writes a tenth of them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +99,7 @@ def normalise(name: str) -> str:
     """Return a column name in lower case with underscores: ``Weight [mg]`` and ``weight-mg`` become ``weight_mg``."""
     match = _unit_match(name)
     plain = f"{match['name']}_{_SPELLED_UNITS.get(match['unit'].casefold().strip(), match['unit'])}" if match else name.strip()
+    plain = plain[:_MAX_NAME_CHARS]
     return re.sub(r"[\s\-./]+", "_", plain.lower()).strip("_")
 
 
@@ -144,7 +150,7 @@ def table_below(text: DecodedText, header: Header) -> DelimitedTable:
         header: What stands above the rows.
 
     Raises:
-        UnreadableFileError: ``empty``, ``truncated``, ``duplicate_column`` or ``bad_directive``.
+        UnreadableFileError: ``empty``, ``truncated``, ``field_count``, ``too_large``, ``duplicate_column`` or ``bad_directive``.
     """
     rows, ragged = _rows(text, header)
     return typed_table(header, rows, ragged, last_line_ended=text.last_line_ended)
@@ -162,12 +168,14 @@ def typed_table(
         last_line_ended: Whether the file ends with a line end.
 
     Raises:
-        UnreadableFileError: ``empty``, ``duplicate_column`` or ``bad_directive``.
+        UnreadableFileError: ``empty``, ``too_large``, ``duplicate_column`` or ``bad_directive``.
     """
     if not rows and not ragged:
         raise UnreadableFileError("empty", "the file has a header and no rows")
     header, rows = _without_empty_columns(header, rows)
-    duplicates = sorted({name for name in header.names if header.names.count(name) > 1})
+    if len(header.names) > MAX_COLUMNS:
+        raise UnreadableFileError("too_large", f"there are {len(header.names)} columns, more than {MAX_COLUMNS}", f"line {header.line}")
+    duplicates = sorted(name for name, count in Counter(header.names).items() if count > 1)
     if duplicates:
         raise UnreadableFileError("duplicate_column", f"column {duplicates[0]!r} is there twice", f"line {header.line}")
     return DelimitedTable(
@@ -201,7 +209,8 @@ def note_directive(line: str, directives: dict[str, str]) -> bool:
     match = _DIRECTIVE.fullmatch(line)
     if match and not is_secret(match[1]):
         # separators behind the value stand for the empty cells beside it; a value may be a separator itself
-        directives[match[1].casefold()] = match[2].rstrip("\t;, ") or match[2][:1]
+        value = match[2].strip()
+        directives[match[1].strip().casefold()] = value.rstrip("\t;, ") or value[:1]
     return True
 
 
@@ -222,12 +231,15 @@ def split_names(line: str, separator: str) -> tuple[str, ...]:
     """Return the column names of a header line.
 
     Raises:
-        UnreadableFileError: ``long_line`` for a name that cannot be one.
+        UnreadableFileError: ``long_line`` for a name that cannot be one, ``too_large`` for more than ``MAX_COLUMNS``.
     """
     try:
-        return tuple(name.strip() for name in next(csv.reader([line], delimiter=separator), list[str]()))
+        names = tuple(name.strip() for name in next(csv.reader([line], delimiter=separator), list[str]()))
     except csv.Error as error:
         raise UnreadableFileError("long_line", f"the line of the column names cannot be one ({error})") from error
+    if len(names) > MAX_COLUMNS and any(names[MAX_COLUMNS:]):
+        raise UnreadableFileError("too_large", f"there are {len(names)} columns, more than {MAX_COLUMNS}")
+    return names
 
 
 def _without_empty_columns(header: Header, rows: list[tuple[int, list[str]]]) -> tuple[Header, list[tuple[int, list[str]]]]:
@@ -274,6 +286,9 @@ def _rows(text: DecodedText, header: Header) -> tuple[list[tuple[int, list[str]]
                 continue
             whole = len(fields) == len(header.names)
             (good if whole else ragged).append((number, [field.strip() for field in fields]))
+            if len(ragged) > max(_MAX_RAGGED, len(good)):
+                reason = f"{len(ragged)} rows have another number of fields than the header, more than have the same"
+                raise UnreadableFileError("field_count", f"{reason}: this is no table", f"line {number}")
     except csv.Error as error:
         raise UnreadableFileError("truncated", f"a quoted field does not end ({error}); transfer the file again", f"line {line}") from error
     if ragged and not text.last_line_ended and (not good or ragged[-1][0] > good[-1][0]):

@@ -6,6 +6,7 @@ Belongs here: which column of a file is which of the contract, and what is told 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -125,7 +126,7 @@ def refuse_duplicates(header: Header, names: Sequence[str]) -> None:
     Raises:
         UnreadableFileError: ``duplicate_column``.
     """
-    if twice := next((name for name in names if names.count(name) > 1), None):
+    if twice := next((name for name, count in Counter(names).items() if count > 1), None):
         both = " and ".join(repr(shown) for shown, name in zip(header.names, names, strict=True) if name == twice)
         raise UnreadableFileError("duplicate_column", f"column {twice!r} is there twice: {both}", f"line {header.line}")
 

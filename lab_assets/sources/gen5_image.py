@@ -19,6 +19,10 @@ from lab_assets.sources.decoding import base_name, decode, peek_lines, stem
 from lab_assets.sources.quantities import NumberError, parse_number
 
 _HEADINGS: Final = ("Experiment File Path:", "Protocol File Path:", "Reader Type:", "Procedure Details")
+_MAX_LINES: Final = 5_000
+"""Most lines of one plate: 32 rows of a 1536-well plate with 100 features each are 3,200."""
+_MAX_CELLS: Final = 500
+_MAX_LINE_CHARS: Final = 10_000
 _ROW_NAME: Final = re.compile(r"[A-Z]{1,2}")
 
 
@@ -42,13 +46,20 @@ class Gen5ImageReader:
         """Read one plate.
 
         Raises:
-            UnreadableFileError: ``empty``, ``encoding``, ``unsupported`` for reads other than images or several plates, ``truncated``.
+            UnreadableFileError: ``empty``, ``encoding``, ``unsupported`` for reads other than images or several plates,
+                ``truncated``, ``too_large``, ``long_line``.
         """
         return read_measurements(data, context, file_format=self.format, vendor="AGILENT_GEN5_IMAGE", prepare=_prepare)
 
 
 def _prepare(data: bytes, context: ReadContext) -> Prepared:
     lines = decode(data).lines
+    if len(lines) > _MAX_LINES:
+        raise UnreadableFileError("too_large", f"the export has {len(lines)} lines, more than {_MAX_LINES}; export one plate a file")
+    if any(line.count("\t") > _MAX_CELLS for line in lines):
+        raise UnreadableFileError("too_large", f"a line has more than {_MAX_CELLS} cells, which no plate has")
+    if any(len(line) > _MAX_LINE_CHARS for line in lines):
+        raise UnreadableFileError("long_line", f"a line has more than {_MAX_LINE_CHARS} characters, which Gen5 never writes")
     stated = dict(_pairs(lines))
     when = " ".join(text for key in ("Date", "Time") if (text := stated.get(key)))
     kept = {key: base_name(stated[key]) for key in ("Experiment File Path:", "Reader Serial Number:", "Plate Number") if stated.get(key)}

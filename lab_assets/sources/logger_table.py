@@ -49,6 +49,11 @@ from lab_assets.sources.table_xlsx import ROWS_A_SHEET, merged, read_sheet
 
 _UNIT: Final = re.compile(r"[^:;,\d][^:;,]{0,14}")
 """What stands in brackets behind a name and may be a unit; serial numbers and remarks stand there too."""
+_LABEL_SIGNS: Final = " \t:=;,"
+_NEXT_FIELD: Final = re.compile(r'[^\S\t]*+[:=]?+[^\S\t]*+"?+[^\S\t]*+(?P<border>[;,\t])[^\S\t]*+(?P<value>.*)')
+"""Behind a label that fills its field: a field separator, and the id in the field after it."""
+_SAME_FIELD: Final = re.compile(r"(?:[^\S\t]*+[:=]|[^\S\t]{2,}+)\s*+(?P<value>.*)")
+"""Behind a label in one field with the id: a colon, an equals sign or two blanks."""
 _CHAMBER_VALUES: Final = ("temperature_c", "humidity_pct", "set_temperature_c", "set_humidity_pct")
 
 
@@ -268,7 +273,7 @@ def _read_workbook(data: bytes, context: ReadContext, descriptions: Sequence[Log
             why = "is hidden" if sheet.hidden else f"is no table of {description.name!r}"
             notes.append(f"sheet {shorten(sheet.name)} {why} and was not read")
             continue
-        above = [" ".join(str(cell) for cell in cells if cell) for number, cells in sheet.rows if number < header.line]
+        above = ["\t".join(str(cell) for cell in cells if cell) for number, cells in sheet.rows if number < header.line]
         kind = _TableOfLogger(description, _stated_logger(above, description))
         results.append(read_sheet(sheet, kind, header, context, offset=len(results) * ROWS_A_SHEET))
     if not results:
@@ -280,12 +285,36 @@ def _stated_logger(above: Sequence[str], description: LoggerDescription) -> str:
     """Return the name of the logger: constant, or from the line above the column names that states it."""
     if not description.logger_line:
         return description.logger_id
-    pattern = re.compile(rf'[\s#"]*{re.escape(description.logger_line)}[\s"]*[:=;,\t]?[\s"]*([^;,\t"]*)', re.IGNORECASE)
+    label = description.logger_line.rstrip(_LABEL_SIGNS) or description.logger_line
+    lead = r"\s*+" if label.startswith("#") else r"[\s#]*+"
+    pattern = re.compile(rf'{lead}(?P<quote>"?+){lead}{re.escape(label)}(?P<rest>.*)', re.IGNORECASE)
     for line in above:
         match = pattern.match(line)
-        if match and match[1].strip():
-            return match[1].strip()
+        if match and (logger := _behind_label(match["rest"], quoted=bool(match["quote"]), blank=description.logger_line.endswith(" "))):
+            return logger
     raise UnreadableFileError("missing_section", f"no line {description.logger_line!r} above the column names tells which logger this is")
+
+
+def _behind_label(rest: str, *, quoted: bool, blank: bool) -> str:
+    """Return the id behind a label, empty where the label goes on with another word.
+
+    Args:
+        rest: What stands behind the label.
+        quoted: Whether a quote is open before the label, so that label and id are one quoted field.
+        blank: Whether one blank is enough between them, since the described label ends with it.
+    """
+    if field := _NEXT_FIELD.match(rest):
+        value, ends = field["value"], field["border"]
+        quoted = False
+    elif field := _SAME_FIELD.match(rest):
+        value, ends = field["value"], "\t"
+    elif blank and rest.startswith(" "):
+        value, ends = rest, "\t"
+    else:
+        return ""
+    if quoted or value.startswith('"'):
+        return value.removeprefix('"').partition('"')[0].strip()
+    return value.partition(ends)[0].strip(" \t;,")
 
 
 def _recoded(data: bytes, description: LoggerDescription) -> bytes:

@@ -23,6 +23,7 @@ _TIMES: Final = {"minutes": "min", "time (min)": "min", "time_min": "min", "seco
 _SIGNALS: Final = ("intensity", "signal", "absorbance")
 _FILES: Final = ("file", "data file", "injection", "injection_name")
 _CHANNELS: Final = ("detector", "channel")
+_MAX_TRACES: Final = 20_000
 _UNIT: Final = re.compile(r"\s*[(\[]([^()\[\]]*)[)\]]$")
 
 
@@ -144,6 +145,10 @@ def _group(
             if last and key not in groups and len(groups) > 0:
                 raise UnreadableFileError("truncated", "the last line is cut; transfer the file again", f"line {number}")
             as_written[written] = groups.setdefault(key, ([], []))
+            if len(groups) > _MAX_TRACES:
+                raise UnreadableFileError(
+                    "too_large", f"more than {_MAX_TRACES} traces; export fewer injections into one file", f"line {number}"
+                )
         numbers, points = as_written[written]
         numbers.append(number)
         points.append(line)

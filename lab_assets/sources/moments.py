@@ -18,6 +18,8 @@ DateOrder = Literal["ymd", "dmy", "mdy"]
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2199
 
+_MAX_CHARS: Final = 100
+"""Longest text that may be a time; each blank beyond would be tried in several places of the pattern."""
 _MOMENT: Final = re.compile(
     r"(?P<a>[0-9]{1,4})(?P<sep>[./-]|,?\s)\s*(?P<b>[0-9]{1,2}|[^\W\d_]{3,9}\.?)(?:(?P=sep)|[.\s])\s*(?P<c>[0-9]{1,4})"
     r"(?:(?:T|,?\s+)(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
@@ -98,6 +100,8 @@ def parse_moment(text: str, *, zone: str, order: DateOrder | None = None, later:
             outside of ``FIRST_YEAR`` to ``LAST_YEAR``.
     """
     bare = text.strip()
+    if len(bare) > _MAX_CHARS:
+        raise MomentError("bad_date", f"{bare[:40]!r} and {len(bare) - 40} more characters are not a time")
     local, offset = _plain_iso(bare) or _compact(bare) or _spelled(_reordered(bare), order)
     if not FIRST_YEAR <= local.year <= LAST_YEAR:
         raise MomentError("implausible_date", f"year {local.year} of {bare!r} cannot be right")
@@ -132,7 +136,7 @@ def infer_order(texts: Iterable[str]) -> tuple[DateOrder | None, bool]:
     proven: set[DateOrder] = set()
     twelve_hour = False
     for text in texts:
-        match = _MOMENT.match(text.strip())
+        match = _MOMENT.match(text.strip()[:_MAX_CHARS])
         if match is None or match["sep"] != "/" or not match["b"].isdigit() or len(match["a"]) > 2:
             continue
         first, second = int(match["a"]), int(match["b"])

@@ -14,7 +14,6 @@ that could happen. Its asymmetry at 10 % height is the width at half height, and
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import zipfile
@@ -28,14 +27,16 @@ from lab_assets.sources.archives import Archive, is_archive, open_archive
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.decoding import shorten, stem
 from lab_assets.sources.traces import InjectionHeader, injection_time
+from lab_assets.sources.xml_text import local, parse_xml, text_of
 
 _MAX_NESTING: Final = 3
-_MAX_CONTEXT_BYTES: Final = 128 << 20
+_MAX_CONTEXT_BYTES: Final = 64 << 20
+_MAX_INJECTION_BYTES: Final = 128 << 20
 _CONTEXT_SUFFIXES: Final = (".acaml", ".sqx")
+_XML_SUFFIXES: Final = (".acaml", ".acmd", ".injectionacaml", ".sqx", ".xml")
 _TERMS: Final = PeakTerms(
     plates="number of theoretical plates (chromatography)", leave=frozenset({"asymmetry factor measured at 10 % height"})
 )
-_IDENT_NAME: Final = re.compile(rb"<IdentParam\b[^>]*>.*?<Name>([^<]*)</Name>", re.DOTALL)
 _RUN_TIME: Final = re.compile(rb"<RunDateTime>([^<]*)</RunDateTime>")
 _SAMPLE_TAKEN: Final = frozenset({"sample identifier"})
 _BY_NAME: Final = frozenset({"sample role type", "sample type", "sample amount", "injector position"})
@@ -122,14 +123,23 @@ def _alone(archive: Archive, signal: str) -> bytes:
             if path.name.startswith("."):
                 continue
             if path.suffix.casefold() in _CONTEXT_SUFFIXES:
-                target.writestr(zipfile.ZipInfo(name), archive.read(name, _MAX_CONTEXT_BYTES))
+                target.writestr(zipfile.ZipInfo(name), archive.read(name, _MAX_CONTEXT_BYTES))  # checked with the names of its samples
             elif name == signal or (path.suffix.casefold() == ".rx" and path.stem == injection):
                 content = archive.read(name)
                 if not is_archive(content):
                     raise UnreadableFileError("truncated", "a data file is cut or damaged; transfer it again", shorten(path.name))
-                open_archive(content)
+                _refuse_hostile(open_archive(content))
                 target.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()
+
+
+def _refuse_hostile(archive: Archive) -> None:
+    """Refuse what the converter would not stand: parts that unpack to too much, or XML no data system writes."""
+    if archive.n_bytes > _MAX_INJECTION_BYTES:
+        raise UnreadableFileError("too_large", f"an injection has {archive.n_bytes} bytes, more than {_MAX_INJECTION_BYTES}")
+    for name in archive.names:
+        if name.casefold().endswith(_XML_SUFFIXES):
+            parse_xml(archive.read(name, _MAX_CONTEXT_BYTES), shorten(PurePosixPath(name).name))
 
 
 def _sample(measurement: Node) -> str | None:
@@ -137,12 +147,12 @@ def _sample(measurement: Node) -> str | None:
 
 
 def _sample_names(archive: Archive) -> set[str]:
-    """Return the names of all samples that the description knows."""
+    """Return the names of all samples that the description knows; every description is checked on the way."""
     names: set[str] = set()
     for member in archive.names:
-        if member.casefold().endswith(".acaml"):
-            description = archive.read(member, _MAX_CONTEXT_BYTES)
-            names |= {html.unescape(name.decode("utf-8", "replace")).strip() for name in _IDENT_NAME.findall(description)}
+        if member.casefold().endswith(_CONTEXT_SUFFIXES):
+            root = parse_xml(archive.read(member, _MAX_CONTEXT_BYTES), shorten(PurePosixPath(member).name))
+            names |= {text_of(ident, "Name") or "" for ident in root.iter() if local(ident) == "IdentParam"}
     return names - {""}
 
 

@@ -13,18 +13,28 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from lab_assets.sources.allotrope import is_panic
 from lab_assets.sources.allotrope_measurements import Prepared, read_measurements
-from lab_assets.sources.archives import Archive, is_archive
+from lab_assets.sources.archives import Archive, is_archive, open_archive
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.decoding import stem
+from lab_assets.sources.decoding import shorten, stem
+from lab_assets.sources.spreadsheet import packed_parts, workbook_parts
 
 _OLE_MAGIC: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _HEADINGS: Final = ("Particle Size", "Run No.", "Cumulative Count")
 _SHEETS: Final = ("xl/sharedStrings.xml", "xl/worksheets/sheet1.xml")
 _MAX_SHEET_BYTES: Final = 4 << 20
+_MAX_CELLS: Final = 1_000_000
+_REFERENCE: Final = re.compile(r"([A-Za-z]{0,3})([0-9]{0,7})")
+_RECORD: Final = struct.Struct("<HHHH")
+_RECORD_END: Final = struct.Struct("<H")
+_SEVERAL_CELLS: Final = frozenset({0xBD, 0xBE})
+_CELL_RECORDS: Final = _SEVERAL_CELLS | {0x06, 0xFD, 0xD6, 0x204, 0x205, 0x203, 0x27E, 0x406, 0x206, 0x02, 0x03, 0x04, 0x05, 0x201, 0x01}
+"""Records of the format before 2007 that begin with a row and a column; those of several cells end with their last column."""
 _KEPT: Final = frozenset(
     {
         *("View Volume", "View Volume (%)", "No Of Runs", "Sample Volume (mL)", "Tare Volume (mL)", "Dilution Factor", "Container ID"),
@@ -72,6 +82,10 @@ class PharmSpecReader:
 
 
 def _prepare(data: bytes, context: ReadContext) -> Prepared:
+    if is_archive(data):
+        data = _checked_workbook(data)
+    elif data.startswith(_OLE_MAGIC):
+        _check_old_workbook(data)
     cells = list(_html_cells(data) if data.lstrip()[:5].lower() == b"<html" else _sheet_cells(data))
     stated = _fields(cells)
     version = next((match[1] for cell in cells[:40] if (match := re.search(r"\bv(\d+(?:\.\d+){0,2})", cell))), None)
@@ -111,16 +125,102 @@ def _sheet_cells(data: bytes) -> Iterator[str]:
     try:
         book = python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(data))
         rows: list[list[Any]] = book.get_sheet_by_index(0).to_python()
-    except (python_calamine.CalamineError, OSError, ValueError, IndexError) as error:
+    except BaseException as error:
+        if not isinstance(error, (python_calamine.CalamineError, OSError, ValueError, IndexError)) and not is_panic(error):
+            raise
         reason = f"the workbook is cut or damaged ({type(error).__name__}); transfer it again"
         raise UnreadableFileError("truncated", reason) from None
     for row in rows:
         yield from (text for cell in row if (text := str(cell).strip()))
 
 
+def _checked_workbook(data: bytes) -> bytes:
+    """Return the parts of a workbook that hold cells, and nothing else; none of them reaches far beyond what a report has.
+
+    The libraries lay a sheet out in memory from its first cell to its last, however few there are between.
+
+    Raises:
+        UnreadableFileError: the rules of workbooks, ``too_large``.
+    """
+    from xml.parsers.expat import ExpatError, ParserCreate
+
+    parts = workbook_parts(open_archive(data))
+    for name, part in parts.items():
+        extent = _Extent()
+        parser = ParserCreate()
+        parser.StartElementHandler = extent.start
+        try:
+            parser.Parse(part, True)  # noqa: FBT003 - takes no keywords
+        except (ExpatError, LookupError, ValueError) as error:
+            raise UnreadableFileError("truncated", "a part of the workbook is damaged; transfer it again", shorten(name)) from error
+        extent.check(shorten(name))
+    return packed_parts(parts).getvalue()
+
+
+class _Extent:
+    """The last row and column that a sheet's cells state or reach."""
+
+    def __init__(self) -> None:
+        self.n_rows = self.n_columns = self._column = 0
+
+    def start(self, tag: str, attributes: Mapping[str, str]) -> None:
+        """Take one element into account."""
+        name = tag.rpartition(":")[2]
+        if name == "row":
+            self._column = 0
+        if name not in {"row", "c"}:
+            return
+        stated = _REFERENCE.fullmatch(attributes.get("r", ""))
+        if stated is None:
+            raise UnreadableFileError("too_large", "a cell lies outside of any sheet")
+        letters, digits = stated.groups()
+        self._column = _column_number(letters) if letters else self._column + (name == "c")
+        self.n_columns = max(self.n_columns, self._column)
+        self.n_rows = max(self.n_rows + (name == "row"), int(digits or 0))
+
+    def check(self, place: str) -> None:
+        """Refuse a sheet that is larger than any report."""
+        if self.n_rows * self.n_columns > _MAX_CELLS:
+            raise UnreadableFileError("too_large", f"the sheet is {self.n_rows} rows by {self.n_columns} columns; no report is", place)
+
+
+def _column_number(letters: str) -> int:
+    number = 0
+    for letter in letters:
+        number = number * 26 + ord(letter.upper()) - ord("A") + 1
+    return number
+
+
+def _check_old_workbook(data: bytes) -> None:
+    """Refuse a workbook of the format before 2007 whose cells reach far beyond what a report has; each record states row and column.
+
+    Raises:
+        UnreadableFileError: ``truncated``, ``too_large``.
+    """
+    import olefile
+
+    try:
+        with olefile.OleFileIO(data) as container:
+            stream = next(name for name in (["Workbook"], ["Book"]) if container.exists(name))  # pyright: ignore[reportArgumentType]
+            records = container.openstream(stream).read()  # pyright: ignore[reportArgumentType]
+    except Exception as error:
+        raise UnreadableFileError("truncated", f"the workbook is damaged ({type(error).__name__}); transfer it again") from error
+    n_rows = n_columns = at = 0
+    while at + 8 <= len(records):
+        kind, length, row, column = _RECORD.unpack_from(records, at)
+        if kind in _CELL_RECORDS:
+            last = _RECORD_END.unpack_from(records, at + 2 + length)[0] if kind in _SEVERAL_CELLS and length >= 6 else column
+            n_rows, n_columns = max(n_rows, row + 1), max(n_columns, column + 1, last + 1)
+        at += 4 + length
+    if n_rows * n_columns > _MAX_CELLS:
+        raise UnreadableFileError("too_large", f"the workbook has {n_rows} rows by {n_columns} columns; no report has")
+
+
 def _html_cells(data: bytes) -> Iterator[str]:
     from lxml import etree, html
 
+    if b"<!entity" in data.lower():
+        raise UnreadableFileError("hostile_xml", "the report declares entities, which no report does; export it again")
     if b"</html>" not in data[-256:].lower():
         # readers of HTML are lenient: half a table would pass for a whole one
         raise UnreadableFileError("truncated", "the report has no end; export or transfer it again")
@@ -128,6 +228,13 @@ def _html_cells(data: bytes) -> Iterator[str]:
         root = html.fromstring(data)
     except (etree.ParserError, etree.XMLSyntaxError, ValueError) as error:
         raise UnreadableFileError("truncated", f"the report is damaged ({type(error).__name__}); export it again") from None
+    n_cells = 0
     for cell in root.iter("td", "th"):
+        spans = [cell.get(name, "1").strip() for name in ("rowspan", "colspan")]
+        if not all(span.isascii() and span.isdigit() and len(span) <= 4 for span in spans):
+            raise UnreadableFileError("too_large", "a cell spans more cells than any report has")
+        n_cells += max(1, int(spans[0])) * max(1, int(spans[1]))
+        if n_cells > _MAX_CELLS:
+            raise UnreadableFileError("too_large", f"the report has more than {_MAX_CELLS} cells")
         if text := str(cell.text_content()).replace("\u00a0", " ").strip():
             yield text

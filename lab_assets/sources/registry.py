@@ -20,7 +20,7 @@ from lab_assets.sources.calibration_csv import CalibrationCsvReader
 from lab_assets.sources.chamber_csv import ChamberCsvReader
 from lab_assets.sources.chromeleon_json import ChromeleonJsonReader
 from lab_assets.sources.chromeleon_text import ChromeleonTextReader
-from lab_assets.sources.decoding import peek_lines, shorten
+from lab_assets.sources.decoding import is_secret, peek_lines, shorten
 from lab_assets.sources.eln_crate import ElnCrateReader
 from lab_assets.sources.empower_json import EmpowerJsonReader
 from lab_assets.sources.ezchrom_asc import EzchromAscReader
@@ -152,7 +152,8 @@ def read_file(data: bytes, context: ReadContext) -> ReadResult:
 
 
 def _seen(head: bytes) -> str:
-    """Describe the beginning of a file for people."""
+    """Describe the beginning of a file for people; a line that may hold a credential is not told."""
     if b"\x00" in head[:512] and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"unknown, beginning with the bytes {head[:8].hex(' ')}"
-    return f"unknown, beginning with the line {shorten(next((line for line in peek_lines(head) if line.strip()), ''))}"
+    shown = [line.strip() for line in peek_lines(head)[:20] if line.strip()][:3]
+    return f"unknown, beginning with the text {shorten(' '.join('(not shown)' if is_secret(line) else line for line in shown))}"

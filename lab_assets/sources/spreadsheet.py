@@ -26,10 +26,14 @@ from lab_assets.sources.archives import Archive, open_archive
 from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.cells import PercentNumber, StoredNumber, UnvaluedFormula
 from lab_assets.sources.decoding import shorten
+from lab_assets.sources.xml_text import refuse_declarations, refuse_endless
 
 MAX_SHEET_ROWS: Final = 1 << 20
 """Rows of a sheet by ISO/IEC 29500 applications."""
+MAX_SHEET_COLUMNS: Final = 4096
 MAX_SHEET_CELLS: Final = 20_000_000
+MAX_EMPTY_CELLS: Final = 4_000_000
+"""Most empty cells before the last one of their row: a few cells far to the right make a small file a large table."""
 _MAX_PART_BYTES: Final = 256 << 20
 _PEEK_ROWS: Final = 60
 
@@ -42,7 +46,6 @@ _UNREAD: Final = re.compile(
 )
 """Parts that hold no cells: they are neither unpacked nor parsed."""
 _FORMULA: Final = re.compile(rb"<(?:\w+:)?f[\s/>]")
-_DOCTYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)")
 _STRICT: Final = (
     (b"http://purl.oclc.org/ooxml/spreadsheetml/main", b"http://schemas.openxmlformats.org/spreadsheetml/2006/main"),
     (b"http://purl.oclc.org/ooxml/officeDocument/relationships", b"http://schemas.openxmlformats.org/officeDocument/2006/relationships"),
@@ -107,10 +110,10 @@ def _sheets(archive: Archive, most_rows: int | None) -> tuple[Sheet, ...]:
     import openpyxl
 
     try:
-        parts = _parts(archive)
+        parts = workbook_parts(archive)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of decoration that is not read
-            book = openpyxl.load_workbook(_packed(parts), read_only=True, data_only=True, keep_links=False)
+            book = openpyxl.load_workbook(packed_parts(parts), read_only=True, data_only=True, keep_links=False)
             return tuple(_sheet(sheet, parts, most_rows) for sheet in book.worksheets)
     except UnreadableFileError:
         raise
@@ -131,7 +134,7 @@ def _sheets(archive: Archive, most_rows: int | None) -> tuple[Sheet, ...]:
         raise UnreadableFileError("unsupported", f"the workbook cannot be read ({problem}); open it and save it again as .xlsx") from error
 
 
-def _parts(archive: Archive) -> dict[str, bytes]:
+def workbook_parts(archive: Archive) -> dict[str, bytes]:
     """Return the parts of a workbook that are read: sheets, their texts and formats, and what joins them."""
     if not is_workbook(archive):
         raise UnreadableFileError("unsupported", "the archive is no workbook; save the table as .xlsx or CSV")
@@ -140,17 +143,16 @@ def _parts(archive: Archive) -> dict[str, bytes]:
         if not _PART.fullmatch(name) or _UNREAD.fullmatch(name):
             continue
         part = archive.read(name, limit=_MAX_PART_BYTES)
-        if _DOCTYPE.search(part):
-            raise UnreadableFileError(
-                "hostile_xml", "a part of the workbook declares a document type, which no workbook does", shorten(name)
-            )
+        refuse_declarations(part, shorten(name))
+        refuse_endless(part, shorten(name))
         for strict, usual in _STRICT:
             part = part.replace(strict, usual)
         parts[name] = part
     return parts
 
 
-def _packed(parts: Mapping[str, bytes]) -> io.BytesIO:
+def packed_parts(parts: Mapping[str, bytes]) -> io.BytesIO:
+    """Return the parts as a workbook again."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, part in parts.items():
@@ -171,14 +173,18 @@ def _sheet(sheet: Any, parts: Mapping[str, bytes], most_rows: int | None) -> She
 
 
 def _rows(sheet: Any, formulas: Mapping[tuple[int, int], str | None], most_rows: int | None) -> Iterator[tuple[int, tuple[str, ...]]]:
-    n_cells = 0
+    n_cells = n_filled = 0
     for number, cells in enumerate(sheet.iter_rows(), start=1):
         if most_rows is not None and number > most_rows:
             return
+        if len(cells) > MAX_SHEET_COLUMNS:
+            reason = f"row {number} reaches to column {len(cells)}, more than {MAX_SHEET_COLUMNS}; delete what is far to the right"
+            raise UnreadableFileError("too_large", reason, f"sheet {sheet.title!r}")
         n_cells += len(cells)
-        if number > MAX_SHEET_ROWS or n_cells > MAX_SHEET_CELLS:
-            raise UnreadableFileError("too_large", "the sheet is larger than a table can be; export it as CSV", f"sheet {sheet.title!r}")
         fields = [_text(cell) for cell in cells]
+        n_filled += len(fields) - fields.count("")
+        if number > MAX_SHEET_ROWS or n_cells > MAX_SHEET_CELLS or n_cells - n_filled > MAX_EMPTY_CELLS:
+            raise UnreadableFileError("too_large", "the sheet is larger than a table can be; export it as CSV", f"sheet {sheet.title!r}")
         for index, field in enumerate(fields, start=1):
             if not field and (text := formulas.get((number, index))) is not None:
                 fields[index - 1] = UnvaluedFormula(text)

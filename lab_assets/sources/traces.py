@@ -275,7 +275,7 @@ def _chromatogram_row(trace: Trace, header: InjectionHeader) -> Row:
 
 
 def injection_time(text: str | None, zone: str, warnings: list[str], *, order: DateOrder | None = None) -> tuple[datetime | None, bool]:
-    """Read a time of injection; a time that cannot be read is a warning, since the text itself is kept.
+    """Read the time of an injection or measurement; one that cannot be read is a warning, since the text itself is kept.
 
     Args:
         text: The file's own text.
@@ -291,8 +291,8 @@ def injection_time(text: str | None, zone: str, warnings: list[str], *, order: D
     try:
         moment = parse_moment(text, zone=zone, order=order)
     except MomentError as error:
-        warnings.append(f"time of injection not understood, kept as text: {error}")
+        warnings.append(f"time not understood, kept as text: {error}")
         return None, False
     if moment.repeated:
-        warnings.append(f"time of injection {text!r} happens twice in {zone}; the earlier was taken")
+        warnings.append(f"time {text!r} happens twice in {zone}; the earlier was taken")
     return moment.utc, moment.zone_known

@@ -19,14 +19,15 @@ import io
 import zipfile
 from collections.abc import Iterator
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lab_assets.sources.allotrope import Node, aggregate_of, child, children, clean, convert, fields, groups
 from lab_assets.sources.allotrope_chromatography import PeakTerms, channel_of, injection_rows, merge
 from lab_assets.sources.archives import Archive, is_archive, open_archive
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
-from lab_assets.sources.decoding import stem
+from lab_assets.sources.decoding import shorten, stem
 from lab_assets.sources.traces import InjectionHeader, injection_time
+from lab_assets.sources.xml_text import parse_xml
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element  # the type only; parsing is defusedxml's
@@ -36,6 +37,8 @@ _TAIL_BYTES: Final = 48
 _FLOAT_BYTES: Final = 4
 _MAX_XML_BYTES: Final = 64 << 20
 _MAX_POINTS_BYTES: Final = 256 << 20
+_MAX_RESULT_BYTES: Final = 128 << 20
+"""Most bytes that a result and the archives inside of it unpack to."""
 _DEFAULT_CHROMATOGRAM: Final = "Chrom.1"
 _TERMS: Final = PeakTerms(
     tailing="chromatographic peak asymmetry factor", retention_time="max peak retention", leave=frozenset({"peak index"})
@@ -96,44 +99,60 @@ def _xml(archive: Archive, name: str) -> Element:
     """Return the root of the member of that base name.
 
     Raises:
-        UnreadableFileError: ``missing_section`` or ``truncated``.
+        UnreadableFileError: ``missing_section``, or a rule of ``parse_xml``.
     """
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import ParseError, fromstring
-
     member = next((member for member in archive.names if PurePosixPath(member).name == name), None)
     if member is None:
         raise UnreadableFileError("missing_section", f"the archive holds no {name}; export the whole result")
-    data = archive.read(member, _MAX_XML_BYTES)
+    return _parsed(archive.read(member, _MAX_XML_BYTES), name)
+
+
+def _parsed(data: bytes, name: str) -> Element:
+    """Return the root of a document, around which some writers leave other bytes."""
     start, end = data.find(b"<"), data.rfind(b">")
-    try:
-        root: Any = fromstring(data[start : end + 1] if start >= 0 else data)
-    except (ParseError, DefusedXmlException, ValueError, RecursionError, LookupError) as error:
-        reason = f"the XML is cut or damaged ({type(error).__name__}); export it again"
-        raise UnreadableFileError("truncated", reason, name) from None
-    return root
+    return parse_xml(data[start : end + 1] if start >= 0 else data, shorten(name))
 
 
 def _framed(archive: Archive) -> bytes:
     """Return the archive with every array of points framed as the converter expects it, checked against bombs on the way."""
+    _refuse_large(archive)
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
         for name in archive.names:
             content = archive.read(name, _MAX_POINTS_BYTES)
-            target.writestr(zipfile.ZipInfo(name), _framed_arrays(content, name) if is_archive(content) else content)
+            if is_archive(content):
+                content = _framed_arrays(_inner(content), name)
+            elif name.casefold().endswith(".xml"):
+                _parsed(content, PurePosixPath(name).name)
+            target.writestr(zipfile.ZipInfo(name), content)
     return buffer.getvalue()
 
 
-def _framed_arrays(content: bytes, name: str) -> bytes:
-    # UNICORN leaves bytes behind the end of an inner archive
+def _inner(content: bytes) -> Archive:
+    """Open an archive inside of the archive; UNICORN leaves bytes behind its end."""
     end = content.rfind(b"PK\x05\x06")
-    inner = open_archive(content[: end + 22] if end > 0 else content)
+    return open_archive(content[: end + 22] if end > 0 else content)
+
+
+def _refuse_large(archive: Archive) -> None:
+    """Refuse a result that unpacks to too much, before any of it is."""
+    n_bytes = archive.n_bytes
+    for name in archive.names:
+        if n_bytes <= _MAX_RESULT_BYTES and is_archive(content := archive.read(name, _MAX_POINTS_BYTES)):
+            n_bytes += _inner(content).n_bytes
+    if n_bytes > _MAX_RESULT_BYTES:
+        raise UnreadableFileError("too_large", f"the result unpacks to more than {_MAX_RESULT_BYTES} bytes; export fewer curves")
+
+
+def _framed_arrays(inner: Archive, name: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as target:
         for member in inner.names:
             points = inner.read(member, _MAX_POINTS_BYTES)
             if member.endswith(("CoordinateData.Amplitudes", "CoordinateData.Volumes")):
                 points = _framed_points(points, name)
+            elif PurePosixPath(member).name == "Xml":
+                _parsed(points, name)
             target.writestr(zipfile.ZipInfo(member), points)
     return buffer.getvalue()
 

@@ -17,6 +17,9 @@ from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.decoding import decode, looks_cut, peek_lines, stem
 
 _SAMPLE_HEADINGS: Final = ("sample name", "well position")
+_MAX_SAMPLES: Final = 2_000
+"""Most lines of a table of samples; the converter takes a millisecond for each."""
+_MAX_POINTS: Final = 100_000
 _READING: Final = re.compile(r"\d+ nm\s+\[A\]|A\d{3,4}|Ordinate \[A\]|Absorbance")
 _HEADER_CELLS: Final = ("file name", "sample name", "analyst", "time", "instrument", "instrument serial number", "instrument version")
 
@@ -46,7 +49,7 @@ class VisionliteReader:
         """Read one export.
 
         Raises:
-            UnreadableFileError: ``empty``, ``encoding``, ``unsupported`` for kinetic runs, ``truncated``.
+            UnreadableFileError: ``empty``, ``encoding``, ``unsupported`` for kinetic runs, ``truncated``, ``too_large``.
         """
         return read_measurements(data, context, file_format=self.format, vendor="THERMO_FISHER_VISIONLITE", prepare=_prepare)
 
@@ -60,6 +63,8 @@ def _prepare(data: bytes, context: ReadContext) -> Prepared:
     lines = [line for line in text.lines if line.strip()]
     cells = _cells(lines[0])
     table = cells[0].casefold() in _SAMPLE_HEADINGS
+    if len(lines) > (most := _MAX_SAMPLES if table else _MAX_POINTS):
+        raise UnreadableFileError("too_large", f"the export has {len(lines)} lines, more than {most}; export fewer into one file")
     headings = cells if table else _cells(lines[1]) if len(lines) > 1 else []
     _refuse_ragged(lines[1:] if table else lines[2:], headings, 2 if table else 3)
     if not text.last_line_ended:

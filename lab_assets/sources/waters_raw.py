@@ -9,6 +9,7 @@ Names of the files are compared without regard to case, since copying tools chan
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Final
@@ -24,8 +25,9 @@ from lab_assets.sources.traces import FloatArray, InjectionHeader, Trace, check_
 
 MAX_WAVELENGTHS: Final = 64
 MAX_CHANNEL_BYTES: Final = 64 << 20
+_MAX_LIST_BYTES: Final = 1 << 20
 
-_OURS: Final = re.compile(r"_(?:header\.txt|functns\.inf|chroms\.inf|chro\d+\.dat|func\d+\.(?:dat|idx))", re.IGNORECASE)
+_OURS: Final = re.compile(r"_(?:header\.txt|functns\.inf|chroms\.inf|chro[0-9]{1,5}\.dat|func[0-9]{1,5}\.(?:dat|idx))", re.IGNORECASE)
 _TABLE_BYTES: Final = 0x80
 """Length of the head of ``_CHROMS.INF`` and ``_CHROnnn.DAT``."""
 _CHANNEL_BYTES: Final = 85
@@ -96,11 +98,12 @@ class WatersRawReader:
 def _one_folder(archive: Archive) -> tuple[str, dict[str, str]]:
     """Return the folder, empty when the archive is the folder itself, and MassLynx' files by their name in small letters."""
     found: dict[str, dict[str, str]] = {}
+    counts = Counter(archive.names)
     for name in archive.names:
         path = PurePosixPath(name.replace("\\", "/"))
         if _OURS.fullmatch(path.name) and "__MACOSX" not in path.parts:
             files = found.setdefault("" if len(path.parts) == 1 else str(path.parent), {})
-            if files.setdefault(path.name.lower(), name) != name or archive.names.count(name) > 1:
+            if files.setdefault(path.name.lower(), name) != name or counts[name] > 1:
                 raise UnreadableFileError("unsupported", "two files of the folder have the same name; pack it again", path.name)
     if len(found) != 1:
         several = f"several folders with data ({', '.join(shorten(folder) for folder in list(found)[:3])})"
@@ -110,7 +113,7 @@ def _one_folder(archive: Archive) -> tuple[str, dict[str, str]]:
 
 def _channels(archive: Archive, files: Mapping[str, str], warnings: list[str]) -> list[Trace]:
     """Return the analog channels; each that is described must have its file."""
-    described = _descriptions(archive.read(files["_chroms.inf"], MAX_CHANNEL_BYTES)) if "_chroms.inf" in files else []
+    described = _descriptions(archive.read(files["_chroms.inf"], _MAX_LIST_BYTES)) if "_chroms.inf" in files else []
     present = {int(name[5:-4]): name for name in sorted(files) if name.startswith("_chro") and name.endswith(".dat")}
     traces: list[Trace] = []
     for number in sorted({*range(1, len(described) + 1), *present}):

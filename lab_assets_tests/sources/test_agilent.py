@@ -473,7 +473,7 @@ def test_container() -> None:
         ({f"{P}.IT": curve([(0, 1), (1, 2)])}, "truncated"),
         ({f"{P}.IT": curve([(0, 1), (2, 2), (1, 3)])}, "descending_x"),
         ({f"{P}.IT": curve([(0, 1), (2, 2), (3, float("inf"))])}, "not_finite"),
-        ({"injection.acmd": BOMB.encode()}, "unsupported"),
+        ({"injection.acmd": BOMB.encode()}, "hostile_xml"),
         ({"injection.acmd": b"<Acmd>"}, "truncated"),
     ],
 )

@@ -138,6 +138,47 @@ def test_encodings_are_found_or_described() -> None:
     assert refusal(FILE.encode("cp437"), FREEZER + "encoding: ascii\n").rule == "encoding"
 
 
+@pytest.mark.parametrize(
+    ("line", "label", "logger"),
+    [
+        ("Device: WB-7", "Device", "WB-7"),
+        ("# device = WB-7", "Device", "WB-7"),
+        ("Device   WB-7", "Device", "WB-7"),
+        ("Device: Freezer 3, room 12; left", "Device", "Freezer 3, room 12; left"),
+        ("Device: WB-7;;;", "Device", "WB-7"),
+        ("Device;WB-7;Site;Cellar", "Device", "WB-7"),
+        ("Device:;WB-7", "Device", "WB-7"),
+        ("Device:, WB-7", "Device:", "WB-7"),
+        ("Device\tWB-7\tCellar", "Device", "WB-7"),
+        ("Device: WB-7\tCellar", "Device", "WB-7"),
+        ('"Device: WB-7, left";;', "Device", "WB-7, left"),
+        ('"Device","WB-7, left","Cellar"', "Device", "WB-7, left"),
+        ('Device: "WB-7, left", Cellar', "Device", "WB-7, left"),
+        ("Device WB-7", "Device ", "WB-7"),
+        ("Device name: WB-7", "Device name", "WB-7"),
+        ("# Device: WB-7", "# Device", "WB-7"),
+        ("# WB-7", "# ", "WB-7"),
+        ("Device name: WB-7", "Device", None),
+        ("Device name;WB-7", "Device", None),
+        ("Device WB-7", "Device", None),
+        ("Devices: WB-7", "Device", None),
+        ("Our device: WB-7", "Device", None),
+        ("Device:", "Device", None),
+        ("Device:;;", "Device", None),
+        (f"Device{' ' * 12_000}", "Device", None),
+        (f"{'#' * 12_000}{' ' * 12_000}", "Device", None),
+    ],
+)
+def test_the_line_that_names_the_logger(line: str, label: str, logger: str | None) -> None:
+    description = FREEZER.replace("logger: {line: Seriennummer}", f'logger: {{line: "{label}"}}')
+    file = FILE.replace("Seriennummer: FG-0042", line)
+    if logger is None:
+        assert refusal(file, description).rule == "missing_section"
+        file = file.replace("Passwort: hunter2", "Device: WB-8")
+        logger = "WB-8"
+    assert {row["logger_id"] for row in read(file, description).tables["sensor_readings"]} == {logger}
+
+
 def test_sniff_goes_by_columns_and_name() -> None:
     reader = LoggerTableReader([described(FREEZER), described(SIMPLE)])
     assert reader.sniff("a.txt", FILE.encode()) == 97

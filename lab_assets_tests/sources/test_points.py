@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from math import copysign
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_assets.sources.base import UnreadableFileError
-from lab_assets.sources.traces import parse_points
+from lab_assets.sources.traces import injection_time, parse_points
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -54,3 +55,11 @@ def test_what_is_not_finite_is_refused(text: str) -> None:
     with pytest.raises(UnreadableFileError) as caught:
         _signal(["1", text])
     assert caught.value.rule == "not_finite"
+
+
+def test_a_time_that_is_not_understood_is_a_warning() -> None:
+    warnings: list[str] = []
+    assert injection_time("03/04/2025 10:00", "UTC", warnings) == (None, False)
+    assert injection_time("26.10.2025 02:30", "Europe/Berlin", warnings) == (datetime(2025, 10, 26, 0, 30, tzinfo=UTC), False)
+    assert [warning.split(":")[0] for warning in warnings] == ["time not understood, kept as text", "time '26.10.2025 02"]
+    assert injection_time("03/04/2025 10:00", "UTC", [], order="mdy")[0] == datetime(2025, 3, 4, 10, tzinfo=UTC)
