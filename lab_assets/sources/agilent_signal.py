@@ -30,6 +30,10 @@ _BLOCK: Final = 512
 _TRACEABLE_POINTS: Final = 100
 """From so many points on, the sampling interval tells whether some are missing."""
 
+_ROUND_FROM_MS: Final = 20.0
+_ROUND_POINTS: Final = 0.05
+"""Times are stated to the millisecond or better: over a whole run that is less than this share of one point."""
+
 _INTERVALS_MS: Final = tuple(
     {3.125 * 2**k for k in range(12)}  # 160 Hz and its halves: diode array, multi wavelength and GC detectors
     | {13.5 * 2**k for k in range(-2, 8)}  # 74 Hz and its halves: fluorescence, refractive index
@@ -245,9 +249,12 @@ def _refuse_missing(n_points: int, first_ms: float, last_ms: float, place: str) 
         raise UnreadableFileError("truncated", "the signal has no points; transfer the file again", place)
     if n_points < _TRACEABLE_POINTS:
         return
-    tolerance = max(2.0, n_points / 1000)
-    if all(abs((last_ms - first_ms) / interval + 1 - n_points) > tolerance for interval in _INTERVALS_MS):
-        interval = (last_ms - first_ms) / (n_points - 1)
+    span_ms, tolerance = last_ms - first_ms, max(2.0, n_points / 1000)
+    interval = span_ms / (n_points - 1)
+    known = any(abs(span_ms / each + 1 - n_points) <= tolerance for each in _INTERVALS_MS)
+    # a detector that is not listed still samples at a round interval, or at a round rate where that is below 20 ms
+    round_ms = float(round(interval)) if interval >= _ROUND_FROM_MS else 1000 / max(round(1000 / interval), 1)
+    if not known and abs(span_ms / round_ms + 1 - n_points) > _ROUND_POINTS:
         reason = f"{n_points} points in the stated time are {interval:.6g} ms apart, which no detector samples: points are missing"
         raise UnreadableFileError("truncated", f"{reason}; transfer the file again", place)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
 from lab_assets.sources.agilent_d import AgilentDReader, four_digit_year
 from lab_assets.sources.agilent_dx import AgilentDxReader
-from lab_assets.sources.agilent_signal import read_curve, read_signal, version_of
+from lab_assets.sources.agilent_signal import _refuse_missing, read_curve, read_signal, version_of
 from lab_assets.sources.archives import open_archive, pack_folder
 from lab_assets.sources.base import ArchiveReader, ReadContext, ReadResult, UnreadableFileError
 from lab_assets_tests.samples import needs_samples, samples_dir
@@ -555,3 +555,15 @@ def test_nothing_but_a_refusal_comes_out_of_damaged_spectra_and_manifests(at: in
 )
 def test_version(head: bytes, version: str) -> None:
     assert version_of(head) == version
+
+
+@pytest.mark.parametrize(("n_points", "last_ms"), [(1801, 1800 * 333.0), (30_001, 30_000 * 1000 / 70)])
+def test_a_detector_that_is_not_listed_samples_at_a_round_interval_or_rate(n_points: int, last_ms: float) -> None:
+    """333 ms, and 70 times a second: in no list, and no sign of a cut."""
+    _refuse_missing(n_points, 0.0, last_ms, "x.ch")
+
+
+def test_points_missing_from_a_round_interval_are_noticed() -> None:
+    """1,801 points 333 ms apart, of which 100 are gone: 352.6 ms, which nothing samples at."""
+    with pytest.raises(UnreadableFileError, match=r"352\.\d+ ms apart"):
+        _refuse_missing(1701, 0.0, 1800 * 333.0, "x.ch")
