@@ -26,12 +26,11 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
 
     settings = get_settings()
     engine = open_database(settings)
-    _quiet_log(settings.log_level)
     last, unfinished = last_batch(engine), open_batches(engine)
     before = last["batch"] if last else 0
     waiting = waiting_files(settings, engine)
     with telling(engine, before, waiting=waiting["ready"] + waiting["refused"], say=lambda line: typer.echo(line, err=True)):
-        outcome = run_job(settings, "ingest")
+        outcome = run_job(settings, "ingest", run_config=_quietly(settings.log_level))
     report = report_since(engine, before, also=unfinished)
     if as_json:
         import orjson
@@ -42,12 +41,9 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     raise typer.Exit(0 if outcome.success else 1)
 
 
-def _quiet_log(level: str) -> None:
-    """Keep Dagster's event lines off the screen unless they are asked for; they are in the run's log."""
-    import logging
-
-    if level.upper() != "DEBUG":
-        logging.getLogger("dagster").setLevel(logging.CRITICAL)
+def _quietly(level: str) -> dict[str, Any]:
+    """Return a run configuration that keeps Dagster's event lines off the screen unless asked for; they are in the run's log."""
+    return {} if level.upper() == "DEBUG" else {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def _print(outcome: JobOutcome, report: BatchReport) -> None:

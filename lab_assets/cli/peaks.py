@@ -53,14 +53,13 @@ def integrate_file(path: Path, settings: DetectionSettings) -> tuple[list[dict[s
     Returns:
         One object a trace (``file``, ``injection_name``, ``channel``, ``peaks``), and what went wrong, for people.
     """
+    from lab_assets.cli._files import bytes_of
     from lab_assets.settings import get_settings
     from lab_assets.sources.base import ReadContext, UnreadableFileError
     from lab_assets.sources.registry import read_file
 
     try:
-        result = read_file(path.read_bytes(), ReadContext(file_name=path.name, zone=get_settings().zone))
-    except OSError as error:
-        return [], [f"{path}: {error.strerror or type(error).__name__}"]
+        result = read_file(bytes_of(path), ReadContext(file_name=path.name, zone=get_settings().zone))
     except UnreadableFileError as error:
         return [], [f"{path}: {error}"]
     traces = result.tables.get("chromatograms", [])

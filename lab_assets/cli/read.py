@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -83,11 +82,12 @@ def describe_file(path: Path, context: ReadContext, *, rows: bool = False) -> di
         ``rejected`` (rows left out), ``schema_events`` and, of an archive, ``members``: one such object for each file in it.
         Where asked for, ``rows``: the rows by table, as they are before the engine adds where they came from.
     """
+    from lab_assets.cli._files import bytes_of
     from lab_assets.sources.base import UnreadableFileError
 
     shown = str(path).encode("utf-8", "replace").decode()
     try:
-        data = _bytes_of(path)
+        data = bytes_of(path)
     except UnreadableFileError as error:
         return _report(shown, format_name=None, reason=str(error))
     return _describe(shown, data, context, rows=rows)
@@ -119,24 +119,6 @@ def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, 
             for member, name in names
         ]
     return report
-
-
-def _bytes_of(path: Path) -> bytes:
-    from lab_assets.sources.archives import is_item_folder, pack_folder
-    from lab_assets.sources.base import UnreadableFileError
-
-    try:
-        if path.is_dir() and is_item_folder(path.resolve().name):
-            packed = BytesIO()
-            pack_folder(path, packed)
-            return packed.getvalue()
-        if path.is_dir():
-            raise UnreadableFileError("folder", "this is a folder; name the files in it")
-        if not path.is_file():
-            raise UnreadableFileError("missing", "there is no such file" if not path.exists() else "this is not a regular file")
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableFileError("unreadable", error.strerror or type(error).__name__) from error
 
 
 def _report(shown: str, *, format_name: str | None, reason: str | None, result: ReadResult | None = None) -> dict[str, Any]:

@@ -48,7 +48,7 @@ FILES = TableContract(
             allowed=("committed", "quarantined", "duplicate", "vanished"),
         ),
         Column(name="rule", kind="string", meaning="rule that sent the file to quarantine"),
-        Column(name="reason", kind="string", meaning="why the file is not committed, for people"),
+        Column(name="reason", kind="string", meaning="why the file is not committed: the rule, then words for people"),
         Column(name="place", kind="string", meaning="where in the file the rule was broken"),
         Column(name="bytes", kind="int64", meaning="size of the file", unit="B", minimum=0),
         Column(name="modified_at_utc", kind="timestamp_utc", meaning="modification time stated by the file system"),

@@ -137,6 +137,7 @@ class Reconciler:
             "size": row["bytes"],
             "batch": row["ingest_batch"],
             "member_of": row["member_of"],
+            "reason": (row["reason"] or "").removeprefix(f"{row['rule']}: ") or None,
             "warnings": list(row["warnings"] or []),
             "rows_parsed": _as_dict(row["rows_parsed"]),
             "rows_rejected": _as_dict(row["rows_rejected"]),

@@ -23,7 +23,8 @@ def file_row(arrival: Any, outcome: Outcome | None, batch: int) -> dict[str, Any
     copied = ("arrival_id", "file_id", "source", "file_name", "supersedes", "duplicate_of", "member_of")
     return {
         **{name: getattr(arrival, name) for name in copied},
-        **{name: getattr(told, name) for name in ("format", "state", "rule", "reason", "place")},
+        **{name: getattr(told, name) for name in ("format", "state", "rule", "place")},
+        "reason": f"{told.rule}: {told.reason}" if told.rule else told.reason,
         "warnings": list(told.warnings),
         "rows_parsed": dict(told.rows_parsed),
         "rows_rejected": dict(told.rows_rejected),

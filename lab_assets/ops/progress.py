@@ -70,12 +70,12 @@ def telling(engine: Engine, batch: int, *, waiting: int, say: Callable[[str], No
     started = time.monotonic()
 
     def tell() -> None:
-        said = ""
+        said = -1
         while not ended.wait(every_s):
             now = progress_since(engine, batch, waiting=waiting, seconds=time.monotonic() - started)
-            if (line := now.line()) != said and now.total:
-                say(line)
-                said = line
+            if now.done != said and now.total:  # the tables that follow take their time as well, and bring no file
+                say(now.line() if now.done < now.total else f"{now.line()}; the tables made from them follow")
+                said = now.done
 
     teller = Thread(target=tell, name="progress", daemon=True)
     teller.start()

@@ -151,6 +151,7 @@ def test_case_4_the_raw_copy_outlives_a_change_in_place(plant: Plant) -> None:
 
 def test_case_5_empty_and_header_only_files_are_refused_and_others_go_on(plant: Plant) -> None:
     assert rule_of(plant, "hplc/empty.txt") == ("quarantined", "empty")
+    assert plant.arrivals()["hplc/empty.txt"]["reason"].startswith("empty: ")
     assert rule_of(plant, "lims/lots_header_only.csv") == ("quarantined", "empty")
     assert rule_of(plant, "hplc/good.txt")[0] in {"committed", "duplicate"}
 
