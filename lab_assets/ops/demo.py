@@ -7,6 +7,7 @@ Each step looks first whether it is done, so a demonstration that was killed any
 
 from __future__ import annotations
 
+import json
 import shutil
 import time
 from collections.abc import Callable
@@ -89,6 +90,7 @@ class Demo:
             self._step("score", lambda: self._job("score_batch"))
             self._step("drift", self._drift)
             self._step("gold", lambda: self._job("refresh_gold"))
+            self._step("scrub", lambda: self._scrub(engine))
             self._step("summary", lambda: self._summary(engine))
         finally:
             engine.dispose()
@@ -195,6 +197,15 @@ class Demo:
         if newest_checks(self.settings, 1):
             return "checked already; the daily schedule goes on"
         return self._job("check_drift")
+
+    def _scrub(self, engine: Engine) -> str:
+        """Hold originals and tables against their recorded digests, as the weekly schedule does."""
+        from lab_assets.governance.audit import AuditLog
+
+        self._job("scrub")
+        (entry,) = AuditLog(engine).entries(action="integrity", limit=1)
+        told = json.loads(entry.new or "{}")
+        return f"{told['files']} originals and files of tables hashed, {len(told['findings'])} differ"
 
     def _summary(self, engine: Engine) -> str:
         from lab_assets.engine.ledger import Ledger
