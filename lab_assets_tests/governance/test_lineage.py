@@ -50,5 +50,10 @@ def test_the_way_back_names_each_step_once_even_round_a_loop() -> None:
 
 
 def test_contracts_of_the_layer() -> None:
-    assert [table.full_name for table in TABLES] == ["governance.lineage", "governance.audit", "governance.access"]
+    assert [table.full_name for table in TABLES] == [
+        "governance.lineage",
+        "governance.audit",
+        "governance.access",
+        "governance.integrity",
+    ]
     assert {table.owner for table in TABLES} == {"team:governance"}
