@@ -26,6 +26,7 @@ from lab_assets.engine.delta import Lakehouse, in_parallel
 from lab_assets.engine.ledger import SYSTEM
 from lab_assets.engine.ledger_tables import ARRIVALS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.engine.raw_store import RawStore
+from lab_assets.engine.told import counts_of
 
 if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
@@ -139,8 +140,8 @@ class Reconciler:
             "member_of": row["member_of"],
             "reason": (row["reason"] or "").removeprefix(f"{row['rule']}: ") or None,
             "warnings": list(row["warnings"] or []),
-            "rows_parsed": _as_dict(row["rows_parsed"]),
-            "rows_rejected": _as_dict(row["rows_rejected"]),
+            "rows_parsed": counts_of(row["rows_parsed"]),
+            "rows_rejected": counts_of(row["rows_rejected"]),
             "arrived_at": row["arrived_at_utc"].isoformat(timespec="microseconds"),
         }
         known = connection.execute(update(ARRIVALS).where(ARRIVALS.c.arrival_id == row["arrival_id"]).values(**values))
@@ -204,10 +205,3 @@ class Reconciler:
 
         log = AuditLog(self.ledger.engine)
         log.append(connection, actor=actor, action=action, target="ledger", new=new, reason=reason, origin="reconciler")
-
-
-def _as_dict(entries: Any) -> dict[str, int]:
-    """Return a Delta map, which polars hands out as a list of key and value, as a dict."""
-    if isinstance(entries, dict):
-        return entries
-    return {entry["key"]: entry["value"] for entry in entries or ()}

@@ -35,6 +35,13 @@ def file_row(arrival: Any, outcome: Outcome | None, batch: int) -> dict[str, Any
     }
 
 
+def counts_of(entries: Any) -> dict[str, int]:
+    """Return a Delta map of counts, which polars hands out as a list of key and value, as a dict."""
+    if isinstance(entries, dict):
+        return entries
+    return {entry["key"]: entry["value"] for entry in entries or ()}
+
+
 def quarantine_row(event: Any) -> dict[str, Any]:
     """Return a step of a refused file as a row of ``bronze.quarantine``."""
     row = dict(event._mapping)  # noqa: SLF001 - SQLAlchemy's public name for a row's columns

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.engine.delta import Lakehouse
+from lab_assets.engine.told import counts_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,7 +75,7 @@ def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     told: dict[str, int] = {}
     rejected = 0
     for row in committed.iter_rows(named=True):
-        rejected += sum(_as_dict(row["rows_rejected"]).values())
+        rejected += sum(counts_of(row["rows_rejected"]).values())
         for name, count in _kept(row).items():
             told[name] = told.get(name, 0) + count
     differences = {
@@ -125,12 +126,5 @@ def _file_by_file(lake: Lakehouse, committed: pl.DataFrame) -> dict[str, tuple[i
 
 def _kept(row: dict[str, Any]) -> dict[str, int]:
     """Return the rows that a file brought into each table."""
-    lost = _as_dict(row["rows_rejected"])
-    return {name: kept for name, count in _as_dict(row["rows_parsed"]).items() if (kept := count - lost.get(name, 0))}
-
-
-def _as_dict(entries: Any) -> dict[str, int]:
-    """Return a Delta map, which polars hands out as a list of key and value, as a dict."""
-    if isinstance(entries, dict):
-        return entries
-    return {entry["key"]: entry["value"] for entry in entries or ()}
+    lost = counts_of(row["rows_rejected"])
+    return {name: kept for name, count in counts_of(row["rows_parsed"]).items() if (kept := count - lost.get(name, 0))}
