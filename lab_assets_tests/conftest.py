@@ -23,6 +23,25 @@ hypothesis_settings.register_profile("ci", deadline=None, max_examples=60, suppr
 hypothesis_settings.load_profile("ci")
 
 
+_SHARED_FOLDERS = ("end_to_end", "service", "simulation")
+"""Folders whose files share one laboratory: with several workers, one of them takes the whole folder."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep what shares fixtures in one worker, and begin with what takes longest, so that no worker waits for another at the end."""
+    weight: dict[str, int] = {}
+    for item in items:
+        group = _group(item)
+        item.add_marker(pytest.mark.xdist_group(group))
+        weight[group] = max(weight.get(group, 0), 2 if item.get_closest_marker("e2e") else 1 if item.get_closest_marker("spark") else 0)
+    items.sort(key=lambda item: -weight[_group(item)])
+
+
+def _group(item: pytest.Item) -> str:
+    folder, _, file = item.nodeid.split("::")[0].partition("lab_assets_tests/")[2].partition("/")
+    return folder if folder in _SHARED_FOLDERS else f"{folder}/{file}"
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A laboratory in a folder of its own; files are finished at once."""

@@ -10,6 +10,8 @@ from lab_assets.engine.delta import Lakehouse
 from lab_assets.engine.ingest import IngestBusyError, Ingestor, IngestReport
 
 NAMES = tuple(table.full_name for table in TABLES)
+PROGRESS_TAG = "lab/files"
+"""Tag of a run that tells in the list of runs how far a backlog is."""
 
 
 @dg.multi_asset(specs=[table_spec(name) for name in NAMES], name="bronze", op_tags={"lab/engine": "spark"})
@@ -30,8 +32,11 @@ def bronze(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
 
 
 def _ingest(context: dg.AssetExecutionContext, lake: Lakehouse) -> IngestReport:
+    def progress(line: str) -> None:
+        context.instance.add_run_tags(context.run_id, {PROGRESS_TAG: line})
+
     try:
-        return Ingestor(lake, say=context.log.info).run()
+        return Ingestor(lake, say=context.log.info, progress=progress).run()
     except IngestBusyError as busy:
         context.log.info("%s", busy)
         return IngestReport()

@@ -5,6 +5,7 @@ Belongs here: arguments, printing, audit entries. Does not belong here: the tran
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +15,7 @@ from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, d
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-app = typer.Typer(help="Refused files: list, show, retry, discard.", no_args_is_help=True)
+app = typer.Typer(help="Refused files and rows: list, show, retry, discard.", no_args_is_help=True)
 
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="ARRIVAL...", help="Numbers from 'lab quarantine list'.", show_default=False)]
 RuleOption = Annotated[str | None, typer.Option("--rule", help="Only files refused by this rule.")]
@@ -66,6 +67,37 @@ def show(
     steps = told.pop("steps")
     print_table(("field", "value"), told.items())
     print_table(("step", "by", "at", "reason"), (step.values() for step in steps))
+
+
+@app.command()
+def rows(
+    *,
+    table: Annotated[str | None, typer.Option("--table", help="Only rows meant for this table, such as bronze.measurements.")] = None,
+    rule: Annotated[str | None, typer.Option("--rule", help="Only rows that broke this rule.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Most rows shown.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """List single rows that were refused while the other rows of their file went on, newest first.
+
+    They stay on record. To bring one in, correct the file and drop it under the same path: the new file replaces the old.
+    """
+    from lab_assets.ops.tables import rejected_rows
+    from lab_assets.settings import get_settings
+
+    found = rejected_rows(get_settings(), table=table, rule=rule)
+    if as_json:
+        print_json(found)
+        return
+    if not found:
+        typer.echo("no single row was refused" if table is None and rule is None else "no such row was refused")
+        return
+    counts = Counter((row["table_name"], row["rule"]) for row in found)
+    print_table(("table", "rule", "rows"), ((*key, count) for key, count in counts.most_common()))
+    columns = ("source", "source_file", "source_row", "table_name", "column_name", "rule", "reason", "replaced")
+    print_table(columns, ([row[column] for column in columns] for row in found[:limit]))
+    if len(found) > limit:
+        typer.echo(f"{limit} of {len(found)} row(s) shown; --limit shows more")
+    typer.echo("'lab query --as USER' on bronze.quarantined_rows shows the values to those who may see them")
 
 
 @app.command()

@@ -71,7 +71,14 @@ class IngestReport:
 class Ingestor:
     """Takes finished files in bounded batches."""
 
-    def __init__(self, lakehouse: Lakehouse, *, say: Progress = lambda _line: None) -> None:
+    def __init__(self, lakehouse: Lakehouse, *, say: Progress = lambda _line: None, progress: Progress = lambda _line: None) -> None:
+        """Prepare an ingestion.
+
+        Args:
+            lakehouse: Tables, ledger and settings.
+            say: Told each step, for the log.
+            progress: Told after each batch how many files are done of how many, the rate and the time left.
+        """
         self.lakehouse = lakehouse
         self.settings = lakehouse.settings
         self.ledger: Ledger = lakehouse.ledger
@@ -79,6 +86,7 @@ class Ingestor:
         self.receiver = Receiver(self.settings, self.ledger)
         self.raw = self.receiver.raw
         self.say = say
+        self.progress = progress
 
     def run(self) -> IngestReport:
         """Finish what a killed run left, then take everything that is ready.
@@ -117,7 +125,9 @@ class Ingestor:
     def _say_progress(self, report: IngestReport, waiting: int) -> None:
         done = sum(report.states.values())
         left_s = waiting / max(report.files_per_s, 1e-9)
-        self.say(f"{done} of {done + waiting} file(s), {report.files_per_s:.1f} files/s" + (f", {left_s:.0f} s left" if waiting else ""))
+        line = f"{done} of {done + waiting} file(s), {report.files_per_s:.1f} files/s" + (f", {left_s:.0f} s left" if waiting else "")
+        self.say(line)
+        self.progress(line)
 
     def waiting(self) -> int:
         """Count files that are ready and not yet taken, and arrivals not yet committed."""

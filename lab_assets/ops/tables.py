@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
 from lab_assets.engine import opening
 from lab_assets.engine.database import open_database
@@ -85,6 +86,31 @@ def table_at(settings: Settings, contract: TableContract, when: int | datetime, 
     table = _loaded(settings, contract, when)
     data = table.to_pyarrow_dataset()
     return table.version(), data.count_rows(), [shown(contract, row) for row in data.head(limit).to_pylist()]
+
+
+def rejected_rows(settings: Settings, *, table: str | None = None, rule: str | None = None) -> list[dict[str, Any]]:
+    """Return rows that were refused while the others of their file went on, newest first; their values are hidden.
+
+    Args:
+        settings: Where the lake is.
+        table: Only rows meant for this one, ``bronze.NAME``.
+        rule: Only rows that broke this rule.
+
+    Returns:
+        Rows of ``bronze.quarantined_rows``, and ``replaced``: whether a later file of the same path was committed.
+    """
+    files = _whole(settings, FILES, ["state", "supersedes"])
+    replaced = {file["supersedes"] for file in files if file["state"] == "committed"}
+    rows = _whole(settings, QUARANTINED_ROWS)
+    wanted = [row for row in rows if table in {None, f"bronze.{row['table_name']}"} and rule in {None, row["rule"]}]
+    wanted.sort(key=lambda row: (-row["ingest_batch"], row["source_file"], row["source_row"], row["column_name"] or ""))
+    return [{**shown(QUARANTINED_ROWS, row), "replaced": row["source_sha256"] in replaced} for row in wanted]
+
+
+def _whole(settings: Settings, contract: TableContract, columns: list[str] | None = None) -> list[dict[str, Any]]:
+    """Return every row of a table, none when it has no data yet."""
+    table = opening.open_table(contract, settings.table_uri(contract.layer, contract.name), _ledger(settings))
+    return [] if table is None else table.to_pyarrow_table(columns=columns).to_pylist()
 
 
 def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -> DeltaTable:

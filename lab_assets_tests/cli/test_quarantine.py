@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import UTC, datetime
+from typing import Any
 
+import pyarrow as pa
+import pytest
+from deltalake import write_deltalake
+
+from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
+from lab_assets.contracts.core import TableContract
 from lab_assets.engine.database import open_database
 from lab_assets.engine.ledger import Ledger, NewArrival
 from lab_assets.engine.quarantine import Quarantine
 from lab_assets.governance.audit import AuditLog
 from lab_assets.settings import Settings
 from lab_assets_tests.cli.conftest import Lab
+
+AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -77,3 +86,46 @@ def test_unknown_numbers_and_accounts_change_nothing(lab: Lab, ledger: Ledger) -
     assert told.exit_code == 1
     assert "nobody" in told.stderr
     assert ledger.counts() == {"quarantined": 2}
+
+
+def test_refused_rows_are_listed_without_their_values(lab: Lab, settings: Settings) -> None:
+    """One export with a bad row, corrected later, and another with two, not corrected."""
+    assert lab("quarantine", "rows").stdout.strip() == "no single row was refused"
+    write(settings, FILES, [arrival(1, "a" * 64), arrival(2, "b" * 64, supersedes="a" * 64), arrival(3, "c" * 64, name="other.csv")])
+    write(settings, QUARANTINED_ROWS, [rejected("a", 4, "upper"), rejected("c", 9, "unit"), rejected("c", 7, "upper")])
+
+    told = lab("quarantine", "rows", "--json").document
+    assert [(row["source_row"], row["rule"], row["replaced"]) for row in told] == [
+        (7, "upper", False),
+        (9, "unit", False),
+        (4, "upper", True),
+    ]
+    assert {row["row_text"] for row in told} == {"***"}
+    assert [row["source_row"] for row in lab("quarantine", "rows", "--rule", "unit", "--json").document] == [9]
+    assert lab("quarantine", "rows", "--table", "bronze.samples").stdout.strip() == "no such row was refused"
+    shown = lab("quarantine", "rows", "--limit", "1").stdout
+    assert "below the lower limit" in shown
+    assert "1 of 3 row(s) shown" in shown
+    assert "secret" not in shown
+
+
+def write(settings: Settings, contract: TableContract, rows: list[dict[str, Any]]) -> None:
+    write_deltalake(settings.table_uri(contract.layer, contract.name), pa.Table.from_pylist(rows, schema=contract.arrow_schema()))
+
+
+def arrival(number: int, digest: str, *, name: str = "specifications.csv", supersedes: str | None = None) -> dict[str, Any]:
+    blank = dict.fromkeys(FILES.column_names)
+    own = {"arrival_id": number, "file_id": digest, "source": "lims", "file_name": name, "state": "committed", "supersedes": supersedes}
+    return {**blank, **own, "arrived_at_utc": AT, "ingest_batch": number}
+
+
+def rejected(digit: str, row: int, rule: str) -> dict[str, Any]:
+    said = {
+        "table_name": "specifications",
+        "rule": rule,
+        "column_name": rule,
+        "reason": "below the lower limit",
+        "row_text": '{"a": "secret"}',
+    }
+    kept = {"source": "lims", "source_file": f"{digit}.csv", "source_sha256": digit * 64, "source_row": row}
+    return {**said, **kept, "ingested_at_utc": AT, "ingest_batch": ord(digit)}

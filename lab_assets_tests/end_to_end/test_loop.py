@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import polars as pl
 import pytest
 
+from lab_assets.ops.dagster_home import dagster_instance
 from lab_assets_tests.end_to_end.conftest import LOTS, Laboratory
 from lab_assets_tests.samples import needs_samples, samples_dir
 
@@ -23,6 +25,13 @@ def test_every_file_is_in_one_final_state(laboratory: Laboratory) -> None:
     inbox = [path for path in laboratory.settings.inbox.rglob("*") if path.is_file()]
     assert files.height == len(inbox)
     assert files["state"].is_in(["committed", "duplicate"]).all()
+
+
+def test_runs_tell_in_their_tags_how_many_files_they_took(laboratory: Laboratory) -> None:
+    with dagster_instance(laboratory.settings) as instance:
+        told = [run.tags["lab/files"] for run in instance.get_runs() if "lab/files" in run.tags]
+    matches = [re.fullmatch(r"(\d+) of \1 file\(s\), \d+\.\d files/s", line) for line in told]
+    assert sum(int(match[1]) for match in matches if match) == _table(laboratory, "bronze.files").height
 
 
 def test_outcomes_agree_with_the_simulated_truth(laboratory: Laboratory) -> None:
