@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -45,6 +46,12 @@ class Settings(BaseSettings):
     parse_memory_mb: int = Field(default=3072, ge=256, description="Most memory a reader may take for one file, MiB.")
     zone: str = Field(default="UTC", description="IANA zone assumed for instrument times that state none.")
     source_zones: dict[str, str] = Field(default_factory=dict, description="Zone by source, JSON, over LAB_ZONE.")
+    date_order: Literal["dmy", "mdy"] | None = Field(
+        default=None, description="Order of day and month (dmy, mdy) in instrument dates such as 03/04/2026 that do not tell it themselves."
+    )
+    source_date_orders: dict[str, Literal["dmy", "mdy"]] = Field(
+        default_factory=dict, description="Order of day and month by source, JSON, over LAB_DATE_ORDER."
+    )
 
     host: str = Field(default="127.0.0.1", description="Address the services listen on.")
     service_port: int = Field(default=8600, description="Port of the service (REST and pages).")
@@ -105,6 +112,11 @@ class Settings(BaseSettings):
     def zone_of(self, source: str) -> str:
         """Return the IANA zone assumed for a source's times without a zone."""
         return self.source_zones.get(source, self.zone)
+
+    def date_order_of(self, source: str) -> Literal["dmy", "mdy"] | None:
+        """Return the declared order of day and month in a source's dates, if any."""
+        declared: dict[str, Literal["dmy", "mdy"] | None] = {**self.source_date_orders}
+        return declared.get(source, self.date_order)
 
     def table_uri(self, layer: str, name: str) -> str:
         """Return where a Delta table lives."""

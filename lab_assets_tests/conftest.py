@@ -27,8 +27,12 @@ _SHARED_FOLDERS = ("end_to_end", "service", "simulation")
 """Folders whose files share one laboratory: with several workers, one of them takes the whole folder."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one worker, and begin with what takes longest, so that no worker waits for another at the end."""
+    """Keep what shares fixtures in one worker, and begin with what takes longest, so that no worker waits for another at the end.
+
+    First of all hooks: the plugin that hands out the tests reads the marks in its own.
+    """
     weight: dict[str, int] = {}
     for item in items:
         group = _group(item)

@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import typer
 
@@ -29,6 +29,10 @@ def read(
     *,
     source: Annotated[str, typer.Option(help="Drop folder the files would arrive in; decides the assumed zone.")] = "inbox",
     zone: Annotated[str | None, typer.Option(help="IANA zone assumed for times without one; default: the settings'.")] = None,
+    dates: Annotated[
+        Literal["dmy", "mdy"] | None,
+        typer.Option(help="Order of day and month in dates that do not tell it themselves; default: the settings'."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="With --json: every row of every table as well.")] = False,
 ) -> None:
@@ -45,7 +49,8 @@ def read(
         typer.secho(line, err=True, fg="yellow")
     strict = source in settings.strict_sources
     assumed = zone or settings.zone_of(source)
-    context = partial(ReadContext, source=source, zone=assumed, strict=strict, loggers=loggers)
+    order = dates or settings.date_order_of(source)
+    context = partial(ReadContext, source=source, zone=assumed, date_order=order, strict=strict, loggers=loggers)
     reports = [describe_file(path, context(file_name=path.name), rows=rows) for path in files]
     if as_json:
         typer.echo(to_json(reports))

@@ -188,6 +188,7 @@ class Ingestor:
                 arrival.file_name,
                 str(self.raw.path(arrival.file_id)),
                 self.settings.zone_of(arrival.source),
+                self.settings.date_order_of(arrival.source),
                 arrival.source in self.settings.strict_sources,
                 renames[arrival.source],
             )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from lab_assets.sources.logger_description import LoggerDescription
 
 INPUT_DDL: Final = (
-    "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING, strict BOOLEAN, "
+    "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING, date_order STRING, strict BOOLEAN, "
     "renames MAP<STRING,MAP<STRING,STRING>>"
 )
 
@@ -228,7 +228,7 @@ def parse_one(
 
 def _context(task: Mapping[str, Any], loggers: tuple[LoggerDescription, ...]) -> ReadContext:
     renames = {table: dict(pairs) for table, pairs in dict(task.get("renames") or {}).items()}
-    named = {name: task[name] for name in ("file_name", "source", "zone")}
+    named = {name: task[name] for name in ("file_name", "source", "zone", "date_order")}
     return ReadContext(**named, renames=renames, strict=bool(task.get("strict")), loggers=loggers)
 
 

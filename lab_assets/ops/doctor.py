@@ -217,8 +217,11 @@ def _inbox(settings: Settings) -> Check:
 def _formats(settings: Settings) -> Check:
     """Tell of descriptions of loggers that cannot be used."""
     from lab_assets.engine.formats import load_loggers
+    from lab_assets.sources.registry import READERS, installed
 
     loggers, problems = load_loggers(settings.formats)
     if problems:
         return Check(name="formats", state="warning", found="; ".join(problems), mend=f"correct what is named in {settings.formats}")
-    return Check(name="formats", state="ok", found=f"{len(loggers)} logger(s) described in {settings.formats}")
+    names = sorted(reader.format for reader in (*READERS, *installed().readers))
+    found = f"{len(names)} known: {', '.join(names)}; {len(loggers)} logger(s) described in {settings.formats}"
+    return Check(name="formats", state="ok", found=found)

@@ -19,7 +19,6 @@ from lab_assets.sources.archives import MAX_MEMBER_BYTES, Archive, open_archive
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.channel_names import distinct
 from lab_assets.sources.decoding import base_name, shorten, stem
-from lab_assets.sources.moments import infer_order
 from lab_assets.sources.quantities import is_status_signal
 from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, trace_rows
 from lab_assets.sources.xml_text import parse_xml
@@ -134,7 +133,7 @@ def _header(
             found.setdefault(name, text)
     at_text = found.get("date") or fields.get("date")
     dated = four_digit_year(at_text or "")
-    at_utc, zone_known = injection_time(dated, context.zone, warnings, order=infer_order([dated])[0])
+    at_utc, zone_known = injection_time(dated, context, warnings)
     others = {name: found.get(name) or fields.get(name) for name in ("vial", "injection_volume", "file_type")}
     return InjectionHeader(
         injection_name=stem(folder),

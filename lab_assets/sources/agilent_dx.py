@@ -157,7 +157,7 @@ def _unlisted(archive: Archive, parts: Mapping[str, str], row: int, warnings: li
 
 def _header(info: Mapping[str, str], signal: Signal, context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = info.get("RunDateTime")
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     return InjectionHeader(
         injection_name=stem(context.file_name),
         sample_name=info.get("SampleName") or signal.texts.get("sample"),

@@ -90,7 +90,6 @@ PARSERS: Final[dict[str, tuple[str, str]]] = {
     "BENCHLING_CHROMELEON": ("benchling_chromeleon.benchling_chromeleon_parser", "BenchlingChromeleonParser"),
     "BENCHLING_EMPOWER": ("benchling_empower.benchling_empower_parser", "BenchlingEmpowerParser"),
     "CYTIVA_UNICORN": ("cytiva_unicorn.cytiva_unicorn_parser", "CytivaUnicornParser"),
-    "THERMO_FISHER_VISIONLITE": ("thermo_fisher_visionlite.thermo_fisher_visionlite_parser", "ThermoFisherVisionliteParser"),
 }
 """Module and class of each parser by allotropy's name of the vendor; its own table of parsers imports all fifty, which takes seconds."""
 

@@ -30,7 +30,6 @@ from lab_assets.sources.allotrope import (
 )
 from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
 from lab_assets.sources.decoding import stem
-from lab_assets.sources.moments import infer_order
 from lab_assets.sources.traces import injection_time
 
 _SIZE: Final = "particle size"
@@ -54,10 +53,13 @@ class Prepared:
         measured_at_text: Time of measurement, the file's own text.
         units: Unit by quantity, where ASM's is wrong.
         texts: Text by position and quantity, of values that are no numbers; an empty text is a value the file does not hold.
+        samples: Sample by position, where ASM spoils its name.
         instrument_name: Instrument where ASM does not know it.
         software: Software and version where ASM does not know them.
         operator: Person at the instrument where ASM does not know them.
         rescued: Fields of the file that ASM leaves out or spoils.
+        rescued_at: The same by position, such as what a plate's layout says of a well.
+        warnings: What was noticed and let pass, for people.
     """
 
     data: bytes
@@ -65,10 +67,13 @@ class Prepared:
     measured_at_text: str | None = None
     units: Mapping[str, str] = field(default_factory=dict[str, str])
     texts: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    samples: Mapping[str, str] = field(default_factory=dict[str, str])
     instrument_name: str | None = None
     software: str | None = None
     operator: str | None = None
     rescued: Mapping[str, str] = field(default_factory=dict[str, str])
+    rescued_at: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +115,7 @@ def read_measurements(
     """
     prepared = prepare(data, context)
     document = convert(prepared.data, vendor, prepared.name)
-    warnings: list[str] = []
+    warnings = list(prepared.warnings)
     rows = _rows(document, prepared, context, warnings)
     if not rows:
         raise UnreadableFileError("empty", "the file holds settings and no measured value; export it with its results")
@@ -122,10 +127,7 @@ def _rows(document: Node, prepared: Prepared, context: ReadContext, warnings: li
     entries = list(_entries(document))
     if sum(len(entry.values) for entry in entries) > MAX_VALUES:
         raise UnreadableFileError("too_large", f"the file holds more than {MAX_VALUES} values")
-    order, proven = infer_order([prepared.measured_at_text or ""])
-    if order is not None and not proven:
-        warnings.append(f"{prepared.measured_at_text!r}: month first is assumed from the 12 h clock")
-    at_utc, zone_known = injection_time(prepared.measured_at_text, context.zone, warnings, order=order)
+    at_utc, zone_known = injection_time(prepared.measured_at_text, context, warnings)
     common: Row = {
         "technique": technique,
         "measured_at_text": prepared.measured_at_text,
@@ -151,7 +153,11 @@ def _rows(document: Node, prepared: Prepared, context: ReadContext, warnings: li
                 left_out += 1
                 continue
             unit = prepared.units.get(value.quantity, value.unit)
-            own = {"quantity": value.quantity, "value": value.number, "value_text": text, "unit": unit, "position": value.position}
+            own: Row = {"quantity": value.quantity, "value": value.number, "value_text": text, "unit": unit, "position": value.position}
+            if sample := prepared.samples.get(value.position or ""):
+                own["sample_name"] = sample
+            if about := prepared.rescued_at.get(value.position or ""):
+                own["rescued"] = {**shared["rescued"], **about}
             rows.append({**shared, **own, "source_row": len(rows) + 1})
     if left_out:
         warnings.append(f"{left_out} results without a value are left out")

@@ -127,7 +127,7 @@ def _first(attributes: Mapping[str, str], *names: str) -> str | None:
 
 def _header(attributes: Mapping[str, str], context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = _first(attributes, "injection_date_time_stamp")
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     return InjectionHeader(
         injection_name=stem(_first(attributes, "source_file_reference") or context.file_name),
         sample_name=_first(attributes, "sample_name"),

@@ -144,7 +144,7 @@ def injection_header(root: Element, steps: Sequence[Step], name: str, context: R
     ordered = sorted(steps, key=lambda step: (not step.is_run, step.number))
     sample = sample_attributes(root, ordered)
     at_text = next((step.at_text for step in ordered if step.at_text), None)
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     methods = [method for step in ordered if (method := child(step.element, "Method")) is not None]
     device = next((found for method in methods if (found := child(method, "Device")) is not None), None)
     software = next((found for method in methods if (found := child(method, "Software")) is not None), None)

@@ -2,12 +2,14 @@
 
 Belongs here: documents of the core schema from draft 0.90 on, with the habits of their writers (namespaces left out, ``label``
 and ``quantity`` of units swapped, columns of a peak table shorter than the table). Series over time become traces where the
-document is of chromatography; single values of other techniques become ``measurements``. Does not belong here: spectra, images
-and embedded documents, which are left out with a warning; signatures, which are not verified.
+document is of chromatography; single values of other techniques, and those listed by position such as the wells of a plate, become
+``measurements``. Does not belong here: spectra, images and embedded documents, which are left out with a warning; signatures, which
+are not verified.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -28,6 +30,8 @@ _GENERIC_SIGNALS: Final = frozenset(
 )
 _FEWEST_PEAK_COLUMNS: Final = 3
 _PLACEHOLDERS: Final = frozenset({"null", "nan"})
+_POSITION: Final = re.compile(r"\b(?:position|well|vial|cuvette|index)\b", re.IGNORECASE)
+_WHOLE_NUMBERS: Final = frozenset({"int32", "int64", "int", "long"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,12 @@ class _Table:
         columns = {peak_column(series.name) for series in self.content.series} & set(NUMBERS)
         said = self.step.is_peak_table or "peak" in f"{self.content.name} {self.result_name}".casefold()
         return bool(columns & {"retention_time", "start_time", "area"}) and (said or len(columns) >= _FEWEST_PEAK_COLUMNS)
+
+    @property
+    def positions(self) -> Series | None:
+        """The series of positions, when the set lists values by position and not along a physical axis."""
+        named = [series for series in self.content.series if series.independent and not series.unit and _POSITION.search(series.name)]
+        return named[0] if len(named) == 1 else None
 
     @property
     def time_axis(self) -> Series | None:
@@ -242,9 +252,12 @@ def _measurements(root: Element, steps: Sequence[Step], context: ReadContext, fo
     """Read single values that steps of other techniques report."""
     number = 0
     for step in steps:
-        found.skipped.update(f"series set(s) of technique {shorten(step.technique.split(' http')[0])}" for _ in _tables(step))
+        listed = [(table, positions) for table in _tables(step) if (positions := table.positions) is not None]
+        n_others = len(_tables(step)) - len(listed)
+        if n_others:
+            found.skipped[f"series set(s) of technique {shorten(step.technique.split(' http')[0].strip())}"] += n_others
         results = [(result, list(parameters(result))) for result in children(step.element, "Result")]
-        if not any(values for _, values in results):
+        if not listed and not any(values for _, values in results):
             continue
         number += 1
         header = injection_header(root, [step], step.name, context, found.warnings)
@@ -254,6 +267,37 @@ def _measurements(root: Element, steps: Sequence[Step], context: ReadContext, fo
                 row = _measurement(header, step, "number" if local(value) in NUMERIC_TAGS else "text", text)
                 position = " / ".join(filter(None, (result.get("name"), *path)))
                 found.add("measurements", [{**row, "measurement_no": number, "quantity": name, "unit": unit, "position": position or None}])
+        for table, positions in listed:
+            found.add("measurements", _by_position(table, positions, header, number, found))
+
+
+def _by_position(table: _Table, positions: Series, header: InjectionHeader, number: int, found: _Found) -> list[Row]:
+    """Read the values of a table that has one line a position; texts beside them and the method's parameters go to ``rescued``."""
+    length = table.content.length
+    names = _cells(positions, length, table.place)
+    if length is not None and len(names) != length:
+        reason = f"{length} positions are stated, {len(names)} are there; transfer the file again"
+        raise UnreadableFileError("truncated", reason, table.place)
+    if positions.kind in _WHOLE_NUMBERS:
+        names = [name.removesuffix(".0") for name in names]
+    whole: list[tuple[Series, list[str]]] = []
+    for series in table.content.series:
+        values = [] if series is positions else _cells(series, length, table.place)
+        if len(values) == len(names):
+            whole.append((series, values))
+        elif values:
+            found.warnings.append(f"{table.place}: {len(values)} values of {shorten(series.name)} for {len(names)} positions are left out")
+    inner = table.content.name if table.content.name != table.result_name else ""
+    rows: list[Row] = []
+    for index, name in enumerate(names):
+        texts = {series.name: values[index] for series, values in whole if not series.is_numeric and values[index]}
+        place = " / ".join(filter(None, (table.result_name, inner, name)))
+        for series, values in whole:
+            if series.is_numeric:
+                row = _measurement(header, table.step, "number", values[index])
+                own = {"measurement_no": number, "quantity": series.name or "value", "unit": series.unit, "position": place}
+                rows.append({**row, **own, "rescued": {**header.rescued, **texts}})
+    return rows
 
 
 def _measurement(header: InjectionHeader, step: Step, kind: str, text: str) -> Row:

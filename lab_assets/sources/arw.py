@@ -1,7 +1,8 @@
 """Waters Empower raw data export (``.arw``): quoted field names and values, then ``time<TAB>value`` lines.
 
 Belongs here: this format, with labels in one line above their values or in pairs one below the other, tab, comma or semicolon,
-and any line ends (Empower writes CR alone). Does not belong here: PDA exports with a column per wavelength, which are refused.
+and any line ends (Empower writes CR alone); an export method may leave the header out. Does not belong here: PDA exports with a
+column per wavelength, which are refused.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from typing import Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.decoding import decode, is_secret, peek_lines, stem
-from lab_assets.sources.moments import infer_order
 from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, parse_points, trace_rows
 
 _KNOWN: Final = frozenset({"samplename", "channel", "dateacquired", "vial", "injection", "samplesetname", "systemname", "acqmethodset"})
@@ -32,10 +32,13 @@ class ArwReader:
     def sniff(self, name: str, head: bytes) -> int:
         """Return how surely this is the format: known Empower field names before the first line of numbers."""
         lines = peek_lines(head)[:60]
+        if any(line.startswith("[") for line in lines[:1]):  # exports in sections have some of the same fields
+            return 0
         at = _first_point(lines)
         fields = _legend(lines[: at if at is not None else len(lines)])
         known = len(_KNOWN & fields.keys())
-        if known and ("samplename" in fields or name.casefold().endswith(".arw")):
+        # tables of any laboratory have a column of sample names: alone, and without Empower's extension, it tells nothing
+        if known and (name.casefold().endswith(".arw") or (known > 1 and "samplename" in fields)):
             return min(96, 70 + 10 * known)
         return 30 if name.casefold().endswith(".arw") else 0
 
@@ -58,7 +61,7 @@ class ArwReader:
             reason = "a PDA export (a column per wavelength) or several channels in one file; export single channels"
             raise UnreadableFileError("unsupported", reason, f"line {at + 1}")
         fields = _legend(lines[:at])
-        warnings: list[str] = []
+        warnings = [] if fields else ["the file has no header; sample, channel, time and unit are not known"]
         decimal = "," if separator != "," and "," in "".join(lines[at : at + 50]) else "."
         x, y = parse_points(
             lines[at:], range(at + 1, len(lines) + 1), separator=separator, decimal=decimal, last_line_ended=text.last_line_ended
@@ -112,10 +115,8 @@ def _without_empty_end(cells: list[str]) -> list[str]:
 
 def _header(fields: dict[str, str], channel: str, context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = fields.get("dateacquired") or None
-    order, proven = infer_order([value for key, value in fields.items() if key.endswith(("date", "acquired"))])
-    if order is not None and not proven:
-        warnings.append(f"{at_text!r}: month first is assumed from the 12 h clock")
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings, order=order)
+    dates = [value for key, value in fields.items() if key.endswith(("date", "acquired"))]
+    at_utc, zone_known = injection_time(at_text, context, warnings, dates=dates)
     software = fields.get("acqswversion")
     return InjectionHeader(
         injection_name=_injection_name(fields, channel, context),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkab
 if TYPE_CHECKING:
     from lab_assets.sources.archives import Archive
     from lab_assets.sources.logger_description import LoggerDescription
+    from lab_assets.sources.moments import DateOrder
 
 Row = dict[str, Any]
 """One record: contract column name to value, without provenance except ``source_row``."""
@@ -91,6 +92,7 @@ class ReadContext:
         file_name: Path below the drop folder, as it arrived.
         source: Drop folder.
         zone: IANA zone assumed for times without one, such as ``Europe/Berlin``.
+        date_order: Order of day and month declared for dates that do not tell it themselves, if any.
         renames: By table (without layer): column as files of this source write it, normalised, to the contract's column; each
             was accepted by a person.
         strict: Whether a column that the contract does not name refuses the file instead of going to ``rescued``.
@@ -100,6 +102,7 @@ class ReadContext:
     file_name: str
     source: str = "inbox"
     zone: str = "UTC"
+    date_order: DateOrder | None = None
     renames: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
     strict: bool = False
     loggers: tuple[LoggerDescription, ...] = ()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -91,6 +91,7 @@ class ChamberCsvReader:
         Raises:
             UnreadableFileError: the log as a whole is not usable.
         """
+        table = replace(table, order=table.order or context.date_order)
         columns = _columns(table.header, context.renames.get(_TABLE, {}))
         events = _check(table.header, columns, context)
         zone, zone_known = _zone(table, columns, context)

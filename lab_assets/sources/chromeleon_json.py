@@ -3,13 +3,15 @@
 Belongs here: this format. Does not belong here: Chromeleon's own text export (``chromeleon_text.py``).
 
 The converter turns minutes into seconds (times and widths x 60) and mAU.min into mAU.s (areas x 60). It states mAU for every signal,
-since the export states no unit; only signals of an absorbance detector, those with a wavelength, keep it. It multiplies baseline
+since the export states no unit; only signals of an absorbance detector, those with a wavelength whose name tells no other detector,
+keep it. It multiplies baseline
 values by 60 and labels them ``s``, which they are not: they are taken from the file itself, without a unit.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
@@ -29,6 +31,10 @@ _TERMS: Final = PeakTerms(
     tailing="asymmetry factor measured at 5 % height",
     leave=frozenset({"baseline value at start of peak", "baseline value at end of peak", "peak index"}),
 )
+_NOT_ABSORBANCE: Final = re.compile(
+    r"(?<![a-z])(?:fl|fld|rf|flu[a-z]*|emission|excitation|em|ex|ecd|cd|rid?|elsd|cad|ms)(?![a-z])", re.IGNORECASE
+)
+"""Names of signals of other detectors; those of fluorescence have a wavelength too."""
 _TAKEN: Final = frozenset({"injection name", "injection time", "injection identifier", _OPERATOR, "injection method"})
 
 
@@ -106,7 +112,7 @@ def _header(
     injection: Node, *, group: Node, instrument: str | None, sequence: Node, context: ReadContext, warnings: list[str]
 ) -> InjectionHeader:
     at_text = clean(injection.get("injection time"))
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     name = clean(injection.get("injection name")) or "injection"
     return InjectionHeader(
         # a sequence injects blanks and standards of one name several times; the number within it tells them apart
@@ -125,7 +131,7 @@ def _header(
 
 def _channel(signal: Mapping[str, Any], measurement: Node, row: int) -> Channel:
     channel = channel_of(measurement, row, clean(signal.get("signal name")))
-    absorbance = isinstance(signal.get("wavelength setting"), int | float)
+    absorbance = isinstance(signal.get("wavelength setting"), int | float) and not _NOT_ABSORBANCE.search(channel.name)
     others = {key: text for key, text in fields(signal, frozenset({"signal name"})).items() if text != "unknown" and not is_secret(key)}
     peaks = [{**peak, **_baseline(own)} for peak, own in zip(channel.peaks, children(signal, "peaks"), strict=False)]
     return replace(

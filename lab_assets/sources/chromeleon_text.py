@@ -1,4 +1,4 @@
-"""Thermo Chromeleon 7 text export: header fields in blocks, then a table of time, step and value.
+"""Thermo Chromeleon text export (versions 6 and 7): header fields in blocks, then a table of time, step and value.
 
 Belongs here: this format, in the number and date habits of English and German machines: decimal marks, thousands separators that
 cannot be mistaken for them, ``n.a.`` for no value. Several data blocks, each below its own header, are several channels. A file
@@ -16,12 +16,17 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
-from lab_assets.sources.decoding import decode, is_secret, peek_lines, stem
-from lab_assets.sources.moments import infer_order
+from lab_assets.sources.decoding import base_name, decode, is_secret, peek_lines, stem
 from lab_assets.sources.traces import InjectionHeader, Trace, injection_time, parse_points, trace_rows
+from lab_assets.sources.xml_text import without_folders
 
 _DATA_TITLES: Final = ("chromatogram data:", "chromatogrammdaten:", "chromatogramm-daten:")
-_BLOCK_TITLES: Final = ("injection information:", "chromatogram data information:", "injektionsinformationen:", "injektionsinformation:")
+_DATA_TITLE_6: Final = "raw data:"
+"""Title of the data in version 6; the words are so common that the names of the columns must follow."""
+_BLOCK_TITLES: Final = (
+    *("injection information:", "chromatogram data information:", "injektionsinformationen:", "injektionsinformation:"),
+    *("raw data header information:", "signal parameter information:"),
+)
 _TITLE: Final = re.compile(r"[^\t]+:")
 _NO_VALUE: Final = frozenset({"n.a.", "n.a", "n/a", "na"})
 _GROUPED: Final = {
@@ -50,13 +55,24 @@ _GERMAN: Final = {
     "probenname": "sample name",
     "gerät": "instrument",
 }
+_VERSION_6: Final = {
+    "filepath": "file path",
+    "sample": "injection",
+    "date": "injection date",
+    "time": "injection time",
+    "pgm file": "instrument method",
+    "qnt method": "processing method",
+    "signal dimension": "signal unit",
+    "signal unit": "signal quantity",
+}
+"""Fields of version 6 by the names of version 7; its ``Signal Unit`` is a quantity such as ``Absorbance``."""
 _TAKEN: Final = frozenset(
     {"file path", "channel", "injection", "injection date", "injection time", "operator", "signal unit", "generating data system"}
 )
 
 
 class ChromeleonTextReader:
-    """Reader of Chromeleon 7 text exports."""
+    """Reader of Chromeleon text exports."""
 
     format: str = "chromeleon_text"
     tables: tuple[str, ...] = ("chromatograms", "instrument_status")
@@ -116,10 +132,17 @@ def _blocks(lines: Sequence[str]) -> list[_Block]:
     """Find the data blocks; behind one, an empty line and another title may follow."""
     blocks: list[_Block] = []
     for at, line in enumerate(lines):
-        if line.strip().casefold() in _DATA_TITLES:
+        if _is_data_title(lines, at, line):
             start = blocks[-1].end if blocks else 0
             blocks.append(_Block(start=start, at=at, end=_end_of_points(lines, at + 2)))
     return blocks
+
+
+def _is_data_title(lines: Sequence[str], at: int, line: str) -> bool:
+    title = line.strip().casefold()
+    if title == _DATA_TITLE_6:
+        return at + 1 < len(lines) and lines[at + 1].casefold().startswith("time")
+    return title in _DATA_TITLES
 
 
 def _end_of_points(lines: Sequence[str], first: int) -> int:
@@ -127,7 +150,7 @@ def _end_of_points(lines: Sequence[str], first: int) -> int:
         if lines[index].strip():
             continue
         following = next((line.strip() for line in lines[index:] if line.strip()), "")
-        if _TITLE.fullmatch(following) or following.startswith(("File Path\t", "Dateipfad\t", "Channel\t", "Kanal\t")):
+        if _TITLE.fullmatch(following) or following.startswith(("File Path\t", "Filepath\t", "Dateipfad\t", "Channel\t", "Kanal\t")):
             return index
     return len(lines)
 
@@ -140,7 +163,21 @@ def _fields(lines: Sequence[str]) -> dict[str, str]:
         if found and not is_secret(key):
             name = key.strip().lower()  # casefold would turn the micro sign into a Greek letter
             fields.setdefault(_GERMAN.get(name, name), value.strip())
+    if any(line.strip().casefold() == "raw data header information:" for line in lines):
+        return _as_version_7(fields)
     return fields
+
+
+def _as_version_7(fields: dict[str, str]) -> dict[str, str]:
+    """Return the fields of version 6 by the names of version 7."""
+    renamed = {_VERSION_6.get(name, name): value for name, value in fields.items()}
+    system, high, low = (renamed.get(name, "") for name in ("data system", "version high", "version low"))
+    version = f"{high.lstrip('0')}.{low}" if high and low else ""
+    return {
+        **renamed,
+        "generating data system": f"{system} {version}".strip(),
+        "sequence": base_name(renamed.get("sequence", "")),  # a path without a root, which may name persons
+    }
 
 
 def _trace(lines: Sequence[str], block: _Block, fields: dict[str, str], warnings: list[str], *, last_line_ended: bool) -> tuple[Trace, int]:
@@ -233,10 +270,7 @@ def _compare_count(stated: str | None, found: int, warnings: list[str], *, last_
 
 def _header(fields: dict[str, str], context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = " ".join(part for part in (fields.get("injection date"), fields.get("injection time")) if part) or None
-    order, proven = infer_order([at_text or ""])
-    if order is not None and not proven:
-        warnings.append(f"{at_text!r}: month first is assumed from the 12 h clock")
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings, order=order)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     injection = fields.get("injection") or stem(context.file_name)
     return InjectionHeader(
         injection_name=injection,
@@ -248,7 +282,7 @@ def _header(fields: dict[str, str], context: ReadContext, warnings: list[str]) -
         software=fields.get("generating data system") or None,
         method_name=fields.get("instrument method") or fields.get("processing method") or None,
         operator=fields.get("operator") or None,
-        rescued={key: value for key, value in fields.items() if value and key not in _TAKEN},
+        rescued={key: without_folders(value) for key, value in fields.items() if value and key not in _TAKEN},
     )
 
 

@@ -3,14 +3,16 @@
 Belongs here: what LIMS exports, calibration certificates and processing methods have in common. Does not belong here: ranges and
 keys, which the contract's own validation checks, or which column is which when names drift (``drift.py``).
 
-Times: an offset written in the value counts; else the zone the file declares; else UTC, which the columns' names (``..._utc``) say.
+Times: an offset written in the value counts; else the zone the file declares; else UTC where the file's own column name says so
+(``..._utc``); else the zone of the source, with a warning.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
 
 from lab_assets.contracts.core import Column, TableContract
@@ -19,7 +21,7 @@ from lab_assets.sources.cells import CellError, number_of, usable
 from lab_assets.sources.decoding import is_secret, looks_cut
 from lab_assets.sources.delimited import DelimitedTable, Header, normalise
 from lab_assets.sources.drift import apply_renames, file_columns, fit_columns
-from lab_assets.sources.moments import MomentError, parse_moment
+from lab_assets.sources.moments import DateOrder, MomentError, parse_moment
 from lab_assets.sources.quantities import NumberError
 from lab_assets.sources.synonyms import is_synonym
 
@@ -41,6 +43,32 @@ class FieldError(ValueError):
         super().__init__(reason)
         self.rule = rule
         self.column = column
+
+
+@dataclass(frozen=True, kw_only=True)
+class Typing:
+    """How the fields of one file become values.
+
+    Attributes:
+        contract: What the columns promise.
+        decimal: Decimal mark.
+        order: Order of day and month, if any was declared.
+        stated_zones: By column: zone of times without one, where the file says it.
+        assumed_zone: Zone of the other columns' times without one.
+        assumed_for: Columns in which that zone had to be assumed; added to while rows are typed.
+    """
+
+    contract: TableContract
+    decimal: str
+    order: DateOrder | None
+    stated_zones: Mapping[str, str]
+    assumed_zone: str
+    assumed_for: set[str] = field(default_factory=set[str])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What people should know of the times that were typed."""
+        return [f"times of {name} state no zone; they are read as {self.assumed_zone}" for name in sorted(self.assumed_for)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,30 +165,50 @@ def read_contract_table(table: DelimitedTable, context: ReadContext, *, format_n
         raise UnreadableFileError("unknown_format", f"columns {', '.join(table.header.names[:8])} fit no contract")
     contract = match.contract
     fitted = fit_columns(table.header, contract, context)
+    typing = typing_of(table, fitted.names, contract, context)
     rows: list[Row] = []
     rejected = [_ragged(line, fields, table, contract) for line, fields in table.ragged]
     for line, fields in table.rows:
         raw = dict(zip(fitted.names, fields, strict=True))
         try:
-            rows.append({**contract_row(raw, contract, table), "source_row": line})
+            rows.append({**contract_row(raw, typing), "source_row": line})
         except FieldError as error:
             refuse_cut_row(line, table)
             rejected.append(
                 RejectedRow(table=contract.name, source_row=line, rule=error.rule, reason=str(error), column=error.column, row=visible(raw))
             )
     refuse_cut_value(table)
-    return ReadResult(
-        format=format_name, tables={contract.name: rows}, rejected=rejected, warnings=list(fitted.warnings), events=list(fitted.events)
+    warnings = [*fitted.warnings, *typing.warnings]
+    return ReadResult(format=format_name, tables={contract.name: rows}, rejected=rejected, warnings=warnings, events=list(fitted.events))
+
+
+def typing_of(table: DelimitedTable, names: Sequence[str], contract: TableContract, context: ReadContext) -> Typing:
+    """Return how the fields of a file become values.
+
+    Args:
+        table: The file, for what it declares.
+        names: The contract's name of each of its columns.
+        contract: What the columns promise.
+        context: What is declared for its source.
+    """
+    written = dict(zip(names, map(normalise, table.header.names), strict=False))
+    columns = [column.name for column in file_columns(contract)]
+    in_utc = {name: "UTC" for name in columns if written.get(name, name).endswith("utc")}
+    return Typing(
+        contract=contract,
+        decimal=table.decimal,
+        order=table.order or context.date_order,
+        stated_zones=dict.fromkeys(columns, table.zone) if table.zone else in_utc,
+        assumed_zone=context.zone,
     )
 
 
-def contract_row(raw: Mapping[str, str], contract: TableContract, table: DelimitedTable) -> Row:
+def contract_row(raw: Mapping[str, str], typing: Typing) -> Row:
     """Type one row.
 
     Args:
         raw: Text by normalised column name.
-        contract: What the columns promise.
-        table: The file, for its decimal mark, date order and zone.
+        typing: How its fields become values.
 
     Returns:
         Values by column, with what the contract does not name in ``rescued``.
@@ -168,24 +216,24 @@ def contract_row(raw: Mapping[str, str], contract: TableContract, table: Delimit
     Raises:
         FieldError: the first field that breaks a rule.
     """
-    columns = {column.name: column for column in file_columns(contract)}
-    row: Row = {name: _value(raw.get(name, ""), column, table) for name, column in columns.items()}
+    columns = {column.name: column for column in file_columns(typing.contract)}
+    row: Row = {name: _value(raw.get(name, ""), column, typing) for name, column in columns.items()}
     row["rescued"] = {name: str(value) for name, value in raw.items() if name not in columns and value and not is_secret(name)}
     return row
 
 
-def _value(field: str, column: Column, table: DelimitedTable) -> object:
+def _value(written: str, column: Column, typing: Typing) -> object:
     """Type one field."""
-    if not field:
+    if not written:
         if not column.nullable:
             raise FieldError("missing_value", column.name, f"{column.name} is empty")
         return None
     try:
         if column.kind == "float64":
-            return number_of(field, table.decimal)
-        text = usable(field)
+            return number_of(written, typing.decimal)
+        text = usable(written)
         if column.kind == "timestamp_utc":
-            return parse_moment(text, zone=table.zone or "UTC", order=table.order).utc
+            return _instant(text, column.name, typing)
     except (CellError, NumberError, MomentError) as error:
         raise FieldError(error.rule, column.name, f"{column.name}: {error}") from error
     if column.allowed and text not in column.allowed:
@@ -199,6 +247,14 @@ def _value(field: str, column: Column, table: DelimitedTable) -> object:
             raise FieldError("vocabulary", column.name, f"{column.name}: {text[:40]!r} is neither true nor false")
         return _TRUE_FALSE[text.casefold()]
     return text
+
+
+def _instant(text: str, column: str, typing: Typing) -> datetime:
+    stated = typing.stated_zones.get(column)
+    moment = parse_moment(text, zone=stated or typing.assumed_zone, order=typing.order)
+    if not stated and not moment.zone_known:
+        typing.assumed_for.add(column)
+    return moment.utc
 
 
 def visible(raw: Mapping[str, str]) -> dict[str, str]:

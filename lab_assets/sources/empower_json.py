@@ -204,7 +204,7 @@ def _two_lists(unit: _Unit) -> list[list[float]]:
 
 def _header(stated: Node, measurement: Node, sample_set: Node, context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = clean(stated.get("DateAcquired"))
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     sample = clean(stated.get("SampleName"))
     software = clean(stated.get("AcqSWVersion"))
     column = child(measurement, "chromatography column document")

@@ -17,7 +17,6 @@ import numpy as np
 
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.decoding import DecodedText, decode, is_secret, looks_cut, peek_lines, shorten, stem
-from lab_assets.sources.moments import infer_order
 from lab_assets.sources.quantities import NumberError, parse_number, time_unit
 from lab_assets.sources.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 from lab_assets.sources.xml_text import without_folders
@@ -227,10 +226,7 @@ def _compare_multipliers(header: _Header, warnings: list[str]) -> None:
 
 def _injection(header: _Header, context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = header.text("Acquisition Date and Time")
-    order, proven = infer_order([at_text or ""])
-    if order is not None and not proven:
-        warnings.append(f"{at_text!r}: month first is assumed from the 12 h clock")
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings, order=order)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     version = header.text("Version")
     return InjectionHeader(
         injection_name=stem(header.text("Data File") or "") or stem(context.file_name),

@@ -123,7 +123,7 @@ def _experiment(experiment: Element, name: str, general: list[_Parameter], conte
     channels: Counter[str] = Counter()
     own = list(_parameters(experiment))
     at_text = text_of(experiment, "collectdate")
-    at_utc, zone_known = injection_time(at_text, context.zone, found.warnings)
+    at_utc, zone_known = injection_time(at_text, context, found.warnings)
     for element in children(experiment, "trace"):
         technique = element.get("technique", "").strip().upper()
         if technique != "CHROM":

@@ -1,7 +1,8 @@
 """LabSolutions ASCII exports: peak tables, and compound results joined to them.
 
 Belongs here: ``[Peak Table(...)]``, ``[MC Peak Table]`` and ``[Compound Results(...)]``. A compound result repeats a peak under the
-name and concentration that quantification gave it; it fills what the peak table leaves empty. Does not belong here: traces.
+name and concentration that quantification gave it; it fills what the peak table leaves empty, and stands for it where the export has
+none for that detector. Does not belong here: traces.
 """
 
 from __future__ import annotations
@@ -44,6 +45,18 @@ _SAME_TIME_MIN: Final = 0.0015
 """Retention times of one peak are written with three decimals in both tables, minutes."""
 
 
+def table_titles(export: Export) -> list[str]:
+    """Return the titles of the tables of one injection, in their order."""
+    return [
+        section.title for section in export.sections if _PEAKS_TITLE.fullmatch(section.title) or _COMPOUNDS_TITLE.fullmatch(section.title)
+    ]
+
+
+def has_peaks(export: Export) -> bool:
+    """Tell whether an injection has a table of peaks or of compounds."""
+    return bool(table_titles(export))
+
+
 def read_peaks(
     export: Export, injection_name: str, channels: Sequence[str], warnings: list[str]
 ) -> tuple[list[Row], list[RejectedRow], dict[str, dict[str, str]]]:
@@ -69,7 +82,8 @@ def read_peaks(
             continue
         channel = _channel((title["name"] or title["mass"] or "MS").strip(), channels)
         for number, line, values in _table(section, export, "# of Peaks", "Peak#"):
-            row: Row = {"injection_name": injection_name, "channel": channel, "peak_no": number, "retention_unit": "min"}
+            own = channel if title["name"] else _channel_of_mass(values.get("Mass", ""), channels) or channel
+            row: Row = {"injection_name": injection_name, "channel": own, "peak_no": number, "retention_unit": "min"}
             try:
                 rows.append({**row, **_peak(values, export.decimal), "source_row": line})
             except NumberError as error:
@@ -78,13 +92,20 @@ def read_peaks(
                 )
     if unknown := sorted({name for peak in rows for name in peak["rescued"]} - _OTHERS):
         warnings.append(f"columns of the peak table kept in rescued: {', '.join(unknown)}")
-    return rows, rejected, _join_compounds(export, rows, channels, warnings)
+    left = _join_compounds(export, rows, channels, injection_name, warnings)
+    return rows, rejected, left
 
 
 def _channel(name: str, channels: Sequence[str]) -> str:
     """Match ``Detector B`` of a table with the only trace of that detector, ``Detector B-Ch1``."""
     own = [channel for channel in channels if channel.startswith((f"{name}-", f"{name} "))]
     return own[0] if name not in channels and len(own) == 1 else name
+
+
+def _channel_of_mass(mass: str, channels: Sequence[str]) -> str | None:
+    """Return the only mass trace of a peak's mass: ``MS 1-1 TIC`` for ``TIC``."""
+    own = [channel for channel in channels if mass and channel.startswith("MS ") and channel.split()[-1] == mass]
+    return own[0] if len(own) == 1 else None
 
 
 def _table(section: Section, export: Export, count_key: str, first_column: str) -> list[tuple[int, int, dict[str, str]]]:
@@ -133,8 +154,14 @@ def _peak(values: dict[str, str], decimal: str) -> Row:
     return row
 
 
-def _join_compounds(export: Export, peaks: Sequence[Row], channels: Sequence[str], warnings: list[str]) -> dict[str, dict[str, str]]:
-    """Fill names and amounts the peak tables leave empty; return the compounds without a peak."""
+def _join_compounds(
+    export: Export, peaks: list[Row], channels: Sequence[str], injection_name: str, warnings: list[str]
+) -> dict[str, dict[str, str]]:
+    """Fill names and amounts the peak tables leave empty; return the compounds without a peak.
+
+    Where the export has no peak table of a detector, its compounds that were found become peaks themselves.
+    """
+    tabled = [title["name"].strip() for section in export.sections if (title := _PEAKS_TITLE.fullmatch(section.title)) and title["name"]]
     left: dict[str, dict[str, str]] = {}
     for section in export.sections:
         title = _COMPOUNDS_TITLE.fullmatch(section.title)
@@ -143,6 +170,7 @@ def _join_compounds(export: Export, peaks: Sequence[Row], channels: Sequence[str
         name = title["name"].strip()
         # a table of "Detector A" means all of its channels
         own = [peak for peak in peaks if peak["channel"] in {name, _channel(name, channels)} or peak["channel"].startswith(f"{name}-")]
+        number = 0
         for _, line, values in _table(section, export, "# of IDs", "ID#"):
             try:
                 compound = _peak(values, export.decimal)
@@ -150,7 +178,12 @@ def _join_compounds(export: Export, peaks: Sequence[Row], channels: Sequence[str
                 warnings.append(f"line {line}: compound result not joined: {error}")
                 continue
             peak = _peak_of(compound, own)
-            if peak is None:
+            if peak is None and compound["retention_time"] and not any(other == name or other.startswith(f"{name}-") for other in tabled):
+                number += 1
+                channel = _channel(name, channels)
+                row = {"injection_name": injection_name, "channel": channel, "peak_no": number, "retention_unit": "min"}
+                peaks.append({**row, **compound, "source_row": line})
+            elif peak is None:
                 key = f"compound {values.get('ID#', '')} {values.get('Name', '')}".strip()
                 text = "; ".join(f"{column} {value}" for column, value in values.items() if value and column not in {"ID#", "Name"})
                 left.setdefault(_channel(name, channels), {})[key] = text

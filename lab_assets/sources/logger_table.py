@@ -119,7 +119,8 @@ class _TableOfLogger:
     def read_table(self, table: DelimitedTable, context: ReadContext) -> ReadResult:
         description = self.description
         columns = _fit(table.header, description, context)
-        table = replace(table, decimal=description.decimal, order=description.order or table.order, zone=description.zone or table.zone)
+        order = description.order or table.order or context.date_order
+        table = replace(table, decimal=description.decimal, order=order, zone=description.zone or table.zone)
         lines = _Lines(self, table, columns, context.zone)
         for line, fields in table.ragged:
             reason = f"{len(fields)} fields under {len(table.header.names)} column names"

@@ -21,7 +21,7 @@ LAST_YEAR: Final = 2199
 _MAX_CHARS: Final = 100
 """Longest text that may be a time; each blank beyond would be tried in several places of the pattern."""
 _MOMENT: Final = re.compile(
-    r"(?P<a>[0-9]{1,4})(?P<sep>[./-]|,?\s)\s*(?P<b>[0-9]{1,2}|[^\W\d_]{3,9}\.?)(?:(?P=sep)|[.\s])\s*(?P<c>[0-9]{1,4})"
+    r"(?P<a>[0-9]{1,4})(?P<sep>[./-]|,?\s)\s*(?P<b>[0-9]{1,2}|[^\W\d_]{3,9}\.?)(?:(?P=sep)|[.\s])\s*(?P<c>[0-9]{1,4})\.?"
     r"(?:(?:T|,?\s+)(?P<hour>[0-9]{1,2}):(?P<minute>[0-9]{2})(?::(?P<second>[0-9]{2})(?:[.,](?P<fraction>[0-9]{1,9}))?)?"
     r"\s*(?P<half>[AaPp]\.?[Mm]\.?)?)?\s*(?P<zone>Z|[A-Z]{3,4}|(?:UTC|GMT)?\s*[+-][0-9]{1,2}(?::?[0-9]{2})?)?"
 )
@@ -87,7 +87,8 @@ def parse_moment(text: str, *, zone: str, order: DateOrder | None = None, later:
 
     Args:
         text: Such as ``2025-03-04T05:06:07Z``, ``26.05.2017 16:52:02``, ``7/18/2019 7:45:56 PM`` or ``19900425154459-0800``.
-        zone: IANA zone assumed when the text states none.
+        zone: IANA zone assumed when the text states none; it also tells what a short name such as ``BST`` or ``CEST`` means, where
+            it has that name at that time.
         order: Order of day and month for numeric dates that do not begin with the year. Without it a dotted date is day
             first, and one with slashes or dashes must be unambiguous in itself.
         later: Take the second occurrence of a repeated local time.
@@ -102,7 +103,7 @@ def parse_moment(text: str, *, zone: str, order: DateOrder | None = None, later:
     bare = text.strip()
     if len(bare) > _MAX_CHARS:
         raise MomentError("bad_date", f"{bare[:40]!r} and {len(bare) - 40} more characters are not a time")
-    local, offset = _plain_iso(bare) or _compact(bare) or _spelled(_reordered(bare), order)
+    local, offset = _plain_iso(bare) or _compact(bare) or _spelled(_reordered(bare), order, zone)
     if not FIRST_YEAR <= local.year <= LAST_YEAR:
         raise MomentError("implausible_date", f"year {local.year} of {bare!r} cannot be right")
     if offset is not None:
@@ -125,7 +126,8 @@ def infer_order(texts: Iterable[str]) -> tuple[DateOrder | None, bool]:
     """Find the order of day and month that one writer used, from all the dates it wrote.
 
     A part above 12 proves the order; so does a 12 h clock with a month or day below 10 written without a zero, which only
-    the United States' setting of Windows does. A bare 12 h clock is taken for month first, as an assumption.
+    the United States' setting of Windows does. A bare 12 h clock is taken for month first, as an assumption, unless a zero stands
+    before the second part: the settings of Australia and New Zealand write the month so, that of the United States writes no zero.
 
     Args:
         texts: Dates of one file.
@@ -134,7 +136,7 @@ def infer_order(texts: Iterable[str]) -> tuple[DateOrder | None, bool]:
         The order, or ``None`` when nothing tells or the dates contradict each other, and whether it is proven.
     """
     proven: set[DateOrder] = set()
-    twelve_hour = False
+    twelve_hour = padded = False
     for text in texts:
         match = _MOMENT.match(text.strip()[:_MAX_CHARS])
         if match is None or match["sep"] != "/" or not match["b"].isdigit() or len(match["a"]) > 2:
@@ -144,11 +146,12 @@ def infer_order(texts: Iterable[str]) -> tuple[DateOrder | None, bool]:
             proven.add("dmy" if first > 12 else "mdy")
         elif match["half"]:
             twelve_hour = True
+            padded = padded or match["b"].startswith("0")
             if len(match["b"]) == 1:
                 proven.add("mdy")
     if len(proven) == 1:
         return proven.pop(), True
-    return ("mdy", False) if twelve_hour and not proven else (None, False)
+    return ("mdy", False) if twelve_hour and not padded and not proven else (None, False)
 
 
 def _plain_iso(text: str) -> tuple[datetime, None] | None:
@@ -183,7 +186,7 @@ def _half_behind(found: re.Match[str]) -> str:
     return f"{12 if int(hour) == 0 else hour}:{rest} {'PM' if found['half'] in _AFTERNOONS else 'AM'}"
 
 
-def _spelled(text: str, order: DateOrder | None) -> tuple[datetime, tzinfo | None]:
+def _spelled(text: str, order: DateOrder | None, zone: str) -> tuple[datetime, tzinfo | None]:
     match = _MOMENT.fullmatch(text)
     if match is None:
         raise MomentError("bad_date", f"{text[:40]!r} is not a time")
@@ -194,7 +197,8 @@ def _spelled(text: str, order: DateOrder | None) -> tuple[datetime, tzinfo | Non
         hour = hour % 12 + (12 if match["half"][0] in "pP" else 0)
     micros = int((match["fraction"] or "").ljust(6, "0")[:6] or 0)
     clock = (hour, int(match["minute"] or 0), int(match["second"] or 0), micros)
-    return _datetime(text, _date(text, match, order), clock), _offset(match["zone"])
+    local = _datetime(text, _date(text, match, order), clock)
+    return local, _named_offset(local, match["zone"], zone) or _offset(match["zone"])
 
 
 def _date(text: str, match: re.Match[str], order: DateOrder | None) -> tuple[int, int, int]:
@@ -242,11 +246,21 @@ def _offset(text: str | None) -> tzinfo | None:
         return timezone(timedelta(hours=_NAMED_OFFSETS_H[name]))
     match = re.fullmatch(r"(?:UTC|GMT)?\s*([+-])([0-9]{1,2}):?([0-9]{2})?", name)
     if match is None:
-        raise MomentError("bad_date", f"zone {name!r} is not understood; use an offset such as +01:00")
+        raise MomentError("bad_date", f"zone {name!r} has no single meaning; declare the zone of the source, such as Europe/London")
     span = timedelta(hours=int(match[2]), minutes=int(match[3] or 0))
     if span > timedelta(hours=14):
         raise MomentError("bad_date", f"zone {name!r} is beyond 14 hours")
     return timezone(span if match[1] == "+" else -span)
+
+
+def _named_offset(local: datetime, name: str | None, zone: str) -> tzinfo | None:
+    """Return the offset of a zone's short name, where the assumed zone has that name at that time; other names are left open."""
+    assumed = _zone(zone) if name and name.isalpha() and name not in _NAMED_OFFSETS_H else None
+    for fold in (0, 1):
+        aware = local.replace(tzinfo=assumed, fold=fold)
+        if assumed is not None and aware.tzname() == name and (offset := aware.utcoffset()) is not None:
+            return timezone(offset)
+    return None
 
 
 @lru_cache(maxsize=64)

@@ -193,7 +193,7 @@ def _header(document: Node, name: str, at_text: str | None, context: ReadContext
     _, aggregate = aggregate_of(document)
     system, device = child(aggregate, "data system document"), child(aggregate, "device system document")
     group = next(group for group, _ in measurements(document))
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     leave = frozenset[str]() if certain else _BY_NAME
     analysis = clean(child(group, "measurement aggregate document", "custom information document").get("analytical method identifier"))
     oven = fields(child(measurement, "chromatography column document"), frozenset({"firmware version", "product manufacturer"}))

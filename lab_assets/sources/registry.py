@@ -115,10 +115,9 @@ def recognise(name: str, data: bytes, loggers: tuple[LoggerDescription, ...] = (
         if answer > sureness:
             surest, sureness = reader, answer
     if sureness == 0:
-        known = ", ".join(reader.format for reader in (*READERS, *installed().readers))
         seen = _seen(head) if archive is None else f"an archive of {', '.join(map(shorten, archive.names[:5])) or 'nothing'}"
         left_out = "".join(f"; {problem}" for problem in (*failures, *installed().problems))
-        raise UnreadableFileError("unknown_format", f"the file is {seen}; known formats: {known}{left_out}")
+        raise UnreadableFileError("unknown_format", f"the file is {seen}, in no format known here ('lab doctor' names them){left_out}")
     return surest
 
 

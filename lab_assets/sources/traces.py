@@ -5,7 +5,7 @@ Belongs here: what every chromatography reader does alike. Does not belong here:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -14,9 +14,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from lab_assets.sources.base import Row, UnreadableFileError
+from lab_assets.sources.base import ReadContext, Row, UnreadableFileError
 from lab_assets.sources.decoding import looks_cut, shorten
-from lab_assets.sources.moments import DateOrder, MomentError, parse_moment
+from lab_assets.sources.moments import DateOrder, Moment, MomentError, infer_order, parse_moment
 from lab_assets.sources.quantities import NumberError, is_status_signal, parse_number
 
 FloatArray = NDArray[np.float64]
@@ -274,25 +274,44 @@ def _chromatogram_row(trace: Trace, header: InjectionHeader) -> Row:
     }
 
 
-def injection_time(text: str | None, zone: str, warnings: list[str], *, order: DateOrder | None = None) -> tuple[datetime | None, bool]:
+def injection_time(
+    text: str | None, context: ReadContext, warnings: list[str], *, dates: Iterable[str] = ()
+) -> tuple[datetime | None, bool]:
     """Read the time of an injection or measurement; one that cannot be read is a warning, since the text itself is kept.
+
+    Day and month are told apart by the file's dates; where these do not tell, by the order declared for the source, and as an
+    assumption by the 12 h clock.
 
     Args:
         text: The file's own text.
-        zone: IANA zone assumed when it states none.
+        context: Zone and order of dates of the source.
         warnings: Appended to.
-        order: Order of day and month, when known.
+        dates: Other dates that the same writer put into the file.
 
     Returns:
         The instant in UTC or ``None``, and whether the file states the zone.
     """
     if not text:
         return None, False
+    order, proven = infer_order([*dates, text])
     try:
-        moment = parse_moment(text, zone=zone, order=order)
+        moment, assumed = _moment(text, context, order, proven=proven)
     except MomentError as error:
         warnings.append(f"time not understood, kept as text: {error}")
         return None, False
+    if assumed:
+        warnings.append(f"{text!r}: month first is assumed from the 12 h clock")
     if moment.repeated:
-        warnings.append(f"time {text!r} happens twice in {zone}; the earlier was taken")
+        warnings.append(f"time {text!r} happens twice in {context.zone}; the earlier was taken")
     return moment.utc, moment.zone_known
+
+
+def _moment(text: str, context: ReadContext, order: DateOrder | None, *, proven: bool) -> tuple[Moment, bool]:
+    """Return the moment, and whether its order of day and month is an assumption."""
+    try:
+        return parse_moment(text, zone=context.zone, order=order if proven else None), False
+    except MomentError as error:
+        known = context.date_order or order
+        if error.rule != "ambiguous_date" or proven or known is None:
+            raise
+        return parse_moment(text, zone=context.zone, order=known), context.date_order is None

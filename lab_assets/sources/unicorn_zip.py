@@ -172,7 +172,7 @@ def _header(
     chromatogram = clean(custom.get("ChromatogramName")) or _DEFAULT_CHROMATOGRAM
     curve = _curve(archive, chromatogram)
     at_text = clean(_text(curve, "MethodStartTime"))
-    at_utc, _ = injection_time(at_text, context.zone, warnings)
+    at_utc, _ = injection_time(at_text, context, warnings)
     name = clean(_text(result, "Name")) or stem(context.file_name)
     samples = dict(_samples(result))
     return InjectionHeader(

@@ -261,7 +261,7 @@ def _fields(archive: Archive, files: Mapping[str, str]) -> dict[str, str]:
 
 def _header(fields: Mapping[str, str], folder: str, context: ReadContext, warnings: list[str]) -> InjectionHeader:
     at_text = " ".join(fields[name] for name in ("Acquired Date", "Acquired Time") if name in fields) or None
-    at_utc, zone_known = injection_time(at_text, context.zone, warnings)
+    at_utc, zone_known = injection_time(at_text, context, warnings)
     methods = {name.lower().replace(" ", "_"): stem(fields[name]) for name in _METHODS if name in fields}
     return InjectionHeader(
         injection_name=stem(folder),

@@ -86,7 +86,15 @@ def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
     """A reader's fault: a table without contract, or a column that its contract does not have."""
     (tmp_path / "raw").write_bytes(b"x")
     monkeypatch.setattr("lab_assets.sources.registry.read_file", lambda *_: ReadResult(format="made_up", tables=tables))
-    task = {"arrival_id": 1, "file_id": "1" * 64, "source": "s", "file_name": "f", "zone": "UTC", "raw_path": str(tmp_path / "raw")}
+    task = {
+        "arrival_id": 1,
+        "file_id": "1" * 64,
+        "source": "s",
+        "file_name": "f",
+        "zone": "UTC",
+        "date_order": None,
+        "raw_path": str(tmp_path / "raw"),
+    }
     staged = parsing.parse_one(task)
     assert (staged["state"], staged["rule"], staged["tables"]) == ("quarantined", "reader_error", {})
     assert told in staged["reason"]

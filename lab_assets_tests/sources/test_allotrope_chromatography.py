@@ -199,6 +199,16 @@ class TestChromeleon:
         tables = run(ChromeleonJsonReader(), build.chromeleon_sequence(build.chromeleon_injection(1, signals=signals))).tables
         assert (tables["chromatograms"][0]["y_unit"], tables["vendor_peaks"][0]["area_unit"]) == ("", None)
 
+    @pytest.mark.parametrize(("name", "unit"), [("FLD1_Signal_A", ""), ("Emission_1", ""), ("UV_VIS_1", "mAU"), ("Channel_1", "mAU")])
+    def test_a_fluorescence_signal_has_no_absorbance_unit(self, name: str, unit: str):
+        """Its detector has a wavelength as well."""
+        signals: list[dict[str, Any]] = build.chromeleon_injection(1)["signals"]
+        signals[0]["signal name"] = name
+        (row,) = run(ChromeleonJsonReader(), build.chromeleon_sequence(build.chromeleon_injection(1, signals=signals))).tables[
+            "chromatograms"
+        ]
+        assert row["y_unit"] == unit
+
     def test_injections_without_signals_are_no_rows(self):
         text = build.chromeleon_sequence(build.chromeleon_injection(1, signals=[]), build.chromeleon_injection(2))
         assert [row["injection_name"] for row in run(ChromeleonJsonReader(), text).tables["chromatograms"]] == ["SST_2"]

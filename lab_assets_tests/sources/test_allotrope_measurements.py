@@ -1,4 +1,4 @@
-"""PharmSpec, Gen5 images and VISIONlite through allotropy: every number with its unit, place and time."""
+"""PharmSpec, Gen5 images and VISIONlite: every number with its unit, place and time."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from lab_assets.contracts.bronze_readings import MEASUREMENTS
 from lab_assets.sources.base import Reader, ReadResult, UnreadableFileError
 from lab_assets.sources.gen5_image import Gen5ImageReader
 from lab_assets.sources.pharmspec import PharmSpecReader
+from lab_assets.sources.registry import recognise
 from lab_assets.sources.visionlite import VisionliteReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources import allotrope_builders as build
@@ -97,6 +98,51 @@ class TestGen5:
         assert rule(Gen5ImageReader(), build.gen5().replace("Image Montage", "Absorbance Endpoint")) == "unsupported"
         assert rule(Gen5ImageReader(), build.gen5() * 2) == "unsupported"
         assert rule(Gen5ImageReader(), build.gen5().replace("B\t8528\t\tCell Count", "B\t8528")) == "truncated"
+        kinetic = build.gen5().replace("Read\tImage", "Discontinuous Kinetics\tRuntime 1:00:00, 2 Reads\nRead\tImage")
+        assert rule(Gen5ImageReader(), kinetic) == "unsupported"
+
+    def test_a_table_for_each_feature_gives_the_same(self):
+        """Exports without the results matrix have one table a feature; what is no number keeps its text there too."""
+        tables = "Cell Count\n\t1\t2\nA\t12087\t13478\tCell Count\nB\t8528\t\tCell Count\n\n"
+        tables += "Object Size\n\t1\t2\nA\t20.2\tOVRFLW\tObject Size\nB\t22.9\t3.45E+06\tObject Size\n\n"
+        found = run(Gen5ImageReader(), build.gen5(results=tables))
+        assert found.tables["measurements"] == run(Gen5ImageReader(), build.gen5()).tables["measurements"]
+
+    @pytest.mark.parametrize(
+        ("written", "instead", "expected"),
+        [
+            ("Results\n\t1\t2", "Results\n\t2\t3", "unsupported"),
+            ("\t22.9\t3.45E+06\tObject Size\n", "", "truncated"),
+            ("\t22.9\t3.45E+06\tObject Size", "\t1\t2\tCell Count", "duplicate_key"),
+            ("22.9", "22,9", "not_a_number"),
+        ],
+        ids=["columns not from 1", "feature missing in a row", "feature twice", "two decimal marks"],
+    )
+    def test_tables_that_could_be_read_wrongly_are_refused(self, written: str, instead: str, expected: str):
+        assert rule(Gen5ImageReader(), build.gen5().replace(written, instead)) == expected
+
+    def test_decimal_commas(self):
+        text = build.gen5().replace("20.2", "20,2").replace("22.9", "22,9").replace("3.45E+06", "3,45E+06")
+        assert values(run(Gen5ImageReader(), text)) == values(run(Gen5ImageReader(), build.gen5()))
+
+    def test_the_layout_names_the_samples(self):
+        """Names stay as written, even those that look like numbers; the other fields of a well are kept."""
+        layout = "Layout\n\t1\t2\nA\t007\tNA\tWell ID\n\t\t0.10\tConc/Dil\n\nActual Temperature:\t26.3\n\n"
+        rows = run(Gen5ImageReader(), build.gen5(results=layout + build.GEN5_RESULTS)).tables["measurements"]
+        assert [(row["position"], row["sample_name"]) for row in rows[::2]] == [
+            ("A1", "007"),
+            ("A2", "NA"),
+            ("B1", "Plate 1 B1"),
+            ("B2", "Plate 1 B2"),
+        ]
+        assert (rows[2]["rescued"]["Conc/Dil"], rows[2]["rescued"]["Actual Temperature"]) == ("0.10", "26.3")
+        assert "Conc/Dil" not in rows[0]["rescued"]
+
+    def test_sections_that_are_not_read_are_told(self):
+        fit = "Dose Fitting Results\n\nCurve Name\tR2\nDose_1\t0.991\n\nDose Interpolations\n\nCurve Name\tX\nDose_1\t1.9\n\n"
+        result = run(Gen5ImageReader(), build.gen5(results=build.GEN5_RESULTS + fit))
+        assert result.warnings[0] == "sections that are not read: 'Dose Fitting Results', 'Dose Interpolations'"
+        assert values(result) == values(run(Gen5ImageReader(), build.gen5()))
 
 
 class TestVisionlite:
@@ -104,9 +150,9 @@ class TestVisionlite:
         assert values(run(VisionliteReader(), build.VISIONLITE["fixed"])) == [
             (1, "1", "absorbance", "500 nm", 0.027, "A"),
             (2, "1", "absorbance", "280 nm", 0.029, "A"),
+            (1, "1", "Result", None, 0.056, ""),
             (3, "2", "absorbance", "500 nm", 0.047, "A"),
             (4, "2", "absorbance", "280 nm", 0.049, "A"),
-            (1, "1", "Result", None, 0.056, ""),
             (3, "2", "Result", None, 0.096, ""),
         ]
 
@@ -124,6 +170,39 @@ class TestVisionlite:
         row = run(VisionliteReader(), build.VISIONLITE["fixed"]).tables["measurements"][0]
         assert (row["measured_at_text"], row["measured_at_utc"], row["zone_known"]) == (None, None, False)
 
+    def test_a_result_of_zero_and_a_ratio_are_kept(self):
+        found = values(run(VisionliteReader(), "Sample Name,A260,A280,A260/A280,Result\nx,0.5,0.25,2.0,0\n"))
+        assert found == [
+            (1, "x", "absorbance", "260 nm", 0.5, ""),
+            (2, "x", "absorbance", "280 nm", 0.25, ""),
+            (1, "x", "A260/A280", None, 2.0, ""),
+            (1, "x", "Result", None, 0.0, ""),
+        ]
+
+    def test_no_column_is_passed_over(self):
+        """Blanks in a heading differ between versions; text about a sample is kept beside its values."""
+        rows = run(VisionliteReader(), "Sample Name,500 nm   [A],280 nm [A],Comment\nNA,0.02,>3.0,hazy\n").tables["measurements"]
+        assert [(row["position"], row["value"], row["value_text"]) for row in rows] == [("500 nm", 0.02, None), ("280 nm", None, ">3.0")]
+        assert (rows[0]["sample_name"], rows[0]["rescued"]["Comment"]) == ("NA", "hazy")
+
+    def test_units_are_the_files(self):
+        text = "Sample Name,Dilution factor,Ordinate [A],Concentration [µg/mL],Error\nx,2,0.025,2.2,range\ny,1,0.03,,\n"
+        result = run(VisionliteReader(), text)
+        assert values(result)[1] == (1, "x", "mass concentration", None, 2.2, "µg/mL")
+        assert result.tables["measurements"][0]["rescued"] == {"Dilution factor": "2", "Error": "range"}
+        assert result.warnings == ["1 results without a value are left out"]
+        assert values(run(VisionliteReader(), text.replace("µg/mL", "mmol/L")))[1][2] == "concentration"
+        assert values(run(VisionliteReader(), "Sample Name,500 nm [%T]\nx,98.5\n")) == [(1, "x", "transmittance", "500 nm", 98.5, "%T")]
+
+    @pytest.mark.parametrize("separator", [";", "\t"])
+    def test_decimal_commas(self, separator: str):
+        text = "Sample Name;500 nm   [A]\n1;0,027\n2;1\n".replace(";", separator)
+        assert [row[4] for row in values(run(VisionliteReader(), text))] == [0.027, 1.0]
+
+    def test_samples_that_are_numbers_are_no_times(self):
+        """Such a table could pass for a chromatogram: sample numbers as times."""
+        assert recognise("x.csv", b"Sample Name,Absorbance\n1,0.5\n2,0.6\n").format == "visionlite"
+
     def test_a_heading_without_unit_gives_none(self):
         assert values(run(VisionliteReader(), "Sample Name,Absorbance\nx,0.5\n"))[0] == (1, "x", "absorbance", None, 0.5, "")
 
@@ -131,6 +210,9 @@ class TestVisionlite:
         assert rule(VisionliteReader(), build.VISIONLITE["rate"]) == "unsupported"
         assert rule(VisionliteReader(), build.VISIONLITE["scan"][:-2]) == "truncated"
         assert rule(VisionliteReader(), build.VISIONLITE["fixed"].replace("2,0.047, 0.049, 0.096", "2,0.047")) == "truncated"
+        assert rule(VisionliteReader(), build.VISIONLITE["fixed"].replace("280", "500")) == "duplicate_column"
+        assert rule(VisionliteReader(), build.VISIONLITE["scan"].replace("0.044", "NaN")) == "not_finite"
+        assert rule(VisionliteReader(), "Sample Name,500 nm   [A]\nx,\n") == "empty"
 
 
 @pytest.mark.parametrize("file", FILES)
@@ -200,3 +282,24 @@ def test_a_damaged_file_is_refused_or_read_and_nothing_else(file: str, capfd: py
                 continue
             assert all(row["value"] is None or np.isfinite(row["value"]) for row in rows)
     assert capfd.readouterr().err == ""
+
+
+TABLES = {
+    "samples and one number": "Sample Name,Purity\n1,99.5\n2,99.4\n",
+    "the same in German": "Sample Name;Gehalt\n1;99,5\n2;99,4\n",
+    "plate photometer": "Sample name,Plate ID,Plate Position,A260,A260/A280\nx,P1,A1,0.1,1.8\ny,P1,B1,1.0,1.9\n",
+    "plate photometer, other order": "Plate ID,Sample name,Date,A260\nP1,x,17/10/2016,0.1\nP1,y,17/10/2016,0.2\n",
+    "wavelengths": "Wavelength,Absorbance (mAU)\n426.0,0.01\n426.0,0.02\n",
+    "cell counter": "Cell Counter XR\n\nSample ID : S-1\nRunDate : 29 Sep 2023  5:21:32 AM\n\nResults:\nTotal cells : 4263\n",
+    "plate reader": "User: x,Test run no.: 4\nDate: 5/14/2021,Time: 3:29:50 PM\n\nAbsorbance\n\n,1,2\nA,0.073,0.082\nB,0.045,0.067\n",
+    "blocks of wells": "##BLOCKS= 1\nPlate:\tP1\t1.3\tEndpoint\tAbsorbance\n\tTemperature\t1\t2\n\t22\t2,6173\t2,4966\n~End\n",
+    "qPCR": "* Block Type = 96-Well\n\n[Results]\nWell\tWell Position\tSample Name\tCT\n1\tA1\tx\t21.5\n2\tA2\ty\t22.5\n",
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+@pytest.mark.parametrize("file_name", ["x.csv", "x.txt"])
+def test_tables_of_other_instruments_belong_to_no_reader(name: str, file_name: str):
+    with pytest.raises(UnreadableFileError) as caught:
+        recognise(file_name, TABLES[name].encode())
+    assert caught.value.rule == "unknown_format"

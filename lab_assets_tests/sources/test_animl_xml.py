@@ -259,6 +259,38 @@ def test_reported_values_of_other_techniques() -> None:
     assert (stable["value"], stable["value_text"]) == (None, "true")
 
 
+WELLS = series(
+    "Position",
+    "<AutoIncrementedValueSet><StartValue><I>0</I></StartValue><Increment><I>1</I></Increment></AutoIncrementedValueSet>",
+    kind="Int32",
+    dependency="independent",
+)
+READ = series("Value", individual("F", [0.0996, 0.2146, "NaN"]), kind="Float32", unit="OD")
+GROUP = series("Sample Group", individual("S", ["one", "one", ""]), kind="String")
+
+
+def test_values_by_position_on_a_plate() -> None:
+    short = series("Delay", individual("F", [0.26]), kind="Float32", unit="s")
+    text = document(step("Microplate Read", result("Read", 3, WELLS, READ, GROUP, short), infrastructure=SAMPLE, method=METHOD))
+    found = read(text)
+    first, second, third = found.tables["measurements"]
+    assert (first["quantity"], first["value"], first["unit"], first["position"]) == ("Value", 0.0996, "OD", "Read / 0")
+    assert (second["value"], second["position"], second["rescued"]["Sample Group"]) == (0.2146, "Read / 1", "one")
+    assert (third["value"], third["value_text"], third["position"]) == (None, "NaN", "Read / 2")
+    assert first["rescued"]["Pump / Flow"] == "1.5 mL/min"
+    assert (first["measurement_no"], first["sample_name"], first["technique"]) == (1, "LOT-1", "Microplate Read")
+    assert found.warnings == ["step 1, 'Read': 1 values of 'Delay' for 3 positions are left out"]
+
+
+def test_values_by_position_that_are_cut_or_have_another_axis() -> None:
+    wells = series("Well", individual("S", ["A1", "A2"]), kind="String", dependency="independent")
+    with pytest.raises(UnreadableFileError, match="3 positions are stated, 2 are there"):
+        read(document(step("Microplate Read", result("Read", 3, wells, READ))))
+    wavelength = series("Wavelength", individual("F", [400, 500, 600]), kind="Float32", dependency="independent", unit="nm")
+    with pytest.raises(UnreadableFileError, match="technique 'UV'"):
+        read(document(step("UV", result("Read", 3, wavelength, READ))))
+
+
 @pytest.mark.parametrize(
     ("old", "new", "rule"),
     [

@@ -64,6 +64,17 @@ def test_declared_order_decides() -> None:
     assert parse_moment("02/08/2023", zone="UTC", order="mdy").utc.month == 2
 
 
+def test_short_name_of_the_assumed_zone() -> None:
+    """London has BST in May and GMT in January; Berlin's 02:30 on 26 October 2025 is told apart by its name."""
+    summer = parse_moment("5/15/2025 9:21:47 PM BST", zone="Europe/London", order="mdy")
+    assert (summer.utc, summer.zone_known) == (datetime(2025, 5, 15, 20, 21, 47, tzinfo=UTC), True)
+    hours = [parse_moment(f"26.10.2025 02:30 {name}", zone="Europe/Berlin").utc.hour for name in ("CEST", "CET")]
+    assert hours == [0, 1]
+    for text, zone in (("1/15/2025 9:21:47 PM BST", "Europe/London"), ("5/15/2025 9:21:47 PM BST", "Europe/Berlin")):
+        with pytest.raises(MomentError, match="declare the zone of the source"):
+            parse_moment(text, zone=zone, order="mdy")
+
+
 def test_hour_that_happens_twice() -> None:
     """Clocks in Berlin went from 03:00 back to 02:00 on 26 October 2025."""
     earlier = parse_moment("2025-10-26 02:30", zone="Europe/Berlin")
@@ -78,6 +89,8 @@ def test_order_from_all_dates_of_a_writer() -> None:
     assert infer_order(["3/4/2025 2:05:06 PM"]) == ("mdy", True)
     assert infer_order(["10/11/2025 2:05:06 PM"]) == ("mdy", False)
     assert infer_order(["02/08/2023 17:08:21"]) == (None, False)
+    assert infer_order(["12/06/2019 11:49:36 PM"]) == (None, False)  # the United States write 12/6/2019
+    assert infer_order(["12/06/2019 11:49:36 PM", "13/06/2019 12:11:41 AM"]) == ("dmy", True)
     assert infer_order(["21/08/2024", "08/21/2024"]) == (None, False)
 
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_assets.sources.base import UnreadableFileError
+from lab_assets.sources.base import ReadContext, UnreadableFileError
+from lab_assets.sources.moments import DateOrder
 from lab_assets.sources.traces import injection_time, parse_points
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
@@ -59,7 +60,37 @@ def test_what_is_not_finite_is_refused(text: str) -> None:
 
 def test_a_time_that_is_not_understood_is_a_warning() -> None:
     warnings: list[str] = []
-    assert injection_time("03/04/2025 10:00", "UTC", warnings) == (None, False)
-    assert injection_time("26.10.2025 02:30", "Europe/Berlin", warnings) == (datetime(2025, 10, 26, 0, 30, tzinfo=UTC), False)
+    berlin = ReadContext(file_name="a.txt", zone="Europe/Berlin")
+    assert injection_time("03/04/2025 10:00", berlin, warnings) == (None, False)
+    assert injection_time("26.10.2025 02:30", berlin, warnings) == (datetime(2025, 10, 26, 0, 30, tzinfo=UTC), False)
     assert [warning.split(":")[0] for warning in warnings] == ["time not understood, kept as text", "time '26.10.2025 02"]
-    assert injection_time("03/04/2025 10:00", "UTC", [], order="mdy")[0] == datetime(2025, 3, 4, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "others", "declared", "month_day", "warned"),
+    [
+        ("03/04/2025 10:00", [], "mdy", (3, 4), False),
+        ("03/04/2025 10:00", [], "dmy", (4, 3), False),
+        ("03-04-2025 10:00", [], "dmy", (4, 3), False),
+        ("03.04.2025 10:00", [], "mdy", (4, 3), False),  # dots are day first whatever is declared
+        ("2025/03/04 10:00", [], "dmy", (3, 4), False),
+        ("25/04/2025 10:00", [], "mdy", (4, 25), False),  # the file itself tells
+        ("03/04/2025 10:00", ["03/25/2025"], "dmy", (3, 4), False),
+        ("10/11/2025 2:05 PM", [], None, (10, 11), True),
+        ("10/11/2025 2:05 PM", [], "dmy", (11, 10), False),
+    ],
+)
+def test_day_and_month_are_told_by_the_file_then_by_the_source(
+    text: str, others: list[str], declared: DateOrder | None, month_day: tuple[int, int], *, warned: bool
+) -> None:
+    warnings: list[str] = []
+    at_utc, _ = injection_time(text, ReadContext(file_name="a.txt", date_order=declared), warnings, dates=others)
+    assert at_utc is not None
+    assert (at_utc.month, at_utc.day) == month_day
+    assert bool(warnings) == warned
+
+
+def test_a_time_without_four_digits_of_its_year_stays_text() -> None:
+    warnings: list[str] = []
+    assert injection_time("03/04/25 10:00", ReadContext(file_name="a.txt", date_order="mdy"), warnings) == (None, False)
+    assert "four digits" in warnings[0]

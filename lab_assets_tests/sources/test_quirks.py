@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 from lab_assets.sources.base import ReadContext, UnreadableFileError
 from lab_assets.sources.labsolutions_text import LabSolutionsTextReader
 from lab_assets.sources.moments import parse_moment
-from lab_assets_tests.sources.builders import LABSOLUTIONS_HEAD, andi, arw, chromeleon, labsolutions, labsolutions_trace, read, rule_of
+from lab_assets_tests.sources.builders import (
+    LABSOLUTIONS_HEAD,
+    LABSOLUTIONS_PEAKS,
+    andi,
+    arw,
+    chromeleon,
+    labsolutions,
+    labsolutions_trace,
+    read,
+    rule_of,
+)
 
 POINTS = (("0.01000", "-1"), ("0.01833", "2"), ("0.02667", "5"))
 TRACE = labsolutions_trace("LC Chromatogram(Detector A-Ch1)", POINTS)
@@ -71,6 +81,19 @@ def test_decimal_comma_in_every_text_format() -> None:
 def test_dotted_dates_are_day_first() -> None:
     row = read(LABSOLUTIONS_HEAD.replace("02/08/2023 17:08:21", "02.08.2023 17:08:21") + TRACE).tables["chromatograms"][0]
     assert row["injected_at_utc"] == datetime(2023, 8, 2, 17, 8, 21, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2.8.2023. 17:08:21", "2023. 08. 02. 17:08:21", "2023.08.02. 17:08:21"])
+def test_a_dot_behind_every_part_of_a_date(text: str) -> None:
+    """Croatian and Hungarian settings."""
+    assert parse_moment(text, zone="UTC").utc == datetime(2023, 8, 2, 17, 8, 21, tzinfo=UTC)
+
+
+def test_twelve_hour_date_that_the_united_states_would_not_write() -> None:
+    result = read(chromeleon(date="12/06/2019", time="11:49:36 PM"))
+    row = result.tables["chromatograms"][0]
+    assert (row["injected_at_text"], row["injected_at_utc"]) == ("12/06/2019 11:49:36 PM", None)
+    assert "day or month first" in result.warnings[0]
 
 
 def test_twelve_hour_dates_of_the_united_states() -> None:
@@ -229,6 +252,75 @@ def test_total_ion_chromatogram_of_gcms() -> None:
     assert (peak["channel"], peak["peak_name"], peak["start_time"], peak["end_time"]) == ("MS TIC", "Ethanol", 2.0, 2.1)
 
 
+GCMS_HEAD = (
+    "[Header]\r\nData File Name\tC:\\gcms\\SEQ_9.qgd\r\nOutput Date\t10/26/2018\r\nOutput Time\t6:39:07 PM\r\n\r\n"
+    "[Sample Information]\r\nOperator Name\tAnn\r\nAnalyzed\t10/22/2018 1:07:50 PM\r\nSample Name\tS-9\r\nSample ID\t\r\nVial#\t4\r\n"
+    "Injection Volume\t1\r\nInjection Count\t1\r\n\r\n"
+)
+
+
+def gcms_trace(mass: str) -> str:
+    head = f"[MS Chromatogram]\r\nm/z\t{mass}\r\nEvent Time(msec)\t200\r\n# of Points\t2\r\nStart Time(min)\t2.000\r\n"
+    return f"{head}Ret.Time\tAbsolute Intensity\tRelative Intensity\r\n2.000\t100\t50.0\r\n2.005\t200\t100.0\r\n"
+
+
+def test_gcms_that_names_no_application_and_several_masses() -> None:
+    """Sample, vial and injection are fields of Empower as well; the time is called ``Analyzed``, its unit is that of the start."""
+    columns = "Peak#\tRet.Time\tProc.From\tProc.To\tMass\tArea\tHeight\tName"
+    peaks = f"[MC Peak Table]\r\n# of Peaks\t1\r\nMass\tTIC\r\n{columns}\r\n1\t2.003\t2.0\t2.1\tTIC\t7\t3\tEthanol\r\n\r\n"
+    performance = "[MS Column Performance Table]\r\n# of Peaks\t1\r\nPeak#\tk'\r\n1\t0.5\r\n\r\n"
+    result = read(GCMS_HEAD + peaks + performance + gcms_trace("1-1 TIC") + gcms_trace("1-1 92.00"))
+    assert result.format == "labsolutions_text"
+    total, other = result.tables["chromatograms"]
+    assert (total["channel"], other["channel"], total["x_unit"]) == ("MS 1-1 TIC", "MS 1-1 92.00", "min")
+    assert (total["injected_at_text"], total["injected_at_utc"]) == ("10/22/2018 1:07:50 PM", datetime(2018, 10, 22, 13, 7, 50, tzinfo=UTC))
+    assert [peak["channel"] for peak in result.tables["vendor_peaks"]] == ["MS 1-1 TIC"]
+    assert result.warnings == ["[MS Column Performance Table] is not read"]
+
+
+def batch_of_tables(tables: str) -> str:
+    return LABSOLUTIONS_HEAD + tables + (LABSOLUTIONS_HEAD + tables).replace("SEQ_007", "SEQ_008").replace("STD 1", "STD 2")
+
+
+def test_batch_of_peak_tables_without_chromatograms() -> None:
+    result = read(batch_of_tables(LABSOLUTIONS_PEAKS))
+    assert list(result.tables) == ["vendor_peaks"]
+    peaks = result.tables["vendor_peaks"]
+    assert [(peak["injection_name"], peak["channel"], peak["peak_no"]) for peak in peaks] == [
+        (name, "Detector B", number) for name in ("SEQ_007", "SEQ_008") for number in (1, 2)
+    ]
+    assert (peaks[3]["area"], peaks[3]["rescued"]["Sample Name"]) == (904583.0, "STD 2")
+    assert peaks[0]["rescued"]["Acquired"] == "02/08/2023 17:08:21"
+    assert result.warnings == ["the export has no chromatograms, only tables of peaks"]
+
+
+def test_compound_results_stand_for_a_missing_peak_table() -> None:
+    columns = "ID#\tName\tR.Time\tArea\tHeight\tConc.\tCurve"
+    rows = (
+        "1\tNa+\t3.677\t14728\t2041\t0.103\tLinear\r\n2\tMg2+\t0.000\t0\t0\t0.000\tLinear\r\n3\tK+\t5.319\t3809\t382\t0.626\tLinear\r\n\r\n"
+    )
+    tables = f"[Compound Results(Detector A)]\r\n# of IDs\t3\r\n{columns}\r\n{rows}[Compound Results(Detector B)]\r\n# of IDs\t0\r\n\r\n"
+    result = read(batch_of_tables(tables))
+    sodium, potassium, *others = result.tables["vendor_peaks"]
+    assert (sodium["channel"], sodium["peak_no"], sodium["peak_name"], sodium["retention_time"]) == ("Detector A", 1, "Na+", 3.677)
+    assert (potassium["peak_no"], potassium["peak_name"], potassium["amount"], potassium["rescued"]["ID#"]) == (2, "K+", 0.626, "3")
+    assert len(others) == 2
+    assert "SEQ_007, Detector A: compounds that were not found: compound 2 Mg2+" in result.warnings
+    with_trace = read(LABSOLUTIONS_HEAD + tables + TRACE)
+    assert [peak["peak_name"] for peak in with_trace.tables["vendor_peaks"]] == ["Na+", "K+"]
+    assert with_trace.tables["chromatograms"][0]["rescued"]["compound 2 Mg2+"]
+
+
+def test_tables_without_chromatograms_that_may_be_a_cut_file() -> None:
+    """A single injection, a batch whose last injection lacks a table, or one of which others have chromatograms."""
+    other = LABSOLUTIONS_PEAKS.replace("Detector B", "Detector A")
+    assert rule_of(LABSOLUTIONS_HEAD + LABSOLUTIONS_PEAKS)[0] == "missing_section"
+    assert rule_of(batch_of_tables(other + LABSOLUTIONS_PEAKS).removesuffix(LABSOLUTIONS_PEAKS))[0] == "missing_section"
+    assert rule_of(labsolutions() + LABSOLUTIONS_HEAD + LABSOLUTIONS_PEAKS)[0] == "missing_section"
+    assert rule_of(batch_of_tables(LABSOLUTIONS_PEAKS)[:-20])[0] == "truncated"
+    assert rule_of(batch_of_tables(""))[0] == "missing_section"
+
+
 def test_a_text_without_sections_is_refused() -> None:
     with pytest.raises(UnreadableFileError, match="missing_section"):
         LabSolutionsTextReader().read(b"nothing of this format\n", ReadContext(file_name="x"))
@@ -272,6 +364,33 @@ def test_chromeleon_pda_is_refused() -> None:
     assert rule_of(chromeleon().replace("Value (nC)", "200.0\t201.0"))[0] == "unsupported"
 
 
+CHROMELEON_6 = (
+    "Filepath\tC:\\Chromel\\data\\Ann\\S-1.SEQ\\UV_VIS_1.CHL\\20.acd\nChannel\tUV_VIS_1\n\n"
+    "Sample Information:\nSequence\tHPLC\\Ann\\S-1.SEQ\nSample\tLOT-7 0h\nQNT method\tQUANT-2\nPGM file\tRUN-3\nDate\t02.03.2023\nTime\t07:44:41\n\n"
+    "Raw Data Header Information:\nData Points\t3\nDetector\tVWD3000.dll\nData System\tChromeleon\nVersion High\t06\nVersion Low\t80\n"
+    "Signal Dimension\tmAU\nSignal Unit\tAbsorbance\n\nSignal Parameter Information:\nSignal Info\tWVL:254 nm\n\t \n\n\n\n"
+    "Raw Data:\nTime(min)\tStep(sec)\tValue(mAU)\n0,000000\t0,00\t0,126890\t\n0,001667\t0,10\t0,126930\t\n0,003333\t0,10\t-1,5\t\n"
+)
+
+
+def test_chromeleon_6() -> None:
+    result = read(CHROMELEON_6)
+    assert (result.format, result.warnings) == ("chromeleon_text", [])
+    (row,) = result.tables["chromatograms"]
+    assert (row["x"].tolist(), row["y"].tolist()) == ([0.0, 0.001667, 0.003333], [0.12689, 0.12693, -1.5])
+    assert (row["injection_name"], row["channel"], row["x_unit"], row["y_unit"]) == ("LOT-7 0h", "UV_VIS_1", "min", "mAU")
+    assert (row["injected_at_text"], row["injected_at_utc"]) == ("02.03.2023 07:44:41", datetime(2023, 3, 2, 7, 44, 41, tzinfo=UTC))
+    assert (row["software"], row["method_name"], row["instrument_name"]) == ("Chromeleon 6.80", "RUN-3", None)
+    assert (row["rescued"]["processing method"], row["rescued"]["signal quantity"], row["rescued"]["sequence"]) == (
+        "QUANT-2",
+        "Absorbance",
+        "S-1.SEQ",
+    )
+    assert "Ann" not in str(row)
+    assert rule_of(CHROMELEON_6[:-4])[0] == "truncated"
+    assert read(CHROMELEON_6.replace("Data Points\t3", "Data Points\t30")).warnings == ["30 points are stated, 3 are there"]
+
+
 def test_chromeleon_first_points_without_a_decimal_mark() -> None:
     text = chromeleon(",").replace("0,000000\tn.a.\t-0,089600", "0\tn.a.\t0")
     assert read(text).tables["chromatograms"][0]["y"].tolist() == [0.0, -0.03875, 1.0199, -0.0107]
@@ -284,6 +403,22 @@ def test_arw_with_two_header_lines_and_an_empty_last_field() -> None:
     text = arw(overrides={"Units": ""}).replace('\t""\r', "\r")
     row = read(text, "SEQ_004_2489 ChA.arw").tables["chromatograms"][0]
     assert (row["sample_name"], row["y_unit"], row["channel"]) == ("LOT-1", "", "2489 ChA")
+
+
+def test_arw_without_a_header() -> None:
+    result = read("0\t-3.166199e-05\r0.01666667\t0.0001190186\r", "SEQ_004.arw")
+    (row,) = result.tables["chromatograms"]
+    assert (row["injection_name"], row["channel"], row["y"].tolist()) == ("SEQ_004", "channel", [-3.166199e-05, 0.0001190186])
+    assert result.warnings == ["the file has no header; sample, channel, time and unit are not known"]
+
+
+def test_arw_of_british_summer_time() -> None:
+    text = arw(overrides={"Date Acquired": "5/15/2025 9:21:47 PM BST"})
+    row = read(text, "a.arw", zone="Europe/London").tables["chromatograms"][0]
+    assert (row["injected_at_utc"], row["zone_known"]) == (datetime(2025, 5, 15, 20, 21, 47, tzinfo=UTC), True)
+    other = read(text, "a.arw")
+    assert other.tables["chromatograms"][0]["injected_at_utc"] is None
+    assert "declare the zone of the source" in other.warnings[0]
 
 
 def test_arw_of_a_pda_is_refused() -> None:

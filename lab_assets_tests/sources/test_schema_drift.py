@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from lab_assets.contracts.bronze import READER_TABLES
@@ -81,6 +83,20 @@ def test_old_and_renamed_column_together_are_refused() -> None:
 def test_renames_of_other_tables_and_of_known_columns_change_nothing() -> None:
     renames = {"lims_samples": {"customer": "lot_id"}, "lims_lots": {"product": "lot_id", "customer": "nowhere"}}
     assert read_with(LOTS, renames=renames).tables == read(LOTS).tables
+
+
+def test_a_renamed_time_is_of_the_sources_zone_and_order_of_dates() -> None:
+    """The contract's own name says UTC; a name that the laboratory gave says nothing."""
+    text = "lot_id,product,customer,angelegt\nL1,P1,Acme,03/04/2025 10:00\n"
+    source = {"zone": "Europe/Berlin", "date_order": "dmy"}
+    result = read_with(text, **source, renames={"lims_lots": {"angelegt": "recorded_at_utc"}})
+    assert result.tables["lims_lots"][0]["recorded_at_utc"] == datetime(2025, 4, 3, 8, tzinfo=UTC)
+    assert [warning for warning in result.warnings if "zone" in warning] == [
+        "times of recorded_at_utc state no zone; they are read as Europe/Berlin"
+    ]
+    own = read_with(text.replace("angelegt", "recorded_at_utc"), **source)
+    assert own.tables["lims_lots"][0]["recorded_at_utc"] == datetime(2025, 4, 3, 10, tzinfo=UTC)
+    assert own.warnings == []
 
 
 def test_optional_column_under_another_name_is_proposed_and_the_file_goes_on() -> None:
