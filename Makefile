@@ -56,7 +56,7 @@ demo: setup ## Simulate a laboratory, ingest, train, score and show it.
 
 test: setup ## Run every test, and hold the coverage of the pure rooms.
 	$(BIN)/python -m coverage erase
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --dist=loadgroup --no-loadscope-reorder --cov=lab_assets --cov-report=
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --no-loadscope-reorder --cov=lab_assets --cov-report=
 	$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=90 --format=total
 
 lint: setup ## Check style, format and types.

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from xdist.scheduler import LoadScopeScheduling
 
 from lab_assets.engine.database import open_database
 from lab_assets.engine.delta import Lakehouse
@@ -26,23 +28,35 @@ hypothesis_settings.load_profile("ci")
 _SHARED_FOLDERS = ("end_to_end", "service", "simulation")
 """Folders whose files share one laboratory: with several workers, one of them takes the whole folder."""
 
+_FIRST = ("e2e", "forks", "spark")
+"""Marks of what takes longest, the longest first."""
 
-@pytest.hookimpl(tryfirst=True)
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep what shares fixtures in one worker, and begin with what takes longest, so that no worker waits for another at the end.
-
-    First of all hooks: the plugin that hands out the tests reads the marks in its own.
-    """
-    weight: dict[str, int] = {}
+    """Begin with what takes longest, so that with several workers none waits for another at the end."""
+    rank: dict[str, int] = {}
     for item in items:
-        group = _group(item)
-        item.add_marker(pytest.mark.xdist_group(group))
-        weight[group] = max(weight.get(group, 0), 2 if item.get_closest_marker("e2e") else 1 if item.get_closest_marker("spark") else 0)
-    items.sort(key=lambda item: -weight[_group(item)])
+        own = next((at for at, name in enumerate(_FIRST) if item.get_closest_marker(name)), len(_FIRST))
+        group = _group(item.nodeid)
+        rank[group] = min(rank.get(group, own), own)
+    items.sort(key=lambda item: rank[_group(item.nodeid)])
 
 
-def _group(item: pytest.Item) -> str:
-    folder, _, file = item.nodeid.split("::")[0].partition("lab_assets_tests/")[2].partition("/")
+class ByLaboratory(LoadScopeScheduling):  # type: ignore[misc]  # the plugin's classes are untyped
+    """Hands out whole files, and folders whose files share a laboratory."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByLaboratory:
+    """Hand tests to workers so that what shares fixtures stays in one."""
+    return ByLaboratory(config, log)
+
+
+def _group(nodeid: str) -> str:
+    folder, _, file = nodeid.split("::", maxsplit=1)[0].partition("lab_assets_tests/")[2].partition("/")
     return folder if folder in _SHARED_FOLDERS else f"{folder}/{file}"
 
 

@@ -228,8 +228,8 @@ def parse_one(
 
 def _context(task: Mapping[str, Any], loggers: tuple[LoggerDescription, ...]) -> ReadContext:
     renames = {table: dict(pairs) for table, pairs in dict(task.get("renames") or {}).items()}
-    named = {name: task[name] for name in ("file_name", "source", "zone", "date_order")}
-    return ReadContext(**named, renames=renames, strict=bool(task.get("strict")), loggers=loggers)
+    named = {name: task[name] for name in ("file_name", "source", "zone")}
+    return ReadContext(**named, date_order=task.get("date_order"), renames=renames, strict=bool(task.get("strict")), loggers=loggers)
 
 
 def _bytes_of(path: Path) -> bytes:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ from lab_assets.engine.database import open_database
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.engine.ledger import Ledger
 from lab_assets.engine.session import SessionKeeper
-from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets.settings import Settings
+from lab_assets_tests.engine import ingest_once
 from lab_assets_tests.faults.laboratory import environment_of
+from lab_assets_tests.faults.warm_process import WarmProcess
 from lab_assets_tests.sources.builders import labsolutions
 
 KILLED = -9
@@ -50,18 +51,17 @@ class Plant:
         path.write_bytes(data.encode() if isinstance(data, str) else data)
         return path
 
-    def start(self, **environment: str) -> subprocess.Popen[str]:
+    def start(self, **environment: str) -> WarmProcess:
         """Start an ingestion in a process of its own; names of settings in capitals."""
         settings = {"LAB_SPARK_REMOTE": self.settings.spark_remote or "", "LAB_STABLE_S": "0", "LAB_FOLDER_STABLE_S": "0"}
         env = environment_of(self.settings, **settings, **{f"LAB_{name}": value for name, value in environment.items()})
-        command = [sys.executable, "-m", "lab_assets_tests.engine.ingest_once"]
-        return subprocess.Popen(command, env=env, cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return WarmProcess(ingest_once.main, env, self.settings.home.parent / f"{self.settings.home.name}-output")
 
     def ingest(self, **environment: str) -> subprocess.CompletedProcess[str]:
         """Ingest to the end, or to the kill, in a process of its own."""
         child = self.start(**environment)
         out, err = child.communicate(timeout=300)
-        return subprocess.CompletedProcess(child.args, child.returncode, out, err)
+        return subprocess.CompletedProcess(ingest_once.__name__, child.returncode or 0, out, err)
 
     def ingest_whole(self, **environment: str) -> None:
         """Ingest to the end."""

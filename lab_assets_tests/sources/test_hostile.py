@@ -27,6 +27,8 @@ from lab_assets_tests.sources.test_quirks import packed as packed_andi
 from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
 from lab_assets_tests.sources.test_text_traces import LONG
 
+pytestmark = pytest.mark.forks
+
 CPU_SECONDS = 20.0
 MEMORY_MB = 300
 NOT_OURS = {"tiff_image", "raster_image", "pdf_document", "eln_crate"}
