@@ -16,9 +16,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
     from sqlalchemy import Engine
 
 ORIGIN: Final = "cli"
+_ANY_WIDTH: Final = 100_000
+_FEWEST_COLUMNS_SHOWN_BY_ROW: Final = 4
+_WIDEST_FOLDED: Final = 1.25
+"""A table of more than so many widths of the screen is printed row by row."""
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
 ByOption = Annotated[
@@ -96,16 +103,42 @@ def _plain(value: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "") -> None:
-    """Print a table for people; nothing in a cell is taken for markup or control."""
+    """Print a table for people; nothing in a cell is taken for markup or control.
+
+    A table much wider than the screen is printed row by row, one field a line: folded into narrow columns nobody can read it.
+    """
     from rich.console import Console
+    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
     from lab_assets.governance.audit import clean
 
+    console = Console()
+    names = [Text(clean(column, 200)) for column in columns]
+    cells = [[Text("" if value is None else clean(str(_plain(value)), 400)) for value in row] for row in rows]
     table = Table(title=title or None, title_justify="left")
-    for column in columns:
-        table.add_column(Text(clean(column, 200)), overflow="fold")
-    for row in rows:
-        table.add_row(*(Text("" if value is None else clean(str(_plain(value)), 400)) for value in row))
-    Console().print(table)
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in cells:
+        table.add_row(*row)
+    natural = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
+    if len(names) >= _FEWEST_COLUMNS_SHOWN_BY_ROW and natural > _WIDEST_FOLDED * console.width:
+        _print_by_row(console, names, cells, title)
+    else:
+        console.print(table)
+
+
+def _print_by_row(console: Console, names: Sequence[Text], cells: Sequence[Sequence[Text]], title: str) -> None:
+    from rich.table import Table
+
+    if title:
+        console.print(title, style="italic", markup=False)
+    for number, row in enumerate(cells, start=1):
+        console.rule(f"{number} of {len(cells)}", align="left", style="dim")
+        fields = Table.grid(padding=(0, 2))
+        fields.add_column(style="bold", no_wrap=True)
+        fields.add_column(overflow="fold")
+        for name, cell in zip(names, row, strict=True):
+            fields.add_row(name, cell)
+        console.print(fields)

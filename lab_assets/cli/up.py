@@ -109,10 +109,12 @@ def _print_addresses(rows: list[dict[str, Any]], home: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("Process", "Id", "Address", title=f"The laboratory in {home} is up", title_justify="left")
+    console = Console()
+    table = Table("Process", "Id", "Address")
     for row in rows:
         table.add_row(row["name"], str(row["pid"]), row["address"] or "-")
-    Console().print(table)
+    console.print(f"The laboratory in {home} is up", markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
 
 
 def _print_status(told: dict[str, Any]) -> None:
@@ -122,15 +124,18 @@ def _print_status(told: dict[str, Any]) -> None:
 
     console = Console()
     title = f"The laboratory in {told['home']} is {'up' if told['up'] else 'not up'}"
-    table = Table("Process", "State", "Id", "Address", "Memory", "Up for", title=title, title_justify="left")
+    table = Table("Process", "State", "Id", "Address", "Memory", "Up for")
+    table.columns[3].no_wrap = True  # an address is there to be opened
+    table.columns[3].min_width = max(len(row["address"] or "-") for row in told["processes"])
     colors = {"running": "green", "stopped": "dim", "silent": "yellow", "died": "red"}
     for row in told["processes"]:
         memory = "-" if row["memory_mib"] is None else f"{row['memory_mib']:.0f} MiB"
         state = f"[{colors[row['state']]}]{row['state']}[/]"
         table.add_row(row["name"], state, str(row["pid"] or "-"), row["address"] or "-", memory, _duration(row["uptime_s"]))
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     for line in _facts(told):
-        console.print(escape(line), highlight=False)
+        console.print(escape(line), highlight=False, soft_wrap=True)
 
 
 def _facts(told: dict[str, Any]) -> list[str]:

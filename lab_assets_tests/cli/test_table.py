@@ -62,6 +62,21 @@ def test_a_difference_speaks_of_rows_and_not_of_files(lab: Lab, table: datetime)
     assert "1 row(s) added, 1 removed" in lab("table", "diff", NAME, "1", "2").stdout
 
 
+def test_a_row_wider_than_the_screen_is_shown_field_by_field(lab: Lab, table: datetime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thirty columns of a trace fit no screen; the six of a history fit one of 200 characters and not one of 60."""
+    shown = lab("table", "as-of", NAME, "1").stdout.splitlines()
+    names = sorted(line.split() for line in shown if line.startswith("injection_name"))
+    assert names == [["injection_name", "i1"], ["injection_name", "i2"]]
+    assert [line[:6] for line in shown if " of 2 " in line] == ["1 of 2", "2 of 2"]
+    assert "┃ version ┃" in lab("table", "history", NAME).stdout
+    monkeypatch.setenv("COLUMNS", "60")
+    assert [line.split() for line in lab("table", "history", NAME).stdout.splitlines() if line.startswith("version")] == [
+        ["version", "2"],
+        ["version", "1"],
+        ["version", "0"],
+    ]
+
+
 def test_a_table_is_shown_as_it_was(lab: Lab, table: datetime) -> None:
     by_version = lab("table", "as-of", NAME, "1", "--json").document
     assert (by_version["version"], by_version["row_count"]) == (1, 2)
