@@ -17,7 +17,7 @@ PROGRESS_TAG = "lab/files"
 @dg.multi_asset(specs=[table_spec(name) for name in NAMES], name="bronze", op_tags={"lab/engine": "spark"})
 def bronze(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Take every finished file of the inbox: original kept, rows appended once, refused files quarantined with the reason."""
-    report = resilient(context, lambda: _ingest(context, lake))
+    report = resilient(context, lake, lambda: _ingest(context, lake))
     context.log.info(
         "%s in %d batch(es), %.1f files/s; refused: %s", report.states, len(report.batches), report.files_per_s, report.reasons
     )

@@ -43,9 +43,10 @@ def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
 
     resilient(
         context,
+        lake,
         lambda: in_parallel(
             [lambda update=update: update(lake) for update in (update_injection_progress, update_lot_history, update_storage_exposure)]
         ),
     )
-    resilient(context, lambda: update_instrument_history(lake))
+    resilient(context, lake, lambda: update_instrument_history(lake))
     yield from reports(context, lake, NAMES, extra={name: {"feature_set_version": FEATURE_SET_VERSION} for name in NAMES})

@@ -41,6 +41,6 @@ def gold(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -
     from lab_assets.pipeline.gold_trends import update_method_trends
 
     updates = (update_lot_disposition, update_method_trends, update_suitability, update_time_to_release)
-    resilient(context, lambda: in_parallel([lambda update=update: update(lake) for update in updates]))
-    resilient(context, lambda: update_exceptions(lake))
+    resilient(context, lake, lambda: in_parallel([lambda update=update: update(lake) for update in updates]))
+    resilient(context, lake, lambda: update_exceptions(lake))
     yield from reports(context, lake, NAMES)

@@ -17,7 +17,7 @@ def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
     """Commit the derivations that every materialisation noted."""
     from lab_assets.pipeline.governance import update_lineage
 
-    resilient(context, lambda: update_lineage(lake))
+    resilient(context, lake, lambda: update_lineage(lake))
     yield from reports(context, lake, ["governance.lineage"])
 
 
@@ -30,7 +30,7 @@ def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehous
     """Copy new entries of the audit trail, and who may see what now."""
     from lab_assets.pipeline.governance import update_access, update_audit
 
-    resilient(context, lambda: (update_audit(lake), update_access(lake)))
+    resilient(context, lake, lambda: (update_audit(lake), update_access(lake)))
     yield from reports(context, lake, ["governance.audit", "governance.access"])
 
 

@@ -31,7 +31,7 @@ def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
     from lab_assets.pipeline.scoring import score_waiting
     from lab_assets.registry.serving import current_serving, verified_bundle
 
-    resilient(context, lambda: fold_online_log(lake))
+    resilient(context, lake, lambda: fold_online_log(lake))
     serving = current_serving(lake.ledger.engine)
     told: dict[str, Detail] = {"model": "none in service: train, submit, approve and promote one"}
     if serving is not None:
@@ -39,6 +39,7 @@ def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]
         mode = "batch" if context.job_name == "score_batch" else "stream"
         scored = resilient(
             context,
+            lake,
             lambda: score_waiting(
                 lake,
                 bundle,
@@ -77,8 +78,8 @@ def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
     told: dict[str, Detail] = {"model": "none in service"}
     if serving is not None:
         bundle = verified_bundle(lake.settings, lake.ledger.engine)
-        report = resilient(context, lambda: check_recent(lake, bundle, model_version=serving.version, checked_at_utc=now))
-        resilient(context, lambda: check_alias_moved(lake, at_utc=now))
+        report = resilient(context, lake, lambda: check_recent(lake, bundle, model_version=serving.version, checked_at_utc=now))
+        resilient(context, lake, lambda: check_alias_moved(lake, at_utc=now))
         told = {
             "drifted": list(report.drifted),
             "subjects": report.subjects,

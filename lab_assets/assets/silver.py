@@ -30,7 +30,7 @@ def silver_reference(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
     from lab_assets.pipeline.storage import update_storage_conditions
 
     updates = (update_lots, update_samples, update_process_events, update_storage_conditions, update_images, update_documents)
-    resilient(context, lambda: in_parallel([lambda update=update: update(lake) for update in updates]))
+    resilient(context, lake, lambda: in_parallel([lambda update=update: update(lake) for update in updates]))
     yield from reports(context, lake, REFERENCE)
 
 
@@ -62,6 +62,6 @@ def silver_chromatography(context: dg.AssetExecutionContext, lake: dg.ResourcePa
     from lab_assets.pipeline.results import update_results
 
     for update in (update_injections, update_peaks):
-        resilient(context, lambda update=update: update(lake))
-    resilient(context, lambda: in_parallel([lambda: update_results(lake), lambda: update_instruments(lake)]))
+        resilient(context, lake, lambda update=update: update(lake))
+    resilient(context, lake, lambda: in_parallel([lambda: update_results(lake), lambda: update_instruments(lake)]))
     yield from reports(context, lake, CHROMATOGRAPHY)

@@ -73,8 +73,13 @@ def asset_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name.split("."))
 
 
-def resilient(context: dg.AssetExecutionContext, work: Callable[[], T]) -> T:
+def resilient(context: dg.AssetExecutionContext, lake: Lakehouse, work: Callable[[], T]) -> T:
     """Do idempotent work again with a new Spark session when the server went away in the middle.
+
+    Args:
+        context: Told of each attempt that failed.
+        lake: Whose session the work uses; whichever of its calls notices the loss, the session is replaced.
+        work: Safe to repeat.
 
     Raises:
         SparkGoneError: the server went away at every attempt.
@@ -83,7 +88,7 @@ def resilient(context: dg.AssetExecutionContext, work: Callable[[], T]) -> T:
     for attempt in range(1, SPARK_ATTEMPTS + 1):
         try:
             with naming_a_full_disk(get_settings()):
-                return work()
+                return lake.keeper.guard(work)
         except SparkGoneError as error:
             if attempt == SPARK_ATTEMPTS:
                 raise

@@ -21,7 +21,7 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
     """Label each sample injection by its judged results."""
     from lab_assets.pipeline.training import update_labels
 
-    resilient(context, lambda: update_labels(lake))
+    resilient(context, lake, lambda: update_labels(lake))
     yield from reports(context, lake, ["ml.labels"])
 
 
@@ -57,10 +57,12 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
 
     now = datetime.now(UTC)
     made = resilient(
-        context, lambda: train(lake, at_utc=now, run_id=context.run_id, trained_by=context.run.tags.get("lab/user", "system:pipeline"))
+        context,
+        lake,
+        lambda: train(lake, at_utc=now, run_id=context.run_id, trained_by=context.run.tags.get("lab/user", "system:pipeline")),
     )
     logged = registry_of(lake.settings).log_training(made.record)
-    resilient(context, lambda: keep_evaluations(lake, made.record, logged, at_utc=now))
+    resilient(context, lake, lambda: keep_evaluations(lake, made.record, logged, at_utc=now))
     note_derivation(
         context, lake, "ml.oos_risk", logged.version or logged.run_id, {**made.record.table_versions, made.training_set_id: "frozen"}
     )
