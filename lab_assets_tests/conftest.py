@@ -42,7 +42,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: rank[_group(item.nodeid)])
 
 
-class ByLaboratory(LoadScopeScheduling):  # type: ignore[misc]  # the plugin's classes are untyped
+class ByLaboratory(LoadScopeScheduling):
     """Hands out whole files, and folders whose files share a laboratory."""
 
     def _split_scope(self, nodeid: str) -> str:
