@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
 ORIGIN: Final = "cli"
-_ANY_WIDTH: Final = 100_000
+_BORDER: Final = 3
+_WIDEST_PROSE: Final = 24
+"""Sentences are readable in a column of so many characters."""
+
 _FEWEST_COLUMNS_SHOWN_BY_ROW: Final = 4
 _WIDEST_FOLDED: Final = 1.25
 """A table of more than so many widths of the screen is printed row by row."""
@@ -108,7 +111,6 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     A table much wider than the screen is printed row by row, one field a line: folded into narrow columns nobody can read it.
     """
     from rich.console import Console
-    from rich.measure import Measurement
     from rich.table import Table
     from rich.text import Text
 
@@ -122,11 +124,17 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
         table.add_column(name, overflow="fold")
     for row in cells:
         table.add_row(*row)
-    natural = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), table).maximum
-    if len(names) >= _FEWEST_COLUMNS_SHOWN_BY_ROW and natural > _WIDEST_FOLDED * console.width:
+    needed = sum(_readable_width(column) + _BORDER for column in zip(names, *cells, strict=True))
+    if len(names) >= _FEWEST_COLUMNS_SHOWN_BY_ROW and needed > _WIDEST_FOLDED * console.width:
         _print_by_row(console, names, cells, title)
     else:
         console.print(table)
+
+
+def _readable_width(column: Sequence[Text]) -> int:
+    """Return the width that a column needs: its longest word, or its longest text where that is no sentence."""
+    longest_word = max((len(word) for cell in column for word in cell.plain.split()), default=0)
+    return max(longest_word, min(max(cell.cell_len for cell in column), _WIDEST_PROSE))
 
 
 def _print_by_row(console: Console, names: Sequence[Text], cells: Sequence[Sequence[Text]], title: str) -> None:
