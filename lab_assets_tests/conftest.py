@@ -1,4 +1,4 @@
-"""What all tests share: a laboratory of their own, and one warm Spark server.
+"""What all tests share: a laboratory of their own, and one warm Spark server for each pytest-xdist worker.
 
 Belongs here: fixtures and the hypothesis profile. Does not belong here: builders of one room's data.
 """
@@ -68,7 +68,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture(scope="session")
 def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The home of the one Spark server of the whole test session; ended with it."""
+    """The home of this worker's one Spark server, or of the only one where the tests run in one process; ended with the worker."""
     shared = Settings(home=tmp_path_factory.mktemp("spark-home"), jars_dir=PROJECT_ROOT / ".jars")
     with lease(shared):
         yield shared
@@ -77,13 +77,13 @@ def spark_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture(scope="session")
 def spark_url(spark_home: Settings) -> str:
-    """Address of the warm server, started on first use."""
+    """Address of this worker's warm server, started on first use."""
     return remote_url(spark_home)
 
 
 @pytest.fixture(scope="session")
 def keeper(spark_url: str, spark_home: Settings) -> Iterator[SessionKeeper]:
-    """One session for all tests that do not break it."""
+    """One session for all of this worker's tests that do not break it."""
     kept = SessionKeeper(Settings(home=spark_home.home, spark_remote=spark_url))
     yield kept
     kept.close()
@@ -91,6 +91,6 @@ def keeper(spark_url: str, spark_home: Settings) -> Iterator[SessionKeeper]:
 
 @pytest.fixture
 def lakehouse(settings: Settings, keeper: SessionKeeper, spark_url: str) -> Lakehouse:
-    """Empty tables and an empty ledger of the test's own, behind the shared server."""
+    """Empty tables and an empty ledger of the test's own, behind its worker's server."""
     settings.spark_remote = spark_url
     return Lakehouse(settings, keeper, Ledger(open_database(settings)))

@@ -5,7 +5,7 @@ Belongs here: the command's options, its table and its JSON. Does not belong her
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from hashlib import sha256
@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from lab_assets.sources.base import ReadContext, ReadResult, Row
+    from lab_assets.sources.base import ReadContext, Reader, ReadResult, Row
+
+OnFault = Callable[[str, BaseException], None]
+"""Is told a file, and what its reader raised that is a fault of the reader."""
 
 _MAX_DEPTH: Final = 2
 """Archives inside of archives beyond this are not looked into, as in ingestion."""
 
 
 def read(
+    call: typer.Context,
     files: Annotated[
         list[Path],
         typer.Argument(help="Files to look at, or instrument folders (.D, .raw); other folders are not searched.", show_default=False),
@@ -35,6 +39,9 @@ def read(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="With --json: every row of every table as well.")] = False,
+    traceback: Annotated[
+        bool, typer.Option("--traceback", help="Where a reader has a fault: print the whole traceback on stderr.")
+    ] = False,
 ) -> None:
     """Show what would be ingested from FILES: format, injections, channels, peaks, rejects. Nothing is written."""
     from lab_assets.engine.formats import load_loggers
@@ -51,7 +58,8 @@ def read(
     assumed = zone or settings.zone_of(source)
     order = dates or settings.date_order_of(source)
     context = partial(ReadContext, source=source, zone=assumed, date_order=order, strict=strict, loggers=loggers)
-    reports = [describe_file(path, context(file_name=path.name), rows=rows) for path in files]
+    on_fault = _tell_traceback if traceback or call.find_root().params.get("traceback") else None
+    reports = [describe_file(path, context(file_name=path.name), rows=rows, on_fault=on_fault) for path in files]
     if as_json:
         typer.echo(to_json(reports))
     else:
@@ -74,13 +82,20 @@ def to_json(reports: list[dict[str, Any]]) -> str:
     return orjson.dumps(reports, default, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z).decode()
 
 
-def describe_file(path: Path, context: ReadContext, *, rows: bool = False) -> dict[str, Any]:
-    """Read one file and describe what it would bring.
+def _tell_traceback(shown: str, error: BaseException) -> None:
+    from traceback import format_exception
+
+    typer.echo(f"{shown}:\n{''.join(format_exception(error))}", err=True, nl=False)
+
+
+def describe_file(path: Path, context: ReadContext, *, rows: bool = False, on_fault: OnFault | None = None) -> dict[str, Any]:
+    """Read one file and describe what it would bring; a reader's fault costs this file alone, as in ingestion.
 
     Args:
         path: The file, or the folder of an instrument.
         context: Where it would arrive, and what its source agreed on.
         rows: Whether to tell every row as well.
+        on_fault: Called where the reader has a fault, for whoever mends it.
 
     Returns:
         ``file``, ``format``, ``state`` (ok, rejected), ``reason``, ``warnings``, ``injections``, ``tables`` (rows by table),
@@ -95,21 +110,38 @@ def describe_file(path: Path, context: ReadContext, *, rows: bool = False) -> di
         data = bytes_of(path)
     except UnreadableFileError as error:
         return _report(shown, format_name=None, reason=str(error))
-    return _describe(shown, data, context, rows=rows)
+    return _describe(shown, data, context, rows=rows, on_fault=on_fault)
 
 
-def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, rows: bool) -> dict[str, Any]:
+def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, rows: bool, on_fault: OnFault | None) -> dict[str, Any]:
     """Describe bytes, and the files inside of them."""
     from lab_assets.sources.base import MEMBER_MARK, UnreadableFileError
-    from lab_assets.sources.registry import recognise
+    from lab_assets.sources.faults import refusal_of
+    from lab_assets.sources.registry import read_by, recognise
 
-    format_name: str | None = None
+    reader: Reader | None = None
     try:
         reader = recognise(context.file_name, data, context.loggers)
-        format_name = reader.format
-        result = reader.read(data, context)
-    except UnreadableFileError as error:
-        return _report(shown, format_name=format_name, reason=str(error))
+        result = read_by(reader, data, context)
+        report = _described(shown, result, rows=rows)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone; Rust's panics are no Exception
+        refusal = error if isinstance(error, UnreadableFileError) else refusal_of(error, reader)
+        if on_fault and refusal is not error:
+            on_fault(shown, error)
+        return _report(shown, format_name=reader.format if reader else None, reason=str(refusal))
+    if report["state"] == "ok" and depth < _MAX_DEPTH:
+        inner = partial(_describe, depth=depth + 1, rows=rows, on_fault=on_fault)
+        names = ((member, f"{MEMBER_MARK}{member.name}") for member in result.members)
+        report["members"] = [
+            inner(f"{shown}{name}", member.data, replace(context, file_name=f"{context.file_name}{name}")) for member, name in names
+        ]
+    return report
+
+
+def _described(shown: str, result: ReadResult, *, rows: bool) -> dict[str, Any]:
+    """Describe what a reader returned, the files inside of it left out."""
     if not any(result.tables.values()) and not result.members:
         first = result.rejected[0] if result.rejected else None
         reason = f"{first.rule}: {first.reason} (line {first.source_row}); no row is left" if first else "empty: no rows"
@@ -117,12 +149,7 @@ def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, 
     report = _report(shown, format_name=result.format, reason=None, result=result)
     if rows:
         report["rows"] = result.tables
-    if depth < _MAX_DEPTH:
-        names = ((member, f"{MEMBER_MARK}{member.name}") for member in result.members)
-        report["members"] = [
-            _describe(f"{shown}{name}", member.data, replace(context, file_name=f"{context.file_name}{name}"), depth + 1, rows=rows)
-            for member, name in names
-        ]
+        to_json([report])  # a value that has no JSON is seen here, where it costs no other file
     return report
 
 
@@ -151,7 +178,7 @@ def _injections(tables: Mapping[str, list[Row]]) -> list[dict[str, Any]]:
     for row in tables.get("chromatograms", []):
         name = row["injection_name"]
         fields = ("injection_name", "sample_name", "injected_at_text", "zone_known")
-        entry = injections.setdefault(name, {**{field: row[field] for field in fields}, "channels": [], "vendor_peaks": []})
+        entry = injections.setdefault(name, {**{field: row.get(field) for field in fields}, "channels": [], "vendor_peaks": []})
         entry["channels"].append(_channel(row))
     for row in tables.get("vendor_peaks", []):
         if row["injection_name"] in injections:
@@ -162,16 +189,20 @@ def _injections(tables: Mapping[str, list[Row]]) -> list[dict[str, Any]]:
 
 def _channel(row: Row) -> dict[str, Any]:
     """Describe a trace; its extremes are in ``y_unit``, so the stated multiplier is applied."""
-    ends = sorted((float(row["y"].min() * row["y_factor"]), float(row["y"].max() * row["y_factor"])))
+    import numpy as np
+
+    x, y = (np.asarray(row[name], dtype=np.float64) for name in ("x", "y"))
+    factor = 1.0 if row.get("y_factor") is None else row["y_factor"]
+    ends = sorted((float(y.min() * factor), float(y.max() * factor)))
     return {
         "channel": row["channel"],
         "n_points": row["n_points"],
-        "x_first": float(row["x"][0]),
-        "x_last": float(row["x"][-1]),
-        "x_unit": row["x_unit"],
+        "x_first": float(x[0]),
+        "x_last": float(x[-1]),
+        "x_unit": row.get("x_unit"),
         "y_min": ends[0],
         "y_max": ends[1],
-        "y_unit": row["y_unit"],
+        "y_unit": row.get("y_unit"),
     }
 
 

@@ -18,7 +18,7 @@ from lab_assets.contracts.bronze import QUARANTINED_ROWS, READER_TABLES, SCHEMA_
 from lab_assets.contracts.core import TableContract
 from lab_assets.engine.row_rules import apply_contracts, refuse, row_text
 from lab_assets.engine.sandbox import Limits, guarded
-from lab_assets.sources.base import MEMBER_MARK, ReadContext, ReadResult, SchemaEvent, UnreadableFileError
+from lab_assets.sources.base import MEMBER_MARK, ReadContext, Reader, ReadResult, SchemaEvent, UnreadableFileError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -187,27 +187,28 @@ def parse_one(
         loggers: Descriptions of the laboratory's own loggers.
         keep: Puts a file found inside of this one into the raw store and returns its digest.
     """
-    from lab_assets.sources.registry import read_file
+    from lab_assets.sources.faults import refusal_of
+    from lab_assets.sources.registry import read_by, recognise
 
     staged = _staged(task)
+    reader: Reader | None = None
     try:
-        data = _bytes_of(Path(task["raw_path"]))
-        result = read_file(data, _context(task, loggers))
+        data, context = _bytes_of(Path(task["raw_path"])), _context(task, loggers)
+        reader = recognise(context.file_name, data, context.loggers)
+        result = read_by(reader, data, context)
         _refuse_nested(task["file_name"], result)
         _refuse_barren(result)
-        _refuse_uncontracted(result)
         staged["members"] = [
             {"name": member.name, "sha256": keep(member.data), "size": len(member.data)} for member in result.members if keep
         ]
     except UnreadableFileError as error:
         staged["events"] = [_event(event) for event in error.events]
         return refuse(staged, error.rule, error.reason, error.place)
-    except MemoryError:
-        return refuse(staged, "memory_limit", "the reader asked for more memory than one file may take", "")
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone; Rust's panics are no Exception
-        return refuse(staged, "reader_error", f"the reader failed: {type(error).__name__}: {error}"[:2000], "")
+        fault = refusal_of(error, reader)
+        return refuse(staged, fault.rule, fault.reason, fault.place)
     staged["format"] = result.format
     staged["warnings"] = list(result.warnings)
     staged["tables"] = {name: list(rows) for name, rows in result.tables.items() if rows}
@@ -253,19 +254,6 @@ def _refuse_barren(result: ReadResult) -> None:
         return
     if not result.rejected:
         raise UnreadableFileError("empty", "the file has no rows")
-
-
-_COLUMNS: Final = {table.name: frozenset(table.column_names) for table in READER_TABLES}
-
-
-def _refuse_uncontracted(result: ReadResult) -> None:
-    """Refuse rows that no table would hold: a reader's fault must not become a silent loss."""
-    for name, rows in result.tables.items():
-        if name not in _COLUMNS:
-            raise UnreadableFileError("reader_error", f"the reader {result.format} fills {name!r}, which is no table")
-        if unknown := {key for row in rows for key in row.keys() - _COLUMNS[name]}:
-            listed = ", ".join(sorted(unknown))
-            raise UnreadableFileError("reader_error", f"the reader {result.format} fills columns that {name} does not have: {listed}")
 
 
 def _event(event: SchemaEvent) -> dict[str, Any]:

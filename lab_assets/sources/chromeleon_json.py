@@ -4,8 +4,8 @@ Belongs here: this format. Does not belong here: Chromeleon's own text export (`
 
 The converter turns minutes into seconds (times and widths x 60) and mAU.min into mAU.s (areas x 60). It states mAU for every signal,
 since the export states no unit; only signals of an absorbance detector, those with a wavelength whose name tells no other detector,
-keep it. It multiplies baseline
-values by 60 and labels them ``s``, which they are not: they are taken from the file itself, without a unit.
+keep it. It multiplies baseline values by 60 and labels them ``s``, which they are not: they are taken from the file itself, without
+a unit.
 """
 
 from __future__ import annotations

@@ -46,8 +46,8 @@ class FieldError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Typing:
-    """How the fields of one file become values.
+class FieldRules:
+    """Rules by which the fields of one file become values.
 
     Attributes:
         contract: What the columns promise.
@@ -165,25 +165,25 @@ def read_contract_table(table: DelimitedTable, context: ReadContext, *, format_n
         raise UnreadableFileError("unknown_format", f"columns {', '.join(table.header.names[:8])} fit no contract")
     contract = match.contract
     fitted = fit_columns(table.header, contract, context)
-    typing = typing_of(table, fitted.names, contract, context)
+    rules = field_rules(table, fitted.names, contract, context)
     rows: list[Row] = []
     rejected = [_ragged(line, fields, table, contract) for line, fields in table.ragged]
     for line, fields in table.rows:
         raw = dict(zip(fitted.names, fields, strict=True))
         try:
-            rows.append({**contract_row(raw, typing), "source_row": line})
+            rows.append({**contract_row(raw, rules), "source_row": line})
         except FieldError as error:
             refuse_cut_row(line, table)
             rejected.append(
                 RejectedRow(table=contract.name, source_row=line, rule=error.rule, reason=str(error), column=error.column, row=visible(raw))
             )
     refuse_cut_value(table)
-    warnings = [*fitted.warnings, *typing.warnings]
+    warnings = [*fitted.warnings, *rules.warnings]
     return ReadResult(format=format_name, tables={contract.name: rows}, rejected=rejected, warnings=warnings, events=list(fitted.events))
 
 
-def typing_of(table: DelimitedTable, names: Sequence[str], contract: TableContract, context: ReadContext) -> Typing:
-    """Return how the fields of a file become values.
+def field_rules(table: DelimitedTable, names: Sequence[str], contract: TableContract, context: ReadContext) -> FieldRules:
+    """Return the rules by which the fields of a file become values.
 
     Args:
         table: The file, for what it declares.
@@ -194,7 +194,7 @@ def typing_of(table: DelimitedTable, names: Sequence[str], contract: TableContra
     written = dict(zip(names, map(normalise, table.header.names), strict=False))
     columns = [column.name for column in file_columns(contract)]
     in_utc = {name: "UTC" for name in columns if written.get(name, name).endswith("utc")}
-    return Typing(
+    return FieldRules(
         contract=contract,
         decimal=table.decimal,
         order=table.order or context.date_order,
@@ -203,12 +203,12 @@ def typing_of(table: DelimitedTable, names: Sequence[str], contract: TableContra
     )
 
 
-def contract_row(raw: Mapping[str, str], typing: Typing) -> Row:
+def contract_row(raw: Mapping[str, str], rules: FieldRules) -> Row:
     """Type one row.
 
     Args:
         raw: Text by normalised column name.
-        typing: How its fields become values.
+        rules: By which its fields become values.
 
     Returns:
         Values by column, with what the contract does not name in ``rescued``.
@@ -216,13 +216,13 @@ def contract_row(raw: Mapping[str, str], typing: Typing) -> Row:
     Raises:
         FieldError: the first field that breaks a rule.
     """
-    columns = {column.name: column for column in file_columns(typing.contract)}
-    row: Row = {name: _value(raw.get(name, ""), column, typing) for name, column in columns.items()}
+    columns = {column.name: column for column in file_columns(rules.contract)}
+    row: Row = {name: _value(raw.get(name, ""), column, rules) for name, column in columns.items()}
     row["rescued"] = {name: str(value) for name, value in raw.items() if name not in columns and value and not is_secret(name)}
     return row
 
 
-def _value(written: str, column: Column, typing: Typing) -> object:
+def _value(written: str, column: Column, rules: FieldRules) -> object:
     """Type one field."""
     if not written:
         if not column.nullable:
@@ -230,10 +230,10 @@ def _value(written: str, column: Column, typing: Typing) -> object:
         return None
     try:
         if column.kind == "float64":
-            return number_of(written, typing.decimal)
+            return number_of(written, rules.decimal)
         text = usable(written)
         if column.kind == "timestamp_utc":
-            return _instant(text, column.name, typing)
+            return _instant(text, column.name, rules)
     except (CellError, NumberError, MomentError) as error:
         raise FieldError(error.rule, column.name, f"{column.name}: {error}") from error
     if column.allowed and text not in column.allowed:
@@ -249,11 +249,11 @@ def _value(written: str, column: Column, typing: Typing) -> object:
     return text
 
 
-def _instant(text: str, column: str, typing: Typing) -> datetime:
-    stated = typing.stated_zones.get(column)
-    moment = parse_moment(text, zone=stated or typing.assumed_zone, order=typing.order)
+def _instant(text: str, column: str, rules: FieldRules) -> datetime:
+    stated = rules.stated_zones.get(column)
+    moment = parse_moment(text, zone=stated or rules.assumed_zone, order=rules.order)
     if not stated and not moment.zone_known:
-        typing.assumed_for.add(column)
+        rules.assumed_for.add(column)
     return moment.utc
 
 

@@ -12,7 +12,15 @@ from typing import Final
 
 from lab_assets.contracts.bronze import PROCESSING_METHODS
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row
-from lab_assets.sources.contract_table import FieldError, best_match, contract_row, read_contract_table, refuse_cut_row, typing_of, visible
+from lab_assets.sources.contract_table import (
+    FieldError,
+    best_match,
+    contract_row,
+    field_rules,
+    read_contract_table,
+    refuse_cut_row,
+    visible,
+)
 from lab_assets.sources.delimited import DelimitedTable, Header, normalise, peek_header, read_table
 from lab_assets.sources.drift import FittedColumns, fit_columns
 
@@ -80,14 +88,14 @@ def _read_lines(table: DelimitedTable, context: ReadContext, format_name: str) -
     rejected: list[RejectedRow] = []
     name = PROCESSING_METHODS.name
     fitted = _fit_lines(table.header, context)
-    typing = typing_of(table, fitted.names, PROCESSING_METHODS, context)
+    rules = field_rules(table, fitted.names, PROCESSING_METHODS, context)
     for line, fields in table.ragged:
         reason = f"{len(fields)} fields under {len(table.header.names)} column names"
         rejected.append(RejectedRow(table=name, source_row=line, rule="field_count", reason=reason, row={"fields": " | ".join(fields)}))
     for line, fields in table.rows:
         stated = dict(zip(fitted.names, fields, strict=True))
         try:
-            row = contract_row(stated | _LINE_CONSTANTS, typing)
+            row = contract_row(stated | _LINE_CONSTANTS, rules)
             _need_line(row)
         except FieldError as error:
             refuse_cut_row(line, table)
@@ -96,7 +104,7 @@ def _read_lines(table: DelimitedTable, context: ReadContext, format_name: str) -
             )
         else:
             rows.append({**row, "source_row": line})
-    warnings, events = [*fitted.warnings, *typing.warnings], list(fitted.events)
+    warnings, events = [*fitted.warnings, *rules.warnings], list(fitted.events)
     return ReadResult(format=format_name, tables={name: rows}, rejected=rejected, warnings=warnings, events=events)
 
 

@@ -18,12 +18,14 @@ from lab_assets.sources.arw import ArwReader
 from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
 from lab_assets.sources.calibration_csv import CalibrationCsvReader
 from lab_assets.sources.chamber_csv import ChamberCsvReader
+from lab_assets.sources.channels import told_apart
 from lab_assets.sources.chromeleon_json import ChromeleonJsonReader
 from lab_assets.sources.chromeleon_text import ChromeleonTextReader
 from lab_assets.sources.decoding import is_secret, peek_lines, shorten
 from lab_assets.sources.eln_crate import ElnCrateReader
 from lab_assets.sources.empower_json import EmpowerJsonReader
 from lab_assets.sources.ezchrom_asc import EzchromAscReader
+from lab_assets.sources.faults import refuse_uncontracted
 from lab_assets.sources.gaml_xml import GamlXmlReader
 from lab_assets.sources.gen5_image import Gen5ImageReader
 from lab_assets.sources.installed import Installed, find_readers
@@ -142,12 +144,29 @@ def read_file(data: bytes, context: ReadContext) -> ReadResult:
         context: What is known besides the bytes.
 
     Returns:
-        Everything the file says.
+        Everything the file says, each trace of an injection under a name of its own.
 
     Raises:
         UnreadableFileError: the file as a whole is not usable.
     """
-    return recognise(context.file_name, data, context.loggers).read(data, context)
+    return read_by(recognise(context.file_name, data, context.loggers), data, context)
+
+
+def read_by(reader: Reader, data: bytes, context: ReadContext) -> ReadResult:
+    """Read one file by the reader that it was recognised for.
+
+    Args:
+        reader: What ``recognise`` returned.
+        data: The whole file.
+        context: What is known besides the bytes.
+
+    Returns:
+        As of ``read_file``.
+
+    Raises:
+        UnreadableFileError: the file as a whole is not usable, or ``reader_error``: what was read fits no table.
+    """
+    return told_apart(refuse_uncontracted(reader.read(data, context), reader))
 
 
 def _seen(head: bytes) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,8 @@ def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
 ) -> None:
     """A reader's fault: a table without contract, or a column that its contract does not have."""
     (tmp_path / "raw").write_bytes(b"x")
-    monkeypatch.setattr("lab_assets.sources.registry.read_file", lambda *_: ReadResult(format="made_up", tables=tables))
+    reader = SimpleNamespace(format="made_up", read=lambda *_: ReadResult(format="made_up", tables=tables))
+    monkeypatch.setattr("lab_assets.sources.registry.recognise", lambda *_: reader)
     task = {
         "arrival_id": 1,
         "file_id": "1" * 64,

@@ -14,6 +14,7 @@ import typer
 from typer.testing import CliRunner
 
 from lab_assets.cli.read import read
+from lab_assets.contracts.bronze import MEASUREMENTS, PROVENANCE
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.sources.installed import GROUP
 from lab_assets.sources.registry import READERS, installed
@@ -69,6 +70,14 @@ def test_the_shown_row_is_the_third(laboratory: Path) -> None:
     assert report["rows"]["measurements"][2] == json.loads(shown)
     assert "hunter2" in FILES["KF_2025-03-04.txt"]
     assert "hunter2" not in json.dumps(report)
+
+
+def test_the_table_of_columns_is_the_contracts() -> None:
+    shown = re.findall(r"^\| `(\w+)` \| (\S+) \| ([^|]+) \| (yes|no) \|$", PAGE, re.MULTILINE)
+    engine = {column.name for column in PROVENANCE} - {"source_row"}
+    columns = [column for column in MEASUREMENTS.columns if column.name not in engine]
+    assert shown == [(column.name, column.kind, column.meaning, "yes" if column.nullable else "no") for column in columns]
+    assert not any(column.unit for column in columns)
 
 
 def test_the_page_and_the_sample_of_its_logger_are_one() -> None:

@@ -64,7 +64,7 @@ def test_every_sample_is_expected_and_has_the_format_of_its_folder(folder: Path)
 
 @GOOD
 def test_rows_keep_their_contract(sample: Path) -> None:
-    """A column that is misspelt would be left out by the engine without a word."""
+    """A column that is left out would be empty without a word, where its contract lets it."""
     context = context_of(sample)
     reader = recognise(sample.name, bytes_of(sample), context.loggers)
     engine = {column.name for column in PROVENANCE} - {"source_row"}
