@@ -185,7 +185,7 @@ def _attempt(action: Callable[[], T]) -> T:
     """Do something; tell why it cannot be done and exit with 1."""
     from lab_assets.governance.approvals import ApprovalError, NotAllowedError
     from lab_assets.governance.clock_guard import ClockBehindError
-    from lab_assets.modeling.bundle import BundleError
+    from lab_assets.modeling.bundle_info import BundleError
 
     try:
         return action()
@@ -213,7 +213,7 @@ def _mirror(settings: Settings, engine: Engine) -> None:
     registry = registry_of(settings)
     from mlflow.exceptions import MlflowException
 
-    from lab_assets.modeling.bundle import BundleError
+    from lab_assets.modeling.bundle_info import BundleError
 
     try:
         mirror_ledger(registry, engine)

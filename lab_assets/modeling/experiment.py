@@ -13,7 +13,8 @@ import numpy as np
 
 from lab_assets.modeling.arrays import FloatArray, TextArray
 from lab_assets.modeling.baseline import base_rate, baseline_risks
-from lab_assets.modeling.bundle import BundleInfo, ModelBundle
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.bundle_info import BundleInfo
 from lab_assets.modeling.calibration import Intervals, fit_calibration, fit_intervals
 from lab_assets.modeling.conformal import fit_thresholds_by_checkpoint
 from lab_assets.modeling.evaluation import (

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from lab_assets.engine.failpoints import failpoint
-from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.registry.records import (
     TAG,
     LoggedTraining,
@@ -161,7 +162,7 @@ class ModelRegistry:
 
         Raises:
             UnknownVersionError: the registry holds no such version.
-            lab_assets.modeling.bundle.BundleError: other bytes than approved, or not a bundle.
+            lab_assets.modeling.bundle_info.BundleError: other bytes than approved, or not a bundle.
             FileExistsError: ``into`` exists.
         """
         from mlflow.artifacts import download_artifacts

@@ -17,7 +17,8 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, select
 
 from lab_assets.engine.tables import APPROVALS, SERVING_HISTORY
-from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.registry.mlflow_registry import CHAMPION, MODEL_NAME, ModelRegistry
 from lab_assets.registry.records import Stage
 from lab_assets.settings import Settings
@@ -123,7 +124,7 @@ def bundle_of(settings: Settings, digest: str, *, version: str, model_name: str 
         model_name: Registered model.
 
     Raises:
-        lab_assets.modeling.bundle.BundleError: MLflow's bytes are not those of the digest.
+        lab_assets.modeling.bundle_info.BundleError: MLflow's bytes are not those of the digest.
         lab_assets.registry.mlflow_registry.UnknownVersionError: MLflow holds no such version.
     """
     folder = settings.run / CACHE_FOLDER / digest
@@ -145,7 +146,7 @@ def verified_bundle(settings: Settings, engine: Engine, *, model_name: str = MOD
     Raises:
         NothingServesError: nothing was promoted yet.
         NotApprovedError: the ledger does not hold together.
-        lab_assets.modeling.bundle.BundleError: the bytes found are not those that were approved.
+        lab_assets.modeling.bundle_info.BundleError: the bytes found are not those that were approved.
     """
     serving = current_serving(engine, model_name=model_name)
     if serving is None:

@@ -12,7 +12,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.settings import Settings
 
 TIMEOUT_S: Final = 120.0

@@ -14,7 +14,8 @@ from typing import Final, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.service.fetch import cached_bundle
 from lab_assets.settings import Settings
 

@@ -10,7 +10,8 @@ from threading import Lock
 from typing import Any, Final
 
 from lab_assets.decisions.review_path import Decision
-from lab_assets.modeling.bundle import BundleError, ModelBundle
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.service.fetch import cached_bundle
 from lab_assets.service.prediction_log import Prediction, PredictionLog
 from lab_assets.service.scoring import decide_for, decision_json, verdict_of

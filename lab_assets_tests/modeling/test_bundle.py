@@ -7,7 +7,8 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 
-from lab_assets.modeling.bundle import BundleInfo, DigestMismatchError, ModelBundle, UnsafeBundleError, bundle_digest
+from lab_assets.modeling.bundle import ModelBundle, bundle_digest
+from lab_assets.modeling.bundle_info import BundleInfo, DigestMismatchError, UnsafeBundleError
 from lab_assets_tests.modeling.data import experiment, matrix
 
 

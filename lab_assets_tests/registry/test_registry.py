@@ -19,7 +19,7 @@ from lab_assets.cli.model import app
 from lab_assets.engine.database import open_database, writing
 from lab_assets.engine.tables import SERVING_HISTORY
 from lab_assets.governance.users import ensure_demo_users
-from lab_assets.modeling.bundle import BundleError, DigestMismatchError
+from lab_assets.modeling.bundle_info import BundleError, DigestMismatchError
 from lab_assets.modeling.gate import GateVerdict
 from lab_assets.registry.diagram import reliability_png
 from lab_assets.registry.mlflow_registry import CHALLENGER, CHAMPION, ModelRegistry, TrainingRecord, UnknownVersionError
