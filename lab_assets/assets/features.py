@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from lab_assets.assets.station import POLARS, reports, resilient, table_spec
+from lab_assets.assets.station import POLARS, TOWARDS_A_SCORE, reports, resilient, table_spec
 from lab_assets.contracts.features import TABLES
 from lab_assets.engine.delta import Lakehouse, in_parallel
 
@@ -29,17 +29,13 @@ NAMES = tuple(table.full_name for table in TABLES)
         table_spec("features.storage_exposure", deps=["silver.samples", "silver.storage_conditions"], kinds=POLARS),
     ],
     name="features",
-    op_tags={"lab/engine": "spark"},
+    op_tags={"lab/engine": "spark", **TOWARDS_A_SCORE},
 )
 def features(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Compute partial-trace features at the checkpoints, and the histories of instrument, lot and storage."""
     from lab_assets.features.definitions import FEATURE_SET_VERSION
-    from lab_assets.pipeline.feature_tables import (
-        update_injection_progress,
-        update_instrument_history,
-        update_lot_history,
-        update_storage_exposure,
-    )
+    from lab_assets.pipeline.feature_histories import update_instrument_history, update_lot_history, update_storage_exposure
+    from lab_assets.pipeline.injection_progress import update_injection_progress
 
     resilient(
         context,

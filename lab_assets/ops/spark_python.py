@@ -20,7 +20,7 @@ PRELOADED: Final = (
     *("pypdf", "tifffile", "scipy.io", "PIL.Image"),
     # integrating traces, features of partial traces, results, storage days
     *("scipy.signal", "scipy.special", "lab_assets.domain.chromatography", "lab_assets.features.progress", "lab_assets.features.reference"),
-    *("lab_assets.pipeline.peaks", "lab_assets.pipeline.results", "lab_assets.pipeline.storage", "lab_assets.pipeline.feature_tables"),
+    *("lab_assets.pipeline.peaks", "lab_assets.pipeline.injection_progress", "lab_assets.pipeline.storage"),
 )
 """No module here may start threads when imported: they would not live on in a fork."""
 

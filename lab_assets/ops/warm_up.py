@@ -74,12 +74,13 @@ def _simulate(inbox: Path) -> None:
 def _steps(lake: Lakehouse) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the stations in flow order, each with what it calls."""
     from lab_assets.engine.ingest import Ingestor
-    from lab_assets.pipeline import feature_tables, media, reference, storage
+    from lab_assets.pipeline import media, reference, storage
     from lab_assets.pipeline.gold_cycle_time import update_time_to_release
     from lab_assets.pipeline.gold_disposition import update_lot_disposition
     from lab_assets.pipeline.gold_exceptions import update_exceptions
     from lab_assets.pipeline.gold_suitability import update_suitability
     from lab_assets.pipeline.gold_trends import update_method_trends
+    from lab_assets.pipeline.injection_progress import update_injection_progress
     from lab_assets.pipeline.injections import update_injections
     from lab_assets.pipeline.peaks import update_peaks
     from lab_assets.pipeline.results import update_results
@@ -87,7 +88,7 @@ def _steps(lake: Lakehouse) -> Iterator[tuple[str, Callable[[], object]]]:
     yield "bronze", Ingestor(lake).run
     updates = (
         *(reference.update_lots, reference.update_samples, update_injections, update_peaks, update_results),
-        *(feature_tables.update_injection_progress, storage.update_storage_conditions, media.update_images, reference.update_instruments),
+        *(update_injection_progress, storage.update_storage_conditions, media.update_images, reference.update_instruments),
         *(update_suitability, update_method_trends, update_lot_disposition, update_exceptions, update_time_to_release),
     )
     for update in updates:

@@ -35,7 +35,7 @@ def update_time_to_release(lake: Lakehouse) -> int:
     Returns:
         Version of the table afterwards.
     """
-    return replace_on_news(lake, TIME_TO_RELEASE, (PROCESS_EVENTS, SAMPLES, LOTS), lambda: _steps(lake))
+    return replace_on_news(lake, TIME_TO_RELEASE, (PROCESS_EVENTS, SAMPLES, LOTS), lambda: _steps(lake).toArrow())
 
 
 def _steps(lake: Lakehouse) -> DataFrame:

@@ -35,7 +35,7 @@ def update_lot_disposition(lake: Lakehouse) -> int:
         Version of the table afterwards.
     """
     inputs = (LOTS, SAMPLES, RESULTS, PROCESS_EVENTS, SPECIFICATIONS)
-    return replace_on_news(lake, LOT_DISPOSITION, inputs, lambda: _disposition(lake))
+    return replace_on_news(lake, LOT_DISPOSITION, inputs, lambda: _disposition(lake).toArrow())
 
 
 def _disposition(lake: Lakehouse) -> DataFrame:

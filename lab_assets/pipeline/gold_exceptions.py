@@ -32,7 +32,7 @@ def update_exceptions(lake: Lakehouse) -> int:
     Returns:
         Version of the table afterwards.
     """
-    return replace_on_news(lake, EXCEPTIONS, _INPUTS, lambda: _exceptions(lake))
+    return replace_on_news(lake, EXCEPTIONS, _INPUTS, lambda: _exceptions(lake).toArrow())
 
 
 def _exceptions(lake: Lakehouse) -> DataFrame:

@@ -34,7 +34,7 @@ def update_suitability(lake: Lakehouse) -> int:
     Returns:
         Version of the table afterwards.
     """
-    return replace_on_news(lake, SUITABILITY, (INJECTIONS, PEAKS), lambda: _suitability(lake))
+    return replace_on_news(lake, SUITABILITY, (INJECTIONS, PEAKS), lambda: _suitability(lake).toArrow())
 
 
 def _suitability(lake: Lakehouse) -> DataFrame:

@@ -36,7 +36,7 @@ def update_method_trends(lake: Lakehouse) -> int:
     Returns:
         Version of the table afterwards.
     """
-    return replace_on_news(lake, METHOD_TRENDS, (RESULTS, SAMPLES, LOTS), lambda: _trends(lake))
+    return replace_on_news(lake, METHOD_TRENDS, (RESULTS, SAMPLES, LOTS), lambda: _trends(lake).toArrow())
 
 
 def _trends(lake: Lakehouse) -> DataFrame:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_SEQUENCES, PROCESSING_METHODS
 from lab_assets.contracts.silver import INJECTIONS, LOTS, SAMPLES
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.identity import PARTS, injection_id
+from lab_assets.pipeline.identity import newest_of_channels
 from lab_assets.pipeline.methods import NO_METHOD, method_key, processing_id, windows_in_force
 
 if TYPE_CHECKING:
@@ -79,13 +79,8 @@ def one_per_injection(traces: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    identified = traces.with_columns(
-        injection_id=pl.Series([injection_id(*parts) for parts in traces.select(PARTS).iter_rows()], dtype=pl.String),
-        _minutes=pl.col("x_last") * pl.col("x_unit").replace_strict(_minutes_per(traces["x_unit"]), return_dtype=pl.Float64),
-    )
-    newest = identified.sort("ingest_batch", "source_sha256", "source_row").unique(
-        ["injection_id", "channel"], keep="last", maintain_order=True
-    )
+    minutes = pl.col("x_last") * pl.col("x_unit").replace_strict(_minutes_per(traces["x_unit"]), return_dtype=pl.Float64)
+    newest = newest_of_channels(traces.with_columns(_minutes=minutes))
     return (
         newest.sort("channel")
         .group_by("injection_id", "injection_name", "source")

@@ -8,13 +8,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from lab_assets.contracts.bronze import PROCESSING_METHODS
 from lab_assets.engine.delta import Lakehouse
-
-if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
 
 NO_METHOD: Final = "none"
 _CARRIED: Final = (
@@ -53,18 +50,3 @@ def processing_id(windows: Sequence[Mapping[str, Any]]) -> str:
     if not windows:
         return NO_METHOD
     return hashlib.sha256(json.dumps(list(windows), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def windows_frame(lake: Lakehouse, windows: Windows) -> DataFrame:
-    """Return the windows as a small DataFrame: ``method_key``, ``processing_id``, ``windows_json``."""
-    rows = [(key, processing_id(found), json.dumps(found)) for key, found in windows.items()]
-    return lake.spark.createDataFrame(rows, schema="method_key STRING, processing_id STRING, windows_json STRING")
-
-
-def key_column(method: Column, source: Column) -> Column:
-    """Return ``method_key`` as a Spark column."""
-    from pyspark.sql import functions as sf
-
-    return sf.when(method.isNotNull() & (method != ""), sf.concat(sf.lit("method:"), method)).otherwise(
-        sf.concat(sf.lit("source:"), source)
-    )

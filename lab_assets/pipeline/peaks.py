@@ -6,24 +6,28 @@ Belongs here: which traces, with which windows, matched with which vendor peaks.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.engine.delta import Lakehouse
 from lab_assets.pipeline.changes import portions, put_of_injections
-from lab_assets.pipeline.identity import named, task_count, with_identity
-from lab_assets.pipeline.methods import key_column, windows_frame, windows_in_force
+from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
+from lab_assets.pipeline.traces import FEW_INJECTIONS, TRACE_PLACE, Place, chosen_traces, here, place_of, rows_of, tasks_for, trace_rows
 
 if TYPE_CHECKING:
+    import polars as pl
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
+
+Row = Mapping[str, Any]
 
 STATION: Final = "silver.peaks"
 _VENDOR: Final = (*("retention_time", "retention_unit", "peak_name", "area", "area_unit", "plates", "tailing", "resolution"),)
+_TRACE: Final = (*TRACE_PLACE, "x", "y", "x_unit", "y_unit", "y_factor")
+_VENDOR_OF: Final = ("source_sha256", "injection_name", "channel")
 _MEASURES: Final = (
     "retention_time_min",
     "start_min",
@@ -45,62 +49,95 @@ def update_peaks(lake: Lakehouse) -> int:
         Version of ``silver.peaks`` afterwards.
     """
     for injection_ids in portions(lake.ledger.queued(STATION)):
-        rows = lake.keeper.guard(_traces(lake, injection_ids).mapInArrow(integrate, schema=PEAKS.spark_ddl()).toArrow)
-        put_of_injections(lake, PEAKS, rows, injection_ids)
+        put_of_injections(lake, PEAKS, _integrated(lake, injection_ids), injection_ids)
         lake.ledger.dequeue(STATION, injection_ids)
     return lake.version(PEAKS)
 
 
-def _traces(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
-    """Return the traces to integrate with ``windows_json`` and ``vendor_json`` beside."""
-    from pyspark.sql import functions as sf
-
-    wanted = named(lake, "injection_id", injection_ids)
-    context = (
-        lake.read(INJECTIONS)
-        .join(wanted, on="injection_id", how="left_semi")
-        .select("injection_id", "injection_name", "method_id", "source")
-    )
-    traces = lake.read(CHROMATOGRAMS).join(context.select("injection_name").distinct(), on="injection_name", how="left_semi")
-    traces = with_identity(traces).join(context.select("injection_id", "method_id"), on="injection_id")
-    traces = traces.withColumn("method_key", key_column(sf.col("method_id"), sf.col("source")))
-    traces = traces.join(windows_frame(lake, windows_in_force(lake)), on="method_key", how="left")
-    vendor = (
-        lake.read(VENDOR_PEAKS)
-        .groupBy("source_sha256", "injection_name", "channel")
-        .agg(sf.to_json(sf.sort_array(sf.collect_list(sf.struct("peak_no", *_VENDOR)))).alias("vendor_json"))
-    )
-    columns = ("injection_id", "injection_name", "channel", "x", "y", "x_unit", "y_unit", "y_factor", "source_sha256", "windows_json")
-    joined = traces.select(*columns).join(vendor, on=["source_sha256", "injection_name", "channel"], how="left")
-    return joined.repartition(task_count(len(injection_ids)))
-
-
-def integrate(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Integrate each trace of each batch; the function given to ``mapInArrow``."""
+def _integrated(lake: Lakehouse, injection_ids: Sequence[str]) -> pa.Table:
+    """Return the peaks of some injections; the traces of more than a few are shared among Spark's workers."""
     import pyarrow as pa
 
-    schema = PEAKS.arrow_schema()
-    for batch in batches:
-        peaks = [peak for trace in _rows(batch) for peak in integrate_trace(trace)]
-        yield pa.RecordBatch.from_pylist(peaks, schema=schema)
+    chosen = chosen_traces(lake, injection_ids)
+    worker = _worker(lake, chosen, injection_ids)
+    if len(injection_ids) <= FEW_INJECTIONS:
+        traces = here(lake, CHROMATOGRAMS, chosen, {name: name for name in _TRACE}).to_arrow()
+        return pa.Table.from_batches(worker.arrow(traces.to_batches()), PEAKS.arrow_schema())
+    rows = rows_of(lake, CHROMATOGRAMS, chosen).select(*_TRACE)
+    if (tasks := tasks_for(len(injection_ids))) > 1:
+        rows = rows.repartition(tasks)
+    return lake.keeper.guard(rows.mapInArrow(worker.arrow, schema=PEAKS.spark_ddl()).toArrow)
 
 
-def _rows(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
-    """Yield rows with the trace as numpy arrays, which ``to_pylist`` would make lists of Python numbers."""
-    scalars = batch.drop_columns(["x", "y"]).to_pylist()
-    xs, ys = batch.column("x"), batch.column("y")
-    for position, row in enumerate(scalars):
-        yield {**row, "x": xs[position].values.to_numpy(), "y": ys[position].values.to_numpy()}
+def _worker(lake: Lakehouse, chosen: pl.DataFrame, injection_ids: Sequence[str]) -> PeakWorker:
+    """Return the function for the workers with what it knows of each chosen trace."""
+    import polars as pl
+
+    injections = lake.polars(INJECTIONS, ["injection_id", "method_id", "source"], where=pl.col("injection_id").is_in(injection_ids))
+    methods = {row["injection_id"]: method_key(row["method_id"], row["source"]) for row in injections.iter_rows(named=True)}
+    names = chosen["injection_name"].unique().to_list()
+    told = lake.polars(VENDOR_PEAKS, [*_VENDOR_OF, "peak_no", *_VENDOR], where=pl.col("injection_name").is_in(names))
+    vendor = {
+        key: rows.select(_VENDOR).to_dicts() for key, rows in told.sort("peak_no", *_VENDOR).group_by(_VENDOR_OF, maintain_order=True)
+    }
+    known = {
+        place_of(row, TRACE_PLACE): KnownTrace(
+            injection_id=row["injection_id"], method=methods[row["injection_id"]], vendor=vendor.get(place_of(row, _VENDOR_OF), [])
+        )
+        for row in chosen.iter_rows(named=True)
+    }
+    return PeakWorker(known, windows_in_force(lake))
 
 
-def integrate_trace(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
+@dataclass(frozen=True, kw_only=True)
+class KnownTrace:
+    """What is known of a trace beside its row.
+
+    Attributes:
+        injection_id: Its injection.
+        method: Key of the windows that apply.
+        vendor: The vendor's own peaks, in order.
+    """
+
+    injection_id: str
+    method: str
+    vendor: Sequence[Row]
+
+
+class PeakWorker:
+    """Integration of whole traces, in Spark's workers or here."""
+
+    def __init__(self, known: Mapping[Place, KnownTrace], windows: Windows) -> None:
+        self.known = known
+        self.windows = windows
+
+    def arrow(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Integrate the known traces of each batch; the function given to ``mapInArrow``."""
+        import pyarrow as pa
+
+        schema = PEAKS.arrow_schema()
+        for batch in batches:
+            peaks = [peak for trace in trace_rows(batch) for peak in self.peaks(trace)]
+            yield pa.RecordBatch.from_pylist(peaks, schema=schema)
+
+    def peaks(self, trace: Row) -> list[dict[str, Any]]:
+        """Return the peaks of one trace; none of a trace that is not wanted."""
+        known = self.known.get(place_of(trace, TRACE_PLACE))
+        if known is None:
+            return []
+        return integrate_trace({**trace, "injection_id": known.injection_id}, self.windows.get(known.method, ()), known.vendor)
+
+
+def integrate_trace(trace: Row, windows: Sequence[Row], vendor: Sequence[Row]) -> list[dict[str, Any]]:
     """Integrate one trace into rows of ``silver.peaks``.
 
     A channel with fixed windows gives exactly one row a window, whatever the trace looks like. On other channels peaks are
     detected over the whole trace, and the largest in each window carries the analyte's name.
 
     Args:
-        trace: injection_id, injection_name, channel, x, y, x_unit, y_unit, y_factor, source_sha256, windows_json, vendor_json.
+        trace: injection_id, injection_name, channel, x, y, x_unit, y_unit, y_factor, source_sha256.
+        windows: Of its method, in force.
+        vendor: The vendor's peaks of this trace.
 
     Returns:
         Rows with every column of the contract; none when the abscissa's unit is not a time.
@@ -113,7 +150,7 @@ def integrate_trace(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
     except ValueError:
         return []
     y = trace["y"] * (trace["y_factor"] or 1.0)
-    windows = [w for w in json.loads(trace["windows_json"] or "[]") if (w["channel"] or trace["channel"]) == trace["channel"]]
+    windows = [window for window in windows if (window["channel"] or trace["channel"]) == trace["channel"]]
     common = {
         **{name: trace[name] for name in ("injection_id", "injection_name", "channel", "source_sha256")},
         "area_unit": area_unit(trace["y_unit"]),
@@ -130,7 +167,6 @@ def integrate_trace(trace: Mapping[str, Any]) -> list[dict[str, Any]]:
         peak = largest_in_window(peaks, start_min=window["window_start"] * factor, end_min=window["window_end"] * factor)
         if peak is not None:
             analytes[peak.peak_no] = window["analyte"]
-    vendor = json.loads(trace["vendor_json"] or "[]")
     matched = match_vendor_peaks(peaks, [_vendor_time_min(row) for row in vendor])
     return [
         {

@@ -59,10 +59,10 @@ def new_batches(lake: Lakehouse, target: TableContract, source: TableContract) -
     return since, max(newer.to_list(), default=since)
 
 
-def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract], make: Callable[[], DataFrame]) -> int:
+def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[TableContract], make: Callable[[], pa.Table]) -> int:
     """Make a table anew from its inputs when one of them has moved; commit it when it differs from what stands.
 
-    The tables made this way are summaries, so they are brought into this process once; a table that stays as it is keeps its
+    The tables made this way are summaries, so this process holds them whole; a table that stays as it is keeps its
     version, and stations behind it have no news.
 
     Returns:
@@ -71,7 +71,7 @@ def replace_on_news(lake: Lakehouse, target: TableContract, inputs: Sequence[Tab
     versions = news(lake, target, inputs)
     if not versions:
         return lake.version(target)
-    rows = lake.keeper.guard(make().toArrow)
+    rows = make()
     version = lake.version(target) if same_rows(target, rows, lake.polars(target)) else lake.replace(target, rows)
     settle(lake, target, versions)
     return version
@@ -181,33 +181,30 @@ def update_instruments(lake: Lakehouse) -> int:
     return replace_on_news(lake, INSTRUMENTS, (INJECTIONS, CALIBRATIONS), lambda: _instruments(lake))
 
 
-def _instruments(lake: Lakehouse) -> DataFrame:
-    from pyspark.sql import functions as sf
+def _instruments(lake: Lakehouse) -> pa.Table:
+    import polars as pl
 
+    order = ["injected_at_utc", "injection_id"]
     seen = (
-        lake.read(INJECTIONS)
-        .where("instrument_id is not null")
-        .groupBy("instrument_id")
+        lake.polars(INJECTIONS, ["instrument_id", "software", *order], where=pl.col("instrument_id").is_not_null())
+        .sort(order)
+        .group_by("instrument_id")
         .agg(
-            sf.max_by("software", sf.struct("injected_at_utc", "injection_id")).alias("software"),
-            sf.count_distinct("injection_id").alias("injections"),
-            sf.min("injected_at_utc").alias("first_seen_utc"),
-            sf.max("injected_at_utc").alias("last_seen_utc"),
+            pl.col("software").last(),
+            pl.col("injection_id").n_unique().cast(pl.Int64).alias("injections"),
+            pl.col("injected_at_utc").min().alias("first_seen_utc"),
+            pl.col("injected_at_utc").max().alias("last_seen_utc"),
         )
     )
     certificates = (
-        lake.read(CALIBRATIONS)
-        .groupBy("instrument_id", "certificate_id")
+        lake.polars(CALIBRATIONS, ["instrument_id", "certificate_id", "performed_at_utc", "valid_until_utc", "outcome"])
+        .group_by("instrument_id", pl.col("certificate_id").alias("calibration_id"))
         .agg(
-            sf.max("performed_at_utc").alias("performed_at_utc"),
-            sf.min("valid_until_utc").alias("due"),
-            sf.min("outcome").alias("outcome"),  # "fail" sorts before "pass"
+            pl.col("performed_at_utc").max(),
+            pl.col("valid_until_utc").min().alias("calibration_due_utc"),
+            pl.col("outcome").min().alias("calibration_outcome"),  # "fail" sorts before "pass"
         )
     )
-    order = sf.struct("performed_at_utc", "certificate_id")
-    latest = certificates.groupBy("instrument_id").agg(
-        sf.max_by("certificate_id", order).alias("calibration_id"),
-        sf.max_by("outcome", order).alias("calibration_outcome"),
-        sf.max_by("due", order).alias("calibration_due_utc"),
-    )
-    return seen.join(latest, on="instrument_id", how="full").withColumn("injections", sf.coalesce("injections", sf.lit(0)))
+    latest = certificates.sort("performed_at_utc", "calibration_id").unique("instrument_id", keep="last").drop("performed_at_utc")
+    joined = seen.join(latest, on="instrument_id", how="full", coalesce=True)
+    return joined.with_columns(pl.col("injections").fill_null(0)).select(INSTRUMENTS.column_names).to_arrow()

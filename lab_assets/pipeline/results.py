@@ -18,13 +18,10 @@ from lab_assets.contracts.bronze import LIMS_RESULTS, LIMS_SAMPLES, SPECIFICATIO
 from lab_assets.contracts.silver import INJECTIONS, LOTS, PEAKS, RESULTS, SAMPLES
 from lab_assets.engine.arrow_commits import conformed
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.identity import named
 from lab_assets.pipeline.methods import Windows, method_key, windows_in_force
 
 if TYPE_CHECKING:
-    import pandas as pd
     import pyarrow as pa
-    from pyspark.sql import DataFrame
 
 STATION: Final = "silver.results"
 STANDARD_ROLES: Final = ("standard", "suitability")
@@ -53,7 +50,7 @@ def update_results(lake: Lakehouse) -> int:
     recalculated: list[str] = []
     if injection_ids or spec_news:
         recalculated = _in_their_sequences(lake, None if spec_news else injection_ids)
-        made.append(lake.keeper.guard(_calculated(lake, recalculated).toArrow))
+        made.append(_calculated(lake, recalculated))
     if any(progress.get(name) != version for name, version in versions.items()):
         made.append(_entered(lake))
     version = lake.version(RESULTS)
@@ -82,22 +79,22 @@ def _in_their_sequences(lake: Lakehouse, injection_ids: Sequence[str] | None) ->
     return injections.filter(together)["injection_id"].to_list()
 
 
-def _calculated(lake: Lakehouse, injection_ids: Sequence[str]) -> DataFrame:
-    """Return the results of whole sequences."""
-    from pyspark.sql import functions as sf
+def _calculated(lake: Lakehouse, injection_ids: Sequence[str]) -> pa.Table:
+    """Return the results of whole sequences.
 
-    group = sf.coalesce("sequence_id", "injection_id").alias("calculation")
-    injections = lake.read(INJECTIONS).select(*_INJECTION, group)
-    injections = injections.join(named(lake, "injection_id", injection_ids), on="injection_id", how="left_semi")
-    peaks = lake.read(PEAKS).where("analyte is not null").select("injection_id", "channel", "analyte", "area", "area_unit")
-    retests = lake.read(SAMPLES).select("sample_name", "retest_of")
+    A result is made from a few numbers, so it is made in this process: a hundred thousand take seconds, and for the one injection
+    that just ended Spark's own work would be all there is.
+    """
+    import polars as pl
+
+    of_them = pl.col("injection_id").is_in(injection_ids)
+    injections = lake.polars(INJECTIONS, list(_INJECTION), where=of_them)
+    peaks = lake.polars(PEAKS, ["injection_id", "channel", "analyte", "area", "area_unit"], where=of_them & pl.col("analyte").is_not_null())
+    retests = lake.polars(SAMPLES, ["sample_name", "retest_of"])
     rows = injections.join(peaks, on="injection_id", how="left").join(retests, on="sample_name", how="left")
     calculator = Calculator(windows_in_force(lake), specification_rows(lake))
-
-    def of_group(frame: pd.DataFrame) -> pd.DataFrame:  # a bound method will not do: Spark counts its self as an argument
-        return calculator.pandas(frame)
-
-    return rows.groupBy("calculation").applyInPandas(of_group, schema=RESULTS.spark_ddl())
+    together = rows.group_by(pl.coalesce("sequence_id", "injection_id").alias("calculation"), maintain_order=True)
+    return lake.local_rows(RESULTS, [result for _, group in together for result in calculator.calculate(group.to_dicts())])
 
 
 def specification_rows(lake: Lakehouse) -> list[dict[str, Any]]:
@@ -107,28 +104,11 @@ def specification_rows(lake: Lakehouse) -> list[dict[str, Any]]:
 
 
 class Calculator:
-    """From areas to judged results, one sequence at a time; sent to Spark's workers."""
+    """From areas to judged results, one sequence at a time."""
 
     def __init__(self, windows: Windows, specifications: Sequence[Row]) -> None:
         self.windows = windows
         self.specifications = Specifications(specifications)
-
-    def pandas(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Calculate one group; the function given to ``applyInPandas``."""
-        import numpy as np
-        import pandas as pd
-
-        plain = frame.astype(object).where(frame.notna(), None)
-        rows = self.calculate(plain.to_dict("records"))
-        made = pd.DataFrame(rows, columns=pd.Index(RESULTS.column_names))
-        for column in RESULTS.columns:
-            if column.kind == "float64":
-                made[column.name] = made[column.name].astype(float).replace({None: np.nan})
-            elif column.kind == "int64":
-                made[column.name] = made[column.name].astype("Int64")
-            elif column.kind == "timestamp_utc":
-                made[column.name] = pd.to_datetime(made[column.name], utc=True)
-        return made
 
     def calculate(self, rows: Sequence[Row]) -> list[dict[str, Any]]:
         """Calculate the reportable values of one sequence, or of one injection that has none.
@@ -139,7 +119,7 @@ class Calculator:
         Returns:
             Rows of ``silver.results`` for every injection that is neither blank nor standard.
         """
-        # sums depend on their order in the last digit: the same rows give the same bits, however Spark hands them over
+        # sums depend on their order in the last digit: the same rows give the same bits, in whichever order they are read
         rows = sorted(rows, key=lambda row: (row["injection_id"], row["channel"] or "", row["analyte"] or ""))
         by_injection: dict[str, list[Row]] = {}
         for row in rows:

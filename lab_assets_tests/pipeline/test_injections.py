@@ -11,7 +11,7 @@ import pytest
 from lab_assets.contracts.bronze import CHROMATOGRAMS, LIMS_SEQUENCES
 from lab_assets.contracts.silver import INJECTIONS, LOTS, SAMPLES
 from lab_assets.engine.delta import Lakehouse
-from lab_assets.pipeline.identity import injection_id, injection_id_column
+from lab_assets.pipeline.identity import injection_id
 from lab_assets.pipeline.injections import one_per_injection, update_injections, with_calibration
 from lab_assets_tests.pipeline.conftest import Put
 
@@ -53,15 +53,6 @@ def test_the_identity_depends_on_source_instrument_name_and_time_only() -> None:
         == injection_id("hplc", "", "run 1", "t0")
         != injection_id("hplc", "HPLC-1", "run 1", "t0")
     )
-
-
-@pytest.mark.spark
-def test_spark_and_this_process_tell_the_same_identity(lakehouse: Lakehouse) -> None:
-    parts = [("hplc", "HPLC-1", "run 1", "t0"), ("hplc", None, "Lauf ü", None)]
-    rows = lakehouse.spark.createDataFrame(
-        parts, schema="source STRING, instrument_name STRING, injection_name STRING, injected_at_text STRING"
-    )
-    assert [row[0] for row in rows.select(injection_id_column()).collect()] == [injection_id(*each) for each in parts]
 
 
 def test_channels_of_one_injection_come_together_and_the_longest_trace_counts() -> None:

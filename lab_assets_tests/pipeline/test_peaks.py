@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ def _gaussian(area: float, at_s: float, sigma_s: float) -> np.ndarray:
     return area / (sigma_s * np.sqrt(2 * np.pi)) * np.exp(-0.5 * ((X - at_s) / sigma_s) ** 2)
 
 
-def _trace(y: np.ndarray, windows: list[dict[str, Any]], **other: Any) -> dict[str, Any]:
+def _trace(y: np.ndarray, **other: Any) -> dict[str, Any]:
     return {
         "injection_id": "inj_1",
         "injection_name": "one",
@@ -30,8 +29,6 @@ def _trace(y: np.ndarray, windows: list[dict[str, Any]], **other: Any) -> dict[s
         "y_unit": "mAU",
         "y_factor": 1.0,
         "source_sha256": "0" * 64,
-        "windows_json": json.dumps(windows),
-        "vendor_json": None,
         **other,
     }
 
@@ -42,7 +39,7 @@ def _window(analyte: str, start: float, end: float, integration: str) -> dict[st
 
 def test_a_detected_peak_is_named_by_its_window_and_has_its_area_in_minutes() -> None:
     """Area 600 mAU*s is 10 mAU*min; the apex is at 300 s, 5 min."""
-    (peak,) = integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0), [_window("API", 4.5, 5.5, "detected")]))
+    (peak,) = integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0)), [_window("API", 4.5, 5.5, "detected")], [])
     assert peak["analyte"] == "API"
     assert peak["area"] == pytest.approx(10.0, rel=1e-3)
     assert peak["area_unit"] == "mAU*min"
@@ -52,25 +49,25 @@ def test_a_detected_peak_is_named_by_its_window_and_has_its_area_in_minutes() ->
 
 
 def test_the_intensity_multiplier_is_applied() -> None:
-    (peak,) = integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0) * 1000, [], y_factor=0.001))
+    (peak,) = integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0) * 1000, y_factor=0.001), [], [])
     assert peak["area"] == pytest.approx(10.0, rel=1e-3)
 
 
 def test_a_fixed_window_gives_one_row_even_without_a_peak() -> None:
     """A straight line has no area above its own straight baseline."""
-    (row,) = integrate_trace(_trace(0.01 * X, [_window("A", 2.0, 3.0, "fixed_window")]))
+    (row,) = integrate_trace(_trace(0.01 * X), [_window("A", 2.0, 3.0, "fixed_window")], [])
     assert row["analyte"] == "A"
     assert row["area"] == pytest.approx(0.0, abs=1e-9)
 
 
 def test_the_vendors_values_stand_beside() -> None:
     vendor = [{"retention_time": 5.01, "retention_unit": "min", "peak_name": "main", "area": 601.0, "area_unit": "mAU*s", "plates": 2400.0}]
-    (peak,) = integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0), [], vendor_json=json.dumps(vendor)))
+    (peak,) = integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0)), [], vendor)
     assert (peak["vendor_peak_name"], peak["vendor_area"], peak["vendor_plates"]) == ("main", 601.0, 2400.0)
 
 
 def test_a_trace_over_no_time_has_no_peaks() -> None:
-    assert integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0), [], x_unit="mL")) == []
+    assert integrate_trace(_trace(_gaussian(600.0, 300.0, 6.0), x_unit="mL"), [], []) == []
 
 
 def test_other_windows_are_another_processing() -> None:
