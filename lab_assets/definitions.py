@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from lab_assets.assets import bronze, features, gold, governance, scoring, silver, training
+from lab_assets.assets.station import TOWARDS_A_SCORE
 from lab_assets.automation.jobs import JOBS
 from lab_assets.automation.schedules import SCHEDULES
 from lab_assets.automation.sensors import SENSORS
@@ -53,7 +54,10 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     Args:
         resources: Replacements of default resources by name, for tests and commands.
     """
-    checks = [build_contract_checks(station, names) for station, names in CHECKED.items()]
+    checks = [
+        build_contract_checks(station, names, op_tags=TOWARDS_A_SCORE if station == "features" else None)
+        for station, names in CHECKED.items()
+    ]
     return dg.Definitions(
         assets=list(ASSETS),
         asset_checks=[*checks, reconciliation, drift, originals, audit_chain],

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from lab_assets.assets.station import LIGHTGBM, POLARS, Detail, reports, resilient, table_spec
+from lab_assets.assets.station import LIGHTGBM, POLARS, TOWARDS_A_SCORE, Detail, reports, resilient, table_spec
 from lab_assets.engine.delta import Lakehouse
 
 SCORED = ("ml.predictions", "ml.decisions", "ml.explanations")
@@ -23,7 +23,7 @@ ONLINE_LOG = table_spec("ml.online_log", kinds=("fastapi", "deltalake"))
         table_spec("ml.explanations", deps=["ml.predictions"], kinds=LIGHTGBM),
     ],
     name="scoring",
-    op_tags={"lab/engine": "spark"},
+    op_tags={"lab/engine": "spark", **TOWARDS_A_SCORE},
 )
 def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
     """Score what has features and no prediction of the serving model; fold the service's online predictions in."""

@@ -20,6 +20,8 @@ T = TypeVar("T")
 Detail = str | float | list[Any] | dict[str, Any] | None
 
 SPARK_ATTEMPTS = 3
+TOWARDS_A_SCORE = {"dagster/priority": "1"}
+"""Tags of the steps that a score waits for: they run before gold tables and copies that wait for nothing else."""
 POLARS = ("polars", "deltalake")
 """Kinds of a table whose rows are few and short enough to be made in the run's own process."""
 LIGHTGBM = ("lightgbm", "deltalake")

@@ -3,7 +3,7 @@
 Belongs here: turning counts of broken rules into verdicts. Does not belong here: counting (``lab_assets.pipeline.quality``).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
@@ -14,12 +14,13 @@ from lab_assets.engine.delta import Lakehouse
 NAME = "contract"
 
 
-def build_contract_checks(station: str, names: Sequence[str]) -> dg.AssetChecksDefinition:
+def build_contract_checks(station: str, names: Sequence[str], *, op_tags: Mapping[str, str] | None = None) -> dg.AssetChecksDefinition:
     """Return the contract checks of a station's tables: what depends on them does not start when one fails.
 
     Args:
         station: Name of the station.
         names: Its tables, ``layer.table``.
+        op_tags: Tags of the step.
     """
     specs = [
         dg.AssetCheckSpec(
@@ -28,7 +29,7 @@ def build_contract_checks(station: str, names: Sequence[str]) -> dg.AssetChecksD
         for name in names
     ]
 
-    @dg.multi_asset_check(specs=specs, name=f"{station}_contracts")
+    @dg.multi_asset_check(specs=specs, name=f"{station}_contracts", op_tags=op_tags)
     def contract_checks(lake: dg.ResourceParam[Lakehouse]) -> Iterable[dg.AssetCheckResult]:
         from lab_assets.pipeline.quality import violations
 

@@ -60,7 +60,7 @@ def located(configuration: dict[str, Any], home: Path) -> dict[str, Any]:
     """Return Dagster's configuration with every folder below ``home``."""
     return {
         **configuration,
-        "storage": {"sqlite": {"base_dir": str(home / "storage")}},
+        "storage": _moved(configuration["storage"], home / "storage"),
         "local_artifact_storage": {
             "module": "dagster._core.storage.root",
             "class": "LocalArtifactStorage",
@@ -72,6 +72,16 @@ def located(configuration: dict[str, Any], home: Path) -> dict[str, Any]:
             "config": {"base_dir": str(home / "compute_logs")},
         },
     }
+
+
+def _moved(storage: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return where Dagster keeps its history, in ``folder`` where it is kept in files; a database server stays where it is."""
+    kind, told = next(iter(storage.items()))
+    if "base_dir" in told:
+        return {kind: {**told, "base_dir": str(folder)}}
+    if "base_dir" in told.get("config", {}):
+        return {kind: {**told, "config": {**told["config"], "base_dir": str(folder)}}}
+    return storage
 
 
 def write_workspace(settings: Settings, socket: Path) -> Path:

@@ -7,13 +7,16 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+import yaml
 
 from lab_assets.ops.components import Component, code_socket, components
 from lab_assets.ops.dagster_home import dagster_instance, located
@@ -143,9 +146,46 @@ def test_a_deep_home_gets_a_socket_whose_path_is_short_enough(tmp_path: Path) ->
 
 
 def test_dagsters_home_has_its_paths_in_the_laboratorys(settings: Settings) -> None:
-    told = located({"storage": {"sqlite": {"base_dir": "data"}}, "telemetry": {"enabled": False}}, settings.home)
-    assert told["storage"] == {"sqlite": {"base_dir": str(settings.home / "storage")}}
-    assert told["telemetry"] == {"enabled": False}
+    template = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
+    told = located(template, settings.home)
+    assert told["storage"]["custom"]["config"] == {"base_dir": str(settings.home / "storage")}
+    assert (told["storage"]["custom"]["class"], told["telemetry"]) == ("OpenSqliteStorage", {"enabled": False})
+    assert template["storage"]["custom"]["config"] == {"base_dir": "data/dagster/storage"}
+
+
+@pytest.mark.parametrize(
+    ("storage", "moved"),
+    [
+        ({"sqlite": {"base_dir": "data"}}, {"sqlite": {"base_dir": "HOME/storage"}}),
+        ({"postgres": {"postgres_url": "postgresql://db/dagster"}}, {"postgres": {"postgres_url": "postgresql://db/dagster"}}),
+    ],
+)
+def test_a_history_in_files_moves_with_the_home_and_one_on_a_server_stays(storage: dict[str, Any], moved: dict[str, Any]) -> None:
+    assert located({"storage": storage}, Path("HOME"))["storage"] == moved
+
+
+def test_events_of_more_runs_than_are_kept_open_are_all_there(settings: Settings) -> None:
+    """Twenty runs, more than databases stay open; a second process reads them while the first still holds its own."""
+    with dagster_instance(settings) as instance:
+        assert type(instance.event_log_storage).__name__ == "OpenSqliteEventLogStorage"
+        runs = [instance.create_run_for_job(small_graph.build_defs().resolve_job_def("ingest")) for _ in range(20)]
+        for number in range(3):
+            for run in runs:
+                instance.report_engine_event(f"note {number}", run)
+        here = {run.run_id: [log.message for log in instance.all_logs(run.run_id)] for run in runs}
+        program = (
+            "import sys; from lab_assets.ops.dagster_home import dagster_instance; from lab_assets.settings import Settings\n"
+            "with dagster_instance(Settings(home=sys.argv[1])) as instance:\n"
+            "    print(sum(len(instance.all_logs(run.run_id)) for run in instance.get_runs()))"
+        )
+        there = subprocess.run([sys.executable, "-c", program, str(settings.home)], capture_output=True, text=True, check=True, timeout=120)
+        instance.wipe()
+        assert instance.get_runs() == []
+        assert all(instance.all_logs(run.run_id) == [] for run in runs)
+    assert all(
+        [message for message in messages if message.startswith("note")] == ["note 0", "note 1", "note 2"] for messages in here.values()
+    )
+    assert there.stdout.strip() == str(sum(map(len, here.values())))
 
 
 def test_a_job_run_here_leaves_its_events_in_the_laboratory(settings: Settings) -> None:
