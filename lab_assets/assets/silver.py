@@ -48,8 +48,9 @@ def silver_reference(context: dg.AssetExecutionContext, lake: dg.ResourceParam[L
         table_spec(
             "silver.results",
             deps=["silver.peaks", "silver.injections", "silver.samples", "silver.lots", "bronze.lims_results", "bronze.specifications"],
+            kinds=POLARS,
         ),
-        table_spec("silver.instruments", deps=["silver.injections", "bronze.calibrations"]),
+        table_spec("silver.instruments", deps=["silver.injections", "bronze.calibrations"], kinds=POLARS),
     ],
     name="silver_chromatography",
     op_tags={"lab/engine": "spark"},

@@ -3,7 +3,9 @@
 Belongs here: looking and asking. Does not belong here: any state of its own; the ledger is the truth, so no cursor can be lost.
 """
 
+import time
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 import dagster as dg
 
@@ -18,6 +20,9 @@ _ACTIVE = [
     dg.DagsterRunStatus.CANCELING,
 ]
 RETRAIN_COOL_DOWN_DAYS = 7
+_JITTER_S: Final = 1
+"""The daemon looks at its sensors every five seconds or a little less; an interval of five would be met at every second look."""
+_WAIT_S: Final = 2.0
 
 
 def active_runs(instance: dg.DagsterInstance, job: str) -> int:
@@ -28,7 +33,7 @@ def active_runs(instance: dg.DagsterInstance, job: str) -> int:
 @dg.sensor(
     job=INGEST,
     name="inbox",
-    minimum_interval_seconds=get_settings().inbox_interval_s,
+    minimum_interval_seconds=max(1, get_settings().inbox_interval_s - _JITTER_S),
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks at the drop folders and asks for one ingestion of all finished files.",
 )
@@ -45,6 +50,9 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
     try:
         ledger = Ledger(engine)
         found = look(settings.inbox, ledger.taken_paths(), patience_of(settings))
+        if found.growing and not found.ready and settings.stable_s <= _WAIT_S:
+            time.sleep(settings.stable_s)  # what landed a moment ago is finished then; the next look would be later
+            found = look(settings.inbox, ledger.taken_paths(), patience_of(settings))
         unfinished = ledger.unfinished_batches()
         retried = ledger.waiting_arrivals()
     finally:

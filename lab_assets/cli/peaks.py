@@ -56,12 +56,18 @@ def integrate_file(path: Path, settings: DetectionSettings) -> tuple[list[dict[s
     from lab_assets.cli._files import bytes_of
     from lab_assets.settings import get_settings
     from lab_assets.sources.base import ReadContext, UnreadableFileError
-    from lab_assets.sources.registry import read_file
+    from lab_assets.sources.faults import refusal_of
+    from lab_assets.sources.registry import read_by, recognise
 
+    reader = None
     try:
-        result = read_file(bytes_of(path), ReadContext(file_name=path.name, zone=get_settings().zone))
+        data = bytes_of(path)
+        reader = recognise(path.name, data)
+        result = read_by(reader, data, ReadContext(file_name=path.name, zone=get_settings().zone))
     except UnreadableFileError as error:
         return [], [f"{path}: {error}"]
+    except Exception as error:  # noqa: BLE001 - a reader that trips over a file costs this file alone
+        return [], [f"{path}: {refusal_of(error, reader)}"]
     traces = result.tables.get("chromatograms", [])
     if not traces:
         return [], [f"{path}: no chromatogram in it ({result.format})"]

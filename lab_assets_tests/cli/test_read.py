@@ -185,3 +185,15 @@ def test_a_trace_without_a_stated_multiplier_is_no_fault(lab: Lab, files: list[s
 def test_an_interrupt_ends_the_command(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, BrokenReader(lambda _: sys.exit(7)))
     assert lab("read", *files).exit_code == 7
+
+
+def test_lab_peaks_tells_a_fault_of_a_reader_too_and_integrates_the_other_files(
+    lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(monkeypatch, BrokenReader(missing_key))
+    told = lab("peaks", "--json", *files)
+    assert told.exit_code == 1
+    assert (
+        f"b.txt: reader_error: the reader of 'broken' has a fault: KeyError: 'Weight', at test_read.py:{line_of(missing_key)}" in told.stderr
+    )
+    assert [Path(trace["file"]).name for trace in told.document] == ["a.arw", "c.arw"]
