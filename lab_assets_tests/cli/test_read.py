@@ -194,6 +194,7 @@ def test_lab_peaks_tells_a_fault_of_a_reader_too_and_integrates_the_other_files(
     told = lab("peaks", "--json", *files)
     assert told.exit_code == 1
     assert (
-        f"b.txt: reader_error: the reader of 'broken' has a fault: KeyError: 'Weight', at test_read.py:{line_of(missing_key)}" in told.stderr
+        f"b.txt: reader_error: the reader of 'broken' has a fault: KeyError: 'Weight', at test_read.py:{line_of(missing_key)}"
+        in told.stderr
     )
     assert [Path(trace["file"]).name for trace in told.document] == ["a.arw", "c.arw"]

@@ -132,6 +132,25 @@ def test_a_few_traces_worked_on_here_give_what_sparks_workers_give(
         assert one.equals(other, null_equal=True)
 
 
+def test_spark_works_on_injections_of_which_no_pressure_is_known(lakehouse: Lakehouse, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (peaks, injection_progress):
+        monkeypatch.setattr(module, "FEW_INJECTIONS", 0)
+    row = injection("a", 1)
+    lakehouse.append(INJECTIONS, lakehouse.local_rows(INJECTIONS, [row]))
+    put(CHROMATOGRAMS, trace("a", "UV", 600.0))
+    found, progress = worked(lakehouse, [row["injection_id"]])
+    assert (found.height, progress["checkpoint_pct"].to_list()) == (1, [10, 25, 50, 75])
+
+
+def test_injections_without_a_trace_have_no_peaks(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = injection("a", 1)
+    lakehouse.append(INJECTIONS, lakehouse.local_rows(INJECTIONS, [row]))
+    for few in (32, 0):
+        for module in (peaks, injection_progress):
+            monkeypatch.setattr(module, "FEW_INJECTIONS", few)
+        assert [frame.height for frame in worked(lakehouse, [row["injection_id"]])] == [0, 0]
+
+
 def test_of_a_trace_exported_twice_the_newer_file_is_integrated_with_its_own_vendor_peaks(
     lakehouse: Lakehouse, sequence: list[str]
 ) -> None:
