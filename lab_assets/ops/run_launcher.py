@@ -26,8 +26,9 @@ from lab_assets.ops.run_processes import RunProcesses
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
 
-PROCESS_TAG: Final = "lab/process"
-"""Tag of a run that tells its process: its number and when it was created, as numbers are used again."""
+PROCESS_TAG: Final = ".dagster/lab_process"
+"""Tag of a run that tells its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
+prefix, since the run's own events tell people the number."""
 
 _CLOCK_TOLERANCE_S: Final = 2.0
 
