@@ -48,7 +48,7 @@ $(STAMPS)/package: pyproject.toml $(STAMPS)/lock
 	@touch $@
 
 $(JARS_STAMP): $(STAMPS)/lock | $(STAMPS)/package
-	$(BIN)/python -m lab_assets.engine.jars
+	$(BIN)/python -m lab_assets.compute.jars
 	@touch $@
 
 demo: setup ## Simulate a laboratory, ingest, train, score and show it.

@@ -22,17 +22,17 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from lab_assets.compute.session import SessionKeeper
+from lab_assets.compute.spark_server import lease, stop_server
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
-from lab_assets.engine.database import open_database
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.engine.ingest import Ingestor
-from lab_assets.engine.ledger import Ledger
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.engine.spark_server import lease, stop_server
+from lab_assets.ingest.ingestor import Ingestor
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.simulation.run import simulate
 from lab_assets.sources.base import ReadContext
 from lab_assets.sources.registry import read_file
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 N_FILES = 10_000
 POISONED_EVERY = 100
@@ -118,7 +118,7 @@ class Memory:
 
 
 def _is_worker(process: psutil.Process) -> bool:
-    return "lab_assets.ops.spark_python" in (process.info["cmdline"] or [])
+    return "lab_assets.compute.spark_python" in (process.info["cmdline"] or [])
 
 
 def _rss(process: psutil.Process) -> int:

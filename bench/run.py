@@ -19,10 +19,10 @@ import pyarrow as pa
 from rich.console import Console
 from rich.table import Table
 
-from lab_assets.engine.parsing import Staging
-from lab_assets.engine.sandbox import Limits
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
 from lab_assets.features.progress import progress_features
+from lab_assets.ingest.parsing import Staging
+from lab_assets.ingest.sandbox import Limits
 from lab_assets.simulation.run import simulate
 from lab_assets.sources.base import ReadContext
 from lab_assets.sources.registry import read_file

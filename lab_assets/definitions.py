@@ -8,14 +8,14 @@ from typing import Any
 
 import dagster as dg
 
-from lab_assets.assets import bronze, features, gold, governance, scoring, silver, training
-from lab_assets.assets.station import TOWARDS_A_SCORE
-from lab_assets.automation.jobs import JOBS
-from lab_assets.automation.schedules import SCHEDULES
-from lab_assets.automation.sensors import SENSORS
-from lab_assets.checks.contract_checks import build_contract_checks
-from lab_assets.checks.other_checks import audit_chain, drift, originals, reconciliation
-from lab_assets.resources.laboratory import LakehouseResource
+from lab_assets.orchestration.assets import bronze, features, gold, governance, scoring, silver, training
+from lab_assets.orchestration.assets.station import TOWARDS_A_SCORE
+from lab_assets.orchestration.contract_checks import build_contract_checks
+from lab_assets.orchestration.jobs import JOBS
+from lab_assets.orchestration.other_checks import audit_chain, drift, originals, reconciliation
+from lab_assets.orchestration.resources import LakehouseResource
+from lab_assets.orchestration.schedules import SCHEDULES
+from lab_assets.orchestration.sensors import SENSORS
 
 ASSETS = (
     bronze.bronze,

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
-from lab_assets.engine.database import open_database
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.engine.ledger import Ledger
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.engine.spark_server import lease, remote_url, stop_server
+from lab_assets.compute.session import SessionKeeper
+from lab_assets.compute.spark_server import lease, remote_url, stop_server
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 hypothesis_settings.register_profile("ci", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("ci")

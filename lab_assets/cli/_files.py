@@ -15,8 +15,8 @@ def bytes_of(path: Path) -> bytes:
     Raises:
         UnreadableFileError: ``folder``, ``missing`` or ``unreadable``.
     """
-    from lab_assets.sources.archives import is_item_folder, pack_folder
     from lab_assets.sources.base import UnreadableFileError
+    from lab_assets.sources.core.archives import is_item_folder, pack_folder
 
     try:
         if path.is_dir() and is_item_folder(path.resolve().name):

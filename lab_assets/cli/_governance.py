@@ -44,9 +44,9 @@ def refusals() -> Iterator[None]:
     """Turn refusals and bad input into a line on stderr and exit code 1."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lab_assets.governance.audit import AuditError
     from lab_assets.governance.gateway import QueryFailedError
     from lab_assets.governance.policy import PolicyError
+    from lab_assets.state.audit import AuditError
 
     try:
         yield
@@ -64,8 +64,8 @@ def fail(message: str) -> None:
 
 def database() -> Engine:
     """Open the installation's database, migrated."""
-    from lab_assets.engine.database import open_database
     from lab_assets.settings import get_settings
+    from lab_assets.state.database import open_database
 
     return open_database(get_settings())
 
@@ -114,7 +114,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    from lab_assets.governance.audit import clean
+    from lab_assets.state.audit import clean
 
     console = Console()
     names = [Text(clean(column, 200)) for column in columns]

@@ -1,6 +1,6 @@
 """``lab explain`` and ``lab reproduce``: what a prediction rests on, and whether it comes out again.
 
-Belongs here: the commands' options and their printing. Does not belong here: gathering (``lab_assets/service/proof.py``), repeating
+Belongs here: the commands' options and their printing. Does not belong here: gathering (``lab_assets/service/evidence.py``), repeating
 (``lab_assets/service/reproduction.py``).
 """
 
@@ -20,10 +20,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 
 def explain(prediction_id: PredictionId, *, as_user: AsUser = None, as_json: AsJson = False) -> None:
     """Show model, table versions, feature values, drivers, decision and raw file of one prediction."""
-    from lab_assets.service.proof import gather
-    from lab_assets.service.shell import NotAllowedError, require, shell_reader
+    from lab_assets.service.evidence import gather
+    from lab_assets.service.local import NotAllowedError, require, shell_reader
     from lab_assets.service.store import NotFoundError, find_prediction
-    from lab_assets.service.tables import TableUnavailableError
+    from lab_assets.service.table_cache import TableUnavailableError
     from lab_assets.settings import get_settings
 
     settings = get_settings()
@@ -45,11 +45,11 @@ def explain(prediction_id: PredictionId, *, as_user: AsUser = None, as_json: AsJ
 
 def reproduce(prediction_id: PredictionId, *, as_json: AsJson = False) -> None:
     """Repeat a prediction from the recorded table versions, trace and model bytes; exit code 0 when it comes out the same."""
+    from lab_assets.service.local import shell_reader
     from lab_assets.service.reproduction import ReproductionError
     from lab_assets.service.reproduction import reproduce as repeat
-    from lab_assets.service.shell import shell_reader
     from lab_assets.service.store import NotFoundError, find_prediction
-    from lab_assets.service.tables import TableUnavailableError
+    from lab_assets.service.table_cache import TableUnavailableError
     from lab_assets.settings import get_settings
 
     settings = get_settings()
@@ -73,7 +73,7 @@ def _print_explanation(told: dict[str, Any]) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from lab_assets.service.shell import PATH_WORDS
+    from lab_assets.service.local import PATH_WORDS
 
     console, kept, decision = Console(), told["prediction"], told["decision"]
     console.print(f"[bold]risk {100 * kept['risk']:.1f} %[/bold], {told['verdict'].replace('_', ' ')}; {PATH_WORDS[decision['path']]}")

@@ -1,6 +1,6 @@
 """``lab ingest``: take the waiting files now.
 
-Belongs here: the command, its summary and exit code. Does not belong here: ingestion (``lab_assets.engine.ingest``), the job.
+Belongs here: the command, its summary and exit code. Does not belong here: ingestion (``lab_assets.ingest.ingestor``), the job.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     """Take all finished files of the inbox now, through the same job that the sensor starts."""
     from dataclasses import asdict
 
-    from lab_assets.engine.database import open_database
     from lab_assets.ops.batches import last_batch, open_batches, report_since, waiting_files
     from lab_assets.ops.jobs import run_job
     from lab_assets.ops.progress import telling
     from lab_assets.settings import get_settings
+    from lab_assets.state.database import open_database
 
     settings = get_settings()
     engine = open_database(settings)

@@ -162,8 +162,8 @@ def rollback(
 
 
 def _opened() -> tuple[Settings, Engine]:
-    from lab_assets.engine.database import open_database
     from lab_assets.settings import get_settings
+    from lab_assets.state.database import open_database
 
     settings = get_settings()
     return settings, open_database(settings)

@@ -56,7 +56,7 @@ def integrate_file(path: Path, settings: DetectionSettings) -> tuple[list[dict[s
     from lab_assets.cli._files import bytes_of
     from lab_assets.settings import get_settings
     from lab_assets.sources.base import ReadContext, UnreadableFileError
-    from lab_assets.sources.faults import refusal_of
+    from lab_assets.sources.core.faults import refusal_of
     from lab_assets.sources.registry import read_by, recognise
 
     reader = None

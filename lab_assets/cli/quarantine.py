@@ -1,6 +1,6 @@
 """``lab quarantine``: files that were refused: why, and what becomes of them.
 
-Belongs here: arguments, printing, audit entries. Does not belong here: the transitions (``lab_assets.engine.quarantine``).
+Belongs here: arguments, printing, audit entries. Does not belong here: the transitions (``lab_assets.state.quarantine``).
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def show(
     number: Annotated[int, typer.Argument(metavar="ARRIVAL", help="Number from 'lab quarantine list'.")], *, as_json: JsonOption = False
 ) -> None:
     """Show one refused file: reason, place, how to mend it, the kept bytes, and what was done with it so far."""
-    from lab_assets.engine.raw_store import RawStore
+    from lab_assets.ingest.raw_store import RawStore
     from lab_assets.settings import get_settings
-    from lab_assets.sources.rules import mend
+    from lab_assets.sources.core.rules import mend
 
     engine = database()
     (row,) = _chosen(engine, [number], rule=None, every=False)
@@ -81,7 +81,7 @@ def rows(
 
     They stay on record. To bring one in, correct the file and drop it under the same path: the new file replaces the old.
     """
-    from lab_assets.ops.tables import rejected_rows
+    from lab_assets.lake.versions import rejected_rows
     from lab_assets.settings import get_settings
 
     found = rejected_rows(get_settings(), table=table, rule=rule)
@@ -140,7 +140,7 @@ def discard(
 
 
 def _quarantine(engine: Engine) -> Any:
-    from lab_assets.engine.quarantine import Quarantine
+    from lab_assets.state.quarantine import Quarantine
 
     return Quarantine(engine)
 
@@ -164,9 +164,9 @@ def _chosen(engine: Engine, numbers: list[int], *, rule: str | None, every: bool
 
 def _do(engine: Engine, what: str, rows: list[Any], *, by: str | None, reason: str) -> None:
     """Take the step and write one audit entry a file in one transaction: what cannot be recorded does not happen."""
-    from lab_assets.engine.database import writing
-    from lab_assets.governance.audit import AuditLog
     from lab_assets.governance.grants import require_manage
+    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.database import writing
 
     actor = actor_of(engine, by)
     if by is not None:

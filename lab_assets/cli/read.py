@@ -44,7 +44,7 @@ def read(
     ] = False,
 ) -> None:
     """Show what would be ingested from FILES: format, injections, channels, peaks, rejects. Nothing is written."""
-    from lab_assets.engine.formats import load_loggers
+    from lab_assets.ingest.logger_formats import load_loggers
     from lab_assets.settings import get_settings
     from lab_assets.sources.base import ReadContext
     from lab_assets.sources.registry import installed
@@ -116,7 +116,7 @@ def describe_file(path: Path, context: ReadContext, *, rows: bool = False, on_fa
 def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, rows: bool, on_fault: OnFault | None) -> dict[str, Any]:
     """Describe bytes, and the files inside of them."""
     from lab_assets.sources.base import MEMBER_MARK, UnreadableFileError
-    from lab_assets.sources.faults import refusal_of
+    from lab_assets.sources.core.faults import refusal_of
     from lab_assets.sources.registry import read_by, recognise
 
     reader: Reader | None = None

@@ -1,6 +1,6 @@
 """``lab reconcile``: ledger and tables held against each other.
 
-Belongs here: arguments and printing. Does not belong here: the comparison (``lab_assets.engine.reconciler``).
+Belongs here: arguments and printing. Does not belong here: the comparison (``lab_assets.ingest.reconciler``).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ def reconcile(
     """Compare the ledger with the tables and mend what can be mended: what a lost or restored ledger or lake left behind."""
     from filelock import FileLock, Timeout
 
-    from lab_assets.engine.database import open_database
-    from lab_assets.engine.delta import Lakehouse
-    from lab_assets.engine.ledger import Ledger
-    from lab_assets.engine.raw_store import RawStore
-    from lab_assets.engine.reconciler import Reconciler
-    from lab_assets.engine.session import SessionKeeper
+    from lab_assets.compute.session import SessionKeeper
     from lab_assets.governance.grants import require_manage
+    from lab_assets.ingest.raw_store import RawStore
+    from lab_assets.ingest.reconciler import Reconciler
+    from lab_assets.lake.lakehouse import Lakehouse
     from lab_assets.settings import get_settings
+    from lab_assets.state.database import open_database
+    from lab_assets.state.ledger import Ledger
 
     settings = get_settings()
     engine = open_database(settings)

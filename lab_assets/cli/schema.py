@@ -1,6 +1,6 @@
 """``lab schema``: columns that files bring under other names: proposed by readers, decided by people.
 
-Belongs here: arguments, printing, audit entries. Does not belong here: the record (``lab_assets.engine.schema_proposals``).
+Belongs here: arguments, printing, audit entries. Does not belong here: the record (``lab_assets.state.schema_proposals``).
 """
 
 from __future__ import annotations
@@ -80,17 +80,17 @@ def reject(numbers: Numbers, *, reason: ReasonOption, by: ByOption = None, as_js
 
 
 def _proposals(engine: Engine) -> Any:
-    from lab_assets.engine.schema_proposals import SchemaProposals
+    from lab_assets.state.schema_proposals import SchemaProposals
 
     return SchemaProposals(engine)
 
 
 def _decide(engine: Engine, numbers: list[int], *, accept: bool, retry: bool, by: str | None, reason: str) -> tuple[list[Any], list[int]]:
     """Decide, give refused files back and write the audit entries in one transaction."""
-    from lab_assets.engine.database import writing
-    from lab_assets.engine.quarantine import Quarantine
-    from lab_assets.governance.audit import AuditLog
     from lab_assets.governance.grants import require_manage
+    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.database import writing
+    from lab_assets.state.quarantine import Quarantine
 
     actor = actor_of(engine, by)
     if by is not None:

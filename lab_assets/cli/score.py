@@ -1,6 +1,6 @@
 """``lab score``: the risk of one run, or of feature values in a file.
 
-Belongs here: the command's options and its printing. Does not belong here: scoring (``lab_assets/service/scoring.py``).
+Belongs here: the command's options and its printing. Does not belong here: scoring (``lab_assets/service/scorer.py``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from lab_assets.service.scoring import Answer
+    from lab_assets.service.scorer import Answer
     from lab_assets.settings import Settings
 
 
@@ -41,14 +41,14 @@ def score(
 def _score(settings: Settings, injection: str | None, *, checkpoint: int, file: Path | None, user: str | None) -> Answer:
     """Score through the service's own core; exits with 1 and a reason where that is not possible."""
     from lab_assets.features.definitions import FEATURE_NAMES
-    from lab_assets.service.joined import ReadBackError
+    from lab_assets.service.local import NotAllowedError, require, shell_scorer
     from lab_assets.service.prediction_log import LogUnavailableError
     from lab_assets.service.problems import ProblemError
     from lab_assets.service.requests import parse_score
-    from lab_assets.service.scoring import FeatureSetMismatchError
+    from lab_assets.service.scorer import FeatureSetMismatchError
     from lab_assets.service.serving import NoModelError
-    from lab_assets.service.shell import NotAllowedError, require, shell_scorer
-    from lab_assets.service.tables import TableUnavailableError
+    from lab_assets.service.stored_features import ReadBackError
+    from lab_assets.service.table_cache import TableUnavailableError
 
     try:
         with shell_scorer(settings) as (scorer, policy):
@@ -68,7 +68,7 @@ def _print(told: Answer) -> None:
     from rich.console import Console
     from rich.markup import escape
 
-    from lab_assets.service.shell import PATH_WORDS
+    from lab_assets.service.local import PATH_WORDS
 
     kept, console = told.prediction, Console()
     low, high = (kept.risk if end is None else end for end in (kept.risk_low, kept.risk_high))

@@ -1,6 +1,6 @@
 """``lab scrub``: are the kept originals and the tables' files still what they were?
 
-Belongs here: printing and the exit code. Does not belong here: the comparison (``lab_assets.engine.scrub``).
+Belongs here: printing and the exit code. Does not belong here: the comparison (``lab_assets.ingest.scrub``).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ def scrub(*, as_json: JsonOption = False) -> None:
     """Hash every original and every file of every table again, and name what is missing or changed."""
     from dataclasses import asdict
 
-    from lab_assets.engine.ledger import Ledger
-    from lab_assets.engine.scrub import scrub as compare
+    from lab_assets.ingest.scrub import scrub as compare
     from lab_assets.settings import get_settings
+    from lab_assets.state.ledger import Ledger
 
     say = (lambda _line: None) if as_json else (lambda line: typer.echo(line, err=True))
     report = compare(get_settings(), Ledger(database()), say=say)

@@ -1,7 +1,7 @@
 """``lab table``: versions of Delta tables: history, difference, state at a time, restore.
 
 Belongs here: arguments, printing, the audit entries of a restore. Does not belong here: reading versions
-(``lab_assets.ops.tables``), writing (``lab_assets.engine.delta``).
+(``lab_assets.lake.versions``), writing (``lab_assets.lake.lakehouse``).
 
 Tagged columns are hidden here from everyone; ``lab query --as`` shows them to those who may see them.
 """
@@ -27,7 +27,7 @@ Limit = Annotated[int, typer.Option(min=1, help="Most rows shown.")]
 @app.command()
 def history(name: Name, *, limit: Limit = 20, as_json: JsonOption = False) -> None:
     """Show the commits of TABLE, newest first."""
-    from lab_assets.ops.tables import table_history
+    from lab_assets.lake.versions import table_history
     from lab_assets.settings import get_settings
 
     commits = table_history(get_settings(), _contract(name), limit=limit)
@@ -48,7 +48,7 @@ def diff(
     as_json: JsonOption = False,
 ) -> None:
     """Show the rows that only version NEW has and those that only version OLD has."""
-    from lab_assets.ops.tables import table_difference
+    from lab_assets.lake.versions import table_difference
     from lab_assets.settings import get_settings
 
     found = table_difference(get_settings(), _contract(name), old, new)
@@ -69,7 +69,7 @@ def as_of(
     as_json: JsonOption = False,
 ) -> None:
     """Show TABLE as it was at a version or a time."""
-    from lab_assets.ops.tables import table_at
+    from lab_assets.lake.versions import table_at
     from lab_assets.settings import get_settings
 
     version, count, rows = table_at(get_settings(), _contract(name), _moment(when), limit=limit)
@@ -90,13 +90,13 @@ def restore(
     as_json: JsonOption = False,
 ) -> None:
     """Make an earlier version of TABLE the latest one, as a new commit; nothing is lost."""
-    from lab_assets.engine.delta import Lakehouse
-    from lab_assets.engine.ledger import Ledger
-    from lab_assets.engine.session import SessionKeeper
-    from lab_assets.governance.audit import AuditLog
+    from lab_assets.compute.session import SessionKeeper
     from lab_assets.governance.grants import require_manage
-    from lab_assets.ops.tables import TableViewError, open_table
+    from lab_assets.lake.lakehouse import Lakehouse
+    from lab_assets.lake.versions import TableViewError, open_table
     from lab_assets.settings import get_settings
+    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.ledger import Ledger
 
     settings, contract, engine = get_settings(), _contract(name), database()
     actor = actor_of(engine, by)
@@ -132,7 +132,7 @@ def restore(
 
 def _contract(name: str) -> TableContract:
     from lab_assets.contracts.registry import contract
-    from lab_assets.ops.tables import TableViewError
+    from lab_assets.lake.versions import TableViewError
 
     try:
         return contract(name)
@@ -141,7 +141,7 @@ def _contract(name: str) -> TableContract:
 
 
 def _moment(text: str) -> int | datetime:
-    from lab_assets.ops.tables import TableViewError
+    from lab_assets.lake.versions import TableViewError
 
     if text.isdecimal():
         return int(text)

@@ -56,8 +56,8 @@ def add(
     as_json: JsonOption = False,
 ) -> None:
     """Create an account."""
-    from lab_assets.engine.database import writing
     from lab_assets.governance.users import create_user
+    from lab_assets.state.database import writing
 
     with refusals():
         actor = _manager(by)

@@ -18,13 +18,13 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, RowMapping, Select, select
 from sqlalchemy.exc import IntegrityError
 
-from lab_assets.engine.database import writing
-from lab_assets.engine.failpoints import failpoint
-from lab_assets.engine.tables import APPROVALS, SERVING_HISTORY
-from lab_assets.governance.audit import AuditLog, canonical_json
-from lab_assets.governance.clock import as_text, utc_now
+from lab_assets.failpoints import failpoint
 from lab_assets.governance.clock_guard import ClockBehindError, step_back
 from lab_assets.governance.policy import PolicyStore
+from lab_assets.state.audit import AuditLog, canonical_json
+from lab_assets.state.clock import as_text, utc_now
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import APPROVALS, SERVING_HISTORY
 
 SERVICE_PREFIX: Final = "service:"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")

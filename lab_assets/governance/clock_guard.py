@@ -16,10 +16,10 @@ from typing import Final
 
 from sqlalchemy import Engine, select
 
-from lab_assets.engine.tables import AUDIT
-from lab_assets.governance.audit import CLOCK, STEPPED_BACK, AuditEntry, AuditLog
-from lab_assets.governance.clock import from_text, is_set_back, utc_now
 from lab_assets.governance.grants import require_manage
+from lab_assets.state.audit import CLOCK, STEPPED_BACK, AuditEntry, AuditLog
+from lab_assets.state.clock import from_text, is_set_back, utc_now
+from lab_assets.state.governance_tables import AUDIT
 
 ACCEPTED: Final = "clock.accept"
 

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Engine
 
 from lab_assets.contracts.registry import contracts
-from lab_assets.engine.opening import DamagedTableError
-from lab_assets.governance.audit import AuditLog
 from lab_assets.governance.masking import INNER_KEY, OUTER_KEY, MaskKey, masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore
 from lab_assets.governance.relations import OpenTable, SnapshotCache, UnsupportedTableError, open_table
 from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_query, unknown_table
+from lab_assets.lake.opening import DamagedTableError
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditLog
 
 if TYPE_CHECKING:
     import duckdb

@@ -19,13 +19,13 @@ from sqlalchemy import Connection, Engine, select
 
 from lab_assets.contracts.core import SENSITIVITY_TAGS
 from lab_assets.contracts.registry import contracts
-from lab_assets.engine.database import writing
-from lab_assets.engine.tables import CLEARANCES, COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, ROLES, USERS
-from lab_assets.governance.audit import AuditLog
-from lab_assets.governance.clock import as_text, utc_now
 from lab_assets.governance.policy import MASK_METHODS, PolicyEngine
 from lab_assets.governance.securables import PRIVILEGES, Securable, UnknownSecurableError, parse_securable
 from lab_assets.governance.users import bump_policy
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.clock import as_text, utc_now
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import CLEARANCES, COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, ROLES, USERS
 
 SHELL_PREFIX: Final = "shell:"
 

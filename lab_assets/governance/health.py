@@ -12,10 +12,10 @@ from pathlib import Path
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from lab_assets.engine.disk import existing, write_fault
-from lab_assets.governance.clock import utc_now
+from lab_assets.disk import existing, write_fault
 from lab_assets.governance.clock_guard import step_back
 from lab_assets.settings import Settings
+from lab_assets.state.clock import utc_now
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -57,7 +57,7 @@ def open_table(settings: Settings, contract: TableContract) -> OpenTable:
         UnsupportedTableError: its files alone do not say which rows it has.
         DamagedTableError: its log cannot be read whole; only damage that the log shows by itself is found here.
     """
-    from lab_assets.engine.opening import open_table as opened
+    from lab_assets.lake.opening import open_table as opened
 
     delta = opened(contract, settings.table_uri(contract.layer, contract.name), None)
     if delta is None:

@@ -13,11 +13,11 @@ from typing import Final
 
 from sqlalchemy import Connection, Engine, select
 
-from lab_assets.engine.database import writing
-from lab_assets.engine.tables import SESSIONS
-from lab_assets.governance.audit import AuditLog, clean
-from lab_assets.governance.clock import as_text, from_text, utc_now
 from lab_assets.governance.users import User, UserError, get_user
+from lab_assets.state.audit import AuditLog, clean
+from lab_assets.state.clock import as_text, from_text, utc_now
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import SESSIONS
 
 LONGEST_H: Final = 12
 """A session ends after this many hours however busy it is."""

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, func, select
 
-from lab_assets.engine.database import writing
-from lab_assets.engine.tables import POLICY_STATE, ROLE_MEMBERS, ROLES, USERS
-from lab_assets.governance.audit import AuditLog
-from lab_assets.governance.clock import as_text, utc_now
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.clock import as_text, utc_now
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import POLICY_STATE, ROLE_MEMBERS, ROLES, USERS
 
 if TYPE_CHECKING:
     from argon2 import PasswordHasher

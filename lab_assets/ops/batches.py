@@ -1,6 +1,6 @@
 """What ingestion did, told from the ledger.
 
-Belongs here: reading finished batches and waiting files. Does not belong here: ingesting (``lab_assets.engine.ingest``).
+Belongs here: reading finished batches and waiting files. Does not belong here: ingesting (``lab_assets.ingest.ingestor``).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from lab_assets.engine.inbox import look, patience_of
-from lab_assets.engine.ledger import Ledger
-from lab_assets.engine.ledger_tables import ARRIVALS, INGEST_BATCHES
+from lab_assets.ingest.inbox import look, patience_of
 from lab_assets.settings import Settings
+from lab_assets.state.ledger import Ledger
+from lab_assets.state.ledger_tables import ARRIVALS, INGEST_BATCHES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -78,7 +78,7 @@ class Demo:
         Raises:
             DemoError: a step failed; the message names it and what to look at.
         """
-        from lab_assets.engine.database import open_database
+        from lab_assets.state.database import open_database
 
         engine = open_database(self.settings)
         try:
@@ -111,8 +111,8 @@ class Demo:
         return f"run {outcome.run_id[:8]}"
 
     def _users(self, engine: Engine) -> str:
-        from lab_assets.engine.database import writing
         from lab_assets.governance.users import ensure_demo_users
+        from lab_assets.state.database import writing
 
         with writing(engine) as connection:
             self.report.passwords = ensure_demo_users(connection)
@@ -173,9 +173,9 @@ class Demo:
         return f"version {version.version}: submitted by scientist, approved and promoted by qa"
 
     def _submit(self, version: VersionInfo) -> Any:
-        from lab_assets.engine.database import open_database
         from lab_assets.governance.approvals import Approvals
         from lab_assets.registry.serving import bundle_of, registry_of
+        from lab_assets.state.database import open_database
 
         registry = registry_of(self.settings)
         bundle = bundle_of(self.settings, version.digest, version=version.version)
@@ -192,7 +192,7 @@ class Demo:
         )
 
     def _drift(self) -> str:
-        from lab_assets.engine.drift_history import newest_checks
+        from lab_assets.stations.ml.drift_history import newest_checks
 
         if newest_checks(self.settings, 1):
             return "checked already; the daily schedule goes on"
@@ -200,7 +200,7 @@ class Demo:
 
     def _scrub(self, engine: Engine) -> str:
         """Hold originals and tables against their recorded digests, as the weekly schedule does."""
-        from lab_assets.governance.audit import AuditLog
+        from lab_assets.state.audit import AuditLog
 
         self._job("scrub")
         (entry,) = AuditLog(engine).entries(action="integrity", limit=1)
@@ -208,10 +208,10 @@ class Demo:
         return f"{told['files']} originals and files of tables hashed, {len(told['findings'])} differ"
 
     def _summary(self, engine: Engine) -> str:
-        from lab_assets.engine.ledger import Ledger
-        from lab_assets.engine.quarantine import Quarantine
         from lab_assets.ops.demo_summary import drift_counts, example_decisions, row_counts, test_metrics
         from lab_assets.registry.serving import current_serving
+        from lab_assets.state.ledger import Ledger
+        from lab_assets.state.quarantine import Quarantine
 
         ledger = Ledger(engine)
         serving = current_serving(engine)

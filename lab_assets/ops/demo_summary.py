@@ -94,8 +94,8 @@ def example_decisions(settings: Settings) -> list[dict[str, Any]]:
 
 def drivers_now(settings: Settings, prediction_id: str) -> list[str]:
     """Return the drivers of a prediction in words, worked out as ``lab explain`` does; they are stored for risky runs only."""
-    from lab_assets.service.proof import gather
-    from lab_assets.service.shell import shell_reader
+    from lab_assets.service.evidence import gather
+    from lab_assets.service.local import shell_reader
     from lab_assets.service.store import find_prediction
 
     with shell_reader(settings) as (models, views, _policy):

@@ -19,8 +19,8 @@ from typing import Final
 
 import psutil
 
-from lab_assets.engine.disk import existing, unwritable
-from lab_assets.engine.jars import JarsMissingError, java_executable, present_jars, required_jars
+from lab_assets.compute.jars import JarsMissingError, java_executable, present_jars, required_jars
+from lab_assets.disk import existing, unwritable
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.processes import read_state
 from lab_assets.settings import Settings
@@ -139,9 +139,9 @@ def _signing(settings: Settings) -> Check:
     """Hold the clock against the audit trail: one that was set back stops signing."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lab_assets.engine.database import HEAD, current_revision, open_engine
-    from lab_assets.governance.clock import utc_now
     from lab_assets.governance.clock_guard import step_back
+    from lab_assets.state.clock import utc_now
+    from lab_assets.state.database import HEAD, current_revision, open_engine
 
     try:
         engine = open_engine(settings) if settings.db_url is not None or (settings.home / "lab.db").exists() else None
@@ -170,7 +170,7 @@ def _ports(settings: Settings) -> Check:
 def _database(settings: Settings) -> Check:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lab_assets.engine.database import HEAD, current_revision, open_engine
+    from lab_assets.state.database import HEAD, current_revision, open_engine
 
     if settings.db_url is None and not (settings.home / "lab.db").exists():
         return Check(name="database", state="ok", found="not made yet; the first command makes it")
@@ -204,7 +204,7 @@ def _lake(settings: Settings) -> Check:
 
 def _inbox(settings: Settings) -> Check:
     """Tell of files that nobody will ever take because of their names."""
-    from lab_assets.engine.inbox import look, patience_of
+    from lab_assets.ingest.inbox import look, patience_of
 
     found = look(settings.inbox, {}, patience_of(settings))
     told = f"{len(found.ready) + found.growing} file(s) in the drop folders"
@@ -216,7 +216,7 @@ def _inbox(settings: Settings) -> Check:
 
 def _formats(settings: Settings) -> Check:
     """Tell of descriptions of loggers that cannot be used."""
-    from lab_assets.engine.formats import load_loggers
+    from lab_assets.ingest.logger_formats import load_loggers
     from lab_assets.sources.registry import READERS, installed
 
     loggers, problems = load_loggers(settings.formats)

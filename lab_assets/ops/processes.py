@@ -1,7 +1,7 @@
 """Starting, watching and ending the laboratory's processes.
 
 Belongs here: what ``lab up`` and ``lab down`` do. Does not belong here: which processes there are (``components.py``), Spark's
-own life (``lab_assets.engine.spark_server``), printing.
+own life (``lab_assets.compute.spark_server``), printing.
 
 ``run/up.json`` lists what was started: process id with its creation time, so that a number used again by the system is
 never taken for ours. Written for one machine; in a cluster its scheduler does this work.
@@ -25,7 +25,7 @@ from typing import Any, Final
 import psutil
 from filelock import FileLock, Timeout
 
-from lab_assets.engine.spark_server import SparkFiles, log_tail, remote_url, stop_server
+from lab_assets.compute.spark_server import SparkFiles, log_tail, remote_url, stop_server
 from lab_assets.ops.components import Component, port_is_free
 from lab_assets.ops.environment import MARK, child_environment
 from lab_assets.settings import Settings

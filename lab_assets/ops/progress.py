@@ -1,6 +1,6 @@
 """How far an ingestion is, told from the ledger while it runs.
 
-Belongs here: looking at the ledger and saying a line. Does not belong here: ingesting (``lab_assets.engine.ingest``).
+Belongs here: looking at the ledger and saying a line. Does not belong here: ingesting (``lab_assets.ingest.ingestor``).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from threading import Event, Thread
 
 from sqlalchemy import Engine, func, select
 
-from lab_assets.engine.ledger_tables import ARRIVALS, INGEST_BATCHES
+from lab_assets.state.ledger_tables import ARRIVALS, INGEST_BATCHES
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lab_assets.engine.disk import unwritable
+from lab_assets.disk import unwritable
 from lab_assets.ops.components import code_socket, components
 from lab_assets.ops.dagster_home import CODE_MODULE, dagster_instance, write_workspace
 from lab_assets.ops.processes import ProcessError, UpState, read_state, require_free_ports, start
@@ -52,7 +52,7 @@ def require_writable(settings: Settings) -> None:
 
 def prepare(settings: Settings) -> None:
     """Make the folders, bring the database to the newest revision, make Dagster's storage; one process does it, before others start."""
-    from lab_assets.engine.database import open_database
+    from lab_assets.state.database import open_database
 
     settings.home.mkdir(parents=True, exist_ok=True)
     for folder in (settings.inbox, settings.quarantine, settings.mlflow_artifacts):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
-from lab_assets.engine.spark_server import SparkFiles, listening, process_alive
+from lab_assets.compute.spark_server import SparkFiles, listening, process_alive
 from lab_assets.ops.components import Component, components
 from lab_assets.ops.processes import memory_mib, read_state
 from lab_assets.settings import Settings
@@ -112,8 +112,8 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
     """Read inbox, last batch and serving model from the database; nothing is made where there is none."""
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lab_assets.engine.database import HEAD, current_revision, open_engine
     from lab_assets.governance.health import record_health
+    from lab_assets.state.database import HEAD, current_revision, open_engine
 
     if settings.db_url is None and not (settings.home / "lab.db").exists():
         return {}

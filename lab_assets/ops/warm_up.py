@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from lab_assets.engine.delta import Lakehouse
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings, get_settings
 
 _START = datetime(2024, 1, 1, tzinfo=UTC)
@@ -45,9 +45,9 @@ def warm_up(settings: Settings, *, until: threading.Event | None = None) -> list
 
 @contextmanager
 def _scratch_laboratory(settings: Settings) -> Iterator[Lakehouse]:
-    from lab_assets.engine.database import open_database
-    from lab_assets.engine.ledger import Ledger
-    from lab_assets.engine.session import SessionKeeper
+    from lab_assets.compute.session import SessionKeeper
+    from lab_assets.state.database import open_database
+    from lab_assets.state.ledger import Ledger
 
     folder = settings.run / "warm_up"
     shutil.rmtree(folder, ignore_errors=True)
@@ -73,17 +73,18 @@ def _simulate(inbox: Path) -> None:
 
 def _steps(lake: Lakehouse) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the stations in flow order, each with what it calls."""
-    from lab_assets.engine.ingest import Ingestor
-    from lab_assets.pipeline import media, reference, storage
-    from lab_assets.pipeline.gold_cycle_time import update_time_to_release
-    from lab_assets.pipeline.gold_disposition import update_lot_disposition
-    from lab_assets.pipeline.gold_exceptions import update_exceptions
-    from lab_assets.pipeline.gold_suitability import update_suitability
-    from lab_assets.pipeline.gold_trends import update_method_trends
-    from lab_assets.pipeline.injection_progress import update_injection_progress
-    from lab_assets.pipeline.injections import update_injections
-    from lab_assets.pipeline.peaks import update_peaks
-    from lab_assets.pipeline.results import update_results
+    from lab_assets.ingest.ingestor import Ingestor
+    from lab_assets.stations.features.injection_progress import update_injection_progress
+    from lab_assets.stations.gold.exceptions import update_exceptions
+    from lab_assets.stations.gold.lot_disposition import update_lot_disposition
+    from lab_assets.stations.gold.method_trends import update_method_trends
+    from lab_assets.stations.gold.suitability import update_suitability
+    from lab_assets.stations.gold.time_to_release import update_time_to_release
+    from lab_assets.stations.silver import media, reference
+    from lab_assets.stations.silver import storage_conditions as storage
+    from lab_assets.stations.silver.injections import update_injections
+    from lab_assets.stations.silver.peaks import update_peaks
+    from lab_assets.stations.silver.results import update_results
 
     yield "bronze", Ingestor(lake).run
     updates = (

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock
 
-from lab_assets.engine.failpoints import failpoint
+from lab_assets.failpoints import failpoint
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.registry.records import (

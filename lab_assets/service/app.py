@@ -15,8 +15,6 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import OperationalError
 
-from lab_assets.governance.audit import AuditError
-from lab_assets.governance.clock import utc_now
 from lab_assets.governance.policy import PolicyError
 from lab_assets.service import problems
 from lab_assets.service.api import all_routers
@@ -25,12 +23,14 @@ from lab_assets.service.pages import STATIC
 from lab_assets.service.pages import router as pages
 from lab_assets.service.prediction_log import LogUnavailableError
 from lab_assets.service.problems import ProblemError, problem_response
-from lab_assets.service.scoring import Clock, FeatureSetMismatchError
+from lab_assets.service.scorer import Clock, FeatureSetMismatchError
 from lab_assets.service.serving import NoModelError
 from lab_assets.service.state import open_state
 from lab_assets.service.store import NotFoundError
-from lab_assets.service.tables import TableUnavailableError
+from lab_assets.service.table_cache import TableUnavailableError
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditError
+from lab_assets.state.clock import utc_now
 
 WORKER_THREADS: Final = 8
 """Requests that read tables or compute features at once; the rest wait their turn instead of taking memory."""

@@ -15,7 +15,7 @@ from lab_assets.contracts.registry import contract
 from lab_assets.features.expectation import MethodExpectation
 from lab_assets.features.reference import STANDARD_ROLES, expectation_from_rows
 from lab_assets.service.requests import TraceRequest
-from lab_assets.service.tables import Snapshot, TableCache, empty_frame, load_snapshot
+from lab_assets.service.table_cache import Snapshot, TableCache, empty_frame, load_snapshot
 from lab_assets.settings import Settings
 
 Row = Mapping[str, Any]

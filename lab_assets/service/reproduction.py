@@ -11,13 +11,13 @@ from typing import Final
 
 from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.vector import from_map
-from lab_assets.service.context import Context
 from lab_assets.service.expectations import ExpectationTables
-from lab_assets.service.joined import ReadBackError, find_run, joined_features
+from lab_assets.service.feature_context import Context
 from lab_assets.service.prediction_log import Prediction
 from lab_assets.service.requests import parse_trace
-from lab_assets.service.scoring import trace_subject
+from lab_assets.service.scorer import trace_subject
 from lab_assets.service.store import Models
+from lab_assets.service.stored_features import ReadBackError, find_run, joined_features
 from lab_assets.service.traces import TRACE_KEY, read_trace
 from lab_assets.settings import Settings
 

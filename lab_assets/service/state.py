@@ -11,22 +11,22 @@ from typing import Final, cast
 from sqlalchemy import Engine
 from starlette.requests import Request
 
-from lab_assets.engine.database import open_database
-from lab_assets.governance.clock import utc_now
 from lab_assets.governance.gateway import GatewayLimits, QueryGateway
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.auth import Access
-from lab_assets.service.condition import RecordWatch
-from lab_assets.service.context import LiveContext
 from lab_assets.service.expectations import LiveExpectations
+from lab_assets.service.feature_context import LiveContext
 from lab_assets.service.metrics import Metrics
 from lab_assets.service.prediction_log import PredictionLog
-from lab_assets.service.scoring import Clock, Scorer
+from lab_assets.service.record_watch import RecordWatch
+from lab_assets.service.scorer import Clock, Scorer
 from lab_assets.service.serving import ModelWatch
 from lab_assets.service.store import Models
-from lab_assets.service.tables import TableCache
+from lab_assets.service.table_cache import TableCache
 from lab_assets.service.views import Views
 from lab_assets.settings import Settings
+from lab_assets.state.clock import utc_now
+from lab_assets.state.database import open_database
 
 QUERY_LIMITS: Final = GatewayLimits(answer_bytes=16 * 1024 * 1024, memory="192MB", threads=1, snapshots=4)
 """What one query may take of the service; larger ones run from the shell."""

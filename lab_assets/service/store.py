@@ -14,9 +14,9 @@ from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.service.fetch import cached_bundle
 from lab_assets.service.prediction_log import Prediction, PredictionLog
-from lab_assets.service.scoring import decide_for, decision_json, verdict_of
+from lab_assets.service.scorer import decide_for, decision_json, verdict_of
 from lab_assets.service.serving import ModelWatch, NoModelError
-from lab_assets.service.tables import read_rows
+from lab_assets.service.table_cache import read_rows
 from lab_assets.settings import Settings
 
 PREDICTION_TABLES: Final = ("ml.online_log", "ml.predictions")

@@ -19,7 +19,7 @@ from lab_assets.service.masks import mask_value
 from lab_assets.service.prediction_log import Prediction, PredictionLog
 from lab_assets.service.serving import ModelWatch, NoModelError
 from lab_assets.service.store import PREDICTION_COLUMNS, PREDICTION_TABLES, Models, NotFoundError, decision_of
-from lab_assets.service.tables import Newest, TableCache, TableUnavailableError, read_rows
+from lab_assets.service.table_cache import Newest, TableCache, TableUnavailableError, read_rows
 from lab_assets.settings import Settings
 
 QUEUE_ROWS: Final = 25

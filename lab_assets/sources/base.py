@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from lab_assets.sources.archives import Archive
-    from lab_assets.sources.logger_description import LoggerDescription
-    from lab_assets.sources.moments import DateOrder
+    from lab_assets.sources.core.archives import Archive
+    from lab_assets.sources.core.moments import DateOrder
+    from lab_assets.sources.tables.logger_description import LoggerDescription
 
 Row = dict[str, Any]
 """One record: contract column name to value, without provenance except ``source_row``."""

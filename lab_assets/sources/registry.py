@@ -9,43 +9,43 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
-from lab_assets.sources.agilent_d import AgilentDReader
-from lab_assets.sources.agilent_dx import AgilentDxReader
-from lab_assets.sources.andi_netcdf import AndiNetcdfReader
-from lab_assets.sources.animl_xml import AnimlXmlReader
-from lab_assets.sources.archives import Archive, is_archive, open_archive
-from lab_assets.sources.arw import ArwReader
 from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
-from lab_assets.sources.calibration_csv import CalibrationCsvReader
-from lab_assets.sources.chamber_csv import ChamberCsvReader
-from lab_assets.sources.channels import told_apart
-from lab_assets.sources.chromeleon_json import ChromeleonJsonReader
-from lab_assets.sources.chromeleon_text import ChromeleonTextReader
-from lab_assets.sources.decoding import is_secret, peek_lines, shorten
-from lab_assets.sources.eln_crate import ElnCrateReader
-from lab_assets.sources.empower_json import EmpowerJsonReader
-from lab_assets.sources.ezchrom_asc import EzchromAscReader
-from lab_assets.sources.faults import refuse_uncontracted
-from lab_assets.sources.gaml_xml import GamlXmlReader
-from lab_assets.sources.gen5_image import Gen5ImageReader
-from lab_assets.sources.installed import Installed, find_readers
-from lab_assets.sources.labsolutions_text import LabSolutionsTextReader
-from lab_assets.sources.lims_csv import LimsCsvReader
-from lab_assets.sources.logger_table import LoggerTableReader
-from lab_assets.sources.long_table import LongTableReader
-from lab_assets.sources.openlab_rslt import OpenLabRsltReader
-from lab_assets.sources.pdf_document import PdfDocumentReader
-from lab_assets.sources.pharmspec import PharmSpecReader
-from lab_assets.sources.processing_table import ProcessingTableReader
-from lab_assets.sources.raster_image import RasterImageReader
-from lab_assets.sources.table_xlsx import XLSX_READERS
-from lab_assets.sources.tiff_image import TiffImageReader
-from lab_assets.sources.unicorn_zip import UnicornZipReader
-from lab_assets.sources.visionlite import VisionliteReader
-from lab_assets.sources.waters_raw import WatersRawReader
+from lab_assets.sources.core.archives import Archive, is_archive, open_archive
+from lab_assets.sources.core.channels import told_apart
+from lab_assets.sources.core.decoding import is_secret, peek_lines, shorten
+from lab_assets.sources.core.faults import refuse_uncontracted
+from lab_assets.sources.core.installed import Installed, find_readers
+from lab_assets.sources.core.long_table import LongTableReader
+from lab_assets.sources.media.pdf_document import PdfDocumentReader
+from lab_assets.sources.media.raster_image import RasterImageReader
+from lab_assets.sources.media.tiff_image import TiffImageReader
+from lab_assets.sources.standards.andi_netcdf import AndiNetcdfReader
+from lab_assets.sources.standards.animl_xml import AnimlXmlReader
+from lab_assets.sources.standards.eln_crate import ElnCrateReader
+from lab_assets.sources.standards.gaml_xml import GamlXmlReader
+from lab_assets.sources.tables.calibration_csv import CalibrationCsvReader
+from lab_assets.sources.tables.chamber_csv import ChamberCsvReader
+from lab_assets.sources.tables.lims_csv import LimsCsvReader
+from lab_assets.sources.tables.logger_table import LoggerTableReader
+from lab_assets.sources.tables.processing_table import ProcessingTableReader
+from lab_assets.sources.tables.table_xlsx import XLSX_READERS
+from lab_assets.sources.vendors.agilent.agilent_d import AgilentDReader
+from lab_assets.sources.vendors.agilent.agilent_dx import AgilentDxReader
+from lab_assets.sources.vendors.agilent.ezchrom_asc import EzchromAscReader
+from lab_assets.sources.vendors.agilent.gen5_image import Gen5ImageReader
+from lab_assets.sources.vendors.agilent.openlab_rslt import OpenLabRsltReader
+from lab_assets.sources.vendors.beckman.pharmspec import PharmSpecReader
+from lab_assets.sources.vendors.cytiva.unicorn_zip import UnicornZipReader
+from lab_assets.sources.vendors.shimadzu.labsolutions_text import LabSolutionsTextReader
+from lab_assets.sources.vendors.thermo.chromeleon_json import ChromeleonJsonReader
+from lab_assets.sources.vendors.thermo.chromeleon_text import ChromeleonTextReader
+from lab_assets.sources.vendors.thermo.visionlite import VisionliteReader
+from lab_assets.sources.vendors.waters.arw import ArwReader
+from lab_assets.sources.vendors.waters.empower_json import EmpowerJsonReader
+from lab_assets.sources.vendors.waters.waters_raw import WatersRawReader
 
 if TYPE_CHECKING:
-    from lab_assets.sources.logger_description import LoggerDescription
+    from lab_assets.sources.tables.logger_description import LoggerDescription
 
 READERS: Final[tuple[Reader, ...]] = (
     LabSolutionsTextReader(),

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from lab_assets.engine.database import open_database, writing
 from lab_assets.ops.doctor import clock_skew_s, examine, java_version
 from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets.state.database import open_database, writing
 from lab_assets_tests.cli.conftest import Lab
 
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from lab_assets.cli.main import plain_error
-from lab_assets.engine.jars import JarsMissingError
+from lab_assets.compute.jars import JarsMissingError
 from lab_assets.settings import Settings
 from lab_assets_tests.cli.conftest import Lab
 

@@ -26,8 +26,8 @@ from lab_assets.ops.processes import ProcessError, alone, marked, read_state, st
 from lab_assets.ops.startup import bring_up
 from lab_assets.ops.status import lab_status
 from lab_assets.settings import PROJECT_ROOT, Settings
-from lab_assets_tests.cli import small_graph
 from lab_assets_tests.cli.test_doctor import free_port
+from lab_assets_tests.orchestration import small_graph
 
 _CHILD = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)"
 
@@ -224,7 +224,7 @@ def test_the_whole_laboratory_comes_up_works_and_leaves_nothing(tmp_path: Path, 
     )
     settings.run.mkdir(parents=True)
     try:
-        state = bring_up(settings, code_module="lab_assets_tests.cli.small_graph")
+        state = bring_up(settings, code_module="lab_assets_tests.orchestration.small_graph")
         told = lab_status(settings)
         assert {each.name: each.state for each in told.processes} == dict.fromkeys(
             ("mlflow", "dagster-code", "dagster-web", "dagster-daemon", "service", "spark"), "running"

@@ -11,11 +11,11 @@ from deltalake import write_deltalake
 
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
-from lab_assets.engine.database import open_database
-from lab_assets.engine.ledger import Ledger, NewArrival
-from lab_assets.engine.quarantine import Quarantine
-from lab_assets.governance.audit import AuditLog
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger, NewArrival
+from lab_assets.state.quarantine import Quarantine
 from lab_assets_tests.cli.conftest import Lab
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from lab_assets.engine.parsing import parse_one
+from lab_assets.ingest.parsing import parse_one
 from lab_assets.sources import registry
 from lab_assets.sources.base import ReadContext, ReadResult
-from lab_assets.sources.quantities import parse_number
+from lab_assets.sources.core.quantities import parse_number
 from lab_assets_tests.cli.conftest import Lab
 from lab_assets_tests.sources.builders import arw
 

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from lab_assets.engine.database import open_database
-from lab_assets.engine.ledger import Ledger, NewArrival, Outcome
-from lab_assets.engine.schema_proposals import Proposal
-from lab_assets.governance.audit import AuditLog
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger, NewArrival, Outcome
+from lab_assets.state.schema_proposals import Proposal
 from lab_assets_tests.cli.conftest import Lab
 
 

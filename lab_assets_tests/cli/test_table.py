@@ -11,10 +11,10 @@ import pytest
 from deltalake import write_deltalake
 
 from lab_assets.contracts.registry import contract
-from lab_assets.engine.database import open_database
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.governance.audit import AuditLog
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.database import open_database
 from lab_assets_tests.cli.conftest import Lab
 
 NAME = "bronze.chromatograms"

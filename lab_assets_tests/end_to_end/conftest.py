@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from lab_assets.engine.spark_server import stop_server
+from lab_assets.compute.spark_server import stop_server
 from lab_assets.settings import PROJECT_ROOT, Settings
 
 LAB = str(Path(sys.executable).parent / "lab")

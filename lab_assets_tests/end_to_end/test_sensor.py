@@ -15,7 +15,7 @@ import polars as pl
 import psutil
 import pytest
 
-from lab_assets.engine.spark_server import stop_server
+from lab_assets.compute.spark_server import stop_server
 from lab_assets.ops.dagster_home import prepare_home
 from lab_assets.settings import PROJECT_ROOT
 from lab_assets_tests.end_to_end.conftest import Laboratory

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.engine.delta import Lakehouse
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.ops.warm_up import warm_up
 
 pytestmark = pytest.mark.spark

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine
 
-from lab_assets.engine.database import open_database
-from lab_assets.governance import audit
 from lab_assets.governance.approvals import ApprovalError, Approvals
 from lab_assets.governance.clock_guard import ClockBehindError
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.settings import get_settings
+from lab_assets.state import audit
+from lab_assets.state.database import open_database
 
 if TYPE_CHECKING:
     from lab_assets.registry.records import TrainingRecord

@@ -17,9 +17,9 @@ from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from lab_assets.governance.audit import AuditError, AuditLog
 from lab_assets.governance.grants import Stewardship, list_grants
 from lab_assets.settings import PROJECT_ROOT, Settings, get_settings
+from lab_assets.state.audit import AuditError, AuditLog
 from lab_assets_tests.faults.laboratory import PASSWORD, Laboratory, environment_of, found, lab_command
 
 MOST_TRIES = 200

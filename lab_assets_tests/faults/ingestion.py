@@ -16,15 +16,15 @@ from typing import Any
 
 import pytest
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import FILES, READER_TABLES
-from lab_assets.engine.database import open_database
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.engine.ledger import Ledger
-from lab_assets.engine.session import SessionKeeper
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
-from lab_assets_tests.engine import ingest_once
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 from lab_assets_tests.faults.laboratory import environment_of
 from lab_assets_tests.faults.warm_process import WarmProcess
+from lab_assets_tests.ingest import ingest_once
 from lab_assets_tests.sources.builders import labsolutions
 
 KILLED = -9

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from lab_assets.engine.database import open_database, writing
 from lab_assets.governance.approvals import Approval, Approvals
 from lab_assets.governance.users import ROLE_NAMES, create_user
 from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets.state.database import open_database, writing
 
 MODEL = "oos_risk"
 KILLED = -9

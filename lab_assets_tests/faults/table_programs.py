@@ -10,12 +10,12 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.core import Column, TableContract
-from lab_assets.engine.database import open_database
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.engine.ledger import Ledger
-from lab_assets.engine.session import SessionKeeper
+from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import get_settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 from lab_assets_tests.faults.children import meet, tell
 
 if TYPE_CHECKING:

@@ -14,14 +14,14 @@ import yaml
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from filelock import FileLock
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
-from lab_assets.engine.session import SessionKeeper
 from lab_assets.ops.components import Component, code_socket, components
 from lab_assets.ops.dagster_home import prepare_home, write_workspace
 from lab_assets.ops.processes import UpState, start, stop
 from lab_assets.ops.startup import prepare
-from lab_assets.pipeline.quality import reconciliation
 from lab_assets.settings import PROJECT_ROOT
+from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 
 pytestmark = [pytest.mark.spark, pytest.mark.timeout(400)]

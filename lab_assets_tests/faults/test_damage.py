@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from pyspark.errors import PySparkException
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
 from lab_assets.contracts.registry import contract
-from lab_assets.engine.data_files import commit_path, local_path
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.engine.opening import DamagedTableError
-from lab_assets.engine.session import SessionKeeper
 from lab_assets.governance.gateway import QueryFailedError, QueryGateway
-from lab_assets.service.tables import TableUnavailableError, load_snapshot
+from lab_assets.lake.data_files import commit_path, local_path
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.lake.opening import DamagedTableError
+from lab_assets.service.table_cache import TableUnavailableError, load_snapshot
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.faults.laboratory import Laboratory, found
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
@@ -171,7 +171,7 @@ def test_ingestion_and_commands_refuse_a_damaged_table(plant: Plant) -> None:
     refused = plant.ingest()
     told = f"bronze.chromatograms: version 1 is damaged, {last} is empty. Restore the table's folder from the last backup."
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1] == f"lab_assets.engine.opening.DamagedTableError: {told}"
+    assert refused.stderr.splitlines()[-1] == f"lab_assets.lake.opening.DamagedTableError: {told}"
     assert contents(lake) == before
     laboratory = Laboratory(plant.settings, plant.lake.ledger.engine)
     for command in (("history", CHROMATOGRAMS.full_name), ("as-of", CHROMATOGRAMS.full_name, "1")):

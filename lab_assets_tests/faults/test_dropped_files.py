@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS, QUARANTINE, QUARANTINED_ROWS, SCHEMA_EVENTS
-from lab_assets.engine.arriving import Receiver
-from lab_assets.engine.inbox import Patience, look
-from lab_assets.engine.quarantine import Quarantine
-from lab_assets.engine.raw_store import RawStore
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.governance.audit import AuditLog
+from lab_assets.ingest.inbox import Patience, look
+from lab_assets.ingest.raw_store import RawStore
+from lab_assets.ingest.receive import Receiver
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.quarantine import Quarantine
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 
 pytestmark = pytest.mark.spark

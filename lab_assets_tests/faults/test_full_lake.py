@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
 from lab_assets.contracts.core import TableContract
-from lab_assets.engine.delta import Lakehouse
-from lab_assets.engine.disk import NoSpaceError, naming_a_full_disk
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.pipeline.quality import reconciliation
+from lab_assets.disk import NoSpaceError, naming_a_full_disk
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, full, plant_at, run_of, tmpfs, unmount
 from lab_assets_tests.faults.laboratory import Laboratory
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers

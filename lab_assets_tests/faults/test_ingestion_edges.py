@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, ELN_ENTRIES, FILES, LIMS_LOTS, SCHEMA_EVENTS, SENSOR_READINGS
-from lab_assets.engine.database import writing
-from lab_assets.engine.quarantine import Quarantine
-from lab_assets.engine.schema_proposals import SchemaProposals
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.pipeline.quality import reconciliation
+from lab_assets.state.database import writing
+from lab_assets.state.quarantine import Quarantine
+from lab_assets.state.schema_proposals import SchemaProposals
+from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources.builders import LABSOLUTIONS_HEAD, labsolutions_trace

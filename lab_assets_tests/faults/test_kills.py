@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, READER_TABLES, VENDOR_PEAKS
-from lab_assets.engine.database import open_database
-from lab_assets.engine.ledger import Ledger
-from lab_assets.engine.quarantine import Quarantine
-from lab_assets.engine.raw_store import RawStore
-from lab_assets.engine.reconciler import LakeBehindError, Reconciler
-from lab_assets.engine.scrub import scrub
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.governance.audit import AuditLog
-from lab_assets.pipeline.quality import reconciliation
+from lab_assets.ingest.raw_store import RawStore
+from lab_assets.ingest.reconciler import LakeBehindError, Reconciler
+from lab_assets.ingest.scrub import scrub
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
+from lab_assets.state.quarantine import Quarantine
+from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import KILLED, Plant, plant_at, run_of
 
 pytestmark = pytest.mark.spark

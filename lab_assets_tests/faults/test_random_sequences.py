@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, QUARANTINE, VENDOR_PEAKS
-from lab_assets.engine.ingest import Ingestor
-from lab_assets.engine.ledger_tables import ARRIVALS
-from lab_assets.engine.session import SessionKeeper
-from lab_assets.governance.audit import AuditLog
-from lab_assets.pipeline.quality import reconciliation
+from lab_assets.ingest.ingestor import Ingestor
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.ledger_tables import ARRIVALS
+from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import KILLED, Plant, plant_at, run_of
 from lab_assets_tests.faults.test_kills import PLACES
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
-from lab_assets.engine import arrow_commits
-from lab_assets.engine.session import SessionKeeper
+from lab_assets.lake import commits as arrow_commits
 from lab_assets.ops.progress import progress_since
-from lab_assets.pipeline.quality import reconciliation
+from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 
 pytestmark = pytest.mark.spark

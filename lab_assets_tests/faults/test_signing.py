@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from lab_assets.governance.audit import AuditLog
-from lab_assets.governance.clock import MOST_STEP_BACK, from_text
 from lab_assets.governance.clock_guard import ClockBehindError
 from lab_assets.governance.health import record_health
-from lab_assets.service.condition import RecordWatch
+from lab_assets.service.record_watch import RecordWatch
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.clock import MOST_STEP_BACK, from_text
 from lab_assets_tests.faults.laboratory import Laboratory, end, found, go, told
 
 ROUNDS = 8

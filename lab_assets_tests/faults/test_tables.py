@@ -17,8 +17,8 @@ from deltalake.exceptions import DeltaError
 from pyspark.errors import PySparkException
 
 from lab_assets.contracts.core import TableContract
-from lab_assets.engine import arrow_commits
-from lab_assets.engine.delta import CommitLostError, Lakehouse
+from lab_assets.lake import commits as arrow_commits
+from lab_assets.lake.lakehouse import CommitLostError, Lakehouse
 from lab_assets.settings import PROJECT_ROOT
 from lab_assets_tests.faults.laboratory import environment_of, go, told
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers

@@ -23,7 +23,8 @@ import pyspark.sql.connect.dataframe
 import pyspark.sql.connect.functions
 import pyspark.sql.connect.session
 
-from lab_assets.engine import delta, ingest
+from lab_assets.ingest import ingestor as ingest
+from lab_assets.lake import lakehouse as delta
 from lab_assets.settings import PROJECT_ROOT
 
 __all__ = ["WarmProcess", "delta", "deltalake", "ingest", "pd", "pl", "pyarrow", "pyspark"]

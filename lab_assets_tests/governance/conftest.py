@@ -15,10 +15,10 @@ from argon2 import PasswordHasher
 from sqlalchemy import Engine
 
 from lab_assets.contracts.registry import contract
-from lab_assets.engine.database import open_database, writing
 from lab_assets.governance import users
 from lab_assets.governance.users import ROLE_NAMES, create_user
 from lab_assets.settings import Settings
+from lab_assets.state.database import open_database, writing
 
 PASSWORD = "correct-horse-9"
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

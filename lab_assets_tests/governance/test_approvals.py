@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from lab_assets.engine.database import writing
-from lab_assets.engine.tables import APPROVALS
 from lab_assets.governance.approvals import Approval, ApprovalError, Approvals, NotAllowedError, evidence_digest
-from lab_assets.governance.audit import AuditLog
 from lab_assets.governance.users import create_user
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import APPROVALS
 from lab_assets_tests.governance.conftest import PASSWORD
 
 DIGEST = "ab" * 32

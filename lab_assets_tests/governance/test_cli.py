@@ -19,9 +19,9 @@ from typer.testing import CliRunner
 from lab_assets import settings as settings_module
 from lab_assets.cli import audit, catalog, grant, query, tag, user
 from lab_assets.contracts.registry import contracts
-from lab_assets.governance.audit import AuditLog
 from lab_assets.governance.lineage import Derivation, lineage_rows
 from lab_assets.settings import Settings
+from lab_assets.state.audit import AuditLog
 from lab_assets_tests.governance.conftest import AT, write_table
 
 APP = typer.Typer()

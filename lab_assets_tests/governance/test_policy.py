@@ -8,13 +8,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lab_assets.contracts.registry import contracts
-from lab_assets.engine.database import writing
-from lab_assets.engine.tables import COLUMN_TAGS
-from lab_assets.governance.audit import AuditLog
 from lab_assets.governance.grants import GrantError, ManageRefusedError, Stewardship, access_rows, list_grants, require_manage
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore, load_rules
 from lab_assets.governance.securables import Securable, UnknownSecurableError, parse_securable
 from lab_assets.governance.users import ROLE_NAMES, create_user, set_disabled, set_roles
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import COLUMN_TAGS
 from lab_assets_tests.governance.conftest import PASSWORD
 
 QUESTIONS = {

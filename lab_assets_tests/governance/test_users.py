@@ -8,11 +8,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine, select
 
-from lab_assets.engine.database import writing
-from lab_assets.engine.tables import SESSIONS, USERS
 from lab_assets.governance import sessions, users
-from lab_assets.governance.audit import AuditLog
-from lab_assets.governance.clock import as_text, utc_now
 from lab_assets.governance.sessions import create_session, resolve_session, revoke_session, token_hash
 from lab_assets.governance.users import (
     MAX_BAD_PASSWORDS,
@@ -28,6 +24,10 @@ from lab_assets.governance.users import (
     set_roles,
     verify_password,
 )
+from lab_assets.state.audit import AuditLog
+from lab_assets.state.clock import as_text, utc_now
+from lab_assets.state.database import writing
+from lab_assets.state.governance_tables import SESSIONS, USERS
 from lab_assets_tests.governance.conftest import PASSWORD
 
 

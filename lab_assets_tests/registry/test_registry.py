@@ -16,8 +16,6 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner
 
 from lab_assets.cli.model import app
-from lab_assets.engine.database import open_database, writing
-from lab_assets.engine.tables import SERVING_HISTORY
 from lab_assets.governance.users import ensure_demo_users
 from lab_assets.modeling.bundle_info import BundleError, DigestMismatchError
 from lab_assets.modeling.gate import GateVerdict
@@ -33,6 +31,8 @@ from lab_assets.registry.serving import (
     verified_bundle,
 )
 from lab_assets.settings import Settings, get_settings
+from lab_assets.state.database import open_database, writing
+from lab_assets.state.governance_tables import SERVING_HISTORY
 from lab_assets_tests.modeling.data import PLAN, experiment, matrix
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -13,7 +13,6 @@ from deltalake import write_deltalake
 from sqlalchemy import Engine
 
 from lab_assets.contracts.registry import contract
-from lab_assets.engine.database import open_database, writing
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION, names_of
 from lab_assets.features.progress import progress_features
 from lab_assets.features.vector import storable
@@ -24,6 +23,7 @@ from lab_assets.modeling.experiment import ExperimentPlan, fit_bundle
 from lab_assets.modeling.training import BoosterParams, TrainingMatrix
 from lab_assets.registry.serving import cache_bundle
 from lab_assets.settings import Settings
+from lab_assets.state.database import open_database, writing
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RUN_TIME_MIN = 6.0

@@ -12,8 +12,8 @@ from lab_assets.contracts.registry import contract
 from lab_assets.features.definitions import names_of
 from lab_assets.features.join import point_in_time_join
 from lab_assets.features.vector import assemble_online, to_map
-from lab_assets.service.context import KEYS, Context
-from lab_assets.service.tables import Snapshot, empty_frame
+from lab_assets.service.feature_context import KEYS, Context
+from lab_assets.service.table_cache import Snapshot, empty_frame
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 DAYS = st.integers(0, 400)

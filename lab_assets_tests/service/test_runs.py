@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 
 from lab_assets.features.definitions import CHECKPOINTS_PCT
 from lab_assets.service.reproduction import ReproductionError, reproduce
-from lab_assets.service.scoring import reached_checkpoint
+from lab_assets.service.scorer import reached_checkpoint
 from lab_assets.service.store import find_prediction
 from lab_assets.service.traces import TRACE_KEY, trace_path
 from lab_assets_tests.service.laboratory import NOW, RUN_TIME_MIN, chromatogram, write

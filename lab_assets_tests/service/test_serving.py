@@ -14,11 +14,11 @@ from typer.testing import CliRunner
 
 from lab_assets.cli.explain import explain, reproduce
 from lab_assets.cli.score import score
-from lab_assets.engine.database import open_database
 from lab_assets.governance.approvals import Approvals
 from lab_assets.modeling.bundle import MODEL_FILE, ModelBundle
 from lab_assets.service.serving import ModelWatch, NoModelError
 from lab_assets.settings import Settings, get_settings
+from lab_assets.state.database import open_database
 from lab_assets_tests.service import laboratory
 from lab_assets_tests.service.laboratory import MODEL, approve
 

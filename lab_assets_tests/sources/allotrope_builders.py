@@ -9,8 +9,8 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lab_assets.sources.archives import Archive, open_archive
 from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
+from lab_assets.sources.core.archives import Archive, open_archive
 
 
 def run(reader: Reader, data: bytes | str, name: str = "drop/file.bin", *, zone: str = "UTC") -> ReadResult:

@@ -7,9 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lab_assets.engine.formats import load_loggers
-from lab_assets.sources.archives import is_item_folder, pack_folder
+from lab_assets.ingest.logger_formats import load_loggers
 from lab_assets.sources.base import ReadContext
+from lab_assets.sources.core.archives import is_item_folder, pack_folder
 
 SAMPLES = Path(__file__).parent / "samples"
 EXPECTED = "expected.json"

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from lab_assets.cli.read import read
 from lab_assets.contracts.bronze import MEASUREMENTS, PROVENANCE
 from lab_assets.settings import PROJECT_ROOT, Settings
-from lab_assets.sources.installed import GROUP
+from lab_assets.sources.core.installed import GROUP
 from lab_assets.sources.registry import READERS, installed
 from lab_assets_tests.sources.sample_folders import SAMPLES
 

@@ -16,11 +16,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
-from lab_assets.sources.agilent_d import AgilentDReader, four_digit_year
-from lab_assets.sources.agilent_dx import AgilentDxReader
-from lab_assets.sources.agilent_signal import _refuse_missing, read_curve, read_signal, version_of
-from lab_assets.sources.archives import open_archive, pack_folder
 from lab_assets.sources.base import ArchiveReader, ReadContext, ReadResult, UnreadableFileError
+from lab_assets.sources.core.archives import open_archive, pack_folder
+from lab_assets.sources.vendors.agilent.agilent_d import AgilentDReader, four_digit_year
+from lab_assets.sources.vendors.agilent.agilent_dx import AgilentDxReader
+from lab_assets.sources.vendors.agilent.agilent_signal import _refuse_missing, read_curve, read_signal, version_of
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 D, DX = AgilentDReader(), AgilentDxReader()

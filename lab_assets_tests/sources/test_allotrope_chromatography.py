@@ -13,12 +13,12 @@ import pytest
 
 from lab_assets.contracts.bronze_chromatography import CHROMATOGRAMS, INSTRUMENT_STATUS, VENDOR_PEAKS
 from lab_assets.contracts.bronze_core import PROVENANCE
-from lab_assets.sources.archives import open_archive
 from lab_assets.sources.base import Reader, ReadResult, UnreadableFileError
-from lab_assets.sources.chromeleon_json import ChromeleonJsonReader
-from lab_assets.sources.empower_json import EmpowerJsonReader
-from lab_assets.sources.openlab_rslt import OpenLabRsltReader
-from lab_assets.sources.unicorn_zip import UnicornZipReader
+from lab_assets.sources.core.archives import open_archive
+from lab_assets.sources.vendors.agilent.openlab_rslt import OpenLabRsltReader
+from lab_assets.sources.vendors.cytiva.unicorn_zip import UnicornZipReader
+from lab_assets.sources.vendors.thermo.chromeleon_json import ChromeleonJsonReader
+from lab_assets.sources.vendors.waters.empower_json import EmpowerJsonReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources import allotrope_builders as build
 from lab_assets_tests.sources.allotrope_builders import rule, run, sureness

@@ -12,10 +12,10 @@ import pytest
 
 from lab_assets.contracts.bronze_readings import MEASUREMENTS
 from lab_assets.sources.base import Reader, ReadResult, UnreadableFileError
-from lab_assets.sources.gen5_image import Gen5ImageReader
-from lab_assets.sources.pharmspec import PharmSpecReader
 from lab_assets.sources.registry import recognise
-from lab_assets.sources.visionlite import VisionliteReader
+from lab_assets.sources.vendors.agilent.gen5_image import Gen5ImageReader
+from lab_assets.sources.vendors.beckman.pharmspec import PharmSpecReader
+from lab_assets.sources.vendors.thermo.visionlite import VisionliteReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources import allotrope_builders as build
 from lab_assets_tests.sources import builders

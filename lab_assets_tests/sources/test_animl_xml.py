@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
-from lab_assets.sources.animl_xml import AnimlXmlReader
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
+from lab_assets.sources.standards.animl_xml import AnimlXmlReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 READER = AnimlXmlReader()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_assets.sources.base import ReadResult
-from lab_assets.sources.channels import told_apart
+from lab_assets.sources.core.channels import told_apart
 
 
 def _result(*named: tuple[str, str], table: str = "chromatograms", column: str = "channel") -> ReadResult:

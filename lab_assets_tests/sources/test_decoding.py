@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lab_assets.sources.decoding import is_secret
+from lab_assets.sources.core.decoding import is_secret
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze_core import PROVENANCE
 from lab_assets.contracts.bronze_media import ELN_ENTRIES
-from lab_assets.sources.archives import open_archive
 from lab_assets.sources.base import ArchiveReader, ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.eln_crate import ElnCrateReader
-from lab_assets.sources.eln_graph import clean_url, id_key
-from lab_assets.sources.markup import plain_text
+from lab_assets.sources.core.archives import open_archive
+from lab_assets.sources.core.markup import plain_text
+from lab_assets.sources.standards.eln_crate import ElnCrateReader
+from lab_assets.sources.standards.eln_graph import clean_url, id_key
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 Node = dict[str, Any]

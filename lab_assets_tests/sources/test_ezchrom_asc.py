@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.ezchrom_asc import EzchromAscReader
+from lab_assets.sources.vendors.agilent.ezchrom_asc import EzchromAscReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 READER = EzchromAscReader()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.gaml_xml import GamlXmlReader
+from lab_assets.sources.standards.gaml_xml import GamlXmlReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 READER = GamlXmlReader()

@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 
-from lab_assets.engine.sandbox import Limits, guarded
+from lab_assets.ingest.sandbox import Limits, guarded
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
+from lab_assets.sources.core.rules import MEND
 from lab_assets.sources.registry import read_file
-from lab_assets.sources.rules import MEND
 from lab_assets_tests.sources import allotrope_builders, test_agilent, test_animl_xml, test_gaml_xml, test_logger_table, test_waters_raw
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions, labsolutions_trace, read
 from lab_assets_tests.sources.mutations import mutated

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze_core import PROVENANCE
 from lab_assets.contracts.bronze_media import IMAGES
-from lab_assets.sources import image_features
 from lab_assets.sources.base import ReadContext, Reader, ReadResult, UnreadableFileError
-from lab_assets.sources.image_features import focus_score, measure, particle_count, saturated_share, thumbnail
-from lab_assets.sources.image_metadata import bare_description, length_um, pixel_um, read_ome
-from lab_assets.sources.raster_image import RasterImageReader
-from lab_assets.sources.tiff_image import TiffImageReader
+from lab_assets.sources.media import image_features
+from lab_assets.sources.media.image_features import focus_score, measure, particle_count, saturated_share, thumbnail
+from lab_assets.sources.media.image_metadata import bare_description, length_um, pixel_um, read_ome
+from lab_assets.sources.media.raster_image import RasterImageReader
+from lab_assets.sources.media.tiff_image import TiffImageReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 Plane = npt.NDArray[Any]
@@ -325,7 +325,7 @@ def test_tiff_that_is_too_large_or_damaged() -> None:
 
 
 def test_pages_beyond_the_budget_have_no_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    from lab_assets.sources import tiff_image
+    from lab_assets.sources.media import tiff_image
 
     monkeypatch.setattr(tiff_image, "FEATURE_PIXELS_PER_FILE", 128 * 128)
     result = read(tiff(np.stack([discs(GRID)] * 2), photometric="minisblack"))

@@ -15,11 +15,11 @@ import typer
 from typer.testing import CliRunner
 
 from lab_assets.cli.read import read
-from lab_assets.engine.parsing import Staging, parse_one
-from lab_assets.engine.sandbox import Limits
-from lab_assets.ops import spark_python
+from lab_assets.compute import spark_python
+from lab_assets.ingest.parsing import Staging, parse_one
+from lab_assets.ingest.sandbox import Limits
 from lab_assets.sources.base import ReadContext, UnreadableFileError
-from lab_assets.sources.installed import GROUP
+from lab_assets.sources.core.installed import GROUP
 from lab_assets.sources.registry import installed, read_file, recognise
 from lab_assets_tests.sources.builders import arw
 

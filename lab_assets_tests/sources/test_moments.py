@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_assets.sources.moments import MomentError, infer_order, known_zone, parse_moment
+from lab_assets.sources.core.moments import MomentError, infer_order, known_zone, parse_moment
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,9 @@ from reportlab.pdfgen.canvas import Canvas
 
 from lab_assets.contracts.bronze_core import PROVENANCE
 from lab_assets.contracts.bronze_media import DOCUMENTS
-from lab_assets.sources import pdf_document, pdf_tables
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.pdf_document import MAX_RENDERED_PIXELS, PdfDocumentReader, page_image_png
+from lab_assets.sources.media import pdf_document, pdf_tables
+from lab_assets.sources.media.pdf_document import MAX_RENDERED_PIXELS, PdfDocumentReader, page_image_png
 
 READER = PdfDocumentReader()
 CELLS = [["parameter", "deviation", "tolerance"], ["flow", "-0.8 %", "2 %"], ["oven", "0.4 °C", "1 °C"]]

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_assets.sources.base import ReadContext, UnreadableFileError
-from lab_assets.sources.moments import DateOrder
-from lab_assets.sources.traces import injection_time, parse_points
+from lab_assets.sources.core.moments import DateOrder
+from lab_assets.sources.core.traces import injection_time, parse_points
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.sources.base import ReadContext, UnreadableFileError
-from lab_assets.sources.labsolutions_text import LabSolutionsTextReader
-from lab_assets.sources.moments import parse_moment
+from lab_assets.sources.core.moments import parse_moment
+from lab_assets.sources.vendors.shimadzu.labsolutions_text import LabSolutionsTextReader
 from lab_assets_tests.sources.builders import (
     LABSOLUTIONS_HEAD,
     LABSOLUTIONS_PEAKS,

@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import lab_assets
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
-from lab_assets.sources.archives import is_archive, open_archive
 from lab_assets.sources.base import ArchiveReader, ReadContext, UnreadableFileError
-from lab_assets.sources.decoding import base_name, decode, stem
-from lab_assets.sources.quantities import NumberError, is_status_signal, parse_number, time_unit
+from lab_assets.sources.core.archives import is_archive, open_archive
+from lab_assets.sources.core.decoding import base_name, decode, stem
+from lab_assets.sources.core.quantities import NumberError, is_status_signal, parse_number, time_unit
+from lab_assets.sources.core.rules import MEND
 from lab_assets.sources.registry import READERS, read_file, recognise
-from lab_assets.sources.rules import MEND
 from lab_assets_tests.sources import allotrope_builders, test_agilent, test_animl_xml, test_ezchrom_asc, test_gaml_xml, test_waters_raw
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions, read, rule_of
 from lab_assets_tests.sources.one_of_each import CALIBRATION, ONE_OF_EACH

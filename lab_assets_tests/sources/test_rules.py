@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import lab_assets
-from lab_assets.sources.rules import MEND
+from lab_assets.sources.core.rules import MEND
 
 ERRORS = {"UnreadableFileError", "NumberError", "MomentError", "CellError", "FieldError"}
 

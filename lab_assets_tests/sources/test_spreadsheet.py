@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab_assets.sources.archives import open_archive
 from lab_assets.sources.base import ArchiveReader, ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.spreadsheet import read_sheets
-from lab_assets.sources.table_xlsx import ROWS_A_SHEET, XLSX_READERS
+from lab_assets.sources.core.archives import open_archive
+from lab_assets.sources.tables.spreadsheet import read_sheets
+from lab_assets.sources.tables.table_xlsx import ROWS_A_SHEET, XLSX_READERS
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions
 from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
 

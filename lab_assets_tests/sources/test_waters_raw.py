@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
-from lab_assets.sources.archives import open_archive, pack_folder
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.waters_raw import WatersRawReader
+from lab_assets.sources.core.archives import open_archive, pack_folder
+from lab_assets.sources.vendors.waters.waters_raw import WatersRawReader
 
 RAW = WatersRawReader()
 HEADER = (

@@ -1,6 +1,6 @@
 """``/v1/audit``: the chained trail, for those who may read it.
 
-Belongs here: the routes. Does not belong here: writing entries, verifying (``lab_assets.governance.audit``).
+Belongs here: the routes. Does not belong here: writing entries, verifying (``lab_assets.state.audit``).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
-from lab_assets.governance.audit import AuditLog
 from lab_assets.service.api import json_response
 from lab_assets.service.auth import Identity, Requires
 from lab_assets.service.state import lab
+from lab_assets.state.audit import AuditLog
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 SELECT_AUDIT = Requires("SELECT", "lab.governance.audit")

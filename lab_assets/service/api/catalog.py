@@ -17,7 +17,7 @@ from lab_assets.service.api import json_response
 from lab_assets.service.auth import Identity, Requires
 from lab_assets.service.problems import ProblemError
 from lab_assets.service.state import ServiceState, lab
-from lab_assets.service.tables import open_table
+from lab_assets.service.table_cache import open_table
 
 router = APIRouter(prefix="/v1/catalog", tags=["catalog"])
 BROWSE = Requires("BROWSE", "lab")

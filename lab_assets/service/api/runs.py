@@ -17,7 +17,7 @@ from lab_assets.service.api.scoring import EXECUTE
 from lab_assets.service.auth import Identity
 from lab_assets.service.limits import read_json_body
 from lab_assets.service.requests import MAX_NAME_CHARS, MAX_TRACE_POINTS, parse_trace
-from lab_assets.service.scoring import Answer
+from lab_assets.service.scorer import Answer
 from lab_assets.service.state import lab
 
 router = APIRouter(prefix="/v1", tags=["scoring"])

@@ -1,0 +1,45 @@
+"""The process that Spark forks its Python workers from, with the product's readers already imported.
+
+Belongs here: what workers need at once. Does not belong here: what workers do.
+
+Spark forks a worker for each core and again after a minute without work; importing pandas, pandera and the readers anew costs
+a fork several seconds of CPU, which is most of what a single new file costs. The embedded server names this module in
+``spark.python.daemon.module``; a cluster may do the same or leave it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+PRELOADED: Final = (
+    # used by every task that exchanges Arrow or pandas with the server
+    *("pandas", "pyarrow.parquet", "pyspark.worker", "pyspark.sql.pandas.serializers", "pyspark.cloudpickle"),
+    # reading files: contracts are checked by pandera's pandas backend
+    *("pandera.pandas", "pandera.backends.pandas", "lab_assets.ingest.parsing", "lab_assets.sources.registry"),
+    *("pypdf", "tifffile", "scipy.io", "PIL.Image"),
+    # integrating traces, features of partial traces, results, storage days
+    *("scipy.signal", "scipy.special", "lab_assets.domain.chromatography", "lab_assets.features.progress", "lab_assets.features.reference"),
+    *(
+        "lab_assets.stations.silver.peaks",
+        "lab_assets.stations.features.injection_progress",
+        "lab_assets.stations.silver.storage_conditions",
+    ),
+)
+"""No module here may start threads when imported: they would not live on in a fork."""
+
+
+def main() -> None:
+    """Import what workers need, readers of other packages included, then serve Spark as its own daemon does."""
+    from pyspark import daemon
+
+    from lab_assets.sources.registry import installed
+
+    for name in PRELOADED:
+        importlib.import_module(name)
+    installed()
+    daemon.manager()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,225 @@
+"""The process that keeps the embedded Spark Connect server alive while it is used, and ends it when it is not.
+
+Belongs here: Java's command line, restarting, idling, ending. Does not belong here: what users of the server do.
+Run as ``python -m lab_assets.compute.spark_supervisor SETTINGS`` (JSON).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from types import FrameType
+from typing import Final
+
+import psutil
+from filelock import FileLock, Timeout
+
+from lab_assets.compute.jars import ensure_jars, java_executable, spark_home
+from lab_assets.compute.spark_server import ServerState, SparkFiles, listening, live_leases, process_alive
+from lab_assets.settings import Settings
+
+MAX_QUICK_DEATHS: Final = 5
+QUICK_DEATH_S: Final = 30.0
+_PR_SET_PDEATHSIG: Final = 1
+
+_OPENS: Final = (
+    *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util", "java.util.concurrent"),
+    *("java.util.concurrent.atomic", "jdk.internal.ref", "sun.nio.ch", "sun.nio.cs", "sun.security.action", "sun.util.calendar"),
+)
+
+
+def spark_conf(settings: Settings, port: int) -> dict[str, str]:
+    """Return the server's configuration."""
+    work = settings.run / "spark"
+    return {
+        "spark.master": "local[*]",
+        "spark.app.name": "lab_assets",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.connect.grpc.binding.address": "127.0.0.1",
+        "spark.connect.grpc.binding.port": str(port),
+        "spark.connect.grpc.maxInboundMessageSize": str(256 * 1024 * 1024),
+        # the session that all processes share ends with the server
+        "spark.connect.session.manager.defaultSessionTimeout": "365d",
+        "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
+        "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.warehouse.dir": str(work / "warehouse"),
+        "spark.local.dir": str(work / "scratch"),
+        "spark.ui.enabled": "false",
+        "spark.log.level": "WARN",
+        # small data on few cores: one task a core, one partition for Delta's own log
+        "spark.sql.shuffle.partitions": str(max(2, os.cpu_count() or 2)),
+        "spark.databricks.delta.snapshotPartitions": "1",
+        # one process writes under a lock, so a log file needs no rename through file contexts, which fork a process each
+        "spark.delta.logStore.file.impl": "io.delta.storage.LocalLogStore",
+        # plans over kilobytes: planning, compiling and re-planning them costs more than interpreting them
+        "spark.sql.adaptive.enabled": "false",
+        "spark.sql.codegen.wholeStage": "false",
+        "spark.sql.codegen.factoryMode": "NO_CODEGEN",
+        # one product, one set of classes: without this each task asks the driver for generated classes one by one
+        "spark.sql.artifact.isolation.enabled": "false",
+        "spark.databricks.delta.properties.defaults.enableDeletionVectors": "false",
+        "spark.sql.execution.arrow.pyspark.enabled": "true",
+        "spark.sql.execution.arrow.maxRecordsPerBatch": "64",
+        "spark.sql.streaming.noDataMicroBatches.enabled": "false",
+        "spark.pyspark.python": sys.executable,
+        "spark.python.daemon.module": "lab_assets.compute.spark_python",
+        "spark.pyspark.driver.python": sys.executable,
+        "spark.sql.pyspark.jvmStacktrace.enabled": "false",
+    }
+
+
+def java_command(settings: Settings, port: int) -> list[str]:
+    """Return the command that runs the server."""
+    jars = [str(spark_home() / "jars" / "*"), *map(str, ensure_jars(settings))]
+    return [
+        java_executable(),
+        *("-cp", os.pathsep.join(jars)),
+        f"-Xmx{settings.spark_memory}",
+        # many short plans: the quick compiler and the small collector start twice as fast and need half the memory
+        *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss4m", "-XX:+IgnoreUnrecognizedVMOptions"),
+        # the quick compiler's default code cache (48 MiB) fills within a minute; then code is swept out and compiled again
+        *("-XX:ReservedCodeCacheSize=192m", "-XX:MetaspaceSize=256m", "-Xms512m", "-Xmn256m"),
+        *("--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"),
+        *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _OPENS),
+        *("-Djdk.reflect.useDirectMethodHandle=false", "-Dio.netty.tryReflectionSetAccessible=true", "-Dio.netty.noUnsafe=false"),
+        *(f"-D{key}={value}" for key, value in spark_conf(settings, port).items()),
+        "org.apache.spark.sql.connect.service.SparkConnectServer",
+    ]
+
+
+def _die_with_parent() -> None:
+    """Ask Linux to end Java when the supervisor dies, however it dies."""
+    if sys.platform == "linux":
+        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Supervisor:
+    """One embedded server from start to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.files = SparkFiles(settings)
+        self.port = _free_port()
+        self.starts = 0
+        self.quick_deaths = 0
+        self.started_s = 0.0
+        self.java: subprocess.Popen[bytes] | None = None
+        self.ending = False
+
+    def run(self) -> int:
+        """Supervise until idle or told to end; return the exit code."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGINT, self._on_signal)
+        self._write_token()
+        self._end_orphan()
+        try:
+            return self._loop()
+        finally:
+            self._stop_java()
+            self.files.state.unlink(missing_ok=True)
+
+    def _loop(self) -> int:
+        last_used_s = time.monotonic()
+        self._start_java()
+        while not self.ending:
+            if live_leases(self.files):
+                last_used_s = time.monotonic()
+            if time.monotonic() - last_used_s > self.settings.spark_idle_s:
+                return 0
+            if self.java is not None and self.java.poll() is not None and not self._revive():
+                return 1
+            time.sleep(0.25)
+        return 0
+
+    def _revive(self) -> bool:
+        quick = time.monotonic() - self.started_s < QUICK_DEATH_S
+        self.quick_deaths = self.quick_deaths + 1 if quick else 0
+        if self.quick_deaths >= MAX_QUICK_DEATHS:
+            sys.stderr.write(f"the Spark server died {self.quick_deaths} times at once; see {self.files.log}\n")
+            return False
+        self._start_java()
+        return True
+
+    def _start_java(self) -> None:
+        environment = {
+            **os.environ,
+            "SPARK_HOME": str(spark_home()),
+            "SPARK_CONNECT_AUTHENTICATE_TOKEN": self.files.token.read_text().strip(),
+            "SPARK_LOCAL_IP": "127.0.0.1",
+            "PYSPARK_PYTHON": sys.executable,
+            "PYTHONHASHSEED": "0",
+            # one thread for each worker: two workers share the cores already
+            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"),
+        }
+        with self.files.log.open("ab") as log:
+            self.java = subprocess.Popen(
+                java_command(self.settings, self.port),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.files.folder,
+                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+            )
+        self.starts += 1
+        self.started_s = time.monotonic()
+        while not self.ending and self.java.poll() is None and not listening(self.port):
+            time.sleep(0.1)
+        self.files.write_state(
+            ServerState(supervisor_pid=os.getpid(), java_pid=self.java.pid, port=self.port, starts=self.starts),
+        )
+
+    def _stop_java(self) -> None:
+        if self.java is None or self.java.poll() is not None:
+            return
+        self.java.terminate()
+        try:
+            self.java.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            self.java.kill()
+            self.java.wait()
+
+    def _end_orphan(self) -> None:
+        """End a server whose supervisor was killed where the system does not do it."""
+        state = self.files.read_state()
+        if state and process_alive(state.java_pid) and "SparkConnectServer" in " ".join(psutil.Process(state.java_pid).cmdline()):
+            psutil.Process(state.java_pid).kill()
+
+    def _write_token(self) -> None:
+        descriptor = os.open(self.files.token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as handle:
+            handle.write(secrets.token_urlsafe(32))
+
+    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
+        self.ending = True
+
+
+def main() -> int:
+    """Run the supervisor of one home; a second one for the same home ends at once."""
+    settings = Settings(**json.loads(sys.argv[1]))
+    files = SparkFiles(settings)
+    files.prepare()
+    try:
+        with FileLock(files.life_lock, timeout=5):
+            return Supervisor(settings).run()
+    except Timeout:
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

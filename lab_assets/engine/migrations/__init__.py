@@ -1,4 +1,0 @@
-"""Alembic's environment and the revisions of the relational state, run by ``lab_assets.engine.database.migrate``.
-
-Belongs here: revisions. Does not belong here: the tables' definitions (``tables.py``, ``ledger_tables.py``).
-"""

@@ -1,0 +1,274 @@
+"""Ingestion: from finished files in the inbox to committed rows in bronze, each exactly once.
+
+Belongs here: the order of steps and what a restart repeats. Does not belong here: formats, schedules, copying (``arriving.py``),
+differences between ledger and tables (``reconciler.py``).
+
+Every step leaves a state from which a restart goes on: bytes in the raw store before the ledger knows them, the ledger
+before anything is read, staged rows before Delta, Delta (idempotent by batch number) before the ledger's last word.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from filelock import FileLock, Timeout
+
+from lab_assets.contracts.bronze import FILES, QUARANTINE, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
+from lab_assets.contracts.core import TableContract
+from lab_assets.failpoints import failpoint
+from lab_assets.ingest.arrival_rows import file_row, hide_released, quarantine_row, show_refused
+from lab_assets.ingest.logger_formats import load_loggers
+from lab_assets.ingest.parsing import INPUT_DDL, OUTCOME_DDL, Staging, outcome_schema
+from lab_assets.ingest.receive import Receiver
+from lab_assets.ingest.reconciler import Reconciler
+from lab_assets.ingest.sandbox import Limits
+from lab_assets.lake.lakehouse import Lakehouse, in_parallel
+from lab_assets.state.ledger import FoundMember, Ledger, Outcome
+from lab_assets.state.quarantine import Quarantine
+from lab_assets.state.schema_proposals import Proposal, SchemaProposals
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Progress = Callable[[str], None]
+_OUTCOMES = "outcomes.parquet"
+_FILES_A_TASK: Final = 64
+"""Files that one worker reads before it lays their rows down: traces of these are in its memory at a time."""
+
+
+class IngestBusyError(RuntimeError):
+    """Another run is ingesting; it takes the waiting files as well."""
+
+
+@dataclass(kw_only=True)
+class IngestReport:
+    """What one ingestion did.
+
+    Attributes:
+        batches: Batches committed, oldest first.
+        states: Arrivals by final state.
+        reasons: Quarantined arrivals by rule.
+        rows: Rows appended, by bronze table.
+        tables: Version of each bronze table that was written.
+        files_per_s: Files read and committed per second.
+    """
+
+    batches: list[int] = field(default_factory=list)
+    states: dict[str, int] = field(default_factory=dict)
+    reasons: dict[str, int] = field(default_factory=dict)
+    rows: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+    files_per_s: float = 0.0
+
+
+class Ingestor:
+    """Takes finished files in bounded batches."""
+
+    def __init__(self, lakehouse: Lakehouse, *, say: Progress = lambda _line: None, progress: Progress = lambda _line: None) -> None:
+        """Prepare an ingestion.
+
+        Args:
+            lakehouse: Tables, ledger and settings.
+            say: Told each step, for the log.
+            progress: Told after each batch how many files are done of how many, the rate and the time left.
+        """
+        self.lakehouse = lakehouse
+        self.settings = lakehouse.settings
+        self.ledger: Ledger = lakehouse.ledger
+        self.quarantine = Quarantine(self.ledger.engine)
+        self.receiver = Receiver(self.settings, self.ledger)
+        self.raw = self.receiver.raw
+        self.say = say
+        self.progress = progress
+
+    def run(self) -> IngestReport:
+        """Finish what a killed run left, then take everything that is ready.
+
+        Raises:
+            IngestBusyError: another process is ingesting.
+            LakeBehindError: tables hold less than the ledger says was committed.
+        """
+        folder = self.settings.run / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        report = IngestReport()
+        try:
+            with FileLock(folder / "ingest.lock", timeout=0):
+                self._run(report)
+        except Timeout as error:
+            raise IngestBusyError("another run is ingesting and takes the waiting files as well") from error
+        return report
+
+    def _run(self, report: IngestReport) -> None:
+        started = time.monotonic()
+        for line in Reconciler(self.lakehouse, self.raw).settle():
+            self.say(line)
+        for batch, state in self.ledger.unfinished_batches():
+            self.say(f"batch {batch}: finishing what an interrupted run left ({state})")
+            self._finish(batch, report, staged=state == "staged")
+        while True:
+            waiting = self.receiver.take(self.settings.batch_files, before_copying=self.lakehouse.keeper.open_early)
+            batch = self.ledger.open_batch(self.settings.batch_files)
+            if batch is None:
+                break
+            self._finish(batch, report, staged=False)
+            report.files_per_s = sum(report.states.values()) / max(time.monotonic() - started, 1e-9)
+            self._say_progress(report, waiting)
+        self._tell_quarantine()
+
+    def _say_progress(self, report: IngestReport, waiting: int) -> None:
+        done = sum(report.states.values())
+        left_s = waiting / max(report.files_per_s, 1e-9)
+        line = f"{done} of {done + waiting} file(s), {report.files_per_s:.1f} files/s" + (f", {left_s:.0f} s left" if waiting else "")
+        self.say(line)
+        self.progress(line)
+
+    def waiting(self) -> int:
+        """Count files that are ready and not yet taken, and arrivals not yet committed."""
+        found = self.receiver.look()
+        return len(found.ready) + len(found.refused)
+
+    def _finish(self, batch: int, report: IngestReport, *, staged: bool) -> None:
+        arrivals = self.ledger.batch_arrivals(batch)
+        waiting = [arrival for arrival in arrivals if arrival.state == "received"]
+        self.say(f"batch {batch}: {len(arrivals)} arrival(s), {len(waiting)} to read")
+        folder = self.settings.run / "staging" / str(batch)
+        if waiting and not (staged and (folder / _OUTCOMES).exists()):
+            self._stage(batch, waiting, folder)
+            self.ledger.mark_staged(batch)
+        failpoint("after_staging")
+        outcomes = self._outcomes(folder) if waiting else []
+        versions = self._commit(batch, folder, arrivals, outcomes)
+        failpoint("after_delta_commit")
+        self._show_quarantined(outcomes, waiting)
+        self.ledger.commit_batch(batch, outcomes, versions)
+        failpoint("after_ledger_commit")
+        shutil.rmtree(folder, ignore_errors=True)
+        _tally(report, batch, arrivals, outcomes, versions)
+
+    def _stage(self, batch: int, waiting: Sequence[Any], folder: Path) -> None:
+        """Read every file in Spark's workers; they lay the rows down and tell what became of each file."""
+        import pyarrow.parquet as pq
+
+        lakehouse = self.lakehouse
+        tasks = self._tasks(waiting)
+        parts = max(1, min(len(tasks) // _FILES_A_TASK, 64))
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        staging = self._staging(batch, folder)
+
+        def parse(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+            return staging.parse_files(batches)
+
+        def run() -> pa.Table:
+            frame = lakehouse.spark.createDataFrame(tasks, schema=INPUT_DDL).repartition(parts)
+            return frame.mapInArrow(parse, schema=OUTCOME_DDL).toArrow()
+
+        told = lakehouse.keeper.guard(run)
+        failpoint("staging_written")
+        draft = folder / f".{_OUTCOMES}"
+        pq.write_table(told.cast(outcome_schema()), draft)
+        draft.replace(folder / _OUTCOMES)
+
+    def _tasks(self, waiting: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """Return rows of ``INPUT_DDL``: each file with what its source agreed on."""
+        proposals = SchemaProposals(self.ledger.engine)
+        renames = {source: proposals.accepted(source) for source in {arrival.source for arrival in waiting}}
+        return [
+            (
+                arrival.arrival_id,
+                arrival.file_id,
+                arrival.source,
+                arrival.file_name,
+                str(self.raw.path(arrival.file_id)),
+                self.settings.zone_of(arrival.source),
+                self.settings.date_order_of(arrival.source),
+                arrival.source in self.settings.strict_sources,
+                renames[arrival.source],
+            )
+            for arrival in waiting
+        ]
+
+    def _staging(self, batch: int, folder: Path) -> Staging:
+        loggers, problems = load_loggers(self.settings.formats)
+        for problem in problems:
+            self.say(f"description left out: {problem}")
+        limits = Limits(seconds=self.settings.parse_timeout_s, memory_bytes=self.settings.parse_memory_mb << 20)
+        return Staging(folder=str(folder), raw=str(self.raw.root), batch=batch, at_utc=datetime.now(UTC), limits=limits, loggers=loggers)
+
+    def _outcomes(self, folder: Path) -> list[Outcome]:
+        import pyarrow.parquet as pq
+
+        rows = pq.read_table(folder / _OUTCOMES).to_pylist()
+        return [
+            Outcome(
+                **{name: row[name] for name in ("arrival_id", "state", "format", "rule", "reason", "place")},
+                warnings=row["warnings"] or [],
+                rows_parsed=dict(row["rows_parsed"] or []),
+                rows_rejected=dict(row["rows_rejected"] or []),
+                members=[FoundMember(**member) for member in row["members"] or []],
+                proposals=[Proposal(**proposal) for proposal in row["proposals"] or []],
+            )
+            for row in rows
+        ]
+
+    def _commit(self, batch: int, folder: Path, arrivals: Sequence[Any], outcomes: Sequence[Outcome]) -> dict[str, int]:
+        """Append the staged rows of each table that has any; the arrivals themselves last, so that they tell of a whole batch."""
+        tables = [table for table in (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS) if any(folder.glob(f"{table.name}/*.parquet"))]
+
+        def append(contract: TableContract, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> tuple[str, int]:
+            version = self.lakehouse.append_once(contract, rows(), app=f"ingest:{contract.full_name}", version=batch)
+            failpoint(f"committed_{contract.name}")
+            return contract.full_name, version
+
+        written = dict(in_parallel([partial(append, table, partial(_staged_rows, folder, table)) for table in tables]))
+        name, version = append(FILES, partial(self._file_rows, arrivals, outcomes, batch))
+        return {**written, name: version}
+
+    def _file_rows(self, arrivals: Sequence[Any], outcomes: Sequence[Outcome], batch: int) -> pa.Table:
+        by_id = {outcome.arrival_id: outcome for outcome in outcomes}
+        return self.lakehouse.local_rows(FILES, [file_row(arrival, by_id.get(arrival.arrival_id), batch) for arrival in arrivals])
+
+    def _show_quarantined(self, outcomes: Sequence[Outcome], waiting: Sequence[Any]) -> None:
+        """Lay a copy of each refused file beside its reason, and take away those that were read at last."""
+        arrivals = {arrival.arrival_id: arrival for arrival in waiting}
+        for outcome in outcomes:
+            if outcome.state == "quarantined":
+                show_refused(self.settings.quarantine, self.raw, arrivals[outcome.arrival_id], outcome)
+        retried = [arrivals[outcome.arrival_id] for outcome in outcomes if outcome.state == "committed"]
+        hide_released(self.settings.quarantine, [arrival.file_id for arrival in retried if arrival.retry_of])
+
+    def _tell_quarantine(self) -> None:
+        """Copy the steps of refused files that ``bronze.quarantine`` does not hold yet."""
+        app = f"events:{QUARANTINE.full_name}"
+        while events := self.quarantine.events_after(self.lakehouse.transaction_version(QUARANTINE, app) or 0):
+            rows = self.lakehouse.local_rows(QUARANTINE, [quarantine_row(event) for event in events])
+            self.lakehouse.append_once(QUARANTINE, rows, app=app, version=events[-1].event_id)
+
+
+def _staged_rows(folder: Path, contract: TableContract) -> pa.RecordBatchReader:
+    """Return the rows that the workers laid down for one table, a few at a time: traces of a batch need not fit into memory."""
+    import pyarrow.dataset as ds
+
+    staged = ds.dataset(folder / contract.name, schema=contract.arrow_schema(), format="parquet")
+    return staged.scanner(batch_size=256).to_reader()
+
+
+def _tally(report: IngestReport, batch: int, arrivals: Sequence[Any], outcomes: Sequence[Outcome], versions: dict[str, int]) -> None:
+    report.batches.append(batch)
+    report.tables.update(versions)
+    by_id = {outcome.arrival_id: outcome for outcome in outcomes}
+    for arrival in arrivals:
+        told: Any = by_id.get(arrival.arrival_id, arrival)
+        report.states[told.state] = report.states.get(told.state, 0) + 1
+        if told.state == "quarantined":
+            report.reasons[told.rule or "unknown"] = report.reasons.get(told.rule or "unknown", 0) + 1
+        for name, count in told.rows_parsed.items():
+            kept = count - told.rows_rejected.get(name, 0)
+            report.rows[name] = report.rows.get(name, 0) + kept

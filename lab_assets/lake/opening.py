@@ -1,0 +1,165 @@
+"""Opening Delta tables, and seeing before a row is read whether their log is still what was committed.
+
+Belongs here: what counts as damage and how it is told. Does not belong here: writing (``delta.py``), mending (a backup does),
+data files (reading a missing one fails by itself, ``scrub.py`` finds a changed one).
+
+Delta's readers take an empty commit, or one cut at the end of a line, for a commit of fewer rows, and say nothing. So each log
+file that an opening relies on is held against the digest that the ledger took when it was committed.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.lake.data_files import LogSegment, digest_of, local_path, log_segment
+from lab_assets.state.ledger import Ledger
+from lab_assets.state.ledger_tables import DATA_FILES, TABLE_COMMITS
+
+if TYPE_CHECKING:
+    from deltalake import DeltaTable
+
+_RESTORE: Final = "Restore the table's folder from the last backup."
+
+
+class DamagedTableError(RuntimeError):
+    """A table's log does not hold what was committed."""
+
+
+def is_remote(uri: str) -> bool:
+    """Return whether a table lies on object storage and not on this machine."""
+    return "://" in uri and not uri.startswith("file://")
+
+
+def open_table(contract: TableContract, uri: str, ledger: Ledger | None) -> DeltaTable | None:
+    """Open the last version of a table whose log is whole.
+
+    Args:
+        contract: Its contract, for its name.
+        uri: Where it lies.
+        ledger: What was committed; without one only damage is found that the log shows by itself.
+
+    Returns:
+        The table; ``None`` where nothing was ever written.
+
+    Raises:
+        DamagedTableError: the log is not what was committed; table, version and file are named.
+    """
+    from deltalake import DeltaTable
+
+    # asked before the log is looked at: what another process commits meanwhile is more than was noted, never less
+    noted = None if ledger is None else ledger.noted_version(contract.full_name)
+    if not DeltaTable.is_deltatable(uri):
+        if noted is not None and noted >= 0:
+            raise DamagedTableError(f"{contract.full_name}: no table lies at {uri}, but version {noted} was committed. {_RESTORE}")
+        return None
+    require_whole_log(contract.full_name, uri, ledger)
+    table = open_unchecked(contract, uri)
+    if noted is not None and table.version() < noted:
+        raise DamagedTableError(
+            f"{contract.full_name}: the log at {uri} answers version {table.version()}, but version {noted} was committed; "
+            f"its last commits are missing. {_RESTORE}"
+        )
+    return table
+
+
+def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: int | None = None) -> None:
+    """See that every log file a version relies on is there, and holds what it held when it was committed.
+
+    Args:
+        name: ``layer.table``.
+        uri: Where it lies; object stores are left to their own checksums.
+        ledger: What was committed; without one only missing and empty files are found.
+        through: The version; default: the last one.
+
+    Raises:
+        DamagedTableError: one is missing, empty or changed.
+    """
+    if is_remote(uri):
+        return
+    folder = local_path(uri)
+    segment = log_segment(folder, through=through)
+    if segment.missing:
+        raise DamagedTableError(f"{name}: the log at {uri} lacks version {segment.missing[0]}, though later ones are there. {_RESTORE}")
+    digests = {} if ledger is None else _noted_digests(ledger, name, segment)
+    for path, version in segment.files().items():
+        if problem := _problem(folder / path, digests.get(path)):
+            raise DamagedTableError(f"{name}: version {version} is damaged, {folder / path} {problem}. {_mend(segment, path)}")
+
+
+def open_unchecked(contract: TableContract, uri: str) -> DeltaTable:
+    """Open a table as its log tells, and name it when that cannot be read.
+
+    Raises:
+        DamagedTableError: the log cannot be read.
+    """
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return DeltaTable(uri)
+    except DeltaError as error:
+        first = str(error).splitlines()[0]
+        raise DamagedTableError(f"{contract.full_name}: the log at {uri} cannot be read ({first}). {_RESTORE}") from error
+
+
+def grown(contract: TableContract, table: DeltaTable) -> DeltaTable:
+    """Return a table with the columns that a newer contract has; they are empty in rows written before."""
+    import pyarrow as pa
+    from deltalake import Schema
+    from deltalake.exceptions import DeltaError
+
+    held = set(pa.schema(table.schema().to_arrow()).names)
+    if not (new := [name for name in contract.column_names if name not in held]):
+        return table
+    fields = Schema.from_arrow(pa.schema([contract.arrow_schema().field(name) for name in new])).fields
+    try:
+        table.alter.add_columns(fields)
+    except DeltaError:
+        table.update_incremental()  # another process added them at the same moment
+        if not set(new) <= set(pa.schema(table.schema().to_arrow()).names):
+            raise
+    return open_unchecked(contract, table.table_uri)
+
+
+def _noted_digests(ledger: Ledger, table: str, segment: LogSegment) -> dict[str, str]:
+    """Return the digests of a segment's files by path; a commit that was not noted yet has none."""
+    columns = DATA_FILES.c
+    # what was noted beyond the last version is of a state that was given up; its numbers are given again
+    last = select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == table).scalar_subquery()
+    query = select(columns.path, columns.sha256).where(columns.table_name == table, columns.path.in_(list(segment.files())))
+    with ledger.engine.connect() as connection:
+        return {row.path: row.sha256 for row in connection.execute(query.where(columns.version <= last))}
+
+
+def _problem(path: Path, expected: str | None) -> str:
+    """Say what is wrong with a log file; empty when nothing is."""
+    try:
+        status = path.stat()
+        if status.st_size == 0:
+            return "is empty"
+        if expected is not None and _digest(path, status.st_size, status.st_mtime_ns, status.st_ino) != expected:
+            return "has other bytes than were committed"
+    except FileNotFoundError:
+        return "is missing"
+    except OSError as error:
+        return f"cannot be read ({os.strerror(error.errno or 0)})"
+    return ""
+
+
+@lru_cache(maxsize=8192)
+def _digest(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
+    """Return the digest of a file; one that was hashed by this process and not touched since is not read again."""
+    return digest_of(path)[0]
+
+
+def _mend(segment: LogSegment, path: str) -> str:
+    """Say what helps: a checkpoint only repeats the commits before it, and can be done without while they are all there."""
+    if Path(path).name not in segment.checkpoint_files or segment.covered_missing:
+        return _RESTORE
+    return "It only repeats earlier commits, which are all there: move it and _last_checkpoint out of the folder, and no row is lost."

@@ -1,0 +1,1 @@
+"""What relies on Dagster's private API, in one place."""

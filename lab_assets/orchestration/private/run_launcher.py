@@ -1,0 +1,108 @@
+"""Launching runs at once, and noticing those whose process died, whoever was to look after them.
+
+Belongs here: beginning a run, telling a living one from a dead one, ending one. Does not belong here: the processes themselves
+(``run_processes.py``), what is done about a dead run (Dagster's monitoring, set in ``dagster.yaml``). Imported by Dagster alone, by its
+name in ``dagster.yaml``.
+
+Dagster's own launcher asks the code server for a run, which begins a new interpreter, and leaves it to that server whether the run
+lives. When both are gone, as after a power cut, the run would count as started until its longest time is over, and nothing would be
+ingested meanwhile. Written for one machine; a cluster's run launcher asks its scheduler instead.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from typing import TYPE_CHECKING, Final
+
+import psutil
+from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
+from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus  # what every launcher imports
+from dagster._grpc.types import ExecuteRunArgs
+from dagster._serdes import serialize_value
+
+from lab_assets.orchestration.private.run_processes import RunProcesses
+
+if TYPE_CHECKING:
+    from dagster._serdes import ConfigurableClassData
+
+PROCESS_TAG: Final = ".dagster/lab_process"
+"""Tag of a run that tells its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
+prefix, since the run's own events tell people the number."""
+
+_CLOCK_TOLERANCE_S: Final = 2.0
+
+
+class LocalRunLauncher(DefaultRunLauncher):
+    """Runs as processes of this machine, begun by a fork and found alive or dead by their number and age."""
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        super().__init__(inst_data)
+        self._processes = RunProcesses()
+
+    def launch_run(self, context: LaunchRunContext) -> None:
+        """Begin a run of this interpreter's code in a forked process; any other as Dagster does."""
+        run, origin = context.dagster_run, context.job_code_origin
+        if origin is None or origin.executable_path != sys.executable:
+            super().launch_run(context)
+            return
+        arguments = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
+        process = self._processes.begin(serialize_value(arguments))
+        self._instance.add_run_tags(run.run_id, {PROCESS_TAG: _named(process)})
+        self._run_ids.add(run.run_id)
+
+    def terminate(self, run_id: str) -> bool:
+        """Interrupt a run that was begun here; a run whose process is gone is canceled by saying so."""
+        run = self._instance.get_run_by_id(run_id)
+        if run is None or run.is_finished or PROCESS_TAG not in run.tags:
+            return bool(super().terminate(run_id))
+        self._instance.report_run_canceling(run)
+        number, _, created_s = run.tags[PROCESS_TAG].partition("@")
+        process = _process(int(number), created_s=float(created_s))
+        if process is None:
+            self._instance.report_run_canceled(run, message=f"Its process {number} is gone.")
+        else:
+            process.send_signal(signal.SIGINT)
+        return True
+
+    @property
+    def supports_check_run_worker_health(self) -> bool:
+        """Whether runs can be asked after."""
+        return True
+
+    def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
+        """Tell whether the process of a started run lives."""
+        told = self._instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_START, limit=1).records
+        event = told[0].event_log_entry if told else None
+        pid = None if event is None or event.dagster_event is None else event.dagster_event.pid
+        if event is None or pid is None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, msg="the run did not tell its process; its longest time holds")
+        if _lives(pid, since_s=event.timestamp):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, msg=f"its process {pid} is gone, killed or lost with the machine")
+
+
+def _named(pid: int) -> str:
+    """Return a process's number and its time of creation; a process that has ended already has none."""
+    try:
+        return f"{pid}@{psutil.Process(pid).create_time()}"
+    except psutil.NoSuchProcess:
+        return f"{pid}@0"
+
+
+def _process(pid: int, *, created_s: float) -> psutil.Process | None:
+    """Return the process of a number while it lives; ``None`` for a dead one or another that got the number."""
+    try:
+        process = psutil.Process(pid)
+        return process if process.create_time() == created_s and process.status() != psutil.STATUS_ZOMBIE else None
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _lives(pid: int, *, since_s: float) -> bool:
+    """Return whether a process lives that has had this number since a time; a later process with the same number is another."""
+    try:
+        process = psutil.Process(pid)
+        return process.status() != psutil.STATUS_ZOMBIE and process.create_time() <= since_s + _CLOCK_TOLERANCE_S
+    except psutil.NoSuchProcess:
+        return False

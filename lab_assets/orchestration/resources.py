@@ -1,0 +1,37 @@
+"""The laboratory's tables and services as Dagster resources.
+
+Belongs here: opening and closing per run. Does not belong here: what is done with them.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from lab_assets.compute.session import SessionKeeper
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.settings import Settings, get_settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
+
+
+@contextmanager
+def open_lakehouse(settings: Settings) -> Iterator[Lakehouse]:
+    """Open database and tables; Spark starts when it is first needed and is let go at the end."""
+    engine = open_database(settings)
+    keeper = SessionKeeper(settings)
+    try:
+        yield Lakehouse(settings, keeper, Ledger(engine))
+    finally:
+        keeper.close()
+        engine.dispose()
+
+
+class LakehouseResource(dg.ConfigurableResource[Lakehouse]):
+    """The tables of one laboratory; assets receive the plain ``Lakehouse``. Its place comes from the settings."""
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Lakehouse]:  # noqa: ARG002 - the name is Dagster's
+        """Yield the tables for one run."""
+        with open_lakehouse(get_settings()) as lakehouse:
+            yield lakehouse

@@ -1,4 +1,0 @@
-"""Dagster resources: configuration that yields plain objects.
-
-Belongs here: wiring. Does not belong here: logic.
-"""

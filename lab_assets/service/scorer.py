@@ -1,0 +1,319 @@
+"""Scoring without HTTP: features or a partial trace in, a kept prediction and its decision out. Used by routes and CLI alike.
+
+Belongs here: the order of the steps. Does not belong here: the features (``lab_assets.features``), the model
+(``lab_assets.modeling``), the rules of review (``lab_assets.decisions``), who may ask (``auth.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import cast
+
+from lab_assets.decisions.review_path import Decision, decide
+from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION
+from lab_assets.features.progress import progress_features
+from lab_assets.features.trace import pressure_trace
+from lab_assets.features.vector import assemble_online, from_map
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.modeling.conformal import Verdict
+from lab_assets.service.expectations import ExpectationTables, LiveExpectations
+from lab_assets.service.feature_context import Context, LiveContext
+from lab_assets.service.prediction_log import Prediction, PredictionLog, new_prediction_id
+from lab_assets.service.problems import FieldProblem, ProblemError
+from lab_assets.service.requests import Numbers, ScoreRequest, TraceRequest
+from lab_assets.service.serving import ModelWatch, ServedModel
+from lab_assets.service.traces import TRACE_KEY, keep_trace
+from lab_assets.settings import Settings
+
+Clock = Callable[[], datetime]
+
+
+class FeatureSetMismatchError(Exception):
+    """The model was made with another set of features than this program computes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """One prediction with what follows from it.
+
+    Attributes:
+        prediction: What is kept.
+        verdict: ``likely_pass``, ``likely_fail`` or ``cannot_tell_yet``.
+        decision: Suggested review path.
+    """
+
+    prediction: Prediction
+    verdict: Verdict
+    decision: Decision
+
+    def to_json(self) -> dict[str, object]:
+        """Return the public form."""
+        told = self.prediction
+        return {
+            "prediction_id": told.prediction_id,
+            "injection_id": told.injection_id,
+            "lot_id": told.lot_id,
+            "checkpoint_pct": told.checkpoint_pct,
+            "risk": told.risk,
+            "risk_low": told.risk_low,
+            "risk_high": told.risk_high,
+            "verdict": self.verdict,
+            "decision": decision_json(self.decision),
+            "model_name": told.model_name,
+            "model_version": told.model_version,
+            "model_digest": told.model_digest,
+            "feature_set_version": told.feature_set_version,
+            "predicted_at_utc": told.predicted_at_utc,
+        }
+
+
+def decision_json(decision: Decision) -> dict[str, object]:
+    """Return the public form of a decision."""
+    return {
+        "path": decision.path,
+        "checks": list(decision.checks),
+        "reasons": list(decision.reasons),
+        "policy_version": decision.policy_version,
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """What a prediction is about and rests on.
+
+    Attributes:
+        injection_id: Injection, where known.
+        lot_id: Lot, where known.
+        checkpoint_pct: Share of the run seen.
+        features: Finite feature values.
+        table_versions: Version of every table the features came from.
+        as_of: Nothing later was used; ``None`` where the caller brought the features.
+    """
+
+    injection_id: str | None
+    lot_id: str | None
+    checkpoint_pct: int
+    features: dict[str, float]
+    table_versions: dict[str, int]
+    as_of: datetime | None
+
+
+def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) -> Answer:
+    """Score one subject with one model; keeps nothing.
+
+    Raises:
+        FeatureSetMismatchError: the model was made with another set of features.
+    """
+    info = model.bundle.info
+    if info.feature_set_version != FEATURE_SET_VERSION or info.feature_names != FEATURE_NAMES:
+        raise FeatureSetMismatchError(f"the model uses feature set {info.feature_set_version}, this program {FEATURE_SET_VERSION}")
+    scores = model.bundle.score_row(from_map(subject.features))
+    verdict = cast("Verdict", scores.verdict)
+    prediction = Prediction(
+        prediction_id=new_prediction_id(now),
+        injection_id=subject.injection_id,
+        lot_id=subject.lot_id,
+        checkpoint_pct=subject.checkpoint_pct,
+        risk=scores.risk,
+        risk_low=scores.low,
+        risk_high=scores.high,
+        raw_score=scores.raw,
+        model_name=model.name,
+        model_version=model.version,
+        model_digest=model.bundle.digest,
+        feature_set_version=info.feature_set_version,
+        features=subject.features,
+        table_versions=subject.table_versions,
+        predicted_at_utc=now,
+        as_of_utc=subject.as_of,
+        mode="online",
+        requested_by=user,
+    )
+    return Answer(prediction=prediction, verdict=verdict, decision=decide_for(prediction, model.bundle, verdict=verdict))
+
+
+def decide_for(prediction: Prediction, bundle: ModelBundle, *, verdict: Verdict) -> Decision:
+    """Return the decision that follows from a prediction; the same every time for the same rules and model.
+
+    Drivers are computed only where checks are mandatory: they take ten times as long as the score.
+    """
+    low = prediction.risk if prediction.risk_low is None else prediction.risk_low
+    high = prediction.risk if prediction.risk_high is None else prediction.risk_high
+    known = {"risk": prediction.risk, "risk_low": low, "risk_high": high, "verdict": verdict, "features": prediction.features}
+    decision = decide(**known)
+    if decision.path != "mandatory_checks":
+        return decision
+    return decide(**known, drivers=bundle.explain(from_map(prediction.features)))
+
+
+def verdict_of(prediction: Prediction, bundle: ModelBundle) -> Verdict:
+    """Return the verdict of a kept prediction, from its features."""
+    return cast("Verdict", bundle.score_row(from_map(prediction.features)).verdict)
+
+
+class Scorer:
+    """Scores with the model that serves, and keeps each prediction before it is answered."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        models: ModelWatch,
+        log: PredictionLog,
+        context: LiveContext,
+        expectations: LiveExpectations,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._models = models
+        self._log = log
+        self._context = context
+        self._expectations = expectations
+        self._clock = clock
+
+    def score_features(self, request: ScoreRequest, *, user: str) -> Answer:
+        """Score posted feature values.
+
+        Raises:
+            NoModelError: no model serves.
+            FeatureSetMismatchError: the model was made with another set of features.
+            LogUnavailableError: the prediction cannot be kept.
+        """
+        features = {**request.features, "checkpoint_pct": float(request.checkpoint_pct)}
+        subject = Subject(
+            injection_id=request.injection_id,
+            lot_id=request.lot_id,
+            checkpoint_pct=request.checkpoint_pct,
+            features=features,
+            table_versions={},
+            as_of=None,
+        )
+        told = answer(subject, self._models.current, now=self._clock(), user=user)
+        self._log.append(told.prediction)
+        return told
+
+    def score_injection(self, injection_id: str, *, checkpoint_pct: int, user: str) -> Answer:
+        """Score a run that is in the tables, as of now, from its stored features.
+
+        Raises:
+            ReadBackError: the run or its features at the checkpoint are not in the tables.
+            NoModelError, FeatureSetMismatchError, LogUnavailableError: as ``score_features``.
+            TableUnavailableError: a table cannot be read.
+        """
+        from lab_assets.service.stored_features import newest_features
+
+        now = self._clock()
+        found = newest_features(self._settings, injection_id, checkpoint_pct=checkpoint_pct, at=now)
+        subject = Subject(
+            injection_id=found.injection_id,
+            lot_id=found.lot_id,
+            checkpoint_pct=checkpoint_pct,
+            features=found.features,
+            table_versions=found.table_versions,
+            as_of=now,
+        )
+        told = answer(subject, self._models.current, now=now, user=user)
+        self._log.append(told.prediction)
+        return told
+
+    def score_trace(self, injection_id: str, request: TraceRequest, *, body: bytes, user: str) -> Answer:
+        """Compute features from a partial trace and what is known around the run, and score them.
+
+        Args:
+            injection_id: Injection the trace belongs to.
+            request: The parsed body.
+            body: The body's bytes, kept by content so that the prediction can be repeated.
+            user: Who asks.
+
+        Raises:
+            ProblemError: 422 less of the run is seen than the first checkpoint, or its length is not known.
+            NoModelError, FeatureSetMismatchError, LogUnavailableError: as ``score_features``.
+            OSError: the trace cannot be kept.
+        """
+        now = self._clock()
+        model = self._models.current
+        at = moment_of(request, now=now)
+        subject = trace_subject(injection_id, request, context=self._context.get(), tables=self._expectations.get(), at=at)
+        digest, path = keep_trace(self._settings.raw, body)
+        subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0})
+        told = answer(subject, model, now=now, user=user)
+        self._log.append(told.prediction, file=path)
+        return told
+
+
+def moment_of(request: TraceRequest, *, now: datetime) -> datetime:
+    """Return when the last point of a trace was seen; what became known later is not used.
+
+    A run without a start is going on now. A start in the future (a clock that is wrong) counts as now.
+    """
+    if request.injected_at_utc is None:
+        return now
+    return min(now, request.injected_at_utc + timedelta(minutes=float(request.trace.x_min[-1])))
+
+
+def trace_subject(injection_id: str, request: TraceRequest, *, context: Context, tables: ExpectationTables, at: datetime) -> Subject:
+    """Compute the features of a partial trace at the last checkpoint it has reached.
+
+    Raises:
+        ProblemError: 422 too little is seen, or the length of the run is not known.
+    """
+    facts = tables.facts(injection_id, request, at=at)
+    expectation = facts.expectation
+    run_time_min = request.run_time_min or (expectation.run_time_min if expectation is not None else None)
+    if run_time_min is None:
+        raise ProblemError(422, "the length of this run is not known", (FieldProblem("run_time_min", "is required for this method"),))
+    checkpoint = reached_checkpoint(request.trace.x_min, run_time_min)
+    pressure = request.pressure
+    progress = progress_features(
+        request.trace.x_min,
+        request.trace.y,
+        checkpoint_pct=checkpoint,
+        run_time_min=run_time_min,
+        expectation=expectation,
+        pressure=None if pressure is None else pressure_trace(pressure.x_min, pressure.y, unit=pressure.unit),
+    )
+    around = context.around(
+        injection_id=injection_id,
+        instrument_id=request.instrument_id,
+        method_id=request.method_id,
+        lot_id=facts.lot_id,
+        sample_name=facts.sample_name,
+        at=at,
+    )
+    features = assemble_online(
+        progress, around.instrument, around.lot, around.storage, checkpoint_pct=checkpoint, method_id=request.method_id
+    )
+    return Subject(
+        injection_id=injection_id,
+        lot_id=facts.lot_id,
+        checkpoint_pct=checkpoint,
+        features=features,
+        table_versions={**context.versions, **tables.versions},
+        as_of=at,
+    )
+
+
+def reached_checkpoint(x_min: Numbers, run_time_min: float) -> int:
+    """Return the last checkpoint a trace has reached, share of the run in %.
+
+    A checkpoint counts as reached when the next point would lie beyond it, so a trace cut at a checkpoint reaches it.
+
+    Args:
+        x_min: Times of the points, shape ``(n,)``, n >= 2, minutes.
+        run_time_min: Planned length of the run, minutes.
+
+    Raises:
+        ProblemError: 422 the first checkpoint is still ahead.
+    """
+    step_min = float(x_min[-1] - x_min[0]) / (x_min.size - 1)
+    seen_pct = 100.0 * (float(x_min[-1]) + step_min) / run_time_min
+    reached = [checkpoint for checkpoint in CHECKPOINTS_PCT if checkpoint < seen_pct - 1e-6]
+    if not reached:
+        raise ProblemError(
+            422,
+            f"only {100.0 * float(x_min[-1]) / run_time_min:.1f} % of the run is seen; the first risk is told at {CHECKPOINTS_PCT[0]} %",
+            (FieldProblem("x_min", f"ends before {CHECKPOINTS_PCT[0]} % of the run"),),
+        )
+    return reached[-1]

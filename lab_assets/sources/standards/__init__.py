@@ -1,0 +1,1 @@
+"""Formats of no single maker: Allotrope, AnIML, ANDI/netCDF, GAML, ELN archives."""

@@ -1,0 +1,1 @@
+"""Delimited tables and workbooks: LIMS exports, certificates, methods, chambers, described loggers."""

@@ -1,0 +1,1 @@
+"""Formats of instrument makers, one folder a maker."""

@@ -1,0 +1,1 @@
+"""Agilent: ChemStation and OpenLab folders and containers, EZChrom, BioTek Gen5."""

@@ -1,0 +1,1 @@
+"""Beckman Coulter: HIAC PharmSpec."""

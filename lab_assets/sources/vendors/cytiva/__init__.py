@@ -1,0 +1,1 @@
+"""Cytiva: UNICORN result containers."""

@@ -1,0 +1,1 @@
+"""Shimadzu: LabSolutions text exports."""

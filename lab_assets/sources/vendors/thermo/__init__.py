@@ -1,0 +1,1 @@
+"""Thermo Fisher: Chromeleon exports, VISIONlite."""

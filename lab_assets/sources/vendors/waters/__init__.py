@@ -1,0 +1,1 @@
+"""Waters: Empower exports, MassLynx folders."""

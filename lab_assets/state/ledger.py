@@ -1,0 +1,395 @@
+"""The ingestion ledger: the truth about what arrived and what became of it.
+
+Belongs here: transitions between states, each in one transaction. Does not belong here: files, Spark, Delta.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from lab_assets.lake.data_files import DataFile
+from lab_assets.sources.base import MEMBER_MARK
+from lab_assets.state.database import utc_text, writing
+from lab_assets.state.ledger_tables import (
+    ARRIVALS,
+    CURRENT_PATHS,
+    DATA_FILES,
+    INGEST_BATCHES,
+    LINEAGE_OUTBOX,
+    STATION_PROGRESS,
+    STATION_QUEUE,
+    TABLE_COMMITS,
+)
+from lab_assets.state.quarantine import note_refusal, release_refused
+from lab_assets.state.schema_proposals import Proposal, note_proposal
+
+SYSTEM: Final = "service:ingest"
+"""Who acts in the audit trail when no person does."""
+
+_PUT_BACK: Final = "earlier bytes were put back in place of later ones; tables keep the later values until a new export is dropped"
+
+_REPORTED: Final = "lineage"
+"""Station under which the versions told of in the lineage are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewArrival:
+    """One arrival to be recorded."""
+
+    source: str
+    file_name: str
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    file_id: str
+    state: str = "received"
+    rule: str | None = None
+    reason: str | None = None
+    member_of: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundMember:
+    """A file inside of another one, already in the raw store."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of one arrival of a batch."""
+
+    arrival_id: int
+    state: str
+    format: str | None = None
+    rule: str | None = None
+    reason: str | None = None
+    place: str | None = None
+    warnings: Sequence[str] = ()
+    rows_parsed: Mapping[str, int] = field(default_factory=dict)
+    rows_rejected: Mapping[str, int] = field(default_factory=dict)
+    members: Sequence[FoundMember] = ()
+    proposals: Sequence[Proposal] = ()
+
+
+def _is_redrop(previous: Any, arrival: NewArrival) -> bool:
+    """Tell whether refused bytes were written anew under their name, which asks for another reading; a change of rights does not."""
+    return previous.state == "quarantined" and previous.mtime_ns not in {0, arrival.mtime_ns}  # 0: learnt from the tables
+
+
+def _member_arrival(outer: Any, member: FoundMember) -> NewArrival:
+    """Return a file inside of an archive as an arrival; it has its archive's times, and no path in the inbox."""
+    return NewArrival(
+        source=outer.source,
+        file_name=f"{outer.file_name}{MEMBER_MARK}{member.name}",
+        size=member.size,
+        mtime_ns=outer.mtime_ns,
+        ctime_ns=outer.ctime_ns,
+        file_id=member.sha256,
+        member_of=outer.file_id,
+    )
+
+
+_PREVIOUS: Final = (
+    select(CURRENT_PATHS.c.file_id, CURRENT_PATHS.c.arrival_id, CURRENT_PATHS.c.mtime_ns, ARRIVALS.c.state)
+    .select_from(CURRENT_PATHS.join(ARRIVALS, CURRENT_PATHS.c.arrival_id == ARRIVALS.c.arrival_id))
+    .where(CURRENT_PATHS.c.source == bindparam("b_source"), CURRENT_PATHS.c.file_name == bindparam("b_name"))
+)
+_FIRST: Final = (
+    select(ARRIVALS.c.source, ARRIVALS.c.file_name)
+    .where(ARRIVALS.c.file_id == bindparam("b_file"), ARRIVALS.c.state.in_(("received", "committed")))
+    .order_by(ARRIVALS.c.arrival_id)
+    .limit(1)
+)
+"""Asked once for each file of a batch: built once."""
+
+
+_SETTLED: Final = ("state", "format", "rule", "reason", "place", "warnings", "rows_parsed", "rows_rejected")
+_SETTLE: Final = (
+    update(ARRIVALS).where(ARRIVALS.c.arrival_id == bindparam("b_arrival")).values({name: bindparam(f"b_{name}") for name in _SETTLED})
+)
+
+
+def _settled(outcome: Outcome) -> dict[str, Any]:
+    told = {f"b_{name}": getattr(outcome, name) for name in _SETTLED} | {"b_arrival": outcome.arrival_id}
+    counted = {"b_rows_parsed": dict(outcome.rows_parsed), "b_rows_rejected": dict(outcome.rows_rejected)}
+    return told | counted | {"b_warnings": list(outcome.warnings)}
+
+
+@cache
+def _upsert_statement(dialect: str, table: Table, names: tuple[str, ...], key: tuple[str, ...]) -> Any:
+    """Return an insert of these columns that updates the others of a row whose key is there."""
+    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table).values({name: bindparam(name) for name in names})
+    rest = {name: statement.excluded[name] for name in names if name not in key}
+    if rest:
+        return statement.on_conflict_do_update(index_elements=list(key), set_=rest)
+    return statement.on_conflict_do_nothing(index_elements=list(key))
+
+
+class Ledger:
+    """Reads and transitions over the relational state."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def taken_paths(self) -> dict[tuple[str, str], tuple[int, int, int]]:
+        """Return size, mtime_ns and ctime_ns of each path when it was last taken."""
+        columns = CURRENT_PATHS.c
+        query = select(columns.source, columns.file_name, columns.size, columns.mtime_ns, columns.ctime_ns)
+        with self.engine.connect() as connection:
+            return {(row[0], row[1]): (row[2], row[3], row[4]) for row in connection.execute(query)}
+
+    def record(self, arrivals: Sequence[NewArrival]) -> list[int]:
+        """Record arrivals; bytes known before become duplicates, other bytes under a known path supersede.
+
+        The same bytes under the same path (a touched file) are no arrival: only the path's times are brought up to date. Bytes that
+        were only ever refused are read again: whoever drops them anew expects that.
+
+        Returns:
+            Identities of the arrivals that wait to be read.
+        """
+        waiting: list[int] = []
+        with writing(self.engine) as connection:
+            for arrival in arrivals:
+                arrival_id = self._record_one(connection, arrival)
+                if arrival_id is not None:
+                    waiting.append(arrival_id)
+        return waiting
+
+    def _record_one(self, connection: Connection, arrival: NewArrival) -> int | None:
+        previous = self._previous(connection, arrival)
+        if (
+            previous is not None
+            and previous.file_id == arrival.file_id
+            and arrival.state == "received"
+            and not _is_redrop(previous, arrival)
+        ):
+            self._set_path(connection, arrival, previous.arrival_id)
+            return None
+        first = self._first_with_its_bytes(connection, arrival)
+        replaced = previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
+        state = "duplicate" if first is not None else arrival.state
+        duplicate_of = f"{first.source}/{first.file_name}" if first is not None else None
+        key = connection.execute(
+            insert(ARRIVALS),
+            {
+                **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
+                "state": state,
+                "reason": f"same bytes as {duplicate_of}" if duplicate_of else arrival.reason,
+                "supersedes": replaced,
+                "warnings": [_PUT_BACK] if first is not None and replaced else [],
+                "duplicate_of": duplicate_of,
+                "member_of": arrival.member_of,
+                "arrived_at": utc_text(),
+            },
+        ).inserted_primary_key
+        assert key is not None  # noqa: S101 - an insert of one row always has its key
+        arrival_id = int(key[0])
+        self._set_path(connection, arrival, arrival_id)
+        if state == "quarantined":
+            note_refusal(connection, arrival_id, rule=arrival.rule, reason=arrival.reason, place=None)
+        if state == "received":
+            release_refused(connection, arrival.file_id, arrival_id)
+        if state in {"received", "duplicate"} and replaced:
+            self._audit_revision(connection, arrival, arrival_id, replaced)
+        return arrival_id if state == "received" else None
+
+    def _previous(self, connection: Connection, arrival: NewArrival) -> Any:
+        """Return what the arrival's path held before, and what became of it."""
+        return connection.execute(_PREVIOUS, {"b_source": arrival.source, "b_name": arrival.file_name}).one_or_none()
+
+    def _first_with_its_bytes(self, connection: Connection, arrival: NewArrival) -> Any:
+        """Return the first arrival whose same bytes are in the tables or on their way."""
+        if not arrival.file_id or arrival.state != "received":
+            return None
+        return connection.execute(_FIRST, {"b_file": arrival.file_id}).one_or_none()
+
+    def _audit_revision(self, connection: Connection, arrival: NewArrival, arrival_id: int, old: str) -> None:
+        """Tell the audit trail that a path now holds other bytes: never silent."""
+        from lab_assets.state.audit import AuditLog
+
+        AuditLog(self.engine).append(
+            connection,
+            actor=SYSTEM,
+            action="file.revise",
+            target=f"arrival:{arrival_id}",
+            old={"file_id": old},
+            new={"file_id": arrival.file_id, "file": f"{arrival.source}/{arrival.file_name}"},
+            reason="other bytes arrived under a known path; both are kept",
+            origin="ingest",
+        )
+
+    def _set_path(self, connection: Connection, arrival: NewArrival, arrival_id: int) -> None:
+        names = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id")
+        self.set_path(connection, {name: getattr(arrival, name) for name in names} | {"arrival_id": arrival_id})
+
+    def set_path(self, connection: Connection, values: Mapping[str, Any]) -> None:
+        """Record what a path holds now; ``values`` are the columns of ``current_paths``."""
+        self._upsert(connection, CURRENT_PATHS, values, ("source", "file_name"))
+
+    def open_batch(self, limit: int) -> int | None:
+        """Put waiting arrivals, and finished ones not yet in ``bronze.files``, into a new batch; ``None`` when there are none."""
+        with writing(self.engine) as connection:
+            waiting = list(
+                connection.execute(
+                    select(ARRIVALS.c.arrival_id).where(ARRIVALS.c.batch.is_(None)).order_by(ARRIVALS.c.arrival_id).limit(limit)
+                ).scalars()
+            )
+            if not waiting:
+                return None
+            key = connection.execute(
+                insert(INGEST_BATCHES).values(state="open", opened_at=utc_text(), table_versions={})
+            ).inserted_primary_key
+            assert key is not None  # noqa: S101 - an insert of one row always has its key
+            batch = int(key[0])
+            for start in range(0, len(waiting), 500):
+                chunk = waiting[start : start + 500]
+                connection.execute(update(ARRIVALS).where(ARRIVALS.c.arrival_id.in_(chunk)).values(batch=batch))
+            return batch
+
+    def unfinished_batches(self) -> list[tuple[int, str]]:
+        """Return batches that a killed run left, oldest first, with their state."""
+        query = (
+            select(INGEST_BATCHES.c.batch, INGEST_BATCHES.c.state)
+            .where(INGEST_BATCHES.c.state != "committed")
+            .order_by(INGEST_BATCHES.c.batch)
+        )
+        with self.engine.connect() as connection:
+            return [(row.batch, row.state) for row in connection.execute(query)]
+
+    def batch_arrivals(self, batch: int) -> list[Any]:
+        """Return the arrivals of a batch, as rows of the arrivals table."""
+        with self.engine.connect() as connection:
+            return list(connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch).order_by(ARRIVALS.c.arrival_id)))
+
+    def mark_staged(self, batch: int) -> None:
+        """Record that every file of the batch was read and its rows lie staged."""
+        with writing(self.engine) as connection:
+            connection.execute(update(INGEST_BATCHES).where(INGEST_BATCHES.c.batch == batch).values(state="staged"))
+
+    def commit_batch(self, batch: int, outcomes: Sequence[Outcome], table_versions: Mapping[str, int]) -> None:
+        """Record what became of each arrival and that its rows are in Delta; members of archives become arrivals."""
+        with writing(self.engine) as connection:
+            rows = {row.arrival_id: row for row in connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch))}
+            if outcomes:
+                connection.execute(_SETTLE, [_settled(outcome) for outcome in outcomes])
+            for outcome in outcomes:
+                self._follow_up(connection, rows[outcome.arrival_id], outcome)
+            connection.execute(
+                update(INGEST_BATCHES)
+                .where(INGEST_BATCHES.c.batch == batch)
+                .values(state="committed", committed_at=utc_text(), table_versions=dict(table_versions))
+            )
+
+    def _follow_up(self, connection: Connection, arrival: Any, outcome: Outcome) -> None:
+        """Note the refusal, the proposals and the files inside of one settled arrival."""
+        if outcome.state == "quarantined":
+            note_refusal(connection, arrival.arrival_id, rule=outcome.rule, reason=outcome.reason, place=outcome.place)
+        for proposal in outcome.proposals:
+            note_proposal(connection, proposal, source=arrival.source, file_name=arrival.file_name)
+        for member in outcome.members:
+            self._record_one(connection, _member_arrival(arrival, member))
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of arrivals by state."""
+        with self.engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(select(ARRIVALS.c.state, func.count()).group_by(ARRIVALS.c.state))}
+
+    def waiting_arrivals(self) -> int:
+        """Return the number of arrivals that are in no batch yet: recorded by an interrupted run, or given back by a retry."""
+        with self.engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(ARRIVALS).where(ARRIVALS.c.batch.is_(None))).scalar_one())
+
+    def recorded_arrivals(self) -> int:
+        """Return the number of arrivals that committed batches recorded in ``bronze.files``."""
+        query = select(func.count()).select_from(ARRIVALS.join(INGEST_BATCHES, ARRIVALS.c.batch == INGEST_BATCHES.c.batch))
+        with self.engine.connect() as connection:
+            return int(connection.execute(query.where(INGEST_BATCHES.c.state == "committed")).scalar_one())
+
+    def progress(self, station: str) -> dict[str, int]:
+        """Return, by input table, the version a station has worked up to."""
+        query = select(STATION_PROGRESS.c.input_table, STATION_PROGRESS.c.version).where(STATION_PROGRESS.c.station == station)
+        with self.engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def set_progress(self, station: str, versions: Mapping[str, int]) -> None:
+        """Record that a station has worked up to these versions."""
+        with writing(self.engine) as connection:
+            self._progressed(connection, station, versions)
+
+    def _progressed(self, connection: Connection, station: str, versions: Mapping[str, int]) -> None:
+        for name, version in versions.items():
+            values = {"station": station, "input_table": name, "version": version}
+            self._upsert(connection, STATION_PROGRESS, values, ("station", "input_table"))
+
+    def enqueue(self, work: Mapping[str, Iterable[str]]) -> None:
+        """Leave items for stations, all in one transaction; an item that waits already is not doubled."""
+        with writing(self.engine) as connection:
+            for station, items in work.items():
+                for item in items:
+                    self._upsert(connection, STATION_QUEUE, {"station": station, "item": item}, ("station", "item"))
+
+    def queued(self, station: str) -> list[str]:
+        """Return the items that wait for a station."""
+        query = select(STATION_QUEUE.c.item).where(STATION_QUEUE.c.station == station).order_by(STATION_QUEUE.c.item)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def dequeue(self, station: str, items: Iterable[str]) -> None:
+        """Take items away after the station's work on them is committed."""
+        rows = [{"b_item": item} for item in items]
+        if rows:
+            statement = delete(STATION_QUEUE).where(STATION_QUEUE.c.station == station, STATION_QUEUE.c.item == bindparam("b_item"))
+            with writing(self.engine) as connection:
+                connection.execute(statement, rows)
+
+    def note_derivations(self, derivations: Sequence[Mapping[str, Any]], reported: Mapping[str, int] | None = None) -> None:
+        """Keep derivations until ``governance.lineage`` has them.
+
+        Args:
+            derivations: What came from what.
+            reported: Versions of tables that they tell of; ``reported_versions`` gives them back.
+        """
+        if derivations:
+            with writing(self.engine) as connection:
+                connection.execute(insert(LINEAGE_OUTBOX), [{"derivation": dict(derivation)} for derivation in derivations])
+                self._progressed(connection, _REPORTED, reported or {})
+
+    def reported_versions(self) -> dict[str, int]:
+        """Return, by table, the version whose derivation was noted last: a killed run leaves a version for the next to tell of."""
+        return self.progress(_REPORTED)
+
+    def pending_derivations(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return derivations not yet in ``governance.lineage``, oldest first, with their numbers."""
+        query = select(LINEAGE_OUTBOX.c.entry, LINEAGE_OUTBOX.c.derivation).order_by(LINEAGE_OUTBOX.c.entry)
+        with self.engine.connect() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def clear_derivations(self, last: int) -> None:
+        """Forget derivations up to a number, after they were committed."""
+        with writing(self.engine) as connection:
+            connection.execute(delete(LINEAGE_OUTBOX).where(LINEAGE_OUTBOX.c.entry <= last))
+
+    def note_table_commit(self, table: str, version: int, files: Sequence[DataFile] = ()) -> None:
+        """Record the version of a Delta table after we wrote it, and the files that came with it."""
+        values = {"table_name": table, "version": version, "row_count": None, "committed_at": utc_text()}
+        with writing(self.engine) as connection:
+            self._upsert(connection, TABLE_COMMITS, values, ("table_name",))
+            for file in files:
+                self._upsert(connection, DATA_FILES, {"table_name": table, **asdict(file)}, ("table_name", "path"))
+
+    def noted_version(self, table: str) -> int | None:
+        """Return the last version of a table that we wrote."""
+        with self.engine.connect() as connection:
+            return connection.execute(select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == table)).scalar_one_or_none()
+
+    def _upsert(self, connection: Connection, table: Table, values: Mapping[str, Any], key: tuple[str, ...]) -> None:
+        connection.execute(_upsert_statement(connection.dialect.name, table, tuple(values), key), dict(values))

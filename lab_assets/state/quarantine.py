@@ -1,0 +1,115 @@
+"""Refused files: each step they take, from refusal to release.
+
+Belongs here: transitions of refused arrivals and the events that tell of them. Does not belong here: reading files, commands,
+audit entries of people (``lab_assets.cli.quarantine``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+
+from lab_assets.sources.core.rules import mend
+from lab_assets.state.database import utc_text
+from lab_assets.state.ledger_tables import ARRIVALS, QUARANTINE_EVENTS
+
+_BY_INGESTION: Final = "service:ingest"
+_COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of")
+
+
+_REFUSED: Final = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule).where(
+    ARRIVALS.c.file_id == bindparam("b_file"), ARRIVALS.c.state == "quarantined"
+)
+
+
+def note_refusal(connection: Connection, arrival_id: int, *, rule: str | None, reason: str | None, place: str | None) -> None:
+    """Tell that a file was refused, in the transaction that refuses it."""
+    values = {"rule": rule, "reason": reason, "place": place or None, "mend": mend(rule)}
+    _note(connection, arrival_id, "quarantined", _BY_INGESTION, values)
+
+
+def release_refused(connection: Connection, file_id: str, by_arrival: int) -> None:
+    """Close refused arrivals whose bytes were dropped again and are read anew by another arrival."""
+    for row in list(connection.execute(_REFUSED, {"b_file": file_id})):
+        _close(connection, row.arrival_id)
+        reason = f"the same bytes were dropped again as arrival {by_arrival}"
+        _note(connection, row.arrival_id, "retried", _BY_INGESTION, {"rule": row.rule, "reason": reason})
+
+
+class Quarantine:
+    """Refused arrivals of one ledger."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def waiting(self) -> list[Any]:
+        """Return refused arrivals that nobody has closed, newest first."""
+        query = select(ARRIVALS).where(ARRIVALS.c.state == "quarantined").order_by(ARRIVALS.c.arrival_id.desc())
+        with self.engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def counts(self) -> dict[str, int]:
+        """Return refused arrivals that nobody has closed, by rule, most first."""
+        number = func.count()
+        query = select(ARRIVALS.c.rule, number).where(ARRIVALS.c.state == "quarantined").group_by(ARRIVALS.c.rule).order_by(number.desc())
+        with self.engine.connect() as connection:
+            return {row[0] or "unknown": row[1] for row in connection.execute(query)}
+
+    def retry(self, connection: Connection, arrival_ids: Sequence[int], *, by: str, reason: str) -> int:
+        """Let refused arrivals be read again as new ones; the old rows stay as history.
+
+        Args:
+            connection: Of a ``writing`` transaction, which holds the audit entry too.
+            arrival_ids: Refused arrivals; others are left alone.
+            by: Who asks.
+            reason: Why.
+
+        Returns:
+            How many were given back to ingestion.
+        """
+        rows = self._refused(connection, arrival_ids)
+        for row in rows:
+            _close(connection, row.arrival_id)
+            _note(connection, row.arrival_id, "retried", by, {"rule": row.rule, "reason": reason})
+            copied = {name: getattr(row, name) for name in _COPIED}
+            connection.execute(insert(ARRIVALS).values(**copied, state="received", arrived_at=utc_text(), retry_of=row.arrival_id))
+        return len(rows)
+
+    def discard(self, connection: Connection, arrival_ids: Sequence[int], *, by: str, reason: str) -> int:
+        """Close refused arrivals for good; the arguments are those of ``retry``."""
+        rows = self._refused(connection, arrival_ids)
+        for row in rows:
+            _close(connection, row.arrival_id)
+            _note(connection, row.arrival_id, "discarded", by, {"rule": row.rule, "reason": reason})
+        return len(rows)
+
+    def history(self, arrival_id: int) -> list[Any]:
+        """Return the steps of one arrival, oldest first."""
+        query = select(QUARANTINE_EVENTS).where(QUARANTINE_EVENTS.c.arrival_id == arrival_id).order_by(QUARANTINE_EVENTS.c.event_id)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query))
+
+    def events_after(self, last: int, limit: int = 50_000) -> list[Any]:
+        """Return steps with a higher number, oldest first, with the file they speak of."""
+        file = (ARRIVALS.c.file_id, ARRIVALS.c.source, ARRIVALS.c.file_name)
+        joined = QUARANTINE_EVENTS.join(ARRIVALS, QUARANTINE_EVENTS.c.arrival_id == ARRIVALS.c.arrival_id)
+        query = select(QUARANTINE_EVENTS, *file).select_from(joined).where(QUARANTINE_EVENTS.c.event_id > last)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query.order_by(QUARANTINE_EVENTS.c.event_id).limit(limit)))
+
+    def _refused(self, connection: Connection, arrival_ids: Sequence[int]) -> list[Any]:
+        rows: list[Any] = []
+        for start in range(0, len(arrival_ids), 500):
+            chunk = ARRIVALS.c.arrival_id.in_(list(arrival_ids[start : start + 500]))
+            rows += connection.execute(select(ARRIVALS).where(chunk, ARRIVALS.c.state == "quarantined"))
+        return rows
+
+
+def _close(connection: Connection, arrival_id: int) -> None:
+    connection.execute(update(ARRIVALS).where(ARRIVALS.c.arrival_id == arrival_id).values(state="discarded"))
+
+
+def _note(connection: Connection, arrival_id: int, event: str, by: str, values: dict[str, str | None]) -> None:
+    connection.execute(insert(QUARANTINE_EVENTS).values(arrival_id=arrival_id, event=event, by=by, at_utc=utc_text(), **values))

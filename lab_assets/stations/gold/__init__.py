@@ -1,0 +1,1 @@
+"""Stations of the gold layer: verdicts over lots and time."""

@@ -1,0 +1,145 @@
+"""Lineage, and copies of audit trail and access as tables.
+
+Belongs here: moving rows from the relational state into Delta. Does not belong here: the rules (``lab_assets.governance``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY, LINEAGE
+from lab_assets.contracts.registry import contracts
+from lab_assets.lake.lakehouse import Lakehouse
+
+if TYPE_CHECKING:
+    from lab_assets.ingest.scrub import ScrubReport
+
+
+def update_lineage(lake: Lakehouse) -> int:
+    """Commit noted derivations; the number of the last one makes a repeated commit a no-op.
+
+    Returns:
+        Version of ``governance.lineage`` afterwards.
+    """
+    from lab_assets.governance.lineage import Derivation, lineage_rows
+
+    waiting = lake.ledger.pending_derivations()
+    if not waiting:
+        return lake.version(LINEAGE)
+    made = [Derivation(**{**told, "recorded_at": datetime.fromisoformat(told["recorded_at"])}) for _, told in waiting]
+    last = waiting[-1][0]
+    version = lake.append_once(LINEAGE, lake.local_rows(LINEAGE, lineage_rows(made)), app="lineage_outbox", version=last)
+    lake.ledger.clear_derivations(last)
+    return version
+
+
+def update_audit(lake: Lakehouse) -> int:
+    """Append the audit entries that the table does not have yet.
+
+    Returns:
+        Version of ``governance.audit`` afterwards.
+    """
+    from dataclasses import asdict
+
+    from lab_assets.state.audit import AuditLog
+
+    last = int(lake.open(AUDIT).transaction_version("audit_trail") or 0)
+    new = [entry for entry in AuditLog(lake.ledger.engine).entries() if entry.seq > last]
+    if not new:
+        return lake.version(AUDIT)
+    rows = [{**asdict(entry), "at_utc": datetime.fromisoformat(entry.at_utc)} for entry in new]
+    return lake.append_once(AUDIT, lake.local_rows(AUDIT, rows), app="audit_trail", version=new[-1].seq)
+
+
+def update_access(lake: Lakehouse) -> int:
+    """Add an access review when people, grants or tags changed since the last one.
+
+    Returns:
+        Version of ``governance.access`` afterwards.
+    """
+    from lab_assets.governance.policy import PolicyEngine
+
+    with lake.ledger.engine.connect() as connection:
+        policy = PolicyEngine.load(connection, contracts())
+    station = ACCESS.full_name
+    version = int(policy.version)
+    if lake.ledger.progress(station).get("policy") == version:
+        return lake.version(ACCESS)
+    written = lake.append(ACCESS, lake.local_rows(ACCESS, _review(policy, datetime.now(UTC))))
+    lake.ledger.set_progress(station, {"policy": version})
+    return written
+
+
+def update_integrity(lake: Lakehouse, *, say: Callable[[str], None] = lambda _line: None) -> ScrubReport:
+    """Scrub, and append what was found.
+
+    Returns:
+        What the scrub found.
+    """
+    from dataclasses import asdict
+
+    from lab_assets.ingest.scrub import scrub
+
+    at = datetime.now(UTC)
+    report = scrub(lake.settings, lake.ledger, say=say)
+    if report.findings:
+        rows = [{**asdict(finding), "scrubbed_at_utc": at} for finding in report.findings]
+        lake.append(INTEGRITY, lake.local_rows(INTEGRITY, rows))
+    return report
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenScrub:
+    """The newest scrub, as the audit trail tells of it.
+
+    Attributes:
+        files: Files hashed.
+        findings: Files missing or changed.
+        at: When, empty before the first one.
+    """
+
+    files: int = 0
+    findings: int = 0
+    at: str = ""
+
+
+def newest_scrub(lake: Lakehouse) -> SeenScrub:
+    """Return what the newest scrub found."""
+    import json
+
+    from lab_assets.state.audit import AuditLog
+
+    entries = AuditLog(lake.ledger.engine).entries(action="integrity", limit=1)
+    if not entries:
+        return SeenScrub()
+    told = json.loads(entries[-1].new or "{}")
+    return SeenScrub(files=told["files"], findings=len(told["findings"]), at=entries[-1].at_utc)
+
+
+def _review(policy: Any, at: datetime) -> list[dict[str, Any]]:
+    """Return who may read what: every enabled person x table that a grant lets them select from."""
+    from lab_assets.governance.securables import CATALOG, Securable
+
+    rows: list[dict[str, Any]] = []
+    for name in contracts():
+        table = Securable(kind="Table", name=f"{CATALOG}.{name}")
+        holders = policy.holders(table, "SELECT")
+        for user, account in policy.users.items():
+            if not policy.decide(user, "SELECT", table).allowed:
+                continue
+            principal = next((role for role in holders if role == user or role in account.roles), "owner")
+            rows.append(
+                {
+                    "reviewed_at_utc": at,
+                    "user": user,
+                    "securable": table.name,
+                    "privilege": "SELECT",
+                    "principal": principal,
+                    "granted_on": holders.get(principal, table.name),
+                    "clearances": sorted(policy.clearances(user)),
+                }
+            )
+    return rows

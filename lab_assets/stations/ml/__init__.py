@@ -1,0 +1,1 @@
+"""Stations of the ml layer: labels, training sets, predictions, drift."""

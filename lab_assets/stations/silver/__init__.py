@@ -1,0 +1,1 @@
+"""Stations of the silver layer: units, vocabulary and context."""

@@ -1,1 +1,0 @@
-"""Tests of what wakes the graph."""

@@ -1,0 +1,102 @@
+"""Contracts in the worker: the quick look lets pass only what pandera lets pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lab_assets.contracts.core import Column, TableContract
+from lab_assets.ingest import parsing, row_rules
+from lab_assets.sources.base import ReadResult
+
+COLUMNS = (
+    Column(name="name", kind="string", meaning="a name", nullable=False),
+    Column(name="kind", kind="string", meaning="a kind", allowed=("a", "b")),
+    Column(name="code", kind="string", meaning="a code", pattern="[A-Z]{2}-[0-9]+"),
+    Column(name="count", kind="int64", meaning="a count", nullable=False, minimum=1),
+    Column(name="share", kind="float64", meaning="a share", minimum=0, maximum=1),
+    Column(name="level", kind="float64", meaning="a level", nullable=False),
+    Column(name="loose", kind="float64", meaning="any float", finite=False),
+    Column(name="trace", kind="array<float64>", meaning="a trace", nullable=False),
+    Column(name="rescued", kind="map<string,string>", meaning="the rest"),
+)
+CONTRACT = TableContract(layer="bronze", name="quick_look", grain="one row", description="A table.", owner="team:test", columns=COLUMNS)
+GOOD: dict[str, Any] = {
+    "name": "n",
+    "kind": "a",
+    "code": "AB-1",
+    "count": 1,
+    "share": 0.5,
+    "level": 2.0,
+    "loose": 1.0,
+    "trace": np.arange(3.0),
+    "rescued": {"k": "v"},
+}
+ODD = (None, float("nan"), float("inf"), -1, 0, 2, 0.0, 1.0, True, np.float64(0.5), np.int64(1), "a", "c", "AB-1", "AB-1\n", "")
+
+
+def _failures(row: dict[str, Any], *, quickly: bool, monkeypatch: pytest.MonkeyPatch) -> object:
+    with monkeypatch.context() as patch:
+        if not quickly:
+            patch.setattr(row_rules, "_surely_kept", lambda _column, _values: False)
+        try:
+            return row_rules.contract_failures(CONTRACT, [GOOD, row])
+        except (TypeError, ValueError) as error:
+            return type(error)
+
+
+@pytest.mark.parametrize("column", COLUMNS, ids=lambda column: column.name)
+def test_the_quick_look_changes_no_verdict(column: Column, monkeypatch: pytest.MonkeyPatch) -> None:
+    for value in ODD:
+        row = {**GOOD, column.name: value}
+        assert _failures(row, quickly=True, monkeypatch=monkeypatch) == _failures(row, quickly=False, monkeypatch=monkeypatch), value
+
+
+def test_good_rows_do_not_wake_pandera(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_rules, "_schema", lambda *_: pytest.fail("pandera was asked"))
+    sparse = {**GOOD, **dict.fromkeys(("kind", "code", "share", "loose", "rescued"))}
+    assert row_rules.contract_failures(CONTRACT, [GOOD, sparse]) == {}
+
+
+def test_a_broken_rule_is_told_with_its_row() -> None:
+    failures = row_rules.contract_failures(CONTRACT, [GOOD, {**GOOD, "count": 0}])
+    assert [(position, column) for position, (_, column, _) in failures.items()] == [(1, "count")]
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "rule"),
+    [("count", 0, "minimum(1)"), ("share", 1.5, "maximum(1)"), ("kind", "c", "allowed(a|b)"), ("code", "x", "pattern([A-Z]{2}-[0-9]+)")],
+)
+def test_rules_are_told_in_the_contracts_words(column: str, value: Any, rule: str) -> None:
+    ((told, name, reason),) = row_rules.contract_failures(CONTRACT, [{**GOOD, column: value}]).values()
+    assert (told, name) == (rule, column)
+    assert str(value) in reason
+
+
+@pytest.mark.parametrize(
+    ("tables", "told"),
+    [({"readings": [{"source_row": 1}]}, "'readings', which is no table"), ({"images": [{"colour": "red", "source_row": 1}]}, "colour")],
+)
+def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
+    tables: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A reader's fault: a table without contract, or a column that its contract does not have."""
+    (tmp_path / "raw").write_bytes(b"x")
+    reader = SimpleNamespace(format="made_up", read=lambda *_: ReadResult(format="made_up", tables=tables))
+    monkeypatch.setattr("lab_assets.sources.registry.recognise", lambda *_: reader)
+    task = {
+        "arrival_id": 1,
+        "file_id": "1" * 64,
+        "source": "s",
+        "file_name": "f",
+        "zone": "UTC",
+        "date_order": None,
+        "raw_path": str(tmp_path / "raw"),
+    }
+    staged = parsing.parse_one(task)
+    assert (staged["state"], staged["rule"], staged["tables"]) == ("quarantined", "reader_error", {})
+    assert told in staged["reason"]

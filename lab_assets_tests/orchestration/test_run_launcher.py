@@ -1,0 +1,125 @@
+"""Runs begun by a fork of a warm process: real runs of a small graph in Dagster's own storage."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster._core.definitions.reconstruct import ReconstructableRepository
+from dagster._core.launcher.base import LaunchRunContext
+
+from lab_assets.ops.dagster_home import dagster_instance
+from lab_assets.orchestration.private.run_launcher import PROCESS_TAG, LocalRunLauncher
+from lab_assets.settings import Settings
+from lab_assets_tests.orchestration import small_graph
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DagsterInstance]:
+    """Dagster's instance of a home; its launcher's warm process serves all tests, as it serves a daemon."""
+    with dagster_instance(Settings(home=tmp_path_factory.mktemp("runs"))) as opened:
+        yield opened
+
+
+def launched(instance: DagsterInstance, **tags: str) -> DagsterRun:
+    """Launch the small graph's job as the daemon does."""
+    origin = ReconstructableRepository.for_module("lab_assets_tests.orchestration.small_graph", "defs").get_reconstructable_job("ingest")
+    job = small_graph.build_defs().resolve_job_def("ingest")
+    run = instance.create_run_for_job(job, job_code_origin=origin.get_python_origin(), tags=tags)
+    instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+    return run
+
+
+def status_of(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus:
+    """The status a run has now."""
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return found.status
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {timeout_s:.0f} s"
+        time.sleep(0.1)
+
+
+def process_of(instance: DagsterInstance, run: DagsterRun) -> int:
+    """The process that the run's tag names."""
+    found = instance.get_run_by_id(run.run_id)
+    assert found is not None
+    return int(found.tags[PROCESS_TAG].partition("@")[0])
+
+
+def test_each_run_has_a_process_of_its_own_forked_from_one(instance: DagsterInstance) -> None:
+    assert isinstance(instance.run_launcher, LocalRunLauncher)
+    waiting = {"test/wait_s": "3"}
+    runs = [launched(instance, **waiting), launched(instance, **waiting)]
+    processes = [process_of(instance, run) for run in runs]
+    parents = {psutil.Process(process).ppid() for process in processes}
+    wait_for(lambda: all(status_of(instance, run) is DagsterRunStatus.SUCCESS for run in runs))
+    assert len(set(processes)) == 2
+    assert len(parents) == 1
+    wait_for(lambda: not any(map(psutil.pid_exists, processes)))  # nothing is left of them, not even a zombie
+
+
+def test_a_run_that_fails_is_told_as_failed(instance: DagsterInstance) -> None:
+    run = launched(instance, **{"test/fail": "1"})
+    wait_for(lambda: status_of(instance, run) is DagsterRunStatus.FAILURE)
+
+
+def test_a_run_can_be_canceled(instance: DagsterInstance) -> None:
+    run = launched(instance, **{"test/wait_s": "100"})
+    wait_for(lambda: status_of(instance, run) is DagsterRunStatus.STARTED)
+    assert instance.run_launcher.terminate(run.run_id)
+    wait_for(lambda: status_of(instance, run) is DagsterRunStatus.CANCELED)
+    wait_for(lambda: not psutil.pid_exists(process_of(instance, run)))
+
+
+def test_a_run_whose_process_was_killed_can_be_canceled(instance: DagsterInstance) -> None:
+    run = launched(instance, **{"test/wait_s": "100"})
+    wait_for(lambda: status_of(instance, run) is DagsterRunStatus.STARTED)
+    psutil.Process(process_of(instance, run)).kill()
+    wait_for(lambda: not psutil.pid_exists(process_of(instance, run)))
+    assert instance.run_launcher.terminate(run.run_id)
+    assert status_of(instance, run) is DagsterRunStatus.CANCELED
+
+
+def test_a_killed_warm_process_is_started_again(instance: DagsterInstance) -> None:
+    first = launched(instance, **{"test/wait_s": "2"})
+    warm = psutil.Process(process_of(instance, first)).parent()
+    assert warm is not None
+    warm.kill()
+    warm.wait(timeout=10)
+    second = launched(instance)
+    wait_for(lambda: all(status_of(instance, run) is DagsterRunStatus.SUCCESS for run in (first, second)))
+
+
+def test_the_warm_process_ends_with_the_one_that_started_it() -> None:
+    program = (
+        "from lab_assets.orchestration.private.run_processes import RunProcesses\n"
+        "runs = RunProcesses(); runs.begin('no arguments'); print(runs._warm.pid, flush=True)"
+    )
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    wait_for(lambda: not psutil.pid_exists(int(told.stdout)), timeout_s=20)
+
+
+def test_what_is_imported_ahead_starts_no_threads_that_a_fork_would_miss() -> None:
+    """Arrow's allocator has a thread that it looks after itself when the process forks."""
+    program = (
+        "import importlib, pathlib; from lab_assets.orchestration.private.run_processes import PRELOADED\n"
+        "for name in PRELOADED: importlib.import_module(name)\n"
+        "print(sorted({(task / 'comm').read_text().strip() for task in pathlib.Path('/proc/self/task').iterdir() if task.name != str(__import__('os').getpid())}))"
+    )
+    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
+    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert told.stdout.strip() in {"['jemalloc_bg_thd']", "[]"}

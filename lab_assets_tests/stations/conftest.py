@@ -1,0 +1,29 @@
+"""What the tests of this folder share: hand-made rows in a lake of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.lake.lakehouse import Lakehouse
+
+Put = Callable[..., int]
+
+
+@pytest.fixture
+def put(lakehouse: Lakehouse) -> Put:
+    """Append hand-made rows to a table; provenance is filled in where the rows name none."""
+
+    def append(contract: TableContract, *rows: dict[str, Any], batch: int = 1) -> int:
+        provenance = {"source": "lims", "source_file": "f.csv", "source_sha256": f"sha{batch}", "ingest_batch": batch}
+        told = [
+            {**provenance, "ingested_at_utc": datetime(2025, 6, 1, tzinfo=UTC), "source_row": number, **row}
+            for number, row in enumerate(rows, start=1)
+        ]
+        return lakehouse.append(contract, lakehouse.local_rows(contract, told))
+
+    return append

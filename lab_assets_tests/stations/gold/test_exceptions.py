@@ -1,0 +1,157 @@
+"""Exceptions of every kind, with the words and numbers a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from lab_assets.contracts.bronze import CALIBRATIONS
+from lab_assets.contracts.gold import EXCEPTIONS, METHOD_TRENDS, SUITABILITY
+from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.gold.exceptions import update_exceptions
+from lab_assets_tests.stations.silver.test_reference import at
+
+Put = Callable[..., int]
+pytestmark = pytest.mark.spark
+
+
+def found(lake: Lakehouse) -> dict[str, dict[str, Any]]:
+    first = update_exceptions(lake)
+    assert update_exceptions(lake) == first
+    rows = {row["exception_id"]: row for row in lake.polars(EXCEPTIONS).to_dicts()}
+    assert len(rows) == lake.row_count(EXCEPTIONS)
+    return rows
+
+
+def result(name: str, sample: str, state: str = "fail", **more: Any) -> dict[str, Any]:
+    row = {"result_id": name, "sample_name": sample, "lot_id": "NEB25-0001", "method_id": "ASSAY-01", "analyte": "API", "value": 93.2104}
+    return {**row, "unit": "%", "spec_low": 95.0, "spec_high": 105.0, "state": state, "replicate": 2, "measured_at_utc": at(6), **more}
+
+
+def test_results_out_of_specification_are_critical_until_their_investigation_is_closed(lakehouse: Lakehouse, put: Put) -> None:
+    low_only = {"spec_high": None, "spec_low": 80.0, "value": 79.5, "replicate": None, "method_id": "DISS-01"}
+    put(RESULTS, result("r1", "S1"), result("r2", "S2", **low_only), result("r3", "S3", lot_id=None), result("r4", "S4", "pass"))
+    opened = [("S1", "oos_opened"), ("S1", "oos_closed"), ("S2", "oos_opened")]
+    put(
+        PROCESS_EVENTS,
+        *(
+            {"event_id": f"{sample}-{name}", "lot_id": "L", "sample_name": sample, "event": name, "at_utc": at(7), "recorded_at_utc": at(7)}
+            for sample, name in opened
+        ),
+    )
+    rows = found(lakehouse)
+    assert {name: (row["severity"], row["subject"]) for name, row in rows.items()} == {
+        "oos:r1": ("info", "NEB25-0001"),
+        "oos:r2": ("critical", "NEB25-0001"),
+        "oos:r3": ("critical", "S3"),
+    }
+    assert rows["oos:r1"]["evidence"] == "ASSAY-01/API: 93.2104 %, allowed 95 to 105; sample S1, preparation 2; investigation closed"
+    assert rows["oos:r2"]["evidence"] == "DISS-01/API: 79.5 %, allowed at least 80; sample S2; investigation open"
+    assert (rows["oos:r1"]["owner_role"], rows["oos:r1"]["raised_at_utc"]) == ("qc_lead", at(6))
+
+
+def test_points_that_break_a_rule_one_after_the_other_are_one_exception(lakehouse: Lakehouse, put: Put) -> None:
+    def point(number: int, rules: list[str], value: float = 98.0) -> dict[str, Any]:
+        row = {"result_id": f"r{number}", "product": "P", "method_id": "ASSAY-01", "analyte": "API", "point_no": number, "value": value}
+        limits = {"centre": 100.0, "lower_limit": 94.5, "upper_limit": 105.5, "in_baseline": False}
+        return {**row, **limits, "unit": "%", "measured_at_utc": at(number), "rules": rules}
+
+    put(RESULTS, result("r21", "S1", "pass"))
+    put(
+        METHOD_TRENDS,
+        point(20, []),
+        point(21, ["nelson_2"]),
+        point(22, ["nelson_2", "nelson_1"], 94.0),
+        point(23, []),
+        point(24, ["nelson_5"]),
+    )
+    rows = found(lakehouse)
+    assert {name: (row["severity"], row["subject"], row["lot_id"], row["raised_at_utc"]) for name, row in rows.items()} == {
+        "chart_rule:r21": ("warning", "P ASSAY-01/API", "NEB25-0001", at(22)),
+        "chart_rule:r24": ("info", "P ASSAY-01/API", None, at(24)),
+    }
+    told = "points 21 to 22 complete nelson_1, nelson_2; last 94 %; centre 100, limits 94.5 to 105.5"
+    assert rows["chart_rule:r21"]["evidence"] == told
+    assert rows["chart_rule:r24"]["evidence"].startswith("point 24 completes nelson_5; last 98 %")
+
+
+def test_systems_certificates_and_uncalibrated_use(lakehouse: Lakehouse, put: Put) -> None:
+    put(
+        SUITABILITY,
+        {
+            "sequence_id": "SEQ-1",
+            "instrument_id": "LC-01",
+            "analyte": "API",
+            "injections": 5,
+            "passed": False,
+            "failures": ["rsd_pct 3 > 2"],
+        },
+        {"sequence_id": "SEQ-2", "instrument_id": "LC-01", "analyte": "API", "injections": 5, "passed": True, "failures": []},
+    )
+    certificate = {"certificate_id": "CAL-1", "instrument_id": "LC-01", "unit": "nm", "performed_at_utc": at(1), "valid_until_utc": at(9)}
+    put(
+        CALIBRATIONS,
+        {**certificate, "parameter": "wavelength", "deviation": 2.5, "tolerance": 1.0, "outcome": "fail"},
+        {**certificate, "parameter": "lamp", "deviation": 0.5, "tolerance": 1.0, "outcome": "pass"},
+    )
+    injection = {"zone_known": True, "channels": ["A"], "processing_id": "none", "lot_id": "L", "method_id": "M", "instrument_id": "LC-01"}
+    used = ("a", "sample", 4, "CAL-1", False), ("b", "standard", 6, "CAL-1", False), ("c", "sample", 3, "CAL-0", True)
+    put(
+        INJECTIONS,
+        *(
+            {**injection, "injection_id": name, "injection_name": name, "sample_role": role, "injected_at_utc": at(day)}
+            | {"calibration_id": calibration, "calibration_valid": valid}
+            for name, role, day, calibration, valid in used
+        ),
+        {
+            **injection,
+            "injection_id": "d",
+            "injection_name": "d",
+            "sample_role": "sample",
+            "instrument_id": "LC-02",
+            "injected_at_utc": at(8),
+        },
+    )
+    rows = found(lakehouse)
+    assert {name: (row["severity"], row["subject"], row["evidence"]) for name, row in rows.items()} == {
+        "suitability:SEQ-1/API": ("critical", "SEQ-1", "5 standard injection(s) of API on LC-01: rsd_pct 3 > 2"),
+        "calibration:LC-01/CAL-1": ("warning", "LC-01", "certificate CAL-1 failed: wavelength off by 2.5 nm, allowed 1 nm"),
+        "calibration:LC-01/use/CAL-1": (
+            *("critical", "LC-01"),
+            "2 injection(s) from 2025-03-04 to 2025-03-06 without a valid certificate: CAL-1 failed or had expired",
+        ),
+        "calibration:LC-02/use/none": (
+            *("critical", "LC-02"),
+            "1 injection(s) from 2025-03-08 to 2025-03-08 without a valid certificate: there is none",
+        ),
+    }
+
+
+def test_days_of_one_excursion_are_one_exception_and_injections_without_context_are_named(lakehouse: Lakehouse, put: Put) -> None:
+    def day(number: int, minutes: float, high: float = 33.0, above: float = 1.5) -> dict[str, Any]:
+        row = {"chamber_id": "CH-30", "day": date(2025, 3, number), "readings": 24, "excursion_min": minutes, "gap_min": 0.0}
+        values = {"temperature_min_c": 29.5, "temperature_max_c": high, "degree_hours_above": above}
+        return {**row, **values, "set_temperature_c": 30.0, "set_humidity_pct": 65.0}
+
+    put(STORAGE_CONDITIONS, day(1, 60.0), day(2, 0.0), day(3, 800.0, 45.0), day(4, 700.5), day(6, 0.0))
+    injection = {"zone_known": True, "channels": ["A"], "processing_id": "none", "injected_at_utc": at(4), "source": "hplc_waters"}
+    put(
+        INJECTIONS,
+        {**injection, "injection_id": "i1", "injection_name": "lost", "sample_role": "unknown", "method_id": "M"},
+        {**injection, "injection_id": "i2", "injection_name": "blank", "sample_role": "blank"},
+        {**injection, "injection_id": "i3", "injection_name": "whole", "sample_role": "unknown", "method_id": "M", "lot_id": "L"},
+    )
+    rows = found(lakehouse)
+    assert {name: (row["severity"], row["subject"], row["raised_at_utc"]) for name, row in rows.items()} == {
+        "storage_excursion:CH-30/2025-03-01": ("warning", "CH-30", at(1)),
+        "storage_excursion:CH-30/2025-03-03": ("critical", "CH-30", at(4)),
+        "no_context:i1": ("warning", "i1", at(4)),
+    }
+    assert rows["storage_excursion:CH-30/2025-03-03"]["evidence"] == (
+        "2025-03-03 to 2025-03-04: 1500.5 min outside tolerance (set 30 degC, 65 % RH); 29.5 to 45 degC; 3 degC*h above tolerance"
+    )
+    assert rows["no_context:i1"]["evidence"] == "injection lost of hplc_waters: lot not known"

@@ -1,0 +1,139 @@
+"""Lot dispositions: retests, investigations, missing tests, limits in force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from lab_assets.contracts.bronze import SPECIFICATIONS
+from lab_assets.contracts.gold import LOT_DISPOSITION
+from lab_assets.contracts.silver import LOTS, PROCESS_EVENTS, RESULTS, SAMPLES
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.gold.lot_disposition import limits_in_force, lot_row, release_samples, update_lot_disposition
+from lab_assets_tests.stations.silver.test_reference import at
+
+Put = Callable[..., int]
+
+
+def sample(name: str, kind: str = "release", retest_of: str | None = None) -> dict[str, Any]:
+    return {"sample_name": name, "sample_type": kind, "retest_of": retest_of}
+
+
+def result(sample_name: str, state: str, day: int, *, method: str = "ASSAY-01", analyte: str = "API", number: int = 1) -> dict[str, Any]:
+    row = {"result_id": f"{sample_name}/{method}/{analyte}/{number}", "sample_name": sample_name, "method_id": method, "analyte": analyte}
+    return {**row, "state": state, "measured_at_utc": at(day), "known_time_utc": at(day, 1)}
+
+
+def limit(method: str = "ASSAY-01", analyte: str = "API", *, low: float | None = 95.0, day: int = 1, recorded: int = 1) -> dict[str, Any]:
+    row = {"method_id": method, "analyte": analyte, "spec_low": low, "spec_high": None}
+    return {**row, "effective_from_utc": at(day), "recorded_at_utc": at(recorded), "ingest_batch": 1}
+
+
+def event(sample_name: str, name: str, number: int = 1) -> dict[str, Any]:
+    return {"event_id": f"{sample_name}-{name}-{number}", "sample_name": sample_name, "event": name}
+
+
+def lot(*results: dict[str, Any], samples: Any = (), events: Any = (), limits: Any = None) -> dict[str, Any]:
+    lots = [{"product": "NEBRILAT-10", "manufactured_at_utc": at(5)}]
+    told = {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "lots": lots, "results": list(results)}
+    return {
+        **told,
+        "samples": list(samples or (sample("S1"),)),
+        "events": list(events),
+        "limits": [limit()] if limits is None else list(limits),
+    }
+
+
+def test_a_lot_passes_at_its_last_result_when_every_required_test_has_one() -> None:
+    both = (limit(), limit("RS-01", "IMP-A"))
+    row = lot_row(lot(result("S1", "pass", 6), result("S1", "pass", 8, method="RS-01", analyte="IMP-A"), limits=both))
+    assert (row["state"], row["failing_tests"], row["missing_tests"], row["results"]) == ("pass", [], [], 2)
+    assert row["decided_at_utc"] == at(8, 1)
+
+
+def test_a_lot_is_open_while_a_required_test_has_no_result() -> None:
+    row = lot_row(lot(result("S1", "pass", 6), limits=(limit(), limit("RS-01", "IMP-A"))))
+    assert (row["state"], row["missing_tests"], row["decided_at_utc"]) == ("open", ["RS-01/IMP-A"], None)
+    assert lot_row(lot(limits=()))["state"] == "open"
+
+
+def test_a_failing_result_fails_the_lot_at_once_and_a_passing_retest_alone_changes_nothing() -> None:
+    samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
+    failing = (result("S1", "fail", 6), result("S1", "fail", 7, number=2), result("S1-R1", "pass", 9))
+    for events in ((), (event("S1", "oos_opened"),)):
+        row = lot_row(lot(*failing, samples=samples, events=events))
+        assert (row["state"], row["failing_tests"], row["decided_at_utc"]) == ("fail", ["ASSAY-01/API"], at(6, 1))
+
+
+def test_a_closed_investigation_with_passing_retests_lets_the_retest_stand() -> None:
+    samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
+    closed = (event("S1", "oos_opened"), event("S1", "oos_closed"))
+    row = lot_row(lot(result("S1", "fail", 6), result("S1-R1", "pass", 9), samples=samples, events=closed))
+    assert (row["state"], row["results"], row["decided_at_utc"]) == ("pass", 2, at(9, 1))
+
+
+def test_a_closed_investigation_with_a_failing_retest_confirms_the_failure() -> None:
+    samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
+    closed = (event("S1", "oos_opened"), event("S1", "oos_closed"))
+    results = (result("S1", "fail", 6), result("S1-R1", "pass", 9), result("S1-R1", "fail", 9, number=2))
+    assert lot_row(lot(*results, samples=samples, events=closed))["state"] == "fail"
+
+
+def test_one_of_two_investigations_still_open_keeps_the_failure() -> None:
+    samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
+    events = (event("S1", "oos_opened"), event("S1", "oos_opened", 2), event("S1", "oos_closed"))
+    assert lot_row(lot(result("S1", "fail", 6), result("S1-R1", "pass", 9), samples=samples, events=events))["state"] == "fail"
+
+
+def test_only_release_samples_and_their_retests_speak_for_a_lot() -> None:
+    samples = [
+        *(sample("S1"), sample("S1-R1", "retest", "S1"), sample("S1-R2", "retest", "S1-R1"), sample("C1", "complaint")),
+        *(sample("ST1", "stability"), sample("ST1-R1", "retest", "ST1"), sample("lost", "retest", "unknown")),
+        *(sample("ring-a", "retest", "ring-b"), sample("ring-b", "retest", "ring-a")),
+    ]
+    assert release_samples(samples) == {"S1", "S1-R1", "S1-R2"}
+    row = lot_row(lot(result("S1", "pass", 6), result("ST1", "fail", 7), samples=samples))
+    assert (row["state"], row["results"]) == ("pass", 1)
+
+
+def test_the_limits_in_force_at_manufacture_count() -> None:
+    added = limit("RS-01", "IMP-A", day=9)
+    withdrawn = limit("WATER-01", "WATER", low=None, day=3)
+    versions = [limit(), limit(low=96.0, day=4), limit(low=97.0, day=9), added, limit("WATER-01", "WATER"), withdrawn]
+    assert [(row["method_id"], row["spec_low"]) for row in limits_in_force(versions, at(5))] == [("ASSAY-01", 96.0)]
+
+
+def test_of_a_limit_recorded_twice_the_later_record_counts() -> None:
+    assert [row["spec_low"] for row in limits_in_force([limit(low=95.5, recorded=2), limit()], at(5))] == [95.5]
+
+
+def test_a_lot_older_than_every_limit_is_held_to_the_first_ones() -> None:
+    later = [limit(low=96.0, day=9), limit(low=97.0, day=12)]
+    assert [row["spec_low"] for row in limits_in_force(later, at(5))] == [96.0]
+    assert [row["spec_low"] for row in limits_in_force(later, None)] == [96.0]
+
+
+@pytest.mark.spark
+def test_every_lot_is_judged_and_judged_again_when_news_comes(lakehouse: Lakehouse, put: Put) -> None:
+    put(
+        LOTS,
+        *({"lot_id": name, "product": "P", "manufactured_at_utc": at(5), "recorded_at_utc": at(5)} for name in ("A", "B", "C")),
+    )
+    put(SAMPLES, *({**sample(f"S-{name}"), "lot_id": name, "recorded_at_utc": at(5)} for name in ("A", "B")))
+    put(SPECIFICATIONS, {**limit(), "spec_id": "1", "product": "P", "unit": "%"})
+    value = {"value": 1.0, "unit": "%"}
+    put(RESULTS, {**result("S-A", "pass", 6), **value, "lot_id": "A"}, {**result("S-B", "fail", 6), **value, "lot_id": "B"})
+    first = update_lot_disposition(lakehouse)
+    assert {row["lot_id"]: row["state"] for row in lakehouse.polars(LOT_DISPOSITION).to_dicts()} == {"A": "pass", "B": "fail", "C": "open"}
+    assert update_lot_disposition(lakehouse) == first
+    put(SAMPLES, {**sample("S-B-R1", "retest", "S-B"), "lot_id": "B", "recorded_at_utc": at(7)})
+    put(RESULTS, {**result("S-B-R1", "pass", 8), **value, "lot_id": "B"})
+    put(
+        PROCESS_EVENTS,
+        *({**event("S-B", name), "lot_id": "B", "at_utc": at(9), "recorded_at_utc": at(9)} for name in ("oos_opened", "oos_closed")),
+    )
+    assert update_lot_disposition(lakehouse) == first + 1
+    found = {row["lot_id"]: row for row in lakehouse.polars(LOT_DISPOSITION).to_dicts()}
+    assert (found["B"]["state"], found["B"]["decided_at_utc"], found["B"]["product"]) == ("pass", at(8, 1), "P")

@@ -1,0 +1,140 @@
+"""Reference tables of silver: latest records, events once, instruments, and news without Spark."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab_assets.compute.session import SessionKeeper
+from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_EVENTS, LIMS_LOTS, LIMS_SAMPLES
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, LOTS, PROCESS_EVENTS, SAMPLES
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.settings import Settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
+from lab_assets.stations.gold.exceptions import update_exceptions
+from lab_assets.stations.gold.lot_disposition import update_lot_disposition
+from lab_assets.stations.gold.method_trends import update_method_trends
+from lab_assets.stations.gold.suitability import update_suitability
+from lab_assets.stations.gold.time_to_release import update_time_to_release
+from lab_assets.stations.silver.media import update_documents, update_images
+from lab_assets.stations.silver.reference import update_instruments, update_lots, update_process_events, update_samples
+from lab_assets.stations.silver.storage_conditions import update_storage_conditions
+
+Put = Callable[..., int]
+
+UPDATES = (
+    *(update_lots, update_samples, update_process_events, update_instruments, update_storage_conditions, update_images, update_documents),
+    *(update_lot_disposition, update_method_trends, update_suitability, update_time_to_release, update_exceptions),
+)
+
+
+def at(day: int, hour: int = 0) -> datetime:
+    return datetime(2025, 3, day, hour, tzinfo=UTC)
+
+
+def rows_of(lake: Lakehouse, contract: TableContract, key: str) -> dict[str, dict[str, Any]]:
+    return {row[key]: row for row in lake.polars(contract).to_dicts()}
+
+
+@pytest.mark.parametrize("update", UPDATES, ids=lambda update: update.__name__)
+def test_empty_inputs_are_no_news_and_start_no_spark(update: Callable[[Lakehouse], int], tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    lake = Lakehouse(settings, SessionKeeper(settings), Ledger(open_database(settings)))
+    assert update(lake) == 0
+    assert not (settings.run / "spark").exists()
+
+
+@pytest.mark.spark
+def test_lots_keep_the_latest_record_whatever_order_the_exports_come_in(lakehouse: Lakehouse, put: Put) -> None:
+    put(
+        LIMS_LOTS,
+        {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "site": "Plant North", "recorded_at_utc": at(2)},
+        {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "site": "Plant East", "recorded_at_utc": at(3)},
+        {"lot_id": "NEB25-0002", "product": "NEBRILAT-10", "site": "Plant North", "recorded_at_utc": at(3)},
+    )
+    first = update_lots(lakehouse)
+    assert {lot: row["site"] for lot, row in rows_of(lakehouse, LOTS, "lot_id").items()} == {
+        "NEB25-0001": "Plant East",
+        "NEB25-0002": "Plant North",
+    }
+    assert update_lots(lakehouse) == first
+    put(
+        LIMS_LOTS,
+        {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "site": "an older record", "recorded_at_utc": at(1)},
+        {"lot_id": "NEB25-0002", "product": "NEBRILAT-10", "site": "corrected", "recorded_at_utc": at(4)},
+        {"lot_id": "ORS25-0003", "product": "ORSALINE-50", "site": "Plant East", "recorded_at_utc": at(4)},
+        batch=2,
+    )
+    assert update_lots(lakehouse) > first
+    assert {lot: row["site"] for lot, row in rows_of(lakehouse, LOTS, "lot_id").items()} == {
+        "NEB25-0001": "Plant East",
+        "NEB25-0002": "corrected",
+        "ORS25-0003": "Plant East",
+    }
+
+
+@pytest.mark.spark
+def test_an_update_killed_before_its_progress_was_recorded_is_repeated_without_harm(lakehouse: Lakehouse, put: Put) -> None:
+    put(LIMS_SAMPLES, {"sample_name": "S25-0001", "lot_id": "NEB25-0001", "sample_type": "release", "recorded_at_utc": at(2)})
+    put(LIMS_EVENTS, {"event_id": "E1", "lot_id": "NEB25-0001", "event": "manufactured", "at_utc": at(1), "recorded_at_utc": at(1)})
+    update_samples(lakehouse)
+    events = update_process_events(lakehouse)
+    for station in ("silver.samples", "silver.process_events"):
+        lakehouse.ledger.set_progress(station, dict.fromkeys(lakehouse.ledger.progress(station), 0))
+    update_samples(lakehouse)
+    assert lakehouse.row_count(SAMPLES) == 1
+    assert update_process_events(lakehouse) == events
+    assert lakehouse.row_count(PROCESS_EVENTS) == 1
+
+
+@pytest.mark.spark
+def test_events_are_appended_once(lakehouse: Lakehouse, put: Put) -> None:
+    made = {"event_id": "E1", "lot_id": "L", "event": "manufactured", "at_utc": at(1), "recorded_at_utc": at(1)}
+    taken = {"event_id": "E2", "lot_id": "L", "event": "sampled", "at_utc": at(2), "recorded_at_utc": at(2)}
+    put(LIMS_EVENTS, made, made)
+    first = update_process_events(lakehouse)
+    put(LIMS_EVENTS, made, batch=2)
+    assert update_process_events(lakehouse) == first
+    put(LIMS_EVENTS, made, taken, batch=3)
+    assert update_process_events(lakehouse) == first + 1
+    assert sorted(lakehouse.polars(PROCESS_EVENTS)["event_id"].to_list()) == ["E1", "E2"]
+
+
+@pytest.mark.spark
+def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakehouse: Lakehouse, put: Put) -> None:
+    injection = {"injection_name": "i", "zone_known": True, "channels": ["A"], "processing_id": "none", "instrument_id": "LC-01"}
+    put(
+        INJECTIONS,
+        {**injection, "injection_id": "a", "injected_at_utc": at(5), "software": "new"},
+        {**injection, "injection_id": "b", "injected_at_utc": at(4), "software": "old"},
+        {**injection, "injection_id": "c", "instrument_id": None},
+    )
+    certificate = {"deviation": 0.1, "tolerance": 0.2, "unit": "nm", "performed_at_utc": at(1), "valid_until_utc": at(30)}
+    second = {"certificate_id": "CAL-1", "instrument_id": "LC-01", "performed_at_utc": at(2)}
+    put(
+        CALIBRATIONS,
+        {**certificate, "certificate_id": "CAL-0", "instrument_id": "LC-01", "parameter": "flow", "outcome": "pass"},
+        {
+            **certificate,
+            "certificate_id": "CAL-1",
+            "instrument_id": "LC-01",
+            "parameter": "flow",
+            "outcome": "pass",
+            "performed_at_utc": at(2),
+        },
+        {**certificate, **second, "parameter": "wavelength", "outcome": "fail", "valid_until_utc": at(28)},
+        {**certificate, "certificate_id": "CAL-9", "instrument_id": "LC-09", "parameter": "flow", "outcome": "pass"},
+    )
+    update_instruments(lakehouse)
+    found = rows_of(lakehouse, INSTRUMENTS, "instrument_id")
+    assert found.keys() == {"LC-01", "LC-09"}
+    first = found["LC-01"]
+    assert (first["injections"], first["software"], first["first_seen_utc"], first["last_seen_utc"]) == (2, "new", at(4), at(5))
+    assert (first["calibration_id"], first["calibration_outcome"], first["calibration_due_utc"]) == ("CAL-1", "fail", at(28))
+    assert (found["LC-09"]["injections"], found["LC-09"]["calibration_outcome"]) == (0, "pass")

@@ -1,0 +1,194 @@
+"""Which traces are worked on, and that it does not matter where: peaks and partial-trace features of hand-made injections."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from lab_assets.contracts.bronze import CHROMATOGRAMS, INSTRUMENT_STATUS, PROCESSING_METHODS, VENDOR_PEAKS
+from lab_assets.contracts.features import INJECTION_PROGRESS
+from lab_assets.contracts.silver import INJECTIONS, PEAKS
+from lab_assets.domain.injection_identity import injection_id
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.features import injection_progress
+from lab_assets.stations.features.injection_progress import update_injection_progress
+from lab_assets.stations.silver import peaks
+from lab_assets.stations.silver.peaks import update_peaks
+from lab_assets.stations.traces import TRACE_PLACE, chosen_traces, place_of, tasks_for
+from lab_assets_tests.stations.conftest import Put
+
+pytestmark = pytest.mark.spark
+
+EIGHT = datetime(2026, 3, 1, 8, tzinfo=UTC)
+X_S = np.arange(0.0, 600.0, 0.5)
+SIGMA_S = 6.0
+
+
+def gaussian(area: float, at_s: float) -> list[float]:
+    """Points of one peak of an area in unit x s."""
+    return (area / (SIGMA_S * np.sqrt(2 * np.pi)) * np.exp(-0.5 * ((X_S - at_s) / SIGMA_S) ** 2)).tolist()
+
+
+def trace(name: str, channel: str, area: float, **other: Any) -> dict[str, Any]:
+    return {
+        "injection_name": name,
+        "source": "hplc",
+        "instrument_name": "LC-1",
+        "injected_at_text": "08:00",
+        "channel": channel,
+        "x": X_S.tolist(),
+        "y": gaussian(area, 300.0),
+        "x_unit": "s",
+        "y_unit": "mAU",
+        "y_factor": 1.0,
+        "n_points": len(X_S),
+        "x_last": float(X_S[-1]),
+        "zone_known": True,
+        "source_sha256": f"{name} one",
+        "source_row": 1,
+        **other,
+    }
+
+
+def injection(name: str, number: int, **other: Any) -> dict[str, Any]:
+    at = EIGHT + timedelta(minutes=15 * number)
+    return {
+        "injection_id": injection_id("hplc", "LC-1", name, "08:00"),
+        "injection_name": name,
+        "source": "hplc",
+        "method_id": "M-1",
+        "sequence_id": "Q-1",
+        "sample_role": "sample",
+        "injected_at_utc": at,
+        "run_time_min": 10.0,
+        "channels": ["UV"],
+        "zone_known": True,
+        "processing_id": "p",
+        "source_sha256": f"{name} one",
+        "weight_mg": 50.0,
+        "nominal_weight_mg": 50.0,
+        "known_time_utc": at + timedelta(minutes=10),
+        **other,
+    }
+
+
+WINDOW = {
+    "method_name": "M-1",
+    "analyte": "API",
+    "channel": None,
+    "integration": "detected",
+    "calibration": "external_standard",
+    "window_start": 4.5,
+    "window_end": 5.5,
+    "window_unit": "min",
+    "result_unit": "%",
+}
+
+
+@pytest.fixture
+def sequence(lakehouse: Lakehouse, put: Put) -> list[str]:
+    """A standard and two samples; one was exported twice, has two detectors and a pressure. Returns the injections' identities."""
+    rows = [injection("std", 0, sample_role="standard"), injection("a", 1), injection("b", 2)]
+    lakehouse.append(INJECTIONS, lakehouse.local_rows(INJECTIONS, rows))
+    put(PROCESSING_METHODS, {**WINDOW, "source": "cds"})
+    put(CHROMATOGRAMS, trace("std", "UV", 600.0), trace("a", "UV", 111.0), trace("b", "UV", 1200.0), trace("b", "FLD", 60.0))
+    put(CHROMATOGRAMS, trace("a", "UV", 660.0, source_sha256="a two"), batch=2)
+    vendor = {"injection_name": "a", "channel": "UV", "peak_no": 1, "retention_time": 5.0, "retention_unit": "min", "area": 661.0}
+    put(
+        VENDOR_PEAKS, {**vendor, "source_sha256": "a two", "area_unit": "mAU*s"}, {**vendor, "source_sha256": "a one", "area": 1.0}, batch=2
+    )
+    pressure = {key: value for key, value in trace("b", "UV", 0.0).items() if key in INSTRUMENT_STATUS.column_names}
+    bars = {"signal": "Pump Pressure", "y": (200.0 + 5.0 * np.sin(X_S)).tolist(), "y_unit": "bar"}
+    oven = {"signal": "Column Oven", "y": [40.0] * len(X_S), "y_unit": "C"}
+    put(INSTRUMENT_STATUS, {**pressure, **bars}, {**pressure, **oven})
+    return [row["injection_id"] for row in rows]
+
+
+def worked(lake: Lakehouse, ids: list[str]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Integrate and describe injections anew, and return both tables in order."""
+    lake.ledger.enqueue(dict.fromkeys((peaks.STATION, INJECTION_PROGRESS.full_name), ids))
+    update_peaks(lake)
+    update_injection_progress(lake)
+    return (
+        lake.polars(PEAKS).sort("injection_id", "channel", "peak_no"),
+        lake.polars(INJECTION_PROGRESS).sort("injection_id", "checkpoint_pct"),
+    )
+
+
+def test_a_few_traces_worked_on_here_give_what_sparks_workers_give(
+    lakehouse: Lakehouse, sequence: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = worked(lakehouse, sequence)
+    for module in (peaks, injection_progress):
+        monkeypatch.setattr(module, "FEW_INJECTIONS", 0)
+    for table in (PEAKS, INJECTION_PROGRESS):
+        lakehouse.delete(table, "true")
+    there = worked(lakehouse, sequence)
+    assert [frame.height for frame in here] == [4, 12]  # four traces of one peak each; three runs at four checkpoints
+    for one, other in zip(here, there, strict=True):
+        assert one.equals(other, null_equal=True)
+
+
+def test_spark_works_on_injections_of_which_no_pressure_is_known(lakehouse: Lakehouse, put: Put, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (peaks, injection_progress):
+        monkeypatch.setattr(module, "FEW_INJECTIONS", 0)
+    row = injection("a", 1)
+    lakehouse.append(INJECTIONS, lakehouse.local_rows(INJECTIONS, [row]))
+    put(CHROMATOGRAMS, trace("a", "UV", 600.0))
+    found, progress = worked(lakehouse, [row["injection_id"]])
+    assert (found.height, progress["checkpoint_pct"].to_list()) == (1, [10, 25, 50, 75])
+
+
+def test_injections_without_a_trace_have_no_peaks(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    row = injection("a", 1)
+    lakehouse.append(INJECTIONS, lakehouse.local_rows(INJECTIONS, [row]))
+    for few in (32, 0):
+        for module in (peaks, injection_progress):
+            monkeypatch.setattr(module, "FEW_INJECTIONS", few)
+        assert [frame.height for frame in worked(lakehouse, [row["injection_id"]])] == [0, 0]
+
+
+def test_of_a_trace_exported_twice_the_newer_file_is_integrated_with_its_own_vendor_peaks(
+    lakehouse: Lakehouse, sequence: list[str]
+) -> None:
+    """660 mAU*s are 11 mAU*min; the file that came first had 111."""
+    found, _ = worked(lakehouse, sequence)
+    (row,) = found.filter(pl.col("injection_name") == "a").to_dicts()
+    assert (row["analyte"], row["source_sha256"], row["vendor_area"]) == ("API", "a two", 661.0)
+    assert row["area"] == pytest.approx(11.0, rel=1e-3)
+
+
+def test_a_run_is_described_by_its_first_channel_its_pressure_and_the_standards_of_its_sequence(
+    lakehouse: Lakehouse, sequence: list[str]
+) -> None:
+    """Standard 600 and sample "a" 660 mAU*s at equal weights: at 75 % of the run its content is known, 110 %."""
+    _, progress = worked(lakehouse, sequence)
+    last = {row["injection_id"]: row for row in progress.filter(pl.col("checkpoint_pct") == 75).to_dicts()}
+    _, a, b = (last[each] for each in sequence)
+    assert a["main_value_pct"] == pytest.approx(110.0, rel=0.01)
+    assert (a["pressure_mean_bar"], b["pressure_mean_bar"]) == (None, pytest.approx(200.0, abs=0.5))
+
+
+def test_only_the_traces_of_the_injections_asked_for_are_chosen(lakehouse: Lakehouse, sequence: list[str]) -> None:
+    chosen = chosen_traces(lakehouse, sequence[1:])
+    places = {place_of(row, TRACE_PLACE) for row in chosen.to_dicts()}
+    assert places == {
+        ("a two", "hplc", "LC-1", "a", "08:00", "UV"),
+        ("b one", "hplc", "LC-1", "b", "08:00", "UV"),
+        ("b one", "hplc", "LC-1", "b", "08:00", "FLD"),
+    }
+
+
+def test_a_name_that_another_instrument_uses_too_is_another_injection(lakehouse: Lakehouse, sequence: list[str], put: Put) -> None:
+    put(CHROMATOGRAMS, trace("a", "UV", 9999.0, instrument_name="LC-2", source_sha256="c"), batch=3)
+    found, _ = worked(lakehouse, sequence)
+    assert found.filter(pl.col("injection_name") == "a")["source_sha256"].to_list() == ["a two"]
+
+
+@pytest.mark.parametrize(("injections", "tasks"), [(1, 1), (799, 1), (800, 2), (5000, 12), (10**6, 64)])
+def test_tasks_grow_with_the_work(injections: int, tasks: int) -> None:
+    assert tasks_for(injections) == tasks
