@@ -21,6 +21,9 @@ class Feature:
         meaning: What a value says, for people.
         unit: Unit, or ``None``.
         version: Raised when the computation changes.
+        minimum: Smallest value the quantity can have; ``None``: no bound. Bounds judge values that others send, they change no computation.
+        maximum: Largest value the quantity can have; ``None``: no bound.
+        bound_reason: Why it cannot lie outside, for people; empty without bounds.
     """
 
     name: str
@@ -28,6 +31,13 @@ class Feature:
     meaning: str
     unit: str | None = None
     version: int = 1
+    minimum: float | None = None
+    maximum: float | None = None
+    bound_reason: str = ""
+
+    def allows(self, value: float) -> bool:
+        """Return whether a finite value is one the quantity can have."""
+        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
 
 
 CHECKPOINTS_PCT: Final[tuple[int, ...]] = (10, 25, 50, 75)
@@ -37,8 +47,57 @@ METHOD_KINDS: Final[dict[str, str]] = {"ASSAY": "assay", "RS": "rs", "DISS": "di
 """Kind of test by the part of ``method_id`` before its first hyphen."""
 
 
+_LONGEST_RUN_MIN: Final = 24 * 60.0
+_HIGHEST_PRESSURE_BAR: Final = 10_000.0
+_ABSOLUTE_ZERO_C: Final = -273.15
+_BOUNDS: Final[tuple[tuple[float | None, float | None, str, tuple[str, ...]], ...]] = (
+    (0.0, 100.0, "a share of the run lies between nothing and all of it", ("checkpoint_pct",)),
+    (0.0, 1.0, "it is 1 or 0", ("method_is_assay", "method_is_rs", "method_is_diss")),
+    (0.0, _LONGEST_RUN_MIN, "it lies within the run, at most a day", ("void_time_min",)),
+    (0.0, 12_000.0, "a count; the longest trace has room for 12000 peaks", ("peaks_so_far",)),
+    (
+        0.0,
+        None,
+        "a standard deviation, a width or a quotient of positive quantities",
+        (
+            "baseline_noise_pct", "last_peak_plates", "last_peak_tailing", "pressure_ripple_pct", "ih_pressure_ripple_pct", "ih_plates_ratio",
+            "ih_tailing", "ih_standard_rsd_pct",
+        ),
+    ),
+    (0.0, None, "a count", ("ih_injections_on_column", "lot_results_known", "lot_failures_known")),
+    (
+        0.0,
+        None,
+        "a duration, or an integral over one",
+        ("storage_days", "storage_stress_months", "storage_excursion_min", "storage_degree_hours_above", "storage_gap_min"),
+    ),
+    (0.0, _HIGHEST_PRESSURE_BAR, "no pump works below 0 or above 10000 bar", ("pressure_mean_bar", "ih_pressure_mean_bar")),
+    (-100.0, None, "a positive quantity cannot lose more than all of itself", ("pressure_shift_pct", "retention_shift_pct", "ih_standard_drift_pct")),
+    (
+        -100.0,
+        None,
+        "noise and a drifting baseline take a content a little below zero, never by more than the whole",
+        ("early_impurity_pct", "main_value_pct"),
+    ),
+    (
+        -1.0,
+        None,
+        "noise and a drifting baseline take a share a little below zero, never by more than the whole",
+        ("main_area_share", "main_height_share"),
+    ),
+    (_ABSOLUTE_ZERO_C, 1_000.0, "a temperature of goods in a chamber", ("storage_mkt_c",)),
+)  # fmt: skip
+"""What quantities can be: minimum, maximum, why, features. Slopes, signed levels and margins to a limit have no bound of nature."""
+
+_BOUNDS_OF: Final = {name: (low, high, reason) for low, high, reason, names in _BOUNDS for name in names}
+
+
 def _table(table: str, *rows: tuple[str, str, str | None]) -> tuple[Feature, ...]:
-    return tuple(Feature(name=name, table=table, meaning=meaning, unit=unit) for name, meaning, unit in rows)
+    made: list[Feature] = []
+    for name, meaning, unit in rows:
+        low, high, reason = _BOUNDS_OF.get(name, (None, None, ""))
+        made.append(Feature(name=name, table=table, meaning=meaning, unit=unit, minimum=low, maximum=high, bound_reason=reason))
+    return tuple(made)
 
 
 FEATURES: Final[tuple[Feature, ...]] = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from math import inf, isnan, nan
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from lab_assets.features import definitions
 from lab_assets.features.context import context_features
-from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES, Feature, method_kind, names_of
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES, Feature, _version, method_kind, names_of
 from lab_assets.features.vector import assemble_online, from_map, storable, to_map, to_matrix
 
 
@@ -83,3 +84,27 @@ def test_context_by_hand():
 def test_online_row_without_any_history():
     made = assemble_online(None, None, None, None, checkpoint_pct=10, method_id="RS-01")
     assert made == {"checkpoint_pct": 10.0, "method_is_assay": 0.0, "method_is_rs": 1.0, "method_is_diss": 0.0}
+
+
+def test_bounds_have_reasons_and_change_no_version():
+    assert all(bool(feature.bound_reason) == (feature.minimum is not None or feature.maximum is not None) for feature in FEATURES)
+    bare = tuple(replace(feature, minimum=None, maximum=None, bound_reason="") for feature in FEATURES)
+    assert _version(bare) == FEATURE_SET_VERSION
+
+
+@pytest.mark.parametrize(
+    ("name", "inside", "outside"),
+    [
+        ("void_time_min", 0.67, -5e9),
+        ("void_time_min", 1440.0, 1440.1),
+        ("lot_failures_known", 0.0, -1.0),
+        ("pressure_mean_bar", 220.0, 2.2e7),
+        ("storage_mkt_c", -80.0, -274.0),
+        ("early_impurity_pct", -0.02, -101.0),
+        ("method_is_rs", 1.0, 2.0),
+    ],
+)
+def test_values_outside_of_what_a_quantity_can_be_are_not_allowed(name, inside, outside):
+    feature = next(feature for feature in FEATURES if feature.name == name)
+    assert feature.allows(inside)
+    assert not feature.allows(outside)
