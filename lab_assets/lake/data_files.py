@@ -14,25 +14,10 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from lab_assets.state.ledger import DataFile
+
 LOG: Final = "_delta_log"
 _LOG_FILE: Final = re.compile(r"(\d{20})\.(json|checkpoint\.[\w.-]*(?:parquet|json))")
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataFile:
-    """One file of a table as it was committed.
-
-    Attributes:
-        path: Below the table's folder.
-        version: Version that added it.
-        size: Bytes.
-        sha256: Digest.
-    """
-
-    path: str
-    version: int
-    size: int
-    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)

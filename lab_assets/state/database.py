@@ -1,11 +1,12 @@
 """The relational state: opening it, its transactions, its migrations.
 
 Belongs here: how SQLite and PostgreSQL are opened and written safely by several processes. Does not belong here: tables
-(``tables.py``, ``ledger_tables.py``), revisions (``migrations/``), what rows mean.
+(``governance_tables.py``, ``ledger_tables.py``), revisions (``migrations/``), what rows mean.
 
 SQLite is opened with a write-ahead log, ``synchronous=FULL`` (a committed row survives a power cut) and enforced foreign keys.
-A transaction that will write starts with ``writing(engine)``: it takes the write lock at once (``BEGIN IMMEDIATE``), so what it
-read is still true when it commits. A plain ``engine.begin()`` takes the lock only at the first write and may then be refused.
+A transaction that will write starts with ``writing(engine)``: it takes the write lock at once (``BEGIN IMMEDIATE``, an advisory
+lock on PostgreSQL), so what it read is still true when it commits. A plain ``engine.begin()`` takes the lock only at the first
+write and may then be refused.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
 
 from lab_assets.settings import Settings
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
 
 ANCHOR_OPTION: Final = "lab_audit_anchor"
 _WRITE_OPTION: Final = "lab_write"
 _AFTER_COMMIT: Final = "lab_after_commit"
 _MIGRATION_LOCK: Final = 7_260_114
+_WRITE_LOCK: Final = 7_260_116
 _BUSY_MS: Final = 30_000
 
 
@@ -85,6 +87,8 @@ def writing(engine: Engine) -> Iterator[Connection]:
         connection.info[_AFTER_COMMIT] = callbacks
         try:
             with connection.begin():
+                if connection.dialect.name == "postgresql":  # READ COMMITTED alone lets two writers act on the same row as they read it
+                    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _WRITE_LOCK})
                 yield connection
         finally:
             connection.info.pop(_AFTER_COMMIT, None)
@@ -120,9 +124,24 @@ def migrate(engine: Engine) -> bool:
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with writing(engine) as connection:
+    with _without_foreign_keys(engine) as own, writing(own) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        if engine.dialect.name == "sqlite" and (broken := connection.exec_driver_sql("PRAGMA foreign_key_check").first()):
+            raise RuntimeError(f"row {broken[1]} of table {broken[0]} refers to a row of {broken[2]} that is not there; restore a backup")
     return True
+
+
+@contextmanager
+def _without_foreign_keys(engine: Engine) -> Iterator[Engine]:
+    """Hand out an engine whose SQLite connections leave foreign keys unchecked, so that a table can be put in another's place."""
+    if engine.dialect.name != "sqlite" or engine.url.database in {None, "", ":memory:"}:
+        yield engine
+        return
+    own = create_engine(engine.url, poolclass=NullPool, connect_args={"timeout": _BUSY_MS / 1000})
+    event.listen(own, "connect", _prepare_sqlite)
+    event.listen(own, "connect", lambda connection, _record: connection.execute("PRAGMA foreign_keys=OFF"))
+    event.listen(own, "begin", _begin_sqlite)
+    yield own

@@ -30,7 +30,8 @@ from sqlalchemy import (
 
 from lab_assets.state.metadata import METADATA
 
-_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER PRIMARY KEY
+# SQLite counts up only an INTEGER PRIMARY KEY, and gives numbers of deleted rows again unless sqlite_autoincrement is set
+_ID = BigInteger().with_variant(Integer, "sqlite")
 _TIME = String(32)
 _NAME = String(64)
 _SECURABLE = String(255)
@@ -96,6 +97,7 @@ GRANTS: Final = Table(
     Column("granted_at", _TIME, nullable=False),
     UniqueConstraint("securable", "principal", "privilege"),
     CheckConstraint("privilege in ('BROWSE', 'SELECT', 'MODIFY', 'MANAGE', 'EXECUTE', 'APPROVE', 'TRAIN')", name="privilege"),
+    sqlite_autoincrement=True,
 )
 
 OWNERS: Final = Table(
@@ -166,6 +168,7 @@ APPROVALS: Final = Table(
         sqlite_where=text("state <> 'rejected'"),
         postgresql_where=text("state <> 'rejected'"),
     ),
+    sqlite_autoincrement=True,
 )
 """One submission of one model version; a version is submitted again only after a rejection."""
 
@@ -183,6 +186,7 @@ SERVING_HISTORY: Final = Table(
     Column("reason", Text, nullable=False),
     CheckConstraint("action in ('promote', 'rollback')", name="action"),
     Index("ix_serving_history_model", "model_name", "seq"),
+    sqlite_autoincrement=True,
 )
 """Which version should serve; the newest row of a model counts."""
 

@@ -5,37 +5,25 @@ Belongs here: transitions between states, each in one transaction. Does not belo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cache
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, Table, bindparam, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, func, insert, literal, select, union_all, update
 
-from lab_assets.lake.data_files import DataFile
 from lab_assets.sources.base import MEMBER_MARK
+from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import utc_text, writing
-from lab_assets.state.ledger_tables import (
-    ARRIVALS,
-    CURRENT_PATHS,
-    DATA_FILES,
-    INGEST_BATCHES,
-    LINEAGE_OUTBOX,
-    STATION_PROGRESS,
-    STATION_QUEUE,
-    TABLE_COMMITS,
-)
+from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, TABLE_COMMITS
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
+from lab_assets.state.station_work import StationWork
+from lab_assets.state.upsert import upsert
 
 SYSTEM: Final = "service:ingest"
 """Who acts in the audit trail when no person does."""
 
 _PUT_BACK: Final = "earlier bytes were put back in place of later ones; tables keep the later values until a new export is dropped"
-
-_REPORTED: Final = "lineage"
-"""Station under which the versions told of in the lineage are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +49,23 @@ class FoundMember:
     name: str
     sha256: str
     size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataFile:
+    """One file of a Delta table as it was committed.
+
+    Attributes:
+        path: Below the table's folder.
+        version: Version that added it.
+        size: Bytes.
+        sha256: Digest.
+    """
+
+    path: str
+    version: int
+    size: int
+    sha256: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,26 +124,18 @@ _SETTLE: Final = (
 
 
 def _settled(outcome: Outcome) -> dict[str, Any]:
-    told = {f"b_{name}": getattr(outcome, name) for name in _SETTLED} | {"b_arrival": outcome.arrival_id}
+    values = {f"b_{name}": getattr(outcome, name) for name in _SETTLED} | {"b_arrival": outcome.arrival_id}
     counted = {"b_rows_parsed": dict(outcome.rows_parsed), "b_rows_rejected": dict(outcome.rows_rejected)}
-    return told | counted | {"b_warnings": list(outcome.warnings)}
+    return values | counted | {"b_warnings": list(outcome.warnings)}
 
 
-@cache
-def _upsert_statement(dialect: str, table: Table, names: tuple[str, ...], key: tuple[str, ...]) -> Any:
-    """Return an insert of these columns that updates the others of a row whose key is there."""
-    statement = (postgresql if dialect == "postgresql" else sqlite).insert(table).values({name: bindparam(name) for name in names})
-    rest = {name: statement.excluded[name] for name in names if name not in key}
-    if rest:
-        return statement.on_conflict_do_update(index_elements=list(key), set_=rest)
-    return statement.on_conflict_do_nothing(index_elements=list(key))
+def _number(*where: ColumnElement[bool]) -> ScalarSelect[int]:
+    """Return how many arrivals there are, as part of a query."""
+    return select(func.count()).select_from(ARRIVALS).where(*where).scalar_subquery()
 
 
-class Ledger:
-    """Reads and transitions over the relational state."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+class Ledger(StationWork):
+    """Reads and transitions over the relational state: arrivals and batches, and what stations still have to do."""
 
     def taken_paths(self) -> dict[tuple[str, str], tuple[int, int, int]]:
         """Return size, mtime_ns and ctime_ns of each path when it was last taken."""
@@ -214,8 +211,6 @@ class Ledger:
 
     def _audit_revision(self, connection: Connection, arrival: NewArrival, arrival_id: int, old: str) -> None:
         """Tell the audit trail that a path now holds other bytes: never silent."""
-        from lab_assets.state.audit import AuditLog
-
         AuditLog(self.engine).append(
             connection,
             actor=SYSTEM,
@@ -233,7 +228,7 @@ class Ledger:
 
     def set_path(self, connection: Connection, values: Mapping[str, Any]) -> None:
         """Record what a path holds now; ``values`` are the columns of ``current_paths``."""
-        self._upsert(connection, CURRENT_PATHS, values, ("source", "file_name"))
+        upsert(connection, CURRENT_PATHS, [values], ("source", "file_name"))
 
     def open_batch(self, limit: int) -> int | None:
         """Put waiting arrivals, and finished ones not yet in ``bronze.files``, into a new batch; ``None`` when there are none."""
@@ -299,97 +294,38 @@ class Ledger:
             self._record_one(connection, _member_arrival(arrival, member))
 
     def counts(self) -> dict[str, int]:
-        """Return the number of arrivals by state."""
+        """Return the number of arrivals by state.
+
+        Nearly all are committed: those are what the others, which an index finds, leave of the whole.
+        """
+        state = ARRIVALS.c.state
+        total = select(literal("").label("state"), func.count().label("number")).select_from(ARRIVALS)
+        others = [select(state, func.count()).where(where).group_by(state) for where in (state < "committed", state > "committed")]
         with self.engine.connect() as connection:
-            return {row[0]: row[1] for row in connection.execute(select(ARRIVALS.c.state, func.count()).group_by(ARRIVALS.c.state))}
+            found = {row[0]: row[1] for row in connection.execute(union_all(total, *others))}
+        committed = found.pop("") - sum(found.values())
+        return ({"committed": committed} if committed else {}) | found
 
     def waiting_arrivals(self) -> int:
         """Return the number of arrivals that are in no batch yet: recorded by an interrupted run, or given back by a retry."""
         with self.engine.connect() as connection:
-            return int(connection.execute(select(func.count()).select_from(ARRIVALS).where(ARRIVALS.c.batch.is_(None))).scalar_one())
+            return int(connection.execute(select(_number(ARRIVALS.c.batch.is_(None)))).scalar_one())
 
     def recorded_arrivals(self) -> int:
-        """Return the number of arrivals that committed batches recorded in ``bronze.files``."""
-        query = select(func.count()).select_from(ARRIVALS.join(INGEST_BATCHES, ARRIVALS.c.batch == INGEST_BATCHES.c.batch))
+        """Return the number of arrivals that committed batches recorded in ``bronze.files``: all but those on their way."""
+        unfinished = select(INGEST_BATCHES.c.batch).where(INGEST_BATCHES.c.state != "committed")
+        on_their_way = _number(ARRIVALS.c.batch.is_(None)) + _number(ARRIVALS.c.batch.in_(unfinished))
         with self.engine.connect() as connection:
-            return int(connection.execute(query.where(INGEST_BATCHES.c.state == "committed")).scalar_one())
-
-    def progress(self, station: str) -> dict[str, int]:
-        """Return, by input table, the version a station has worked up to."""
-        query = select(STATION_PROGRESS.c.input_table, STATION_PROGRESS.c.version).where(STATION_PROGRESS.c.station == station)
-        with self.engine.connect() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
-
-    def set_progress(self, station: str, versions: Mapping[str, int]) -> None:
-        """Record that a station has worked up to these versions."""
-        with writing(self.engine) as connection:
-            self._progressed(connection, station, versions)
-
-    def _progressed(self, connection: Connection, station: str, versions: Mapping[str, int]) -> None:
-        for name, version in versions.items():
-            values = {"station": station, "input_table": name, "version": version}
-            self._upsert(connection, STATION_PROGRESS, values, ("station", "input_table"))
-
-    def enqueue(self, work: Mapping[str, Iterable[str]]) -> None:
-        """Leave items for stations, all in one transaction; an item that waits already is not doubled."""
-        with writing(self.engine) as connection:
-            for station, items in work.items():
-                for item in items:
-                    self._upsert(connection, STATION_QUEUE, {"station": station, "item": item}, ("station", "item"))
-
-    def queued(self, station: str) -> list[str]:
-        """Return the items that wait for a station."""
-        query = select(STATION_QUEUE.c.item).where(STATION_QUEUE.c.station == station).order_by(STATION_QUEUE.c.item)
-        with self.engine.connect() as connection:
-            return list(connection.execute(query).scalars())
-
-    def dequeue(self, station: str, items: Iterable[str]) -> None:
-        """Take items away after the station's work on them is committed."""
-        rows = [{"b_item": item} for item in items]
-        if rows:
-            statement = delete(STATION_QUEUE).where(STATION_QUEUE.c.station == station, STATION_QUEUE.c.item == bindparam("b_item"))
-            with writing(self.engine) as connection:
-                connection.execute(statement, rows)
-
-    def note_derivations(self, derivations: Sequence[Mapping[str, Any]], reported: Mapping[str, int] | None = None) -> None:
-        """Keep derivations until ``governance.lineage`` has them.
-
-        Args:
-            derivations: What came from what.
-            reported: Versions of tables that they tell of; ``reported_versions`` gives them back.
-        """
-        if derivations:
-            with writing(self.engine) as connection:
-                connection.execute(insert(LINEAGE_OUTBOX), [{"derivation": dict(derivation)} for derivation in derivations])
-                self._progressed(connection, _REPORTED, reported or {})
-
-    def reported_versions(self) -> dict[str, int]:
-        """Return, by table, the version whose derivation was noted last: a killed run leaves a version for the next to tell of."""
-        return self.progress(_REPORTED)
-
-    def pending_derivations(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return derivations not yet in ``governance.lineage``, oldest first, with their numbers."""
-        query = select(LINEAGE_OUTBOX.c.entry, LINEAGE_OUTBOX.c.derivation).order_by(LINEAGE_OUTBOX.c.entry)
-        with self.engine.connect() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
-
-    def clear_derivations(self, last: int) -> None:
-        """Forget derivations up to a number, after they were committed."""
-        with writing(self.engine) as connection:
-            connection.execute(delete(LINEAGE_OUTBOX).where(LINEAGE_OUTBOX.c.entry <= last))
+            return int(connection.execute(select(_number() - on_their_way)).scalar_one())
 
     def note_table_commit(self, table: str, version: int, files: Sequence[DataFile] = ()) -> None:
         """Record the version of a Delta table after we wrote it, and the files that came with it."""
         values = {"table_name": table, "version": version, "row_count": None, "committed_at": utc_text()}
         with writing(self.engine) as connection:
-            self._upsert(connection, TABLE_COMMITS, values, ("table_name",))
-            for file in files:
-                self._upsert(connection, DATA_FILES, {"table_name": table, **asdict(file)}, ("table_name", "path"))
+            upsert(connection, TABLE_COMMITS, [values], ("table_name",))
+            upsert(connection, DATA_FILES, [{"table_name": table, **asdict(file)} for file in files], ("table_name", "path"))
 
     def noted_version(self, table: str) -> int | None:
         """Return the last version of a table that we wrote."""
         with self.engine.connect() as connection:
             return connection.execute(select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == table)).scalar_one_or_none()
-
-    def _upsert(self, connection: Connection, table: Table, values: Mapping[str, Any], key: tuple[str, ...]) -> None:
-        connection.execute(_upsert_statement(connection.dialect.name, table, tuple(values), key), dict(values))

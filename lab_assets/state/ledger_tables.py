@@ -11,7 +11,8 @@ from sqlalchemy import JSON, BigInteger, CheckConstraint, Column, ForeignKey, In
 
 from lab_assets.state.metadata import METADATA
 
-_ID = BigInteger().with_variant(Integer, "sqlite")  # SQLite counts up only INTEGER PRIMARY KEY
+# SQLite counts up only an INTEGER PRIMARY KEY, and gives numbers of deleted rows again unless sqlite_autoincrement is set
+_ID = BigInteger().with_variant(Integer, "sqlite")
 
 INGEST_BATCHES: Final = Table(
     "ingest_batches",
@@ -22,6 +23,7 @@ INGEST_BATCHES: Final = Table(
     Column("committed_at", String(32)),
     Column("table_versions", JSON, nullable=False, default=dict),
     CheckConstraint("state in ('open', 'staged', 'committed')", name="state"),
+    sqlite_autoincrement=True,
 )
 
 ARRIVALS: Final = Table(
@@ -53,6 +55,7 @@ ARRIVALS: Final = Table(
     Index("ix_arrivals_file", "file_id"),
     Index("ix_arrivals_batch", "batch"),
     Index("ix_arrivals_state", "state"),
+    sqlite_autoincrement=True,
 )
 """One row an arrival. ``received`` is the only state that is not final."""
 
@@ -97,11 +100,23 @@ STATION_QUEUE: Final = Table(
 )
 """Work that one station left for another; it survives a killed run and leaves when the work is committed."""
 
+STATION_ATTENTION: Final = Table(
+    "station_attention",
+    METADATA,
+    Column("station", String(128), primary_key=True),
+    Column("kind", String(32), primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("at_utc", String(32), nullable=False),
+)
+"""What a station must look at again beside its news: everything after a restore, keys after an interrupted write."""
+
 LINEAGE_OUTBOX: Final = Table(
     "lineage_outbox",
     METADATA,
     Column("entry", _ID, primary_key=True, autoincrement=True),
     Column("derivation", JSON, nullable=False),
+    sqlite_autoincrement=True,
 )
 """Derivations recorded with each materialisation, on their way to ``governance.lineage``."""
 
@@ -119,6 +134,7 @@ QUARANTINE_EVENTS: Final = Table(
     Column("by", String(128), nullable=False),
     CheckConstraint("event in ('quarantined', 'retried', 'discarded')", name="event"),
     Index("ix_quarantine_events_arrival", "arrival_id"),
+    sqlite_autoincrement=True,
 )
 """Each step of a refused file, written with the step itself and copied to ``bronze.quarantine`` by the next ingestion."""
 
@@ -141,6 +157,7 @@ SCHEMA_PROPOSALS: Final = Table(
     Column("decision_reason", Text),
     UniqueConstraint("source", "table_name", "column_name", "proposed_column"),
     CheckConstraint("state in ('proposed', 'accepted', 'rejected')", name="state"),
+    sqlite_autoincrement=True,
 )
 """Renamed columns: seen in files, decided by a person; an accepted one is used for the source's files from then on."""
 

@@ -1,6 +1,6 @@
 """The one SQLAlchemy ``MetaData`` of the relational state.
 
-Belongs here: the registry and its naming convention. Does not belong here: tables (``tables.py``, ``ledger_tables.py``).
+Belongs here: the registry and its naming convention. Does not belong here: tables (``governance_tables.py``, ``ledger_tables.py``).
 """
 
 from __future__ import annotations

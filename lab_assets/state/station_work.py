@@ -1,0 +1,149 @@
+"""What stations of the graph still have to do: how far they have worked, what waits for them, what they must look at again.
+
+Belongs here: progress, queue, attention and the outbox of lineage. Does not belong here: arrivals and batches (``ledger.py``),
+what a station makes of its work (``lab_assets.stations``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine, bindparam, delete, insert, select
+
+from lab_assets.state.database import utc_text, writing
+from lab_assets.state.ledger_tables import LINEAGE_OUTBOX, STATION_ATTENTION, STATION_PROGRESS, STATION_QUEUE
+from lab_assets.state.upsert import upsert
+
+EVERYTHING: Final = "everything"
+"""Kind of attention that asks a station to make its table anew, as after a restore; its key is empty."""
+
+_REPORTED: Final = "lineage"
+"""Station under which the versions that the lineage names are kept."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attention:
+    """Something a station must look at again beside its news.
+
+    Attributes:
+        station: Station, as it calls itself in its progress.
+        kind: What the key is, such as ``everything``, ``lot_id`` or ``injection_id``; at most 32 characters.
+        key: The key; empty for ``everything``.
+        reason: Why, for people.
+    """
+
+    station: str
+    kind: str
+    key: str = ""
+    reason: str
+
+
+class StationWork:
+    """Progress, queue and attention of every station, in one database."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+
+    def progress(self, station: str) -> dict[str, int]:
+        """Return, by input table, the version a station has worked up to."""
+        query = select(STATION_PROGRESS.c.input_table, STATION_PROGRESS.c.version).where(STATION_PROGRESS.c.station == station)
+        with self.engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def set_progress(self, station: str, versions: Mapping[str, int]) -> None:
+        """Record that a station has worked up to these versions."""
+        with writing(self.engine) as connection:
+            self._progressed(connection, station, versions)
+
+    def _progressed(self, connection: Connection, station: str, versions: Mapping[str, int]) -> None:
+        rows = [{"station": station, "input_table": name, "version": version} for name, version in versions.items()]
+        upsert(connection, STATION_PROGRESS, rows, ("station", "input_table"))
+
+    def enqueue(self, work: Mapping[str, Iterable[str]]) -> None:
+        """Leave items for stations, all in one transaction; an item that waits already is not doubled."""
+        rows = [{"station": station, "item": item} for station, items in work.items() for item in items]
+        if rows:
+            with writing(self.engine) as connection:
+                upsert(connection, STATION_QUEUE, rows, ("station", "item"))
+
+    def queued(self, station: str) -> list[str]:
+        """Return the items that wait for a station."""
+        query = select(STATION_QUEUE.c.item).where(STATION_QUEUE.c.station == station).order_by(STATION_QUEUE.c.item)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def dequeue(self, station: str, items: Iterable[str]) -> None:
+        """Take items away after the station's work on them is committed."""
+        rows = [{"b_item": item} for item in items]
+        if rows:
+            statement = delete(STATION_QUEUE).where(STATION_QUEUE.c.station == station, STATION_QUEUE.c.item == bindparam("b_item"))
+            with writing(self.engine) as connection:
+                connection.execute(statement, rows)
+
+    def call_attention(self, items: Iterable[Attention], connection: Connection | None = None) -> None:
+        """Ask stations to look at something again; what is asked already keeps one row, with the newest reason and time.
+
+        Args:
+            items: What to look at.
+            connection: Of the caller's ``writing`` transaction, such as that of a restore; default: one of its own.
+        """
+        at = utc_text()
+        rows = [{"station": each.station, "kind": each.kind, "key": each.key, "reason": each.reason, "at_utc": at} for each in items]
+        if rows:
+            with nullcontext(connection) if connection is not None else writing(self.engine) as own:
+                upsert(own, STATION_ATTENTION, rows, ("station", "kind", "key"))
+
+    def attention(self, station: str) -> list[tuple[str, str]]:
+        """Return what a station must look at again beside its news, as ``(kind, key)``, in order."""
+        columns = STATION_ATTENTION.c
+        query = select(columns.kind, columns.key).where(columns.station == station).order_by(columns.kind, columns.key)
+        with self.engine.connect() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def attended(self, station: str, items: Iterable[tuple[str, str]], *, asked_by: str | None = None) -> None:
+        """Take away what a station has looked at, after its work is committed.
+
+        Args:
+            station: The station.
+            items: What it looked at, as ``attention`` returned it.
+            asked_by: Moment before the station read its inputs (``utc_text``): what was asked for again after it stays.
+        """
+        rows = [{"b_kind": kind, "b_key": key} for kind, key in items]
+        if not rows:
+            return
+        columns = STATION_ATTENTION.c
+        statement = delete(STATION_ATTENTION).where(
+            columns.station == station, columns.kind == bindparam("b_kind"), columns.key == bindparam("b_key")
+        )
+        with writing(self.engine) as connection:
+            connection.execute(statement if asked_by is None else statement.where(columns.at_utc <= asked_by), rows)
+
+    def note_derivations(self, derivations: Sequence[Mapping[str, Any]], reported: Mapping[str, int] | None = None) -> None:
+        """Keep derivations until ``governance.lineage`` has them.
+
+        Args:
+            derivations: What came from what.
+            reported: Versions of tables that they name; ``reported_versions`` gives them back.
+        """
+        if derivations:
+            with writing(self.engine) as connection:
+                connection.execute(insert(LINEAGE_OUTBOX), [{"derivation": dict(derivation)} for derivation in derivations])
+                self._progressed(connection, _REPORTED, reported or {})
+
+    def reported_versions(self) -> dict[str, int]:
+        """Return, by table, the version whose derivation was noted last: a killed run leaves a version for the next to report."""
+        return self.progress(_REPORTED)
+
+    def pending_derivations(self) -> list[tuple[int, dict[str, Any]]]:
+        """Return derivations not yet in ``governance.lineage``, oldest first, with their numbers."""
+        query = select(LINEAGE_OUTBOX.c.entry, LINEAGE_OUTBOX.c.derivation).order_by(LINEAGE_OUTBOX.c.entry)
+        with self.engine.connect() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def clear_derivations(self, last: int) -> None:
+        """Forget derivations up to a number, after they were committed."""
+        with writing(self.engine) as connection:
+            connection.execute(delete(LINEAGE_OUTBOX).where(LINEAGE_OUTBOX.c.entry <= last))
