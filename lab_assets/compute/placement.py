@@ -1,0 +1,55 @@
+"""Where work is done: small work on this machine, large work in Spark's workers.
+
+Belongs here: the rule, with what was measured. Does not belong here: doing the work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from lab_assets.compute.local import LocalCompute
+from lab_assets.compute.parts import Part, PartsCompute
+from lab_assets.compute.protocol import BatchFunction
+from lab_assets.compute.session import SessionKeeper
+from lab_assets.compute.spark import SparkCompute
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FEW: Final = 64
+"""Rows, such as traces or files to read, that this machine works on without Spark."""
+
+LITTLE_BYTES: Final = 64 << 20
+"""Bytes of files that it reads without Spark."""
+
+
+class PlacedCompute(PartsCompute):
+    """The compute of a laboratory: chooses for each work by its size.
+
+    Attributes:
+        local: This machine.
+        spark: Spark's workers; the server is started when it is first needed.
+    """
+
+    def __init__(self, keeper: SessionKeeper) -> None:
+        """Prepare; nothing is started.
+
+        Args:
+            keeper: Keeps the session with Spark.
+        """
+        self.local = LocalCompute()
+        self.spark = SparkCompute(keeper)
+
+    def choose(self, n_items: int, n_bytes: int = 0) -> LocalCompute | SparkCompute:
+        """Return who works on some items.
+
+        Args:
+            n_items: Rows, such as traces or files to read.
+            n_bytes: Size of all of them, where it is known.
+        """
+        return self.local if n_items <= FEW and n_bytes <= LITTLE_BYTES else self.spark
+
+    def run(self, function: BatchFunction, parts: Sequence[Part], schema: pa.Schema, *, isolated: bool) -> pa.Table:
+        """Run a function over each part, where that is quicker."""
+        return self.choose(sum(part.n_rows for part in parts)).run(function, parts, schema, isolated=isolated)
