@@ -10,6 +10,8 @@ import uuid
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from lab_assets.lake.derivation import Derivation
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from deltalake import CommitProperties, DeltaTable
@@ -22,7 +24,14 @@ COMMIT_ID: Final = "labCommit"
 """Entry of a commit's own description that no other commit has: by it a commit is found again in the log."""
 
 
-def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, transaction: tuple[str, int] | None = None) -> str:
+def append(
+    table: DeltaTable,
+    contract: TableContract,
+    rows: ArrowRows,
+    *,
+    transaction: tuple[str, int] | None = None,
+    derivation: Derivation | None = None,
+) -> str:
     """Append rows in one commit; a commit of no rows is made as well, so that its transaction is known.
 
     Args:
@@ -30,6 +39,7 @@ def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, trans
         contract: Its contract; rows are taken by name in its order and types.
         rows: Rows with the contract's columns.
         transaction: Writer's name and the number of its write, recorded in the commit.
+        derivation: Where the rows came from, recorded in the commit.
 
     Returns:
         The commit's own identity, ``COMMIT_ID`` in the log.
@@ -37,24 +47,41 @@ def append(table: DeltaTable, contract: TableContract, rows: ArrowRows, *, trans
     from deltalake import write_deltalake
 
     commit = uuid.uuid4().hex
-    write_deltalake(table, conformed(contract, rows), mode="append", commit_properties=_properties(commit, transaction))
+    write_deltalake(table, conformed(contract, rows), mode="append", commit_properties=_properties(commit, transaction, derivation))
     return commit
 
 
-def overwrite(table: DeltaTable, contract: TableContract, rows: pa.Table) -> str:
-    """Replace all rows in one commit, and return its identity."""
+def overwrite(
+    table: DeltaTable, contract: TableContract, rows: pa.Table, *, predicate: str | None = None, derivation: Derivation | None = None
+) -> str:
+    """Replace all rows, or those that a condition holds for, in one commit, and return its identity."""
     from deltalake import write_deltalake
 
     commit = uuid.uuid4().hex
-    write_deltalake(table, conformed(contract, rows), mode="overwrite", commit_properties=_properties(commit))
+    properties = _properties(commit, derivation=derivation)
+    if predicate is not None and rows.num_rows == 0:
+        table.delete(predicate, commit_properties=properties)
+    else:
+        write_deltalake(table, conformed(contract, rows), mode="overwrite", predicate=predicate, commit_properties=properties)
     return commit
 
 
-def compact(table: DeltaTable) -> str | None:
+def compact(table: DeltaTable, *, ordered_by: Sequence[str] = (), target_bytes: int | None = None) -> str | None:
     """Put small files together in one commit that changes no row, and return its identity; ``None`` when there was nothing to do."""
     commit = uuid.uuid4().hex
-    told = table.optimize.compact(commit_properties=_properties(commit))
-    return commit if told["numFilesAdded"] else None
+    properties = _properties(commit, derivation=Derivation(inputs={}, station="maintenance"))
+    if ordered_by:
+        metrics = table.optimize.z_order(list(ordered_by), target_size=target_bytes, commit_properties=properties)
+    else:
+        metrics = table.optimize.compact(target_size=target_bytes, commit_properties=properties)
+    return commit if metrics["numFilesAdded"] else None
+
+
+def restore(table: DeltaTable, version: int, derivation: Derivation) -> str:
+    """Make an earlier version the latest one in one commit, and return its identity."""
+    commit = uuid.uuid4().hex
+    table.restore(version, commit_properties=_properties(commit, derivation=derivation))
+    return commit
 
 
 def merge(
@@ -96,11 +123,12 @@ def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:
     return rows.select(list(contract.column_names)).cast(schema)
 
 
-def _properties(commit: str, transaction: tuple[str, int] | None = None) -> CommitProperties:
+def _properties(commit: str, transaction: tuple[str, int] | None = None, derivation: Derivation | None = None) -> CommitProperties:
     from deltalake import CommitProperties, Transaction
 
     transactions = None if transaction is None else [Transaction(app_id=transaction[0], version=transaction[1])]
-    return CommitProperties(custom_metadata={COMMIT_ID: commit}, app_transactions=transactions)
+    described = {} if derivation is None else derivation.metadata()
+    return CommitProperties(custom_metadata={COMMIT_ID: commit, **described}, app_transactions=transactions)
 
 
 def _literal(value: str) -> str:

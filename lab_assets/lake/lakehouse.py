@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lab_assets.compute.placement import PlacedCompute
 from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import commits

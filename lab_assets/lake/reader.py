@@ -1,0 +1,193 @@
+"""Delta tables by contract, read: opened whole or refused, by key, by version, by what changed.
+
+Belongs here: every read of the product's tables. Does not belong here: writing (``writer.py``), what the rows mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.lake.changes import Changes, changed_files, difference, rows_of
+from lab_assets.lake.opening import grown, open_table, open_unchecked, require_whole_log
+from lab_assets.settings import Settings
+from lab_assets.state.ledger import Ledger
+
+if TYPE_CHECKING:
+    import polars as pl
+    from deltalake import DeltaTable
+
+PROPERTIES: Final = {
+    "delta.enableDeletionVectors": "false",
+    "delta.checkpointInterval": "50",
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
+"""Retention is as long as records are kept: VACUUM inside it is refused by Delta itself."""
+
+
+class NoSuchVersionError(ValueError):
+    """A table has no version of that number, or none at that time."""
+
+
+class LakeReader:
+    """Reads the Delta tables of one laboratory."""
+
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.settings = settings
+        self.ledger = ledger
+
+    def uri(self, contract: TableContract) -> str:
+        """Return where a table lies."""
+        return self.settings.table_uri(contract.layer, contract.name)
+
+    def open(self, contract: TableContract) -> DeltaTable:
+        """Open a table, creating it empty when it does not exist.
+
+        Raises:
+            DamagedTableError: the log does not hold what was committed.
+        """
+        table = open_table(contract, self.uri(contract), self.ledger)
+        if table is None:
+            self._create(contract)
+            table = open_unchecked(contract, self.uri(contract))
+        return grown(contract, table)
+
+    def _create(self, contract: TableContract) -> None:
+        from deltalake import CommitProperties, DeltaTable
+
+        from lab_assets.lake.derivation import Derivation
+        from lab_assets.lake.layout import layout_of
+
+        DeltaTable.create(
+            self.uri(contract),
+            schema=contract.arrow_schema(),
+            mode="ignore",
+            name=contract.full_name,
+            description=contract.grain,
+            configuration=PROPERTIES | layout_of(contract).properties(),
+            commit_properties=CommitProperties(custom_metadata=Derivation(station="created").metadata()),
+        )
+
+    def version(self, contract: TableContract) -> int:
+        """Return the latest version; an empty table has 0."""
+        return self.open(contract).version()
+
+    def versions(self, contracts: Sequence[TableContract]) -> dict[str, int]:
+        """Return the latest version of some tables by name."""
+        return {contract.full_name: self.version(contract) for contract in contracts}
+
+    def transaction_version(self, contract: TableContract, app: str) -> int | None:
+        """Return the number of the last write of a writer that names itself ``app``.
+
+        Unlike ``open`` this takes a log that ends early for what it is: the reconciler asks, which compares with the ledger itself.
+
+        Raises:
+            DamagedTableError: the log is not whole.
+        """
+        from deltalake import DeltaTable
+
+        if not DeltaTable.is_deltatable(self.uri(contract)):
+            return None
+        require_whole_log(contract.full_name, self.uri(contract), self.ledger)
+        return open_unchecked(contract, self.uri(contract)).transaction_version(app)
+
+    def versions_as_they_are(self, names: Sequence[str]) -> dict[str, int]:
+        """Return the versions of tables, ``layer.table``, whatever the ledger noted; a table that is gone has -1."""
+        from deltalake import DeltaTable
+
+        from lab_assets.contracts.registry import contracts
+
+        known = contracts()
+        uris = {name: self.uri(known[name]) for name in names if name in known}
+        return {name: DeltaTable(uri).version() if DeltaTable.is_deltatable(uri) else -1 for name, uri in uris.items()}
+
+    def row_count(self, contract: TableContract) -> int:
+        """Return the number of rows, from the log alone."""
+        import pyarrow as pa
+
+        actions = pa.table(self.open(contract).get_add_actions(flatten=True))
+        return sum(count or 0 for count in actions.column("num_records").to_pylist()) if actions.num_rows else 0
+
+    def polars(
+        self, contract: TableContract, columns: Sequence[str] | None = None, *, version: int | None = None, where: pl.Expr | None = None
+    ) -> pl.DataFrame:
+        """Read a table of moderate size, or some columns and rows of a large one, into this process.
+
+        Args:
+            contract: Table.
+            columns: Its columns to read; default: all.
+            version: Version to read; default: the latest.
+            where: Rows to read; files and row groups that their statistics rule out are skipped.
+        """
+        frame = self.scan(contract, version=version)
+        if where is not None:
+            frame = frame.filter(where)
+        return (frame.select(columns) if columns is not None else frame).collect()
+
+    def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
+        """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
+        import polars as pl
+
+        table = self.open(contract)
+        if version is not None and version != table.version():
+            self._require_past(contract, version)
+            table.load_as_version(version)
+        frame = pl.scan_delta(table)
+        missing = [column for column in contract.columns if column.name not in frame.collect_schema()]
+        if not missing:
+            return frame
+        schema = _polars_schema(contract)
+        return frame.with_columns(pl.lit(None, schema[column.name]).alias(column.name) for column in missing)
+
+    def changes(self, contract: TableContract, columns: Sequence[str], *, since: int, until: int | None = None) -> Changes:
+        """Return the rows that changed between two versions, some of their columns.
+
+        Args:
+            contract: Table.
+            columns: Its columns that matter: a change of others is none.
+            since: Earlier version; 0 is the empty table.
+            until: Later version; default: the latest. A version before ``since`` (a table restored from a backup) gives the
+                difference the other way round.
+        """
+        import polars as pl
+
+        last = self.version(contract) if until is None else until
+        schema = pl.Schema({name: kind for name, kind in _polars_schema(contract).items() if name in columns})
+        if since > last:
+            turned = self.changes(contract, columns, since=last, until=since)
+            return Changes(added=turned.removed, removed=turned.added)
+        came, gone = changed_files(self.uri(contract), since, last)
+        return difference(rows_of(came, schema).select(columns), rows_of(gone, schema).select(columns))
+
+    def history(self, contract: TableContract, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return the commits, newest first, as Delta tells them."""
+        return self.open(contract).history(limit)
+
+    def version_at(self, contract: TableContract, moment: datetime) -> int:
+        """Return the version that was the latest at a moment, by the time each commit carries in itself.
+
+        File times are no evidence: a copied table has those of the copy.
+
+        Raises:
+            NoSuchVersionError: the table did not exist then.
+        """
+        for entry in self.open(contract).history():
+            if datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC) <= moment:
+                return int(entry["version"])
+        raise NoSuchVersionError(f"{contract.full_name} did not exist at {moment.isoformat()}")
+
+    def _require_past(self, contract: TableContract, version: int) -> None:
+        """See that an earlier version's log is whole: it may rely on commits that the last version does without."""
+        require_whole_log(contract.full_name, self.uri(contract), self.ledger, through=version)
+
+
+@cache
+def _polars_schema(contract: TableContract) -> dict[str, Any]:
+    """Return the types of a contract's columns as polars has them."""
+    import polars as pl
+
+    return dict(pl.DataFrame(pl.from_arrow(contract.arrow_schema().empty_table())).schema)

@@ -1,0 +1,179 @@
+"""Delta tables by contract, written: each write under the table's lock, by one commit that is read back.
+
+Belongs here: every write of the product's tables. Does not belong here: what the rows mean, computing them.
+
+The process that asks for a write commits it: rows come as Arrow, a bounded number at a time, and are committed by ``deltalake``. A
+commit by a Spark server would outlive the process that asked for it, and the same work taken up by the next one would be committed
+twice (ADR 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from filelock import FileLock
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.lake import commits
+from lab_assets.lake.data_files import committed_files, local_path
+from lab_assets.lake.derivation import Derivation
+from lab_assets.lake.opening import is_remote, require_whole_log
+from lab_assets.lake.reader import LakeReader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from deltalake import DeltaTable
+
+T = TypeVar("T")
+
+
+class CommitLostError(RuntimeError):
+    """A commit that was reported is not in the table's log."""
+
+
+class LakeWriter(LakeReader):
+    """Writes the Delta tables of one laboratory."""
+
+    @contextmanager
+    def locked(self, contract: TableContract) -> Iterator[None]:
+        """Hold the table's writer lock."""
+        folder = self.settings.run / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / f"{contract.full_name}.lock"):
+            require_whole_log(contract.full_name, self.uri(contract), self.ledger)
+            yield
+
+    def append_once(
+        self, contract: TableContract, rows: commits.ArrowRows, *, app: str, version: int, derivation: Derivation | None = None
+    ) -> int:
+        """Append rows; a second append with the same ``(app, version)`` changes nothing.
+
+        Args:
+            contract: Table.
+            rows: Rows with the contract's columns, any order.
+            app: Name of the writer; versions of one writer only grow.
+            version: Number of the write.
+            derivation: Where the rows came from.
+
+        Returns:
+            Version of the table afterwards.
+
+        Raises:
+            CommitLostError: the commit was reported, but the log does not show it.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            last, before = table.transaction_version(app), table.version()
+            if last is not None and last >= version:
+                return self._noted(contract, table)
+            commit = commits.append(table, contract, rows, transaction=(app, version), derivation=derivation)
+            return self._read_back(contract, commit, above=before)
+
+    def append(self, contract: TableContract, rows: pa.Table, *, derivation: Derivation | None = None) -> int:
+        """Append rows that are new by construction (the caller left out keys that exist).
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            if rows.num_rows == 0:
+                return self._noted(contract, table)
+            return self._read_back(contract, commits.append(table, contract, rows, derivation=derivation), above=before)
+
+    def replace(self, contract: TableContract, rows: pa.Table, *, derivation: Derivation | None = None) -> int:
+        """Replace all rows in one commit; earlier versions stay readable.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            return self._read_back(contract, commits.overwrite(table, contract, rows, derivation=derivation), above=before)
+
+    def replace_where(self, contract: TableContract, rows: pa.Table, predicate: str, *, derivation: Derivation | None = None) -> int:
+        """Replace the rows that a condition holds for, in one commit; only files that hold such rows are written anew.
+
+        Args:
+            contract: Table.
+            rows: What stands in their place; the condition holds for each. May be empty.
+            predicate: SQL condition.
+            derivation: Where the rows came from.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            commit = commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation)
+            return self._read_back(contract, commit, above=before)
+
+    def compact(self, contract: TableContract, *, ordered_by: Sequence[str] = (), target_bytes: int | None = None) -> int:
+        """Put a table's small files together; no row changes, and earlier versions keep their files.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            commit = commits.compact(table, ordered_by=ordered_by, target_bytes=target_bytes)
+            return self._read_back(contract, commit, above=before)
+
+    def restore(self, contract: TableContract, version: int) -> int:
+        """Make an earlier version the latest one, as a new commit; nothing is lost.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            self._require_past(contract, version)
+            inputs: dict[str, int | str] = {contract.full_name: version}
+            return self._read_back(contract, commits.restore(table, version, Derivation(inputs=inputs)), above=before)
+
+    def local_rows(self, contract: TableContract, rows: Sequence[dict[str, Any]]) -> pa.Table:
+        """Turn rows of this process into Arrow of the contract's schema; columns that a row does not name are empty."""
+        import pyarrow as pa
+
+        filled = [{name: row.get(name) for name in contract.column_names} for row in rows]
+        return pa.Table.from_pylist(filled, schema=contract.arrow_schema())
+
+    def _read_back(self, contract: TableContract, commit: str | None, *, above: int) -> int:
+        """Open the table again, still under its lock, and see that the commit is in the log beyond a version.
+
+        A writer that does not know our lock, such as another program, may commit at the same moment.
+        """
+        table = self.open(contract)
+        if commit is not None:
+            later = table.history(table.version() - above) if table.version() > above else []
+            if commit not in {entry.get(commits.COMMIT_ID) for entry in later}:
+                raise CommitLostError(
+                    f"{contract.full_name}: a commit was reported, but the log up to version {table.version()} does not hold it"
+                )
+        return self._noted(contract, table)
+
+    def _noted(self, contract: TableContract, table: DeltaTable) -> int:
+        """Give the ledger the table's version, and the digests of the files that came with it."""
+        version = table.version()
+        before = self.ledger.noted_version(contract.full_name)
+        if before != version:
+            first, uri = (0 if before is None else before + 1), self.uri(contract)
+            files = [] if is_remote(uri) else committed_files(local_path(uri), first, version)
+            self.ledger.note_table_commit(contract.full_name, version, files)
+        return version
+
+
+def in_parallel(work: Sequence[Callable[[], T]], *, threads: int = 4) -> list[T]:
+    """Run independent writes from threads of one session; the first error is raised after all have ended."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(max_workers=threads) as pool:
+        futures = [pool.submit(task) for task in work]
+        return [future.result() for future in futures]
