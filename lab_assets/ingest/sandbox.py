@@ -2,28 +2,22 @@
 
 Belongs here: the child, its limits, and whom to blame when it ends early. Does not belong here: what is done to a file.
 
-A chunk of files is worked on in one forked child, which tells before each file that it begins. When the child does not tell
-anything for longer than a file may take, or dies, the file it was at is to blame: it is left out with the reason, and another
-child begins anew with the rest. Forking costs milliseconds, since the readers are imported already.
+A chunk of files is worked on in one forked child, which says before each file that it begins. When nothing is heard of the child
+for longer than a file may take, or it dies, the file it was at is to blame: it is left out with the reason, and another child begins
+anew with the rest. Forking costs milliseconds, since the readers are imported already; the process that forks must have no threads.
 """
 
 from __future__ import annotations
 
 import os
-import pickle
 import resource
-import select
 import signal
-import struct
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
 from typing import Any, Final, NoReturn
 
-_LENGTH: Final = struct.Struct("!q")
-_BEGIN: Final = -1
-"""Sent before the number of the file that is begun; a length of an answer is never negative."""
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -74,13 +68,12 @@ def guarded(items: Sequence[Any], work: Work, limits: Limits) -> tuple[Any, dict
     blamed: dict[int, Blame] = {}
     while True:
         left = [position for position in range(len(items)) if position not in blamed]
-        told = _once([items[position] for position in left], work, limits)
-        if isinstance(told, _Died):
-            if told.at is None:
-                raise RuntimeError(f"work on a batch of files ended before the first one: {told.blame.reason}")
-            blamed[left[told.at]] = told.blame
-        else:
-            return told.answer, blamed
+        ended = _once([items[position] for position in left], work, limits)
+        if isinstance(ended, _Answered):
+            return ended.answer, blamed
+        if ended.at is None:
+            raise RuntimeError(f"work on a batch of files ended before the first one: {ended.blame.reason}")
+        blamed[left[ended.at]] = ended.blame
 
 
 @dataclass(frozen=True)
@@ -90,39 +83,53 @@ class _Died:
 
 
 @dataclass(frozen=True)
+class _Begun:
+    """Sent by a child before each item."""
+
+    at: int
+
+
+@dataclass(frozen=True)
 class _Answered:
+    """Sent by a child at its end."""
+
     answer: Any
 
 
+@dataclass(frozen=True)
+class _Raised:
+    """Sent by a child whose work raised."""
+
+    error: str
+
+
 def _once(items: Sequence[Any], work: Work, limits: Limits) -> _Died | _Answered:
-    reader, writer = os.pipe()
+    reader, writer = Pipe(duplex=False)
     child = os.fork()
     if child == 0:
-        os.close(reader)
+        reader.close()
         _in_child(writer, items, work, limits)
-    os.close(writer)
+    writer.close()
     try:
         return _listen(reader, child, limits)
     finally:
-        os.close(reader)
+        reader.close()
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         with suppress(ChildProcessError):
             os.waitpid(child, 0)
 
 
-def _in_child(writer: int, items: Sequence[Any], work: Work, limits: Limits) -> NoReturn:
+def _in_child(writer: Connection[Any, Any], items: Sequence[Any], work: Work, limits: Limits) -> NoReturn:
     """Work, answer and end without running anything of the parent's: its exit handlers and buffers are not ours."""
     code = 1
     try:
         _limit_memory(limits.memory_bytes)
-        answer = pickle.dumps((True, work(items, lambda position: _send(writer, _BEGIN, position))))
-        _send(writer, len(answer), payload=answer)
+        writer.send(_Answered(work(items, lambda position: writer.send(_Begun(position)))))
         code = 0
     except BaseException as error:  # noqa: BLE001 - the parent raises it
-        text = pickle.dumps((False, f"{type(error).__name__}: {error}"[:2000]))
         with suppress(OSError):
-            _send(writer, len(text), payload=text)
+            writer.send(_Raised(f"{type(error).__name__}: {error}"[:2000]))
     finally:
         os._exit(code)
 
@@ -136,52 +143,29 @@ def _limit_memory(more_bytes: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
 
 
-def _send(writer: int, *numbers: int, payload: bytes = b"") -> None:
-    data = memoryview(b"".join(map(_LENGTH.pack, numbers)) + payload)
-    while data:
-        data = data[os.write(writer, data) :]
-
-
-def _listen(reader: int, child: int, limits: Limits) -> _Died | _Answered:
+def _listen(reader: Connection[Any, Any], child: int, limits: Limits) -> _Died | _Answered:
     at: int | None = None
-    while True:
-        head = _receive(reader, _LENGTH.size, limits.seconds)
-        if not isinstance(head, bytes):
-            return _Died(at, head or _how_it_ended(child))
-        number = _LENGTH.unpack(head)[0]
-        body = _receive(reader, _LENGTH.size if number == _BEGIN else number, limits.seconds)
-        if not isinstance(body, bytes):
-            return _Died(at, body or _how_it_ended(child))
-        if number == _BEGIN:
-            at = _LENGTH.unpack(body)[0]
-            continue
-        succeeded, answer = pickle.loads(body)  # noqa: S301 - written by our own child
-        if not succeeded:
-            raise RuntimeError(answer)
-        return _Answered(answer)
-
-
-def _receive(reader: int, count: int, seconds: float) -> bytes | Blame | None:
-    """Return bytes; whom to blame when they did not come in time; ``None`` when the child is gone."""
-    data = b""
-    deadline = time.monotonic() + seconds
-    while len(data) < count:
-        ready, _, _ = select.select([reader], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            return Blame(rule="parser_timeout", reason=f"the reader was not done after {seconds:g} s and was stopped")
-        chunk = os.read(reader, min(count - len(data), 1 << 20))
-        if not chunk:
-            return None
-        data += chunk
-    return data
+    while reader.poll(limits.seconds):
+        try:
+            message = reader.recv()
+        except (EOFError, OSError):  # gone, between messages or within one
+            return _Died(at, _how_it_ended(child))
+        match message:
+            case _Raised(error=error):
+                raise RuntimeError(error)
+            case _Answered():
+                return message
+            case _:
+                at = message.at
+    return _Died(at, Blame(rule="parser_timeout", reason=f"the reader was not done after {limits.seconds:g} s and was stopped"))
 
 
 def _how_it_ended(child: int) -> Blame:
     """Say why a child is gone, and leave it to be reaped: until then its number is nobody else's."""
-    told = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    if told is not None and told.si_code in {os.CLD_KILLED, os.CLD_DUMPED}:
-        name = signal.Signals(told.si_status).name
+    ended = os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
+    if ended is not None and ended.si_code in {os.CLD_KILLED, os.CLD_DUMPED}:
+        name = signal.Signals(ended.si_status).name
         reason = f"the reader was ended by {name}; the file may ask for too much memory, or the reader has a fault"
     else:
-        reason = f"the reader ended by itself with code {told.si_status if told else '?'}"
+        reason = f"the reader ended by itself with code {ended.si_status if ended else '?'}"
     return Blame(rule="parser_crashed", reason=reason)
