@@ -6,6 +6,7 @@ Belongs here: the command's options, its table and its JSON. Does not belong her
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 
 if TYPE_CHECKING:
     from lab_assets.domain.chromatography import DetectionSettings, Peak
-    from lab_assets.sources.base import Row
+    from lab_assets.sources.base import ReadResult, Row
 
 
 def peaks(
@@ -55,22 +56,19 @@ def integrate_file(path: Path, settings: DetectionSettings) -> tuple[list[dict[s
     """
     from lab_assets.cli._files import bytes_of
     from lab_assets.settings import get_settings
-    from lab_assets.sources.base import ReadContext, UnreadableFileError
-    from lab_assets.sources.core.faults import refusal_of
-    from lab_assets.sources.registry import read_by, recognise
+    from lab_assets.sources.base import ReadContext
+    from lab_assets.sources.registry import Refused, read_or_refuse
 
-    reader = None
-    try:
-        data = bytes_of(path)
-        reader = recognise(path.name, data)
-        result = read_by(reader, data, ReadContext(file_name=path.name, zone=get_settings().zone))
-    except UnreadableFileError as error:
-        return [], [f"{path}: {error}"]
-    except Exception as error:  # noqa: BLE001 - a reader that trips over a file costs this file alone
-        return [], [f"{path}: {refusal_of(error, reader)}"]
+    context = ReadContext(file_name=path.name, zone=get_settings().zone)
+    outcome = read_or_refuse(partial(bytes_of, path), context, partial(_integrate, str(path), settings))
+    return ([], [f"{path}: {outcome.error}"]) if isinstance(outcome, Refused) else outcome
+
+
+def _integrate(shown: str, settings: DetectionSettings, result: ReadResult) -> tuple[list[dict[str, Any]], list[str]]:
+    """Integrate every trace that a file brought."""
     traces = result.tables.get("chromatograms", [])
     if not traces:
-        return [], [f"{path}: no chromatogram in it ({result.format})"]
+        return [], [f"{shown}: no chromatogram in it ({result.format})"]
     reports: list[dict[str, Any]] = []
     problems: list[str] = []
     for trace in traces:
@@ -79,9 +77,9 @@ def integrate_file(path: Path, settings: DetectionSettings) -> tuple[list[dict[s
         try:
             rows = integrate_trace(trace, vendor, settings)
         except ValueError as error:
-            problems.append(f"{path}: {key['injection_name']} / {key['channel']}: {error}")
+            problems.append(f"{shown}: {key['injection_name']} / {key['channel']}: {error}")
         else:
-            reports.append({"file": str(path), **key, "peaks": rows})
+            reports.append({"file": shown, **key, "peaks": rows})
     return reports, problems
 
 

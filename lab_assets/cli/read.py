@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 if TYPE_CHECKING:
-    from lab_assets.sources.base import ReadContext, Reader, ReadResult, Row
+    from lab_assets.sources.base import ReadContext, ReadResult, Row
 
 OnFault = Callable[[str, BaseException], None]
-"""Is told a file, and what its reader raised that is a fault of the reader."""
+"""Called with a file, and what its reader raised that is a fault of the reader."""
 
 _MAX_DEPTH: Final = 2
 """Archives inside of archives beyond this are not looked into, as in ingestion."""
@@ -51,14 +51,14 @@ def read(
 
     settings = get_settings()
     loggers, problems = load_loggers(settings.formats)
-    told = [*(f"description left out: {problem}" for problem in problems), *(f"left out: {problem}" for problem in installed().problems)]
-    for line in told:
+    left_out = [f"description left out: {problem}" for problem in problems]
+    for line in (*left_out, *(f"left out: {problem}" for problem in installed().problems)):
         typer.secho(line, err=True, fg="yellow")
     strict = source in settings.strict_sources
     assumed = zone or settings.zone_of(source)
     order = dates or settings.date_order_of(source)
     context = partial(ReadContext, source=source, zone=assumed, date_order=order, strict=strict, loggers=loggers)
-    on_fault = _tell_traceback if traceback or call.find_root().params.get("traceback") else None
+    on_fault = _print_traceback if traceback or call.find_root().params.get("traceback") else None
     reports = [describe_file(path, context(file_name=path.name), rows=rows, on_fault=on_fault) for path in files]
     if as_json:
         typer.echo(to_json(reports))
@@ -68,7 +68,7 @@ def read(
 
 
 def to_json(reports: list[dict[str, Any]]) -> str:
-    """Return descriptions of files as one JSON document; of bytes, such as a thumbnail, the length and the SHA-256 are told."""
+    """Return descriptions of files as one JSON document; bytes, such as a thumbnail, are given as length and SHA-256."""
     import numpy as np
     import orjson
 
@@ -82,7 +82,7 @@ def to_json(reports: list[dict[str, Any]]) -> str:
     return orjson.dumps(reports, default, option=orjson.OPT_INDENT_2 | orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_UTC_Z).decode()
 
 
-def _tell_traceback(shown: str, error: BaseException) -> None:
+def _print_traceback(shown: str, error: BaseException) -> None:
     from traceback import format_exception
 
     typer.echo(f"{shown}:\n{''.join(format_exception(error))}", err=True, nl=False)
@@ -94,7 +94,7 @@ def describe_file(path: Path, context: ReadContext, *, rows: bool = False, on_fa
     Args:
         path: The file, or the folder of an instrument.
         context: Where it would arrive, and what its source agreed on.
-        rows: Whether to tell every row as well.
+        rows: Whether to show every row as well.
         on_fault: Called where the reader has a fault, for whoever mends it.
 
     Returns:
@@ -103,40 +103,30 @@ def describe_file(path: Path, context: ReadContext, *, rows: bool = False, on_fa
         Where asked for, ``rows``: the rows by table, as they are before the engine adds where they came from.
     """
     from lab_assets.cli._files import bytes_of
-    from lab_assets.sources.base import UnreadableFileError
 
     shown = str(path).encode("utf-8", "replace").decode()
-    try:
-        data = bytes_of(path)
-    except UnreadableFileError as error:
-        return _report(shown, format_name=None, reason=str(error))
-    return _describe(shown, data, context, rows=rows, on_fault=on_fault)
+    return _describe(shown, partial(bytes_of, path), context, rows=rows, on_fault=on_fault)
 
 
-def _describe(shown: str, data: bytes, context: ReadContext, depth: int = 0, *, rows: bool, on_fault: OnFault | None) -> dict[str, Any]:
-    """Describe bytes, and the files inside of them."""
-    from lab_assets.sources.base import MEMBER_MARK, UnreadableFileError
-    from lab_assets.sources.core.faults import refusal_of
-    from lab_assets.sources.registry import read_by, recognise
+def _describe(
+    shown: str, load: Callable[[], bytes], context: ReadContext, depth: int = 0, *, rows: bool, on_fault: OnFault | None
+) -> dict[str, Any]:
+    """Describe a file, and the files inside of it."""
+    from lab_assets.sources.base import MEMBER_MARK
+    from lab_assets.sources.registry import Refused, read_or_refuse
 
-    reader: Reader | None = None
-    try:
-        reader = recognise(context.file_name, data, context.loggers)
-        result = read_by(reader, data, context)
-        report = _described(shown, result, rows=rows)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone; Rust's panics are no Exception
-        refusal = error if isinstance(error, UnreadableFileError) else refusal_of(error, reader)
-        if on_fault and refusal is not error:
-            on_fault(shown, error)
-        return _report(shown, format_name=reader.format if reader else None, reason=str(refusal))
+    outcome = read_or_refuse(load, context, lambda result: (_described(shown, result, rows=rows), result.members))
+    if isinstance(outcome, Refused):
+        if on_fault and outcome.fault:
+            on_fault(shown, outcome.fault)
+        return _report(shown, format_name=outcome.format, reason=str(outcome.error))
+    report, members = outcome
     if report["state"] == "ok" and depth < _MAX_DEPTH:
-        inner = partial(_describe, depth=depth + 1, rows=rows, on_fault=on_fault)
-        names = ((member, f"{MEMBER_MARK}{member.name}") for member in result.members)
-        report["members"] = [
-            inner(f"{shown}{name}", member.data, replace(context, file_name=f"{context.file_name}{name}")) for member, name in names
-        ]
+        for member in members:
+            name = f"{MEMBER_MARK}{member.name}"
+            inner = replace(context, file_name=f"{context.file_name}{name}")
+            load_member = partial(bytes, member.data)
+            report["members"].append(_describe(f"{shown}{name}", load_member, inner, depth + 1, rows=rows, on_fault=on_fault))
     return report
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lab_assets.sources.tables.logger_description import LoggerDescription
+    from lab_assets.sources.core.loggers import LoggerDescription
 
 
 def load_loggers(folder: Path) -> tuple[tuple[LoggerDescription, ...], list[str]]:

@@ -1,82 +1,65 @@
 """Every reader, and which one a file belongs to.
 
-Belongs here: the explicit list of formats and the choice among them by content. Does not belong here: any format, the search
-for readers of other packages (``installed.py``).
+Belongs here: finding the product's own readers, the choice among them by content, and what becomes of a file that a reader trips over.
+Does not belong here: any format, the search for readers of other packages (``core/installed.py``).
+
+A module below ``vendors``, ``standards``, ``media`` or ``tables`` registers its readers in a tuple of the name ``READERS``; nothing is
+edited in this one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from importlib import import_module
+from pathlib import Path
+from typing import Final, TypeVar
 
 from lab_assets.sources.base import ArchiveReader, ReadContext, Reader, ReadResult, UnreadableFileError
 from lab_assets.sources.core.archives import Archive, is_archive, open_archive
-from lab_assets.sources.core.channels import told_apart
+from lab_assets.sources.core.channels import number_repeated_traces
 from lab_assets.sources.core.decoding import is_secret, peek_lines, shorten
-from lab_assets.sources.core.faults import refuse_uncontracted
+from lab_assets.sources.core.faults import refusal_of, refuse_uncontracted
 from lab_assets.sources.core.installed import Installed, find_readers
-from lab_assets.sources.core.long_table import LongTableReader
-from lab_assets.sources.media.pdf_document import PdfDocumentReader
-from lab_assets.sources.media.raster_image import RasterImageReader
-from lab_assets.sources.media.tiff_image import TiffImageReader
-from lab_assets.sources.standards.andi_netcdf import AndiNetcdfReader
-from lab_assets.sources.standards.animl_xml import AnimlXmlReader
-from lab_assets.sources.standards.eln_crate import ElnCrateReader
-from lab_assets.sources.standards.gaml_xml import GamlXmlReader
-from lab_assets.sources.tables.calibration_csv import CalibrationCsvReader
-from lab_assets.sources.tables.chamber_csv import ChamberCsvReader
-from lab_assets.sources.tables.lims_csv import LimsCsvReader
+from lab_assets.sources.core.loggers import LoggerDescription
 from lab_assets.sources.tables.logger_table import LoggerTableReader
-from lab_assets.sources.tables.processing_table import ProcessingTableReader
-from lab_assets.sources.tables.table_xlsx import XLSX_READERS
-from lab_assets.sources.vendors.agilent.agilent_d import AgilentDReader
-from lab_assets.sources.vendors.agilent.agilent_dx import AgilentDxReader
-from lab_assets.sources.vendors.agilent.ezchrom_asc import EzchromAscReader
-from lab_assets.sources.vendors.agilent.gen5_image import Gen5ImageReader
-from lab_assets.sources.vendors.agilent.openlab_rslt import OpenLabRsltReader
-from lab_assets.sources.vendors.beckman.pharmspec import PharmSpecReader
-from lab_assets.sources.vendors.cytiva.unicorn_zip import UnicornZipReader
-from lab_assets.sources.vendors.shimadzu.labsolutions_text import LabSolutionsTextReader
-from lab_assets.sources.vendors.thermo.chromeleon_json import ChromeleonJsonReader
-from lab_assets.sources.vendors.thermo.chromeleon_text import ChromeleonTextReader
-from lab_assets.sources.vendors.thermo.visionlite import VisionliteReader
-from lab_assets.sources.vendors.waters.arw import ArwReader
-from lab_assets.sources.vendors.waters.empower_json import EmpowerJsonReader
-from lab_assets.sources.vendors.waters.waters_raw import WatersRawReader
 
-if TYPE_CHECKING:
-    from lab_assets.sources.tables.logger_description import LoggerDescription
+_Used = TypeVar("_Used")
 
-READERS: Final[tuple[Reader, ...]] = (
-    LabSolutionsTextReader(),
-    AndiNetcdfReader(),
-    ArwReader(),
-    ChromeleonTextReader(),
-    LongTableReader(),
-    ProcessingTableReader(),
-    LimsCsvReader(),
-    ChamberCsvReader(),
-    CalibrationCsvReader(),
-    TiffImageReader(),
-    RasterImageReader(),
-    ElnCrateReader(),
-    PdfDocumentReader(),
-    AgilentDReader(),
-    AgilentDxReader(),
-    WatersRawReader(),
-    ChromeleonJsonReader(),
-    EmpowerJsonReader(),
-    Gen5ImageReader(),
-    OpenLabRsltReader(),
-    PharmSpecReader(),
-    UnicornZipReader(),
-    VisionliteReader(),
-    *XLSX_READERS,
-    AnimlXmlReader(),
-    GamlXmlReader(),
-    EzchromAscReader(),
-)
-"""The product's own formats; the order decides only between equally sure readers."""
+FOLDERS: Final = ("vendors", "standards", "media", "tables")
+"""Where the product's readers lie, from the most special to what anybody may write."""
+
+
+def find_own_readers(package: str = "lab_assets.sources", root: Path = Path(__file__).parent) -> tuple[Reader, ...]:
+    """Import every module below ``FOLDERS`` and return the readers that it registers.
+
+    The order decides only between equally sure readers: by folder as in ``FOLDERS``, then by path, then as the module lists them.
+
+    Args:
+        package: Name of the package.
+        root: Its folder.
+
+    Raises:
+        TypeError: something registered is no reader; the module is named.
+        ValueError: two readers have the same format; both modules are named.
+    """
+    readers: dict[str, Reader] = {}
+    for folder in FOLDERS:
+        for file in sorted((root / folder).rglob("[!_]*.py")):
+            module = ".".join((package, *file.relative_to(root).with_suffix("").parts))
+            registered: tuple[object, ...] = getattr(import_module(module), "READERS", ())
+            for reader in registered:
+                if not isinstance(reader, Reader):
+                    raise TypeError(f"{module}: {reader!r} in READERS is no reader; one has format, tables, sniff and read")
+                if first := readers.get(reader.format):
+                    raise ValueError(f"{module}: the format {reader.format!r} is registered by {type(first).__module__} already")
+                readers[reader.format] = reader
+    return tuple(readers.values())
+
+
+READERS: Final[tuple[Reader, ...]] = find_own_readers()
+"""The product's own formats."""
 
 HEAD_BYTES: Final = 1 << 16
 """How much of a file is looked at to recognise it."""
@@ -166,11 +149,50 @@ def read_by(reader: Reader, data: bytes, context: ReadContext) -> ReadResult:
     Raises:
         UnreadableFileError: the file as a whole is not usable, or ``reader_error``: what was read fits no table.
     """
-    return told_apart(refuse_uncontracted(reader.read(data, context), reader))
+    return number_repeated_traces(refuse_uncontracted(reader.read(data, context), reader))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused:
+    """A file that nothing was made of.
+
+    Attributes:
+        format: Format of the reader that was chosen, if one was.
+        error: Rule, reason and place, for people.
+        fault: What was raised where the reader has a fault, for whoever mends it.
+    """
+
+    format: str | None
+    error: UnreadableFileError
+    fault: BaseException | None = None
+
+
+def read_or_refuse(load: Callable[[], bytes], context: ReadContext, use: Callable[[ReadResult], _Used]) -> _Used | Refused:
+    """Read one file and use what it says; whatever goes wrong with it costs this file alone.
+
+    Args:
+        load: Returns the whole file.
+        context: What is known besides the bytes.
+        use: What is made of the result; where it fails, so does the file.
+
+    Returns:
+        What ``use`` returned, or why the file is refused. Only an interrupt and an exit of the process are raised.
+    """
+    reader: Reader | None = None
+    try:
+        data = load()
+        reader = recognise(context.file_name, data, context.loggers)
+        return use(read_by(reader, data, context))
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except UnreadableFileError as error:
+        return Refused(format=reader.format if reader else None, error=error)
+    except BaseException as error:  # noqa: BLE001 - panics of libraries written in Rust are no Exception
+        return Refused(format=reader.format if reader else None, error=refusal_of(error, reader), fault=error)
 
 
 def _seen(head: bytes) -> str:
-    """Describe the beginning of a file for people; a line that may hold a credential is not told."""
+    """Describe the beginning of a file for people; a line that may hold a credential is not shown."""
     if b"\x00" in head[:512] and not head.startswith((b"\xff\xfe", b"\xfe\xff")):
         return f"unknown, beginning with the bytes {head[:8].hex(' ')}"
     shown = [line.strip() for line in peek_lines(head)[:20] if line.strip()][:3]

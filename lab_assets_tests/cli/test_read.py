@@ -1,4 +1,4 @@
-"""``lab read`` with a reader that has a fault: told in one line, as ingestion tells it, and no other file suffers."""
+"""``lab read`` with a reader that has a fault: one line, in the words of ingestion, and no other file suffers."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ class BrokenReader:
 
 
 def missing_key(data: bytes) -> ReadResult:
-    return {}["Weight"]  # here
+    return {}["Weight"]  # the fault
 
 
 def division(data: bytes) -> ReadResult:
-    return ReadResult(format="broken", tables={"documents": [{"page": 1 / data.count(b"!")}]})  # here
+    return ReadResult(format="broken", tables={"documents": [{"page": 1 / data.count(b"!")}]})  # the fault
 
 
 def below(data: bytes) -> ReadResult:
-    parse_number(None)  # type: ignore[arg-type]  # here: raised by the product's own helper, on the reader's account
+    parse_number(None)  # type: ignore[arg-type]  # the fault: raised by the product's own helper, on the reader's account
     raise AssertionError
 
 
 def many_lines(data: bytes) -> ReadResult:
-    raise RuntimeError("one\n  two\x20\udcff")  # here
+    raise RuntimeError("one\n  two\x20\udcff")  # the fault
 
 
 def line_of(function: Callable[..., Any]) -> int:
     code = function.__code__
     lines = Path(code.co_filename).read_text().splitlines()
-    return next(number for number in range(code.co_firstlineno, len(lines)) if "# here" in lines[number - 1])
+    return next(number for number in range(code.co_firstlineno, len(lines)) if "# the fault" in lines[number - 1])
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_a_fault_of_a_reader_costs_its_file_alone(
     lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch, reading: Reading, what: str
 ) -> None:
     register(monkeypatch, BrokenReader(reading))
-    told = lab("read", "--json", *files)
-    first, broken, last = told.document
-    assert (told.exit_code, told.stderr) == (1, "")
+    answer = lab("read", "--json", *files)
+    first, broken, last = answer.document
+    assert (answer.exit_code, answer.stderr) == (1, "")
     assert (first["state"], last["state"], last["format"]) == ("ok", "ok", "arw")
     assert (broken["file"], broken["format"], broken["state"], broken["tables"]) == (files[1], "broken", "rejected", {})
     assert broken["reason"] == f"reader_error: the reader of 'broken' has a fault: {what}, at test_read.py:{line_of(reading)}"
@@ -96,11 +96,11 @@ def test_a_fault_of_a_reader_costs_its_file_alone(
 
 def test_the_table_for_people_has_it_in_the_files_row(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, BrokenReader(missing_key))
-    told = lab("read", *files)
-    assert told.exit_code == 1
-    assert "reader_error: the reader of 'broken' has a fault: KeyError" in told.stdout
-    assert "c.arw" in told.stdout
-    assert "Traceback" not in told.stdout + told.stderr
+    answer = lab("read", *files)
+    assert answer.exit_code == 1
+    assert "reader_error: the reader of 'broken' has a fault: KeyError" in answer.stdout
+    assert "c.arw" in answer.stdout
+    assert "Traceback" not in answer.stdout + answer.stderr
 
 
 @pytest.mark.parametrize("arguments", [("read", "--traceback"), ("--traceback", "read")])
@@ -109,18 +109,18 @@ def test_whoever_mends_the_reader_sees_the_whole_traceback(
 ) -> None:
     register(monkeypatch, BrokenReader(below))
     plain = lab("read", "--json", *files)
-    told = lab(*arguments, "--json", *files)
-    assert (told.exit_code, told.stdout) == (1, plain.stdout)
-    assert told.stderr.startswith(f"{files[1]}:\nTraceback (most recent call last):\n")
-    assert "quantities.py" in told.stderr
-    assert told.stderr.rstrip().endswith("AttributeError: 'NoneType' object has no attribute 'strip'")
-    assert told.stderr.count("Traceback") == 1
+    answer = lab(*arguments, "--json", *files)
+    assert (answer.exit_code, answer.stdout) == (1, plain.stdout)
+    assert answer.stderr.startswith(f"{files[1]}:\nTraceback (most recent call last):\n")
+    assert "quantities.py" in answer.stderr
+    assert answer.stderr.rstrip().endswith("AttributeError: 'NoneType' object has no attribute 'strip'")
+    assert answer.stderr.count("Traceback") == 1
 
 
 def test_no_traceback_is_shown_of_a_file_that_is_refused(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "a.bin").write_bytes(b"\x7fELF\x00")
-    told = lab("read", "--traceback", str(tmp_path / "a.bin"))
-    assert (told.exit_code, told.stderr) == (1, "")
+    answer = lab("read", "--traceback", str(tmp_path / "a.bin"))
+    assert (answer.exit_code, answer.stderr) == (1, "")
 
 
 def test_the_option_is_in_the_help(lab: Lab) -> None:
@@ -131,9 +131,16 @@ def no_memory(data: bytes) -> ReadResult:
     raise MemoryError
 
 
+def panic(data: bytes) -> ReadResult:
+    from polars.exceptions import PanicException
+
+    raise PanicException("index out of bounds")
+
+
 @pytest.mark.parametrize(
     ("reading", "words"),
     [
+        (panic, "reader_error: the reader of 'broken' has a fault: PanicException: index out of bounds"),
         (missing_key, "reader_error: the reader of 'broken' has a fault: KeyError"),
         (no_memory, "memory_limit: "),
         (lambda _: None, "reader_error: the reader of 'broken' returns NoneType, not ReadResult"),
@@ -159,16 +166,16 @@ def test_ingestion_says_the_same(lab: Lab, files: list[str], monkeypatch: pytest
 
 def test_a_value_that_has_no_json_is_a_fault_as_well(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, BrokenReader(lambda _: ReadResult(format="broken", tables={"documents": [{**ROW, "text": {1, 2}}]})))
-    told = lab("read", "--json", "--rows", *files)
-    assert [report["state"] for report in told.document] == ["ok", "rejected", "ok"]
-    assert told.document[1]["reason"].startswith("reader_error: the reader of 'broken' has a fault: ")
+    answer = lab("read", "--json", "--rows", *files)
+    assert [report["state"] for report in answer.document] == ["ok", "rejected", "ok"]
+    assert answer.document[1]["reason"].startswith("reader_error: the reader of 'broken' has a fault: ")
 
 
 def test_a_reader_that_fails_to_look_at_a_file_is_found_by_its_line(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     register(monkeypatch, BrokenReader(missing_key, sniffing=lambda: 1 // 0))
-    told = lab("read", "--json", *files)
-    assert [report["state"] for report in told.document] == ["ok", "rejected", "ok"]
-    broken = told.document[1]
+    answer = lab("read", "--json", *files)
+    assert [report["state"] for report in answer.document] == ["ok", "rejected", "ok"]
+    broken = answer.document[1]
     assert broken["format"] is None
     assert broken["reason"].startswith("reader_error: a fault before a reader was chosen: ZeroDivisionError: ")
     assert f", at test_read.py:{BrokenReader.sniff.__code__.co_firstlineno + 1}" in broken["reason"]
@@ -187,14 +194,38 @@ def test_an_interrupt_ends_the_command(lab: Lab, files: list[str], monkeypatch: 
     assert lab("read", *files).exit_code == 7
 
 
-def test_lab_peaks_tells_a_fault_of_a_reader_too_and_integrates_the_other_files(
+def test_lab_peaks_reports_a_fault_of_a_reader_and_integrates_the_other_files(
     lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(monkeypatch, BrokenReader(missing_key))
-    told = lab("peaks", "--json", *files)
-    assert told.exit_code == 1
+    answer = lab("peaks", "--json", *files)
+    assert answer.exit_code == 1
     assert (
         f"b.txt: reader_error: the reader of 'broken' has a fault: KeyError: 'Weight', at test_read.py:{line_of(missing_key)}"
-        in told.stderr
+        in answer.stderr
     )
-    assert [Path(trace["file"]).name for trace in told.document] == ["a.arw", "c.arw"]
+    assert [Path(trace["file"]).name for trace in answer.document] == ["a.arw", "c.arw"]
+
+
+def test_a_panic_of_a_library_costs_its_file_alone(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a library written in Rust raises when it panics is no ``Exception``."""
+    register(monkeypatch, BrokenReader(panic))
+    words = "reader_error: the reader of 'broken' has a fault: PanicException: index out of bounds, at test_read.py:"
+    shown = lab("read", "--json", *files)
+    assert [report["state"] for report in shown.document] == ["ok", "rejected", "ok"]
+    assert shown.document[1]["reason"].startswith(words)
+    integrated = lab("peaks", "--json", *files)
+    assert (integrated.exit_code, [Path(trace["file"]).name for trace in integrated.document]) == (1, ["a.arw", "c.arw"])
+    assert f"b.txt: {words}" in integrated.stderr
+
+
+def test_lab_peaks_goes_on_after_a_trace_that_lacks_its_name(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, BrokenReader(lambda _: ReadResult(format="broken", tables={"chromatograms": [{"source_row": 1}]})))
+    answer = lab("peaks", "--json", *files)
+    assert (answer.exit_code, [Path(trace["file"]).name for trace in answer.document]) == (1, ["a.arw", "c.arw"])
+    assert "b.txt: reader_error: the reader of 'broken' has a fault: KeyError: 'injection_name'" in answer.stderr
+
+
+def test_an_interrupt_ends_lab_peaks(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    register(monkeypatch, BrokenReader(lambda _: sys.exit(7)))
+    assert lab("peaks", *files).exit_code == 7

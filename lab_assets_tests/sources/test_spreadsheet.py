@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from lab_assets.sources.base import ArchiveReader, ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.archives import open_archive
 from lab_assets.sources.tables.spreadsheet import read_sheets
-from lab_assets.sources.tables.table_xlsx import ROWS_A_SHEET, XLSX_READERS
+from lab_assets.sources.tables.table_xlsx import READERS, ROWS_A_SHEET
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions
 from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
 
@@ -56,14 +56,14 @@ def rewritten(data: bytes, changes: Mapping[str, tuple[bytes, bytes]], added: Ma
 
 def read_xlsx(data: bytes, **context: Any) -> ReadResult:
     archive = open_archive(data)
-    reader = max(XLSX_READERS, key=lambda reader: reader.sniff_archive("x.xlsx", archive))
+    reader = max(READERS, key=lambda reader: reader.sniff_archive("x.xlsx", archive))
     assert reader.sniff_archive("x.xlsx", archive) > 0
     return reader.read(data, ReadContext(file_name="x.xlsx", **context))
 
 
 def rule_of_xlsx(data: bytes) -> tuple[str, str]:
     with pytest.raises(UnreadableFileError) as error:
-        XLSX_READERS[0].read(data, ReadContext(file_name="x.xlsx"))
+        READERS[0].read(data, ReadContext(file_name="x.xlsx"))
     return error.value.rule, error.value.place
 
 
@@ -290,15 +290,15 @@ def test_hostile_xml_bombs_and_damage() -> None:
     assert rule_of_xlsx(far)[0] == "too_large"
 
 
-def test_locked_and_old_workbooks_are_told() -> None:
+def test_locked_and_old_workbooks_are_refused() -> None:
     ole = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512)
     locked = ole + "EncryptedPackage".encode("utf-16-le")
-    assert XLSX_READERS[0].sniff("a.xlsx", locked) > 0
+    assert READERS[0].sniff("a.xlsx", locked) > 0
     assert [rule_of_xlsx(data)[0] for data in (locked, ole)] == ["encrypted", "unsupported"]
-    assert XLSX_READERS[0].sniff("a.doc", ole) == 0
+    assert READERS[0].sniff("a.doc", ole) == 0
 
 
-@pytest.mark.parametrize("reader", XLSX_READERS)
+@pytest.mark.parametrize("reader", READERS)
 def test_foreign_files_are_left_to_others(reader: ArchiveReader) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
@@ -337,9 +337,9 @@ def test_damaged_workbooks_are_read_or_refused_but_never_crash(draw: st.DataObje
         data[at : at + draw.draw(st.integers(0, 8))] = draw.draw(st.binary(max_size=8))
     try:
         archive = open_archive(bytes(data))
-        sure = [reader.sniff_archive("x.xlsx", archive) for reader in XLSX_READERS]
+        sure = [reader.sniff_archive("x.xlsx", archive) for reader in READERS]
         assert all(0 <= answer <= 100 for answer in sure)
         read_sheets(bytes(data))
-        XLSX_READERS[0].read(bytes(data), ReadContext(file_name="x.xlsx"))
+        READERS[0].read(bytes(data), ReadContext(file_name="x.xlsx"))
     except UnreadableFileError as error:
         assert error.rule  # noqa: PT017 - any rule is right, any other exception is not

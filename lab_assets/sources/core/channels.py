@@ -1,4 +1,4 @@
-"""Traces of one file told apart by name.
+"""Traces of one file that have the same name are numbered.
 
 Belongs here: what holds for the traces of every format. Does not belong here: any format.
 
@@ -13,13 +13,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from lab_assets.sources.base import ReadResult, Row
+from lab_assets.sources.core.records import ReadResult, Row
 
 _INJECTION: Final = ("instrument_name", "injection_name", "injected_at_text")
 _NAME_OF: Final = {"chromatograms": "channel", "instrument_status": "signal"}
 
 
-def told_apart(result: ReadResult) -> ReadResult:
+def number_repeated_traces(result: ReadResult) -> ReadResult:
     """Return a file's rows with every trace of an injection under a name of its own, and a warning for each that was numbered."""
     warnings: list[str] = []
     tables = {name: _numbered(rows, _NAME_OF[name], warnings) if name in _NAME_OF else rows for name, rows in result.tables.items()}

@@ -16,13 +16,14 @@ from datetime import datetime
 from typing import Final
 
 from lab_assets.contracts.core import Column, TableContract
-from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.cells import CellError, number_of, usable
 from lab_assets.sources.core.decoding import is_secret, looks_cut
 from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise
 from lab_assets.sources.core.drift import apply_renames, file_columns, fit_columns
 from lab_assets.sources.core.moments import DateOrder, MomentError, parse_moment
 from lab_assets.sources.core.quantities import NumberError
+from lab_assets.sources.core.reader import ReadContext
+from lab_assets.sources.core.records import ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.synonyms import is_synonym
 
 _TRUE_FALSE: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

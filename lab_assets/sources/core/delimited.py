@@ -18,10 +18,10 @@ from functools import lru_cache
 from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.core.cells import ERROR_TEXTS
 from lab_assets.sources.core.decoding import DecodedText, decode, is_secret, peek_lines
 from lab_assets.sources.core.moments import DateOrder
+from lab_assets.sources.core.records import UnreadableFileError
 
 _DIRECTIVE: Final = re.compile(r"#\s*+([A-Za-z][\w ]*+)\s*+[:=](.*)")
 _QUOTED_LINE: Final = re.compile(r'"((?:[^"]|"")*+)"[\t;,]*')

@@ -1,6 +1,6 @@
-"""What a reader's own fault is told as: the same words at the command line and in ingestion.
+"""How a reader's own fault is reported: in the same words at the command line and in ingestion.
 
-Belongs here: whatever a reader raises or returns against its promise (``base.py``). Does not belong here: what is wrong with a file
+Belongs here: whatever a reader raises or returns against its promise (``reader.py``). Does not belong here: what is wrong with a file
 (each reader), how to mend it (``rules.py``).
 """
 
@@ -11,11 +11,12 @@ from traceback import FrameSummary, extract_tb
 from typing import Final
 
 from lab_assets.contracts.bronze import READER_TABLES
-from lab_assets.sources.base import Reader, ReadResult, UnreadableFileError
+from lab_assets.sources.core.reader import Reader
+from lab_assets.sources.core.records import ReadResult, UnreadableFileError
 
 _COLUMNS: Final = {table.name: frozenset(table.column_names) for table in READER_TABLES}
 _MOST_CHARS: Final = 1000
-"""Longest message of an exception that is told; some quote the whole file."""
+"""Longest message of an exception that is shown; some quote the whole file."""
 _LOOKING: Final = frozenset({"sniff", "sniff_archive"})
 
 

@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Final, cast
 
 from lab_assets.contracts.bronze import READER_TABLES
-from lab_assets.sources.base import Reader
+from lab_assets.sources.core.reader import Reader
 
 GROUP: Final = "lab_assets.readers"
 """Name of the entry points' group."""

@@ -205,3 +205,6 @@ def _pages(numbers: list[int]) -> str:
 
 def _stated(value: object) -> str | None:
     return str(value).replace("\x00", "").strip() or None if value is not None else None
+
+
+READERS: Final = (PdfDocumentReader(),)

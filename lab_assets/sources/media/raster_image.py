@@ -208,3 +208,6 @@ def _jpeg_ends(data: bytes) -> bool:
             return data.find(b"\xff\xd9", at) > 0
         at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return False
+
+
+READERS: Final = (RasterImageReader(),)

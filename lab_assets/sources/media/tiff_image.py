@@ -263,3 +263,6 @@ def _ratio(value: object) -> float:
         parts = cast("tuple[Any, ...]", value)
         return float(parts[0]) / float(parts[1]) if len(parts) == 2 and parts[1] else 0.0
     return float(value) if isinstance(value, int | float) else 0.0
+
+
+READERS: Final = (TiffImageReader(),)

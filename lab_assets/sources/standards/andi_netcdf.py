@@ -279,3 +279,6 @@ def _peak_names(cells: Any) -> list[str]:
     if characters.dtype.kind != "S" or characters.ndim not in {1, 2}:
         return []
     return [_text(row.tobytes()) for row in np.atleast_2d(characters)]
+
+
+READERS: Final = (AndiNetcdfReader(),)

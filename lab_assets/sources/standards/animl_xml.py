@@ -323,3 +323,6 @@ def _measurement(header: InjectionHeader, step: Step, kind: str, text: str) -> R
         "rescued": {},
         "source_row": step.number,
     }
+
+
+READERS: Final = (AnimlXmlReader(),)

@@ -142,3 +142,6 @@ def _version(crate: Crate, node: Node, name: str) -> str:
         return crate.text(crate.descriptor.get("version"))
     described = _STATED_VERSION.search(crate.text(node.get("description")))
     return described[1] if described else ""
+
+
+READERS: Final = (ElnCrateReader(),)

@@ -290,3 +290,6 @@ def _peak(peak: Element) -> Row:
         else:
             row[column] = parameter.value
     return {**row, "rescued": rescued}
+
+
+READERS: Final = (GamlXmlReader(),)

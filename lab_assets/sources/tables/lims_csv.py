@@ -1,6 +1,6 @@
 """LIMS exports: lots, samples, worklists, results, events and specifications as delimited text.
 
-Belongs here: which tables a LIMS brings. Does not belong here: how a contract's columns are read (``contract_table.py``).
+Belongs here: which tables a LIMS brings. Does not belong here: how they are read (``contract_reader.py``).
 """
 
 from __future__ import annotations
@@ -8,42 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from lab_assets.contracts.bronze import LIMS_EVENTS, LIMS_LOTS, LIMS_RESULTS, LIMS_SAMPLES, LIMS_SEQUENCES, SPECIFICATIONS
-from lab_assets.sources.base import ReadContext, ReadResult
-from lab_assets.sources.core.contract_table import best_match, read_contract_table
-from lab_assets.sources.core.delimited import DelimitedTable, Header, peek_header, read_table
+from lab_assets.sources.tables.contract_reader import ContractTableReader
 
-_CONTRACTS: Final = (LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, LIMS_RESULTS, LIMS_EVENTS, SPECIFICATIONS)
-
-
-class LimsCsvReader:
-    """Reader of LIMS exports; the header tells which table a file holds."""
-
-    format: str = "lims_csv"
-    tables: tuple[str, ...] = tuple(contract.name for contract in _CONTRACTS)
-
-    def sniff(self, name: str, head: bytes) -> int:
-        """Return how surely this is the format: the share of a table's required columns."""
-        del name
-        header = peek_header(head)
-        return 0 if header is None else self.sureness(header)
-
-    def sureness(self, header: Header) -> int:
-        """Return how surely a header is of this format, 0 to 100."""
-        match = best_match(header, _CONTRACTS)
-        return 0 if match is None else match.sureness
-
-    def read(self, data: bytes, context: ReadContext) -> ReadResult:
-        """Read one file into one table.
-
-        Raises:
-            UnreadableFileError: the file as a whole is not usable.
-        """
-        return self.read_table(read_table(data), context)
-
-    def read_table(self, table: DelimitedTable, context: ReadContext) -> ReadResult:
-        """Read the rows of one file or sheet.
-
-        Raises:
-            UnreadableFileError: the table as a whole is not usable.
-        """
-        return read_contract_table(table, context, format_name=self.format, contracts=_CONTRACTS)
+LIMS_CSV: Final = ContractTableReader("lims_csv", (LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, LIMS_RESULTS, LIMS_EVENTS, SPECIFICATIONS))
+"""Registered by ``table_kinds.py``."""

@@ -13,7 +13,7 @@ from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.core.archives import is_archive
 from lab_assets.sources.core.decoding import base_name, peek_lines
 from lab_assets.sources.core.delimited import Header, normalise, note_directive, split_names, split_unit
-from lab_assets.sources.tables.logger_description import LoggerDescription
+from lab_assets.sources.core.loggers import LoggerDescription
 from lab_assets.sources.tables.spreadsheet import Sheet
 from lab_assets.sources.tables.table_xlsx import candidate_headers
 

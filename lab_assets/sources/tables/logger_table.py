@@ -30,10 +30,10 @@ from lab_assets.sources.core.drift import (
     refuse_unknown,
     unknown_events,
 )
+from lab_assets.sources.core.loggers import LoggerDescription
 from lab_assets.sources.core.moments import MomentError
 from lab_assets.sources.core.quantities import NumberError
 from lab_assets.sources.core.readings import join_day_and_clock, moment_after, same_unit
-from lab_assets.sources.tables.logger_description import LoggerDescription
 from lab_assets.sources.tables.logger_match import (
     header_sureness,
     position_of,

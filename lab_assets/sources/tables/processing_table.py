@@ -14,17 +14,15 @@ from lab_assets.contracts.bronze import PROCESSING_METHODS
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row
 from lab_assets.sources.core.contract_table import (
     FieldError,
-    best_match,
     contract_row,
     field_rules,
-    read_contract_table,
     refuse_cut_row,
     visible,
 )
-from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise, peek_header, read_table
+from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise
 from lab_assets.sources.core.drift import FittedColumns, fit_columns
+from lab_assets.sources.tables.contract_reader import ContractTableReader
 
-_CONTRACTS: Final = (PROCESSING_METHODS,)
 _LINE_COLUMNS: Final = {
     "compound": "analyte",
     "detector": "channel",
@@ -37,32 +35,15 @@ _REQUIRED_LINE: Final = frozenset(_LINE_COLUMNS) - {"detector"}
 _LINE_CONSTANTS: Final = {"integration": "fixed_window", "calibration": "line", "window_unit": "min"}
 
 
-class ProcessingTableReader:
-    """Reader of processing methods in tabular form."""
+class ProcessingTableReader(ContractTableReader):
+    """Reader of processing methods in tabular form, a row for each analyte and channel."""
 
-    format: str = "processing_table"
-    tables: tuple[str, ...] = (PROCESSING_METHODS.name,)
-
-    def sniff(self, name: str, head: bytes) -> int:
-        """Return how surely this is the format: a table of response lines, or the share of the contract's required columns."""
-        del name
-        header = peek_header(head)
-        return 0 if header is None else self.sureness(header)
+    def __init__(self) -> None:
+        super().__init__("processing_table", (PROCESSING_METHODS,))
 
     def sureness(self, header: Header) -> int:
-        """Return how surely a header is of this format, 0 to 100."""
-        if _is_line_table(header):
-            return 95
-        match = best_match(header, _CONTRACTS)
-        return 0 if match is None else match.sureness
-
-    def read(self, data: bytes, context: ReadContext) -> ReadResult:
-        """Read one file, a row for each analyte and channel.
-
-        Raises:
-            UnreadableFileError: the file as a whole is not usable.
-        """
-        return self.read_table(read_table(data), context)
+        """Return how surely a header is of this format: a table of response lines, or the share of the contract's required columns."""
+        return 95 if _is_line_table(header) else super().sureness(header)
 
     def read_table(self, table: DelimitedTable, context: ReadContext) -> ReadResult:
         """Read the rows of one file or sheet.
@@ -70,10 +51,7 @@ class ProcessingTableReader:
         Raises:
             UnreadableFileError: the table as a whole is not usable.
         """
-        if _is_line_table(table.header):
-            result = _read_lines(table, context, self.format)
-        else:
-            result = read_contract_table(table, context, format_name=self.format, contracts=_CONTRACTS)
+        result = _read_lines(table, context, self.format) if _is_line_table(table.header) else super().read_table(table, context)
         rows, reversed_rows = _keep_forward(result.tables[PROCESSING_METHODS.name])
         return replace(result, tables={PROCESSING_METHODS.name: rows}, rejected=result.rejected + reversed_rows)
 

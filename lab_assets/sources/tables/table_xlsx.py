@@ -1,7 +1,7 @@
 """Workbooks that hold the tables of LIMS, metrology, processing and stability: each visible sheet is read as a delimited file would be.
 
 Belongs here: which sheet is which table, and the numbering of rows over several sheets. Does not belong here: cells
-(``spreadsheet.py``), columns (the readers of delimited text, whose rules hold here as well).
+(``spreadsheet.py``), columns (the readers of delimited text, whose rules hold for sheets as well).
 
 Rows of the first sheet that is read are numbered as in the workbook; those of the next one from ``ROWS_A_SHEET`` on, and so forth. Every
 reason and warning names the sheet.
@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import Final, Protocol
+from typing import Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.archives import Archive
 from lab_assets.sources.core.decoding import shorten
 from lab_assets.sources.core.delimited import DelimitedTable, Header, is_remark, note_directive, typed_table
-from lab_assets.sources.tables.calibration_csv import CalibrationCsvReader
-from lab_assets.sources.tables.chamber_csv import ChamberCsvReader
-from lab_assets.sources.tables.lims_csv import LimsCsvReader
-from lab_assets.sources.tables.processing_table import ProcessingTableReader
+from lab_assets.sources.tables.calibration_csv import CALIBRATION_CSV
+from lab_assets.sources.tables.lims_csv import LIMS_CSV
 from lab_assets.sources.tables.spreadsheet import Sheet, is_workbook, peek_sheets, read_sheets
+from lab_assets.sources.tables.table_kinds import CHAMBER, PROCESSING, TableKind
+from lab_assets.sources.tables.table_kinds import READERS as TABLE_KINDS
 
 ROWS_A_SHEET: Final = 10_000_000
 """Step of ``source_row`` from one sheet that is read to the next; a sheet has at most 1,048,576 rows."""
@@ -30,27 +30,6 @@ _SEARCHED_ROWS: Final = 40
 """Rows of a sheet that are searched for column names; titles and remarks may stand above them."""
 _OLE: Final = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _ENCRYPTED_PACKAGE: Final = "EncryptedPackage".encode("utf-16-le")
-
-
-class TableKind(Protocol):
-    """What reads a table from a header and rows, be they of a text or of a sheet."""
-
-    @property
-    def tables(self) -> tuple[str, ...]:
-        """Bronze tables it may fill."""
-        ...
-
-    def sureness(self, header: Header) -> int:
-        """Return how surely a header is of this kind, 0 to 100."""
-        ...
-
-    def read_table(self, table: DelimitedTable, context: ReadContext) -> ReadResult:
-        """Read the rows of one table."""
-        ...
-
-
-KINDS: Final[tuple[TableKind, ...]] = (ProcessingTableReader(), LimsCsvReader(), ChamberCsvReader(), CalibrationCsvReader())
-"""What a sheet may hold; the surest kind reads it."""
 
 
 class WorkbookReader:
@@ -63,7 +42,7 @@ class WorkbookReader:
 
     def __init__(self, format_name: str, kind: TableKind, *, refuses_old: bool = False) -> None:
         self.format = format_name
-        self.tables: tuple[str, ...] = tuple(dict.fromkeys(name for any_kind in KINDS for name in any_kind.tables))
+        self.tables: tuple[str, ...] = tuple(dict.fromkeys(name for any_kind in TABLE_KINDS for name in any_kind.tables))
         self._kind = kind
         self._refuses_old = refuses_old
 
@@ -97,7 +76,7 @@ class WorkbookReader:
         for sheet in sheets:
             if sheet.hidden or not sheet.rows:
                 continue
-            found = find_table(sheet, KINDS)
+            found = find_table(sheet, TABLE_KINDS)
             if found is None:
                 notes.append(f"sheet {shorten(sheet.name)} fits no table and was not read")
                 continue
@@ -149,17 +128,17 @@ def read_sheet(sheet: Sheet, kind: TableKind, header: Header, context: ReadConte
     except UnreadableFileError as error:
         place = f"{label}, {error.place.replace('line', 'row')}" if error.place else label
         raise UnreadableFileError(error.rule, error.reason, place, error.events) from error
-    told = [f"{label}: {warning}" for warning in result.warnings]
-    titles = [number for number, cells in sheet.rows if number < header.line and not note_directive(_joined(cells), {})]
+    warnings = [f"{label}: {warning}" for warning in result.warnings]
+    titles = [number for number, cells in sheet.rows if number < header.line and not note_directive(_row_text(cells), {})]
     if titles:
-        told.append(f"{label}: rows {titles[0]} to {titles[-1]} above the column names were not read")
+        warnings.append(f"{label}: rows {titles[0]} to {titles[-1]} above the column names were not read")
     if sheet.n_formulas:
-        told.append(f"{label}: {sheet.n_formulas} cells are formulas; the values stored with them were taken")
+        warnings.append(f"{label}: {sheet.n_formulas} cells are formulas; the values stored with them were taken")
     if offset:
-        told.append(f"{label}: its rows are numbered from {offset + 1}")
+        warnings.append(f"{label}: its rows are numbered from {offset + 1}")
     tables = {name: [{**row, "source_row": offset + row["source_row"]} for row in rows] for name, rows in result.tables.items()}
     rejected = [_named(row, label, offset) for row in result.rejected]
-    return replace(result, tables=tables, rejected=rejected, warnings=told)
+    return replace(result, tables=tables, rejected=rejected, warnings=warnings)
 
 
 def sheet_table(sheet: Sheet, header: Header) -> DelimitedTable:
@@ -194,11 +173,11 @@ def candidate_headers(sheet: Sheet) -> Iterator[Header]:
     """Return each of the first rows as a header, with the directives above it."""
     directives: dict[str, str] = {}
     for number, cells in sheet.rows[:_SEARCHED_ROWS]:
-        if not note_directive(_joined(cells), directives):
+        if not note_directive(_row_text(cells), directives):
             yield Header(directives=dict(directives), names=tuple(str(cell) for cell in cells), separator="", line=number)
 
 
-def _joined(cells: Sequence[str]) -> str:
+def _row_text(cells: Sequence[str]) -> str:
     """Return a row as one text: a directive may have its value in the cell beside its key."""
     texts = [str(cell) for cell in cells if cell]
     if len(texts) == 2 and texts[0].startswith("#") and not texts[0].endswith((":", "=")):
@@ -218,10 +197,10 @@ def _refuse_old(data: bytes) -> None:
     raise UnreadableFileError("unsupported", "a workbook of the binary format before 2007; save it as .xlsx")
 
 
-XLSX_READERS: Final = (
-    WorkbookReader("lims_xlsx", LimsCsvReader(), refuses_old=True),
-    WorkbookReader("processing_xlsx", ProcessingTableReader()),
-    WorkbookReader("chamber_xlsx", ChamberCsvReader()),
-    WorkbookReader("calibration_xlsx", CalibrationCsvReader()),
+READERS: Final = (
+    WorkbookReader("lims_xlsx", LIMS_CSV, refuses_old=True),
+    WorkbookReader("processing_xlsx", PROCESSING),
+    WorkbookReader("chamber_xlsx", CHAMBER),
+    WorkbookReader("calibration_xlsx", CALIBRATION_CSV),
 )
-"""One reader a kind, so that the ledger tells what a workbook mainly is."""
+"""One reader a kind, so that the ledger says what a workbook mainly is."""

@@ -198,3 +198,6 @@ def _acaml(data: bytes, place: str) -> dict[str, str]:
     stated["sample"] = {texts(element)["Name"] for element in params if "Name" in texts(element)}
     stated["injection_volume"] = {element.get("val", "") for element in named(root, "InjectionVolume")}
     return {name: next(iter(values)) for name, values in stated.items() if len(values) == 1 and "" not in values}
+
+
+READERS: Final = (AgilentDReader(),)

@@ -170,3 +170,6 @@ def _header(info: Mapping[str, str], signal: Signal, context: ReadContext, warni
         operator=info.get("RunOperator") or signal.texts.get("operator"),
         rescued={name: info[theirs] for theirs, name in _RESCUED.items() if theirs in info},
     )
+
+
+READERS: Final = (AgilentDxReader(),)

@@ -239,3 +239,6 @@ def _injection(header: _Header, context: ReadContext, warnings: list[str]) -> In
         method_name=stem(header.text("Method") or "") or None,
         rescued={key: without_folders(header.text(key) or "") for key in header.fields if key not in _TAKEN and header.text(key)},
     )
+
+
+READERS: Final = (EzchromAscReader(),)

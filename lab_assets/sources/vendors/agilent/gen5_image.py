@@ -257,3 +257,6 @@ def _is_number(text: str) -> bool:
     except NumberError:
         return False
     return True
+
+
+READERS: Final = (Gen5ImageReader(),)

@@ -211,3 +211,6 @@ def _header(document: Node, name: str, at_text: str | None, context: ReadContext
         operator=clean(group.get("analyst")),
         rescued=rescued | ({"analysis method": analysis} if analysis else {}),
     )
+
+
+READERS: Final = (OpenLabRsltReader(),)

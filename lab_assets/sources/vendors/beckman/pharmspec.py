@@ -238,3 +238,6 @@ def _html_cells(data: bytes) -> Iterator[str]:
             raise UnreadableFileError("too_large", f"the report has more than {_MAX_CELLS} cells")
         if text := str(cell.text_content()).replace("\u00a0", " ").strip():
             yield text
+
+
+READERS: Final = (PharmSpecReader(),)

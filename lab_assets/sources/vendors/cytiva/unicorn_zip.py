@@ -224,3 +224,6 @@ def _rescued(group: Node, samples: dict[str, str], curve: Element | None) -> dic
     rescued |= fields(samples, frozenset({"Sample_ID"}))
     offset = clean(_text(curve, "MethodStartTimeUtcOffsetMinutes"))
     return rescued | ({"MethodStartTimeUtcOffsetMinutes": offset} if offset else {})
+
+
+READERS: Final = (UnicornZipReader(),)

@@ -210,3 +210,6 @@ def _factor(fields: dict[str, str], section: Section, decimal: str) -> float:
         return parse_number(text, decimal)
     except NumberError as error:
         raise UnreadableFileError(error.rule, f"Intensity Multiplier: {error}", section.title) from error
+
+
+READERS: Final = (LabSolutionsTextReader(),)

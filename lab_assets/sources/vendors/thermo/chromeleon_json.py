@@ -145,3 +145,6 @@ def _channel(signal: Mapping[str, Any], measurement: Node, row: int) -> Channel:
 
 def _baseline(peak: Node) -> dict[str, Any]:
     return {key: peak[key] for key in _BASELINE if peak.get(key) is not None}
+
+
+READERS: Final = (ChromeleonJsonReader(),)

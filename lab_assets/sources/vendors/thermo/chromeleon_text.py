@@ -290,3 +290,6 @@ def _instrument(path: str) -> str | None:
     """Return the folder below ``Instrument Data`` in a Chromeleon path, which is the instrument's name."""
     match = re.search(r"/Instrument Data/([^/]+)/", path)
     return match[1] if match else None
+
+
+READERS: Final = (ChromeleonTextReader(),)

@@ -265,3 +265,6 @@ def _number(text: str, decimal: str) -> float | None:
         return parse_number(text, decimal)
     except NumberError:
         return None
+
+
+READERS: Final = (VisionliteReader(),)

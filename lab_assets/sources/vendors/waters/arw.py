@@ -143,3 +143,6 @@ def _injection_name(fields: dict[str, str], channel: str, context: ReadContext) 
         if name[at] in "_-. " and _key(name[at:]) == wanted:
             return name[:at].rstrip("_-. ")
     return name
+
+
+READERS: Final = (ArwReader(),)

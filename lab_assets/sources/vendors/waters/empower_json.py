@@ -246,3 +246,6 @@ def _channel(unit: _Unit, measurement: Node, row: int) -> Channel:
         size_units=None if absorbance else ("mV.s", "mV"),
         rescued=result,
     )
+
+
+READERS: Final = (EmpowerJsonReader(),)

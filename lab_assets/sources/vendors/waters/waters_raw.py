@@ -273,3 +273,6 @@ def _header(fields: Mapping[str, str], folder: str, context: ReadContext, warnin
         method_name=next(iter(methods.values()), None),
         rescued={name: fields[theirs] for theirs, name in _RESCUED.items() if theirs in fields} | methods,
     )
+
+
+READERS: Final = (WatersRawReader(),)

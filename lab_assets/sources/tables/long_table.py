@@ -1,7 +1,7 @@
 """Long-format traces: one line a point, with the injection's file and the detector beside it.
 
 Belongs here: delimited text with columns such as ``Minutes``, ``Intensity``, ``File`` and ``Detector``, several channels and
-injections in one file. Other columns are told as drift; those that are the same at all points of a trace are kept in ``rescued``.
+injections in one file. Other columns are reported as drift; those that are the same at all points of a trace are kept in ``rescued``.
 Does not belong here: a guess of what such a table leaves out (signal unit, date, instrument).
 """
 
@@ -167,3 +167,6 @@ def _trace(channel: str, group: tuple[list[int], list[str]], names: Sequence[str
     unit = _UNIT.search(names[positions.signal])
     x_unit = _TIMES[names[positions.time].casefold()]
     return Trace(name=channel, x=x, y=y, x_unit=x_unit, y_unit=unit[1] if unit else "", source_row=numbers[0])
+
+
+READERS: Final = (LongTableReader(),)
