@@ -1,0 +1,107 @@
+"""What a station reads: fixed versions of its declared inputs, and nothing else.
+
+Belongs here: reading for a station and keeping what was read. Does not belong here: what is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.station import Station
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class UndeclaredReadError(LookupError):
+    """A station read a table, a column or a whole table that it does not declare."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """One read of a station.
+
+    Attributes:
+        table: ``layer.table``.
+        columns: Columns read.
+        whole: Whether no condition limited the rows.
+    """
+
+    table: str
+    columns: tuple[str, ...]
+    whole: bool
+
+
+class StationReader:
+    """Reads the inputs of one station, all at the versions that were the latest when it began."""
+
+    def __init__(self, lake: Lakehouse, station: Station, versions: Mapping[str, int]) -> None:
+        self.lake = lake
+        self.station = station
+        self.versions = dict(versions)
+        self.reads: list[Read] = []
+
+    def rows(self, table: TableContract, columns: Sequence[str] | None = None, *, where: pl.Expr | None = None) -> pl.DataFrame:
+        """Read rows of an input, or of the target itself.
+
+        Args:
+            table: A declared input, or the target.
+            columns: Columns to read; default: all declared ones.
+            where: Rows to read; an input that is not declared as ``whole`` needs one.
+
+        Raises:
+            UndeclaredReadError: the declaration does not name it.
+        """
+        wanted = self._declared(table, columns, whole=where is None)
+        return self.lake.polars(table, wanted, version=self.versions.get(table.full_name), where=where)
+
+    def keyed(self, table: TableContract, columns: Sequence[str] | None = None, **keys: Iterable[Any]) -> pl.DataFrame:
+        """Read the rows whose columns hold one of the given values; no values give no rows without a read.
+
+        Raises:
+            UndeclaredReadError: see ``rows``.
+        """
+        import polars as pl
+
+        wanted = self._declared(table, columns, whole=False)
+        conditions: list[pl.Expr] = []
+        for name, given in keys.items():
+            values = given if isinstance(given, pl.Series) else pl.Series(list(given), dtype=self._type(table, name))
+            values = values.drop_nulls().unique()
+            if values.is_empty():
+                return self.empty(table, wanted)
+            conditions.append(pl.col(name) == values[0] if values.len() == 1 else pl.col(name).is_in(values.implode()))
+        where = pl.all_horizontal(conditions) if len(conditions) > 1 else conditions[0]
+        return self.lake.polars(table, wanted, version=self.versions.get(table.full_name), where=where)
+
+    def empty(self, table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
+        """Return no rows, with the types of the table."""
+        import polars as pl
+
+        whole = pl.DataFrame(pl.from_arrow(table.arrow_schema().empty_table()))
+        return whole.select(columns)
+
+    def _type(self, table: TableContract, column: str) -> Any:
+        return self.empty(table, [column]).schema[column]
+
+    def _declared(self, table: TableContract, columns: Sequence[str] | None, *, whole: bool) -> list[str]:
+        """Keep what is read, and see that it is declared."""
+        if table.full_name == self.station.name:
+            wanted = list(columns or table.column_names)
+            self.reads.append(Read(table.full_name, tuple(wanted), whole))
+            return wanted
+        try:
+            declared = self.station.input(table.full_name)
+        except KeyError as error:
+            raise UndeclaredReadError(str(error.args[0])) from None
+        wanted = list(columns if columns is not None else declared.columns)
+        if missing := set(wanted) - set(declared.columns):
+            raise UndeclaredReadError(f"{self.station.name} reads {table.full_name}.{sorted(missing)}, which it does not declare")
+        if whole and declared.reads != "whole":
+            raise UndeclaredReadError(f"{self.station.name} reads all of {table.full_name}, which it declares to read by key")
+        self.reads.append(Read(table.full_name, tuple(wanted), whole))
+        return wanted

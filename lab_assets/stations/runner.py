@@ -1,0 +1,258 @@
+"""Running stations: what is news, which groups it touches, what they are made of now, and one commit of what differs.
+
+Belongs here: the one way in which a declared table is brought up to date or made anew. Does not belong here: declarations
+(``registry.py``), formulas.
+
+A run that is killed anywhere repeats its work: what was committed is found to stand already. Progress is noted last.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from filelock import FileLock
+
+from lab_assets.lake.derivation import Derivation
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.provenance import code_version
+from lab_assets.state.station_work import EVERYTHING, Attention
+from lab_assets.stations.reading import StationReader
+from lab_assets.stations.station import Station
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_DEFINITION: Final = "#definition"
+"""Key in a station's progress under which the definition is kept that the table was last made by."""
+
+
+class StationError(RuntimeError):
+    """A station made rows that cannot be of its table."""
+
+
+@dataclass(kw_only=True)
+class StationOutcome:
+    """What a station did.
+
+    Attributes:
+        station: Its name.
+        version: Version of the table afterwards.
+        news: Rows that changed, by input.
+        groups: Groups that were looked at.
+        changed: Groups whose rows differ from what stood.
+        rows: Rows written.
+        anew: Why everything was made anew; empty when only news was worked on.
+    """
+
+    station: str
+    version: int = 0
+    news: dict[str, int] = field(default_factory=dict[str, int])
+    groups: int = 0
+    changed: int = 0
+    rows: int = 0
+    anew: str = ""
+
+    def words(self) -> str:
+        """Return what was done, for people."""
+        if self.anew:
+            return f"made anew ({self.anew}): {self.changed} of {self.groups} group(s) differed, {self.rows} row(s) written"
+        if not self.news:
+            return "no news"
+        told = ", ".join(f"{count} row(s) of {name}" for name, count in self.news.items())
+        return f"news: {told}; {self.groups} group(s) looked at, {self.changed} differed, {self.rows} row(s) written"
+
+
+def update(
+    lake: Lakehouse,
+    station: Station,
+    *,
+    run_id: str = "",
+    rebuild: bool = False,
+    say: Callable[[str], None] = lambda _line: None,
+) -> StationOutcome:
+    """Bring a table up to date with its inputs.
+
+    Args:
+        lake: Tables.
+        station: Its declaration.
+        run_id: Run that the commits name.
+        rebuild: Make every group anew, whether there is news or not.
+        say: Given progress of long work.
+
+    Raises:
+        StationError: make gave rows of the wrong shape, or two of one key.
+    """
+    with _only_one(lake, station):
+        outcome = StationOutcome(station=station.name)
+        versions = {each.name: lake.version(each.table) for each in station.inputs}
+        read = StationReader(lake, station, versions)
+        attention = lake.ledger.attention(station.name)
+        outcome.anew = _why_anew(lake, station, attention, rebuild=rebuild)
+        keys = all_groups(read) if outcome.anew else _touched(read, outcome)
+        outcome.groups = keys.height
+        derivation = Derivation(inputs=versions, run_id=run_id, code_version=code_version(), station=str(station.version))
+        for done, portion in _portions(keys, station.at_once):
+            _work(read, portion, outcome, derivation)
+            if keys.height > station.at_once:
+                say(f"{station.name}: {done} of {keys.height} group(s)")
+        lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)})
+        if attention:
+            lake.ledger.attended(station.name, attention)
+        outcome.version = lake.version(station.target)
+        return outcome
+
+
+def has_news(lake: Lakehouse, station: Station) -> bool:
+    """Return whether a station would look at anything."""
+    known = lake.ledger.progress(station.name)
+    moved = any(known.get(each.name, 0) != lake.version(each.table) for each in station.inputs)
+    return moved or bool(lake.ledger.attention(station.name)) or known.get(_DEFINITION, definition(station)) != definition(station)
+
+
+def mark_anew(lake: Lakehouse, names: Sequence[str], reason: str) -> None:
+    """Ask stations to make their tables anew at their next run."""
+    lake.ledger.call_attention([Attention(station=name, kind=EVERYTHING, reason=reason) for name in names])
+
+
+def definition(station: Station) -> int:
+    """Return a number that changes with the station's version and with the columns of its contract."""
+    stated = f"{station.version}|{','.join(f'{column.name}:{column.kind}' for column in station.target.columns)}"
+    return int.from_bytes(hashlib.sha256(stated.encode()).digest()[:6], "big")
+
+
+def _why_anew(lake: Lakehouse, station: Station, attention: Sequence[tuple[str, str]], *, rebuild: bool) -> str:
+    if rebuild:
+        return "asked for"
+    if any(kind == EVERYTHING for kind, _ in attention):
+        return "the table was set back or an interrupted write left it"
+    known = lake.ledger.progress(station.name)
+    if known and known.get(_DEFINITION) != definition(station):
+        return "its definition changed"
+    return ""
+
+
+def all_groups(read: StationReader) -> pl.DataFrame:
+    """Return every group that any row of the inputs touches or that the table holds."""
+    import polars as pl
+
+    from lab_assets.lake.changes import Changes
+
+    station = read.station
+    found = [station.group.of(read.lake.polars(station.target, list(station.group.columns)))]
+    for each in station.inputs:
+        if each.touches is not None:
+            rows = read.lake.polars(each.table, list(each.columns), version=read.versions[each.name])
+            found.append(each.touches(read, Changes(added=rows, removed=rows.clear())).select(station.group.names))
+    return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
+
+
+def _touched(read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
+    """Return the groups that news touches, and note the news."""
+    import polars as pl
+
+    station = read.station
+    known = read.lake.ledger.progress(station.name)
+    found = [station.group.of(read.empty(station.target, station.target.column_names))]
+    for each in station.inputs:
+        since, until = known.get(each.name, 0), read.versions[each.name]
+        if since == until:
+            continue
+        changes = read.lake.changes(each.table, each.columns, since=since, until=until)
+        if changes.is_empty():
+            continue
+        outcome.news[each.name] = changes.added.height or changes.removed.height
+        if each.touches is not None:
+            found.append(each.touches(read, changes).select(station.group.names))
+    return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
+
+
+def _portions(keys: pl.DataFrame, at_once: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    for start in range(0, keys.height, at_once):
+        portion = keys.slice(start, at_once)
+        yield start + portion.height, portion
+
+
+def _work(read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, derivation: Derivation) -> None:
+    """Make some groups, and commit those that differ from what stands."""
+    station, lake = read.station, read.lake
+    made = conformed(station, station.make(read, keys))
+    standing = _standing(read, keys, made)
+    changed, replaced = difference(station, made, standing)
+    if changed.is_empty():
+        return
+    rows = _of(station, made, changed)
+    outcome.changed += changed.height
+    outcome.rows += rows.height
+    arrow = rows.to_arrow()
+    if replaced:
+        lake.replace_where(station.target, arrow, station.group.predicate(changed), derivation=derivation)
+    elif rows.height:
+        lake.append(station.target, arrow, derivation=derivation)
+
+
+def _of(station: Station, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of some groups."""
+    import polars as pl
+
+    if not station.group.coalesce:
+        return rows.join(keys, on=station.group.names, how="semi")
+    named = rows.with_columns(pl.coalesce(station.group.columns).alias("__key"))
+    return named.join(keys, left_on="__key", right_on="key", how="semi").drop("__key")
+
+
+def _standing(read: StationReader, keys: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
+    """Return what the groups have now, in the types of what was made."""
+    station = read.station
+    rows = read.lake.polars(station.target, list(station.target.column_names), where=station.group.where(keys))
+    if len(station.group.columns) > 1 and not station.group.coalesce:
+        rows = rows.join(keys, on=station.group.columns, how="semi")
+    return rows.cast(dict(made.schema))
+
+
+def conformed(station: Station, rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with exactly the columns and types of the table.
+
+    Raises:
+        StationError: a column is missing, has another type, or two rows have one key.
+    """
+    import polars as pl
+
+    contract = station.target
+    schema = dict(pl.DataFrame(pl.from_arrow(contract.arrow_schema().empty_table())).schema)
+    if missing := [name for name in contract.column_names if name not in rows.columns]:
+        raise StationError(f"{station.name}: make gave no column(s) {missing}")
+    try:
+        made = rows.select(contract.column_names).cast(schema)
+    except pl.exceptions.PolarsError as error:
+        raise StationError(f"{station.name}: make gave columns of other types: {error}") from error
+    key = list(contract.primary_key)
+    if key and made.height and made.select(key).is_duplicated().any():
+        twice = made.filter(made.select(key).is_duplicated()).select(key).row(0)
+        raise StationError(f"{station.name}: make gave two rows of the key {dict(zip(key, twice, strict=True))}")
+    return made
+
+
+def difference(station: Station, made: pl.DataFrame, standing: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+    """Return the groups whose rows differ, and whether rows stand in any of them."""
+    columns = made.columns
+    new = made.join(standing, on=columns, how="anti", nulls_equal=True)
+    old = standing.join(made, on=columns, how="anti", nulls_equal=True)
+    if new.is_empty() and old.is_empty():
+        return station.group.of(made.clear()), False
+    changed = station.group.of(new.vstack(old))
+    held = station.group.of(standing)
+    replaced = changed.join(held, on=station.group.names, how="semi").height > 0
+    return changed.sort(station.group.names), replaced
+
+
+@contextmanager
+def _only_one(lake: Lakehouse, station: Station) -> Iterator[None]:
+    """See that one process at a time works on a table: two would both find the same rows missing."""
+    folder = lake.settings.run / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"station.{station.name}.lock"):
+        yield
