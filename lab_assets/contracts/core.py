@@ -1,90 +1,31 @@
 # pyright: reportMissingTypeStubs=false, reportUnknownVariableType=false, reportUnknownMemberType=false
-# pyright: reportUnknownParameterType=false, reportUnknownLambdaType=false, reportUnknownArgumentType=false
-# (pyarrow has no types, pandera and pandas have them in part)
-"""The vocabulary of contracts: what a column and a table promise, as plain data.
+# pyright: reportUnknownParameterType=false, reportUnknownArgumentType=false
+# (pyarrow has no types, pandera has them in part)
+"""The vocabulary of contracts: what a table promises, as plain data.
 
-Belongs here: the dataclasses and their compilation to a Spark DDL string, an Arrow schema and a pandera schema.
-Does not belong here: any particular table (one file per layer beside this one), reading or writing.
+Belongs here: the dataclass and its short ways to ``formats``, which compiles it. Does not belong here: any particular table (one
+file per layer beside this one), reading or writing.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
+
+from lab_assets.contracts.columns import SENSITIVITY_TAGS, Column
+from lab_assets.contracts.formats.pandera_schema import pandera_schema
+from lab_assets.contracts.formats.types import KINDS, Kind, arrow_type, polars_type, spark_type
 
 if TYPE_CHECKING:
     import pandera.pandas as pandera
+    import polars as pl
     import pyarrow as pa
 
-Kind = Literal[
-    "string",
-    "int64",
-    "float64",
-    "bool",
-    "timestamp_utc",
-    "date",
-    "binary",
-    "array<float64>",
-    "array<string>",
-    "map<string,string>",
-    "map<string,float64>",
-    "map<string,int64>",
-]
+__all__ = ["SENSITIVITY_TAGS", "SPARK_TYPES", "Column", "Kind", "Layer", "TableContract"]
+
 Layer = Literal["bronze", "silver", "gold", "features", "ml", "governance"]
 
-SPARK_TYPES: Final[dict[str, str]] = {
-    "string": "STRING",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "bool": "BOOLEAN",
-    "timestamp_utc": "TIMESTAMP",
-    "date": "DATE",
-    "binary": "BINARY",
-    "array<float64>": "ARRAY<DOUBLE>",
-    "array<string>": "ARRAY<STRING>",
-    "map<string,string>": "MAP<STRING,STRING>",
-    "map<string,float64>": "MAP<STRING,DOUBLE>",
-    "map<string,int64>": "MAP<STRING,BIGINT>",
-}
-
-SENSITIVITY_TAGS: Final[frozenset[str]] = frozenset({"personal_name", "customer", "patient", "formulation"})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """One column: its meaning, unit and the rules each value keeps.
-
-    Attributes:
-        name: Column name; carries its unit where it has a fixed one (``_min``, ``_utc``, ``_c``).
-        kind: Logical type, a key of ``SPARK_TYPES``.
-        meaning: What a value says, for people.
-        unit: Unit of measurement, or ``None`` for a dimensionless or textual column.
-        nullable: Whether a value may be missing.
-        minimum: Smallest allowed value (inclusive), numbers only.
-        maximum: Largest allowed value (inclusive), numbers only.
-        finite: Whether NaN and infinities are refused, floats only.
-        allowed: The closed vocabulary, strings only.
-        pattern: Regular expression the whole value matches, strings only.
-        tags: Sensitivity tags; masks follow them everywhere.
-    """
-
-    name: str
-    kind: Kind
-    meaning: str
-    unit: str | None = None
-    nullable: bool = True
-    minimum: float | None = None
-    maximum: float | None = None
-    finite: bool = True
-    allowed: tuple[str, ...] = ()
-    pattern: str | None = None
-    tags: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        if self.kind not in SPARK_TYPES:
-            raise ValueError(f"column {self.name!r}: unknown kind {self.kind!r}")
-        if unknown := set(self.tags) - SENSITIVITY_TAGS:
-            raise ValueError(f"column {self.name!r}: unknown sensitivity tag(s) {sorted(unknown)}")
+SPARK_TYPES: Final[dict[str, str]] = {kind: spark_type(kind) for kind in KINDS}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,56 +95,23 @@ class TableContract:
 
     def spark_ddl(self) -> str:
         """Compile to a Spark DDL schema string, in storage order."""
-        return ", ".join(f"`{column.name}` {SPARK_TYPES[column.kind]}" for column in self.columns)
+        return ", ".join(f"`{column.name}` {spark_type(column.kind)}" for column in self.columns)
 
     def arrow_schema(self) -> pa.Schema:
         """Compile to an Arrow schema; timestamps are microseconds in UTC."""
         import pyarrow as pa
 
-        types: dict[str, Any] = {
-            "string": pa.string(),
-            "int64": pa.int64(),
-            "float64": pa.float64(),
-            "bool": pa.bool_(),
-            "timestamp_utc": pa.timestamp("us", tz="UTC"),
-            "date": pa.date32(),
-            "binary": pa.binary(),
-            "array<float64>": pa.list_(pa.float64()),
-            "array<string>": pa.list_(pa.string()),
-            "map<string,string>": pa.map_(pa.string(), pa.string()),
-            "map<string,float64>": pa.map_(pa.string(), pa.float64()),
-            "map<string,int64>": pa.map_(pa.string(), pa.int64()),
-        }
-        return pa.schema([pa.field(column.name, types[column.kind]) for column in self.columns])
+        return pa.schema([pa.field(column.name, arrow_type(column.kind)) for column in self.columns])
+
+    def polars_schema(self) -> pl.Schema:
+        """Compile to a polars schema; timestamps are microseconds in UTC."""
+        import polars as pl
+
+        return pl.Schema({column.name: polars_type(column.kind) for column in self.columns})
 
     def to_pandera(self) -> pandera.DataFrameSchema:
         """Compile to a strict pandera schema of this table's scalar rules.
 
-        Uniqueness and rules across tables are not in it: they need the whole table and run as SQL.
+        Uniqueness and rules across tables are not in it: they need the whole table.
         """
-        import pandera.pandas as pandera  # late: importing pandera imports pyspark where it is installed
-
-        return pandera.DataFrameSchema(
-            {column.name: pandera.Column(None, checks=_checks(column), nullable=column.nullable) for column in self.columns},
-            strict=True,
-            name=self.full_name,
-        )
-
-
-def _checks(column: Column) -> list[Any]:
-    """Compile one column's rules to pandera checks, each named after the rule it enforces."""
-    import numpy as np
-    import pandera.pandas as pandera
-
-    checks: list[Any] = []
-    if column.minimum is not None:
-        checks.append(pandera.Check.ge(column.minimum, error=f"minimum({column.minimum:g})"))
-    if column.maximum is not None:
-        checks.append(pandera.Check.le(column.maximum, error=f"maximum({column.maximum:g})"))
-    if column.kind == "float64" and column.finite:
-        checks.append(pandera.Check(lambda values: np.isfinite(values.astype(float)), name="finite"))
-    if column.allowed:
-        checks.append(pandera.Check.isin(list(column.allowed), error=f"allowed({'|'.join(column.allowed)})"))
-    if column.pattern is not None:
-        checks.append(pandera.Check.str_matches(f"^(?:{column.pattern})$", error=f"pattern({column.pattern})"))
-    return checks
+        return pandera_schema(self.full_name, self.columns)

@@ -19,27 +19,13 @@ from typing import Final
 from sqlglot import exp
 
 from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.formats.types import duckdb_type
 from lab_assets.governance.sql import DIALECT, CheckedQuery, table_name, table_nodes
 
 REDACTED: Final = "***"
 INNER_KEY: Final = "lab_inner_key"
 OUTER_KEY: Final = "lab_outer_key"
 _BLOCK: Final = 64  # bytes in a block of SHA-256
-
-DUCKDB_TYPES: Final[dict[str, str]] = {
-    "string": "VARCHAR",
-    "int64": "BIGINT",
-    "float64": "DOUBLE",
-    "bool": "BOOLEAN",
-    "timestamp_utc": "TIMESTAMP WITH TIME ZONE",
-    "date": "DATE",
-    "binary": "BLOB",
-    "array<float64>": "DOUBLE[]",
-    "array<string>": "VARCHAR[]",
-    "map<string,string>": "MAP(VARCHAR, VARCHAR)",
-    "map<string,float64>": "MAP(VARCHAR, DOUBLE)",
-    "map<string,int64>": "MAP(VARCHAR, BIGINT)",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +84,7 @@ def masked_value(column: str, kind: str, *, tag: str, method: str) -> str:
         method: ``null``, ``redact`` or ``pseudonym``; an unknown one is treated as ``null``.
     """
     if kind != "string" or method not in {"redact", "pseudonym"}:
-        return f"CAST(NULL AS {DUCKDB_TYPES[kind]})"
+        return f"CAST(NULL AS {duckdb_type(kind)})"
     if method == "redact":
         return f"'{REDACTED}'"
     name = quoted(column)

@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
-from lab_assets.governance.masking import DUCKDB_TYPES, quoted
+from lab_assets.contracts.formats.types import duckdb_type
+from lab_assets.governance.masking import quoted
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -114,8 +115,8 @@ class Snapshot:
         present = {} if rows is None else dict(zip((column.lower() for column in rows.columns), map(str, rows.types), strict=True))
         columns = ", ".join(
             quoted(column.name)
-            if present.get(column.name.lower()) == DUCKDB_TYPES[column.kind]
-            else f"CAST({quoted(column.name) if column.name.lower() in present else 'NULL'} AS {DUCKDB_TYPES[column.kind]})"
+            if present.get(column.name.lower()) == duckdb_type(column.kind)
+            else f"CAST({quoted(column.name) if column.name.lower() in present else 'NULL'} AS {duckdb_type(column.kind)})"
             f" AS {quoted(column.name)}"
             for column in table.contract.columns
         )

@@ -72,13 +72,4 @@ def _typed(contract: TableContract) -> list[pl.Expr]:
     """Return the contract's columns in its types; numbers are rounded to nothing, times to microseconds."""
     import polars as pl
 
-    types = {
-        "string": pl.String,
-        "int64": pl.Int64,
-        "float64": pl.Float64,
-        "bool": pl.Boolean,
-        "date": pl.Date,
-        "timestamp_utc": pl.Datetime("us", "UTC"),
-        "array<string>": pl.List(pl.String),
-    }
-    return [pl.col(column.name).cast(types[column.kind]) for column in contract.columns]
+    return [pl.col(name).cast(dtype) for name, dtype in contract.polars_schema().items()]

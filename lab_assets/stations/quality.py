@@ -1,13 +1,15 @@
 """Does a table keep its contract: counts of broken rules over the whole table, from the files as they lie.
 
-Belongs here: compiling contract rules to one lazy scan. Does not belong here: verdicts (``lab_assets.checks``).
+Belongs here: which table is asked, and when. Does not belong here: the rules (``lab_assets.contracts.formats``), verdicts
+(``lab_assets.orchestration``).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.core import Column, TableContract
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.formats.polars_rules import broken_rules
 from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.lake.lakehouse import Lakehouse
 
@@ -26,35 +28,10 @@ def violations(lake: Lakehouse, contract: TableContract) -> dict[str, int]:
     version = lake.version(contract)
     if lake.ledger.progress(station).get(contract.full_name) == version:
         return {}
-    frame = pl.scan_delta(lake.open(contract))
-    rules = {name: rule for column in contract.columns for name, rule in _rules(column).items()}
-    if contract.primary_key:
-        key = pl.struct(contract.primary_key)
-        rules[f"unique({', '.join(contract.primary_key)})"] = pl.len() - key.n_unique()
-    counts: dict[str, Any] = frame.select(**rules).collect().row(0, named=True) if rules else {}
-    broken = {name: int(count) for name, count in counts.items() if count}
+    broken = broken_rules(contract, pl.scan_delta(lake.open(contract)))
     if not broken:
         lake.ledger.set_progress(station, {contract.full_name: version})
     return broken
-
-
-def _rules(column: Column) -> dict[str, pl.Expr]:
-    import polars as pl
-
-    value, rules = pl.col(column.name), dict[str, pl.Expr]()
-    if not column.nullable:
-        rules[f"{column.name}: missing_value"] = value.is_null().sum()
-    if column.minimum is not None:
-        rules[f"{column.name}: minimum({column.minimum:g})"] = (value < column.minimum).sum()
-    if column.maximum is not None:
-        rules[f"{column.name}: maximum({column.maximum:g})"] = (value > column.maximum).sum()
-    if column.kind == "float64" and column.finite:
-        rules[f"{column.name}: finite"] = value.is_finite().not_().sum()
-    if column.allowed:
-        rules[f"{column.name}: allowed"] = value.is_in(list(column.allowed)).not_().sum()
-    if column.pattern is not None:
-        rules[f"{column.name}: pattern"] = value.str.contains(f"^(?:{column.pattern})$").not_().sum()
-    return rules
 
 
 def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:

@@ -58,9 +58,14 @@ def test_what_is_asked_again_while_a_station_works_stays(ledger: Ledger) -> None
 
 
 def test_attention_is_called_with_the_transaction_that_needs_it_or_not_at_all(ledger: Ledger) -> None:
-    with pytest.raises(ZeroDivisionError), writing(ledger.engine) as connection:
-        ledger.call_attention([lot("L-1")], connection)
-        _ = 1 / 0
+
+    def fail_after_asking() -> None:
+        with writing(ledger.engine) as connection:
+            ledger.call_attention([lot("L-1")], connection)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_after_asking()
     assert ledger.attention("silver.results") == []
     with writing(ledger.engine) as connection:
         ledger.call_attention([lot("L-1")], connection)
