@@ -92,6 +92,7 @@ INSTRUMENT_STATUS = TableContract(
 PROCESSING_METHODS = TableContract(
     layer="bronze",
     name="processing_methods",
+    version=2,
     rejects="row",
     grain="one analyte x channel of one processing method",
     description="Integration windows and response lines: how traces become amounts.",
@@ -127,6 +128,8 @@ PROCESSING_METHODS = TableContract(
         ),
         Column(name="reference_analyte", kind="string", meaning="analyte whose standard calibrates this one; empty: itself"),
         Column(name="result_unit", kind="string", meaning="unit of the amount; empty when not stated"),
+        Column(name="effective_from_utc", kind="timestamp_utc", meaning="valid from; empty: always"),
+        Column(name="recorded_at_utc", kind="timestamp_utc", meaning="when this version was recorded; empty: not stated"),
         RESCUED,
         *PROVENANCE,
     ),

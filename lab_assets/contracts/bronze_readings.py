@@ -32,6 +32,7 @@ CHAMBER_READINGS = TableContract(
 CALIBRATIONS = TableContract(
     layer="bronze",
     name="calibrations",
+    version=2,
     rejects="row",
     grain="one parameter of one calibration certificate",
     description="Calibration and qualification of instruments.",
@@ -47,6 +48,7 @@ CALIBRATIONS = TableContract(
         Column(name="performed_at_utc", kind="timestamp_utc", meaning="when it was done", nullable=False),
         Column(name="valid_until_utc", kind="timestamp_utc", meaning="end of validity", nullable=False),
         Column(name="performed_by", kind="string", meaning="who calibrated", tags=("personal_name",)),
+        Column(name="recorded_at_utc", kind="timestamp_utc", meaning="when the certificate was recorded; empty: when it was performed"),
         RESCUED,
         *PROVENANCE,
     ),

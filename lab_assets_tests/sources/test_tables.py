@@ -169,6 +169,67 @@ def test_processing_method_with_contract_columns() -> None:
     assert result.rejected[0].rule == "window_order"
 
 
+METHOD = (
+    "method_name,analyte,integration,window_start,window_end,window_unit,calibration{names}\n"
+    "ASSAY-01,API,detected,3.5,5.5,min,external_standard{values}\n"
+)
+CERTIFICATE = (
+    "certificate_id,instrument_id,parameter,deviation,tolerance,unit,outcome,performed_at_utc,valid_until_utc{names}\n"
+    "C1,HPLC-1,flow,-0.8,2,%,pass,2025-01-01,2026-01-01{values}\n"
+)
+
+
+def test_a_method_may_state_when_it_was_recorded_and_is_valid_from() -> None:
+    names, values = ",Effective From UTC,recorded_at_utc", ",2025-03-01,2025-02-27T08:30:00+02:00"
+    result = read(METHOD.format(names=names, values=values), zone="Asia/Tokyo")
+    (row,) = result.tables["processing_methods"]
+    assert (row["effective_from_utc"], row["recorded_at_utc"]) == (
+        datetime(2025, 3, 1, tzinfo=UTC),
+        datetime(2025, 2, 27, 6, 30, tzinfo=UTC),
+    )
+    assert (row["rescued"], result.warnings, result.events) == ({}, [], [])
+
+
+def test_a_certificate_may_state_when_it_was_recorded() -> None:
+    """08:30 in Berlin in January is 07:30 UTC."""
+    text = "# zone: Europe/Berlin\n" + CERTIFICATE.format(names=",recorded_at_utc", values=",2025-01-02 08:30")
+    (row,) = read(text).tables["calibrations"]
+    assert row["recorded_at_utc"] == datetime(2025, 1, 2, 7, 30, tzinfo=UTC)
+
+
+def test_response_lines_may_state_when_they_were_recorded() -> None:
+    text = LINES.replace('"Peak_end"', '"Peak_end"\t"effective_from_utc"\t"recorded_at_utc"').replace("17.5\n", "17.5\t\t2025-02-27\n")
+    (row,) = read(text).tables["processing_methods"]
+    assert (row["analyte"], row["effective_from_utc"], row["recorded_at_utc"]) == ("Formate", None, datetime(2025, 2, 27, tzinfo=UTC))
+
+
+@pytest.mark.parametrize(
+    ("text", "table", "columns"),
+    [
+        (METHOD.format(names="", values=""), "processing_methods", ("effective_from_utc", "recorded_at_utc")),
+        (
+            METHOD.format(names=",effective_from_utc,recorded_at_utc", values=",,"),
+            "processing_methods",
+            ("effective_from_utc", "recorded_at_utc"),
+        ),
+        (LINES, "processing_methods", ("effective_from_utc", "recorded_at_utc")),
+        (CERTIFICATE.format(names="", values=""), "calibrations", ("recorded_at_utc",)),
+        (CERTIFICATE.format(names=",recorded_at_utc", values=","), "calibrations", ("recorded_at_utc",)),
+    ],
+)
+def test_a_time_of_recording_that_is_not_stated_is_empty(text: str, table: str, columns: tuple[str, ...]) -> None:
+    result = read(text)
+    (row,) = result.tables[table]
+    assert [row[column] for column in columns] == [None] * len(columns)
+    assert (result.rejected, result.warnings) == ([], [])
+
+
+@pytest.mark.parametrize(("text", "table"), [(METHOD, "processing_methods"), (CERTIFICATE, "calibrations")])
+def test_a_row_with_an_ambiguous_time_of_recording_is_rejected(text: str, table: str) -> None:
+    (rejected,) = read(text.format(names=",recorded_at_utc", values=",03/04/2025")).rejected
+    assert (rejected.table, rejected.rule, rejected.column) == (table, "ambiguous_date", "recorded_at_utc")
+
+
 @needs_samples
 def test_real_response_lines() -> None:
     folder = samples_dir()
