@@ -28,10 +28,10 @@ def _values(table: str) -> tuple[Column, ...]:
 INJECTION_PROGRESS = TableContract(
     layer="features",
     name="injection_progress",
-    grain="one injection x checkpoint of the run",
+    grain="one injection x checkpoint of the run, as known from a time on, in one feature set",
     description="What the partial trace tells at 10, 25, 50 and 75 % of the run.",
     owner="team:data-science",
-    primary_key=("injection_id", "checkpoint_pct"),
+    primary_key=("injection_id", "checkpoint_pct", "known_time_utc", "feature_set_version"),
     columns=(
         Column(name="injection_id", kind="string", meaning="injection", nullable=False),
         Column(name="injection_name", kind="string", meaning="name in the data system", nullable=False),
@@ -44,10 +44,10 @@ INJECTION_PROGRESS = TableContract(
 INSTRUMENT_HISTORY = TableContract(
     layer="features",
     name="instrument_history",
-    grain="one injection of one instrument: the state it leaves behind",
+    grain="one injection of one instrument: the state it leaves behind, as known from a time on, in one feature set",
     description="Health of instrument and column after each injection.",
     owner="team:data-science",
-    primary_key=("injection_id",),
+    primary_key=("injection_id", "known_time_utc", "feature_set_version"),
     columns=(
         Column(name="instrument_id", kind="string", meaning="instrument", nullable=False),
         Column(name="method_id", kind="string", meaning="test method", nullable=False),
@@ -60,10 +60,10 @@ INSTRUMENT_HISTORY = TableContract(
 LOT_HISTORY = TableContract(
     layer="features",
     name="lot_history",
-    grain="one reportable value of one lot: what is known of the lot from then on",
+    grain="one lot as known from a time on, in one feature set",
     description="How near to its limits the lot's earlier results were.",
     owner="team:data-science",
-    primary_key=("lot_id", "known_time_utc"),
+    primary_key=("lot_id", "known_time_utc", "feature_set_version"),
     columns=(
         Column(name="lot_id", kind="string", meaning="lot", nullable=False),
         *_TIMES,
@@ -74,10 +74,10 @@ LOT_HISTORY = TableContract(
 STORAGE_EXPOSURE = TableContract(
     layer="features",
     name="storage_exposure",
-    grain="one sample",
+    grain="one sample as known from a time on, in one feature set",
     description="Heat and humidity a sample met before it was tested.",
     owner="team:data-science",
-    primary_key=("sample_name",),
+    primary_key=("sample_name", "known_time_utc", "feature_set_version"),
     columns=(
         Column(name="sample_name", kind="string", meaning="sample", nullable=False),
         *_TIMES,

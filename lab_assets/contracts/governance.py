@@ -13,10 +13,11 @@ from lab_assets.contracts.core import Column, TableContract
 LINEAGE = TableContract(
     layer="governance",
     name="lineage",
-    grain="one input of one version of one table or model",
+    grain="one input of one version of one table or model; or one input column of one column, from a version on",
     description="What each version was made from, by which run and code.",
     owner="team:governance",
-    primary_key=("output", "output_version", "input", "input_version", "run_id"),
+    primary_key=("output", "output_version", "output_column", "input", "input_version", "input_column", "run_id"),
+    version=2,
     columns=(
         Column(name="output", kind="string", meaning="what was made: layer.table or model:name", nullable=False),
         Column(name="output_version", kind="string", meaning="its version", nullable=False),
@@ -27,6 +28,8 @@ LINEAGE = TableContract(
             nullable=False,
         ),
         Column(name="input_version", kind="string", meaning="version of the input that was read", nullable=False),
+        Column(name="output_column", kind="string", meaning="column that was made; empty on rows about whole tables"),
+        Column(name="input_column", kind="string", meaning="column it is worked out of; empty on rows about whole tables"),
         Column(name="run_id", kind="string", meaning="run that made it", nullable=False),
         Column(name="code_version", kind="string", meaning="version of the code that made it", nullable=False),
         Column(name="recorded_at_utc", kind="timestamp_utc", meaning="when it was made", nullable=False),

@@ -12,10 +12,10 @@ from lab_assets.contracts.core import Column, TableContract
 LABELS = TableContract(
     layer="ml",
     name="labels",
-    grain="one sample injection whose reportable values are all known",
+    grain="one sample injection whose reportable values are all known, as known from a time on",
     description="Whether any reportable value of the injection was out of specification.",
     owner="team:data-science",
-    primary_key=("injection_id",),
+    primary_key=("injection_id", "known_time_utc"),
     columns=(
         Column(name="injection_id", kind="string", meaning="injection", nullable=False),
         Column(name="lot_id", kind="string", meaning="lot", nullable=False),
@@ -84,6 +84,9 @@ PREDICTIONS = TableContract(
         Column(name="as_of_utc", kind="timestamp_utc", meaning="nothing later than this was used"),
         Column(name="mode", kind="string", meaning="how it was asked for", nullable=False, allowed=("online", "batch", "stream")),
         Column(name="requested_by", kind="string", meaning="who asked", nullable=False, tags=("personal_name",)),
+        Column(name="superseded_by", kind="string", meaning="prediction that took its place"),
+        Column(name="ended_at_utc", kind="timestamp_utc", meaning="when it stopped counting; empty while it counts"),
+        Column(name="ended_reason", kind="string", meaning="why it stopped counting, in words"),
     ),
 )
 
@@ -94,7 +97,25 @@ ONLINE_LOG = TableContract(
     description="The service's own log of predictions, written by the service alone and folded into ml.predictions.",
     owner="team:data-science",
     primary_key=("prediction_id",),
-    columns=PREDICTIONS.columns,
+    columns=(
+        *PREDICTIONS.columns,
+        Column(
+            name="verdict",
+            kind="string",
+            meaning="what the calibrated score allows to say; empty before decisions were recorded",
+            allowed=("likely_pass", "likely_fail", "cannot_tell_yet"),
+        ),
+        Column(
+            name="path",
+            kind="string",
+            meaning="suggested review path, as decided with the answer; empty before decisions were recorded",
+            allowed=("fast_track", "standard", "mandatory_checks"),
+        ),
+        Column(name="checks", kind="array<string>", meaning="checks to do, named"),
+        Column(name="reasons", kind="array<string>", meaning="why, in words and numbers, with warnings about the input"),
+        Column(name="policy_version", kind="string", meaning="version of the decision rules"),
+        Column(name="drivers", kind="string", meaning="what moved the risk, as JSON; empty where the decision did not need it"),
+    ),
 )
 
 DECISIONS = TableContract(
@@ -120,6 +141,15 @@ DECISIONS = TableContract(
         Column(name="reasons", kind="array<string>", meaning="why, in words and numbers", nullable=False),
         Column(name="policy_version", kind="string", meaning="version of the decision rules", nullable=False),
         Column(name="decided_at_utc", kind="timestamp_utc", meaning="when", nullable=False),
+        Column(
+            name="verdict",
+            kind="string",
+            meaning="what the calibrated score allows to say; empty in decisions of before it was recorded",
+            allowed=("likely_pass", "likely_fail", "cannot_tell_yet"),
+        ),
+        Column(name="superseded_by", kind="string", meaning="decision that took its place"),
+        Column(name="ended_at_utc", kind="timestamp_utc", meaning="when it stopped counting; empty while it counts"),
+        Column(name="ended_reason", kind="string", meaning="why it stopped counting, in words"),
     ),
 )
 

@@ -52,6 +52,7 @@ _SPELLINGS_BY_SIGNAL_UNIT: Final = (
     ("%", ("%", "percent")),
 )
 _SIGNAL_UNIT_BY_SPELLING: Final = {word: unit for unit, words in _SPELLINGS_BY_SIGNAL_UNIT for word in words}
+_SIGNAL_UNITS: Final = frozenset(unit for unit, _ in _SPELLINGS_BY_SIGNAL_UNIT)
 _CASE_MATTERS: Final = {"mV": "mV", "MV": "MV", "mS": "mS", "MS": "MS", "mA": "mA", "MA": "MA"}
 _POWER_BY_PREFIX: Final = {"p": -12, "n": -9, "µ": -6, "m": -3, "": 0, "k": 3, "M": 6}
 _SCALED_QUANTITIES: Final = ("RIU", "AU", "V", "S", "A", "C")
@@ -102,6 +103,20 @@ def normalise_signal_unit(unit: str | None) -> str | None:
     if text in _CASE_MATTERS:
         return _CASE_MATTERS[text]
     return _SIGNAL_UNIT_BY_SPELLING.get(" ".join(text.lower().replace("µ", "u").split()), text)
+
+
+def is_signal_unit(unit: str) -> bool:
+    """Return whether a text is a unit that a detector's signal is known to have, in any spelling, with any usual prefix."""
+    known = normalise_signal_unit(unit)
+    return known is not None and (known in _SIGNAL_UNITS or _split_scale(known)[0] in _SCALED_QUANTITIES)
+
+
+def signal_unit_of_area(unit: str) -> str | None:
+    """Return the signal's unit within an area's, such as ``mAU`` of ``mAU*min``; ``None`` where the area states only a time or nothing known."""
+    try:
+        return normalise_signal_unit(_split_area(unit)[0])
+    except ValueError:
+        return None
 
 
 def signal_factor(unit: str, to_unit: str) -> float:

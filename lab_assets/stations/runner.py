@@ -210,7 +210,7 @@ def _standing(read: StationReader, keys: pl.DataFrame, made: pl.DataFrame) -> pl
     rows = read.lake.polars(station.target, list(station.target.column_names), where=station.group.where(keys))
     if len(station.group.columns) > 1 and not station.group.coalesce:
         rows = rows.join(keys, on=station.group.columns, how="semi")
-    return rows.cast(dict(made.schema))
+    return rows.cast(dict(made.schema))  # pyright: ignore[reportArgumentType]
 
 
 def conformed(station: Station, rows: pl.DataFrame) -> pl.DataFrame:
@@ -226,7 +226,7 @@ def conformed(station: Station, rows: pl.DataFrame) -> pl.DataFrame:
     if missing := [name for name in contract.column_names if name not in rows.columns]:
         raise StationError(f"{station.name}: make gave no column(s) {missing}")
     try:
-        made = rows.select(contract.column_names).cast(schema)
+        made = rows.select(contract.column_names).cast(schema)  # pyright: ignore[reportArgumentType]
     except pl.exceptions.PolarsError as error:
         raise StationError(f"{station.name}: make gave columns of other types: {error}") from error
     key = list(contract.primary_key)

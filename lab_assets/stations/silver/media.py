@@ -14,70 +14,103 @@ from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.silver import DOCUMENTS, IMAGES
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.reference import batch_key, new_batches, news, settle
+from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    import polars as pl
+
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
 Row = Mapping[str, Any]
 
-LOT_PATTERN: Final = r"(?<![A-Za-z0-9])([A-Z]{3}[0-9]{2}-[0-9]{4})(?![0-9])"
+LOT_PATTERN: Final = r"(?:^|[^A-Za-z0-9])([A-Z]{3}[0-9]{2}-[0-9]{4})(?:$|[^0-9])"
 """A lot number: the product's three letters, the year, four digits, such as ``NEB25-0007``."""
 
 
-def update_images(lake: Lakehouse) -> int:
-    """Bring ``silver.images`` up to date by a Delta stream: each new page once.
-
-    Returns:
-        Version of the table afterwards.
-    """
-    versions = news(lake, IMAGES, (BRONZE_IMAGES,))
-    if not versions:
-        return lake.version(IMAGES)
-    version = lake.stream(_with_lot(lake.read_stream(BRONZE_IMAGES)), IMAGES, name=IMAGES.full_name)
-    settle(lake, IMAGES, versions)
-    return version
+def _pages(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return keys_of(_identified(changes.both), ["image_id"])
 
 
-def _with_lot(pages: DataFrame) -> DataFrame:
-    from pyspark.sql import functions as sf
-
-    lot = sf.coalesce(_lot_in("image_name"), _lot_in("description"))
-    return pages.withColumns({"image_id": sf.concat_ws("-", "source_sha256", "page"), "lot_id": lot})
-
-
-def _lot_in(name: str) -> Column:
-    from pyspark.sql import functions as sf
-
-    return sf.nullif(sf.regexp_extract(name, LOT_PATTERN, 1), sf.lit(""))
-
-
-def update_documents(lake: Lakehouse) -> int:
-    """Bring ``silver.documents`` up to date: new documents, and earlier ones whose certificate has become known since.
-
-    Returns:
-        Version of the table afterwards.
-    """
-    versions = news(lake, DOCUMENTS, (BRONZE_DOCUMENTS, CALIBRATIONS))
-    if not versions:
-        return lake.version(DOCUMENTS)
+def _identified(pages: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    since, newest = new_batches(lake, DOCUMENTS, BRONZE_DOCUMENTS)
-    fresh = whole_documents(lake.polars(BRONZE_DOCUMENTS, where=pl.col("ingest_batch") > since).to_dicts())
-    unlinked = lake.polars(DOCUMENTS, where=pl.col("certificate_id").is_null()).to_dicts()
-    certificates = lake.polars(CALIBRATIONS, ["certificate_id", "instrument_id"]).drop_nulls("certificate_id")
-    known = dict(certificates.sort("instrument_id", nulls_last=False).iter_rows())
-    named = [document | linked for document in unlinked if (linked := certificate_in(document["text"], known))["certificate_id"]]
-    rows = [document | certificate_in(document["text"], known) for document in fresh] + named
-    if rows:
-        made = lake.local_rows(DOCUMENTS, rows)
-        version = lake.merge(DOCUMENTS, made) if lake.row_count(DOCUMENTS) else lake.append(DOCUMENTS, made)
-    else:
-        version = lake.version(DOCUMENTS)
-    settle(lake, DOCUMENTS, versions | {batch_key(BRONZE_DOCUMENTS): newest})
-    return version
+    return pages.with_columns(image_id=pl.concat_str("source_sha256", pl.lit("-"), "page"))
+
+
+def _images(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Give each page the lot that its name or description names."""
+    import polars as pl
+
+    files = keys["image_id"].str.split("-").list.first()
+    pages = _identified(read.keyed(BRONZE_IMAGES, source_sha256=files)).unique("image_id", keep="first", maintain_order=True)
+    lot = pl.coalesce(pl.col(name).str.extract(LOT_PATTERN, 1) for name in ("image_name", "description"))
+    return pages.join(keys, on="image_id", how="semi").with_columns(lot_id=lot)
+
+
+_PAGES: Final = Input(
+    table=BRONZE_IMAGES,
+    columns=tuple(
+        dict.fromkeys(
+            (*(name for name in IMAGES.column_names if name in BRONZE_IMAGES.column_names), "description", "source_sha256", "page")
+        )
+    ),
+    touches=_pages,
+)
+IMAGES_STATION: Final = Station(
+    target=IMAGES,
+    inputs=(_PAGES,),
+    make=_images,
+    group=Group(columns=("image_id",)),
+    feeds=copied(IMAGES, _PAGES)
+    | {"image_id": of(BRONZE_IMAGES, "source_sha256", "page"), "lot_id": of(BRONZE_IMAGES, "image_name", "description")},
+)
+
+
+def _documents_of_pages(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return keys_of(changes.both, {"source_sha256": "document_id"})
+
+
+def _documents_that_name(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the documents in whose text a certificate is named that has become known or changed."""
+    import polars as pl
+
+    numbers = changes.both["certificate_id"].drop_nulls().unique().to_list()
+    texts = read.rows(BRONZE_DOCUMENTS, ["source_sha256", "text"]).drop_nulls("text")
+    return keys_of(texts.filter(pl.col("text").str.contains_any(numbers)), {"source_sha256": "document_id"})
+
+
+def _documents(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Put the pages of each document together, and find the certificate it is."""
+    import polars as pl
+
+    certificates = read.rows(CALIBRATIONS).drop_nulls("certificate_id").sort("certificate_id", "instrument_id", nulls_last=False)
+    known = dict(certificates.iter_rows())
+    pages = read.keyed(BRONZE_DOCUMENTS, source_sha256=keys["document_id"])
+    made = [document | certificate_in(document["text"], known) for document in whole_documents(pages.to_dicts())]
+    schema = {name: pl.Int64() if name == "n_pages" else pl.String() for name in DOCUMENTS.column_names}
+    return pl.DataFrame(made, schema=schema)
+
+
+_DOCUMENT_PAGES: Final = Input(
+    table=BRONZE_DOCUMENTS,
+    columns=("source_sha256", "document_name", "page", "n_pages", "title", "text"),
+    touches=_documents_of_pages,
+    reads="whole",
+)
+_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=("certificate_id", "instrument_id"), touches=_documents_that_name, reads="whole")
+DOCUMENTS_STATION: Final = Station(
+    target=DOCUMENTS,
+    inputs=(_DOCUMENT_PAGES, _CERTIFICATES),
+    make=_documents,
+    group=Group(columns=("document_id",)),
+    feeds=copied(DOCUMENTS, _DOCUMENT_PAGES)
+    | {
+        "document_id": of(BRONZE_DOCUMENTS, "source_sha256"),
+        "certificate_id": of(BRONZE_DOCUMENTS, "text") + of(CALIBRATIONS, "certificate_id"),
+        "instrument_id": of(BRONZE_DOCUMENTS, "text") + of(CALIBRATIONS, "certificate_id", "instrument_id"),
+    },
+)
 
 
 def whole_documents(pages: Sequence[Row]) -> list[dict[str, Any]]:

@@ -25,91 +25,69 @@ from lab_assets.domain.excursions import (
     find_gaps,
     mean_kinetic_temperature_c,
 )
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.reference import batch_key, new_batches, news, settle
+from lab_assets.domain.in_force import RECENCY, recency
+from lab_assets.stations.station import Group, Input, Station, of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import Column, DataFrame
+    import polars as pl
+
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
 Reading = Mapping[str, Any]
 
 LONGEST_INTERVAL: Final = timedelta(minutes=90)
 """Between readings farther apart nothing is known, however slowly a chamber logs."""
 _USED: Final = ("temperature_c", "humidity_pct", "set_temperature_c", "set_humidity_pct")
-_DAY_S: Final = 86_400
+_DAY: Final = timedelta(days=1)
 
 
-def update_storage_conditions(lake: Lakehouse) -> int:
-    """Bring ``silver.storage_conditions`` up to date: the days that new readings lie in, and their neighbours.
+def _touched_days(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the days that changed readings lie in, and the days beside them, which are judged together with these readings."""
+    import polars as pl
 
-    Returns:
-        Version of the table afterwards.
-    """
-    versions = news(lake, STORAGE_CONDITIONS, (CHAMBER_READINGS,))
-    if not versions:
-        return lake.version(STORAGE_CONDITIONS)
-    since, newest = new_batches(lake, STORAGE_CONDITIONS, CHAMBER_READINGS)
-    version = lake.version(STORAGE_CONDITIONS)
-    if newest > since:
-        days = _touched_readings(lake, since).groupBy("chamber_id").applyInArrow(chamber_days, schema=STORAGE_CONDITIONS.spark_ddl())
-        rows = lake.keeper.guard(days.toArrow)  # one row a day
-        empty = lake.row_count(STORAGE_CONDITIONS) == 0
-        version = lake.append(STORAGE_CONDITIONS, rows) if empty else lake.merge(STORAGE_CONDITIONS, rows)
-    settle(lake, STORAGE_CONDITIONS, versions | {batch_key(CHAMBER_READINGS): newest})
-    return version
+    days = changes.both.select("chamber_id", day=pl.col("read_at_utc").dt.date()).unique()
+    return pl.concat([days.with_columns(pl.col("day") + pl.duration(days=offset)) for offset in (-1, 0, 1)]).unique()
 
 
-def _touched_readings(lake: Lakehouse, since: int) -> DataFrame:
-    """Return every reading of the days to recompute (``is_touched``) and of the days beside them."""
-    from pyspark.sql import functions as sf
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Make the days of some chambers from their readings and those of the days beside."""
+    import polars as pl
 
-    new = lake.read_since(CHAMBER_READINGS, since)
-    span = new.agg(sf.min("read_at_utc"), sf.max("read_at_utc")).collect()[0]
-    margin = timedelta(days=3)
-    # plain bounds on the time let Delta skip the files of other periods
-    nearby = lake.read(CHAMBER_READINGS).where(sf.col("read_at_utc").between(span[0] - margin, span[1] + margin))
-    days = new.select("chamber_id", _day_number().alias("_new")).distinct()
-    days = days.select("chamber_id", "_new", sf.explode(sf.sequence(sf.col("_new") - 2, sf.col("_new") + 2)).alias("_day"))
-    days = days.groupBy("chamber_id", "_day").agg(sf.max(sf.abs(sf.col("_day") - sf.col("_new")) <= 1).alias("is_touched"))
-    readings = nearby.select("chamber_id", "read_at_utc", *_USED, "ingest_batch", "source_row", _day_number().alias("_day"))
-    return readings.join(sf.broadcast(days), on=["chamber_id", "_day"]).drop("_day")
+    wanted = {(chamber, day) for chamber, day in keys.iter_rows()}
+    first, last = keys["day"].min(), keys["day"].max()
+    assert isinstance(first, date) and isinstance(last, date)  # noqa: S101, PT018 - keys are never empty
+    at = pl.col("read_at_utc")
+    span = at.is_between(_start(first - _DAY), _start(last + 2 * _DAY), closed="left")
+    readings = read.rows(CHAMBER_READINGS, where=pl.col("chamber_id").is_in(keys["chamber_id"].unique().implode()) & span)
+    made: list[dict[str, Any]] = []
+    for (chamber,), rows in readings.group_by(["chamber_id"], maintain_order=True):
+        days = {day for name, day in wanted if name == chamber}
+        nearby = rows.filter(at.dt.date().is_in(list({day + offset * _DAY for day in days for offset in (-1, 0, 1)})))
+        made += [row for row in days_of(nearby.iter_rows(named=True)) if row["day"] in days]
+    schema = {
+        **dict.fromkeys(STORAGE_CONDITIONS.column_names, pl.Float64()),
+        "chamber_id": pl.String(),
+        "day": pl.Date(),
+        "readings": pl.Int64(),
+    }
+    return pl.DataFrame(made, schema=schema)
 
 
-def _day_number() -> Column:
-    """Return the UTC day of a reading as days since 1970, whatever the session's zone."""
-    from pyspark.sql import functions as sf
-
-    return sf.floor(sf.unix_seconds("read_at_utc") / _DAY_S)
-
-
-def chamber_days(readings: pa.Table) -> pa.Table:
-    """Return the days of one chamber; the function given to ``applyInArrow``.
-
-    Args:
-        readings: Readings of one chamber with ``is_touched``, any order, repeats allowed.
-
-    Returns:
-        Rows of ``silver.storage_conditions`` for the touched days.
-    """
-    import pyarrow as pa
-
-    return pa.Table.from_pylist(days_of(readings.to_pylist()), schema=STORAGE_CONDITIONS.arrow_schema())
+def _start(day: date) -> datetime:
+    return datetime.combine(day, time.min, tzinfo=UTC)
 
 
 def days_of(readings: Iterable[Reading]) -> list[dict[str, Any]]:
-    """Return one row a touched day of one chamber; of readings of the same time the one that arrived last counts."""
-    ordered = sorted(readings, key=lambda row: (row["read_at_utc"], row["ingest_batch"], row["source_row"]))
+    """Return one row a day of one chamber; of readings of the same time the last by content counts, never the last to arrive."""
+    ordered = sorted(readings, key=lambda row: (row["read_at_utc"], recency(row)))
     by_day: dict[date, dict[datetime, Reading]] = {}
     for row in ordered:
         at = row["read_at_utc"].astimezone(UTC)
         by_day.setdefault(at.date(), {})[at] = {**row, "read_at_utc": at}
     days = {day: list(rows.values()) for day, rows in by_day.items()}
-    one = timedelta(days=1)
     return [
-        storage_day(day, rows, before=days.get(day - one, [None])[-1], after=days.get(day + one, [None])[0])
-        for day, rows in days.items()
-        if rows[0]["is_touched"]
+        storage_day(day, rows, before=days.get(day - _DAY, [None])[-1], after=days.get(day + _DAY, [None])[0]) for day, rows in days.items()
     ]
 
 
@@ -178,3 +156,28 @@ def _gap_min(day: date, around: Sequence[datetime], *, is_open: tuple[bool, bool
     times = [*([start] if is_open[0] and around[0] > start else []), *around, *([end] if is_open[1] else [])]
     gaps = find_gaps(times, max_gap=max_gap)
     return sum(((min(gap.end_utc, end) - max(gap.start_utc, start)) / timedelta(minutes=1) for gap in gaps), 0.0)
+
+
+_READINGS: Final = Input(table=CHAMBER_READINGS, columns=("chamber_id", "read_at_utc", *_USED, *RECENCY), touches=_touched_days)
+_TEMPERATURE: Final = of(CHAMBER_READINGS, "temperature_c", "read_at_utc")
+_OFF: Final = of(CHAMBER_READINGS, *_USED, "read_at_utc")
+STORAGE_CONDITIONS_STATION: Final = Station(
+    target=STORAGE_CONDITIONS,
+    inputs=(_READINGS,),
+    make=_make,
+    group=Group(columns=("chamber_id", "day")),
+    feeds={
+        "chamber_id": of(CHAMBER_READINGS, "chamber_id"),
+        "day": of(CHAMBER_READINGS, "read_at_utc"),
+        "readings": of(CHAMBER_READINGS, "read_at_utc"),
+        "mkt_c": _TEMPERATURE,
+        "temperature_min_c": _TEMPERATURE,
+        "temperature_max_c": _TEMPERATURE,
+        "humidity_mean_pct": of(CHAMBER_READINGS, "humidity_pct", "read_at_utc"),
+        "excursion_min": _OFF,
+        "degree_hours_above": of(CHAMBER_READINGS, "temperature_c", "set_temperature_c", "read_at_utc"),
+        "gap_min": of(CHAMBER_READINGS, "read_at_utc"),
+        "set_temperature_c": of(CHAMBER_READINGS, "set_temperature_c", "read_at_utc"),
+        "set_humidity_pct": of(CHAMBER_READINGS, "set_humidity_pct", "read_at_utc"),
+    },
+)
