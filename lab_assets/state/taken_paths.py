@@ -6,8 +6,7 @@ Belongs here: asking for some paths. Does not belong here: arrivals and what bec
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Engine, bindparam, select
 
@@ -22,16 +21,19 @@ _QUERY: Final = select(_COLUMNS.file_name, _COLUMNS.size, _COLUMNS.mtime_ns, _CO
 )
 
 
-@dataclass(frozen=True, slots=True)
-class TakenPath:
+class TakenPath(NamedTuple):
     """A path as it was when it was last taken.
 
     Attributes:
-        fingerprint: Size in bytes, modification time and change time in nanoseconds.
+        size: Bytes; of a folder that is one item, of all its files together.
+        mtime_ns: Modification time; of a folder, the latest in it. 0 where it is not known.
+        ctime_ns: Change time; of a folder, the latest in it.
         file_id: Digest of its bytes; empty where none were taken.
     """
 
-    fingerprint: tuple[int, int, int]
+    size: int
+    mtime_ns: int
+    ctime_ns: int
     file_id: str
 
 
@@ -44,9 +46,9 @@ def taken_paths(engine: Engine, source: str, file_names: Sequence[str]) -> dict[
         file_names: Paths below it.
     """
     found: dict[str, TakenPath] = {}
+    ordered = sorted(file_names)  # neighbours lie on the same pages of the index
     with engine.connect() as connection:
-        for start in range(0, len(file_names), _AT_ONCE):
-            names = list(file_names[start : start + _AT_ONCE])
-            for name, size, mtime_ns, ctime_ns, file_id in connection.execute(_QUERY, {"b_source": source, "b_names": names}).tuples():
-                found[name] = TakenPath((size, mtime_ns, ctime_ns), file_id)
+        for start in range(0, len(ordered), _AT_ONCE):
+            rows = connection.execute(_QUERY, {"b_source": source, "b_names": ordered[start : start + _AT_ONCE]}).tuples().all()
+            found |= {row[0]: TakenPath(*row[1:]) for row in rows}
     return found
