@@ -17,7 +17,7 @@ from lab_assets.cli.read import read
 from lab_assets.contracts.bronze import MEASUREMENTS, PROVENANCE
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.sources.core.installed import GROUP
-from lab_assets.sources.registry import READERS, installed
+from lab_assets.sources.registry import READERS, find_own_readers, installed
 from lab_assets_tests.sources.sample_folders import SAMPLES
 
 PAGE = (PROJECT_ROOT / "docs" / "add-an-instrument.md").read_text(encoding="utf-8")
@@ -84,3 +84,15 @@ def test_the_page_and_the_sample_of_its_logger_are_one() -> None:
     assert len(SHOWN) == 3
     assert FILES["FG-0042_2025-10.csv"] == (FROSTGUARD / "FG-0042_2025-10.csv").read_text(encoding="utf-8")
     assert FILES["frostguard.yaml"] == (FROSTGUARD / "formats" / "frostguard.yaml").read_text(encoding="utf-8")
+
+
+def test_the_page_s_reader_registers_itself_by_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Laid below a package with no other file, as a newcomer lays it below ``vendors``."""
+    folder = tmp_path / "made_up_sources" / "vendors" / "aquapoint"
+    folder.mkdir(parents=True)
+    (folder / "aquapoint_kf.py").write_text(FILES["aquapoint_kf.py"])
+    monkeypatch.syspath_prepend(tmp_path)
+    (reader,) = find_own_readers("made_up_sources", tmp_path / "made_up_sources")
+    assert (reader.format, reader.sniff("x", FILES["KF_2025-03-04.txt"].encode())) == ("aquapoint_kf", 100)
+    for module in [name for name in sys.modules if name.startswith("made_up_sources")]:
+        del sys.modules[module]
