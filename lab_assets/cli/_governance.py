@@ -78,7 +78,7 @@ def actor_of(engine: Engine, user: str | None) -> str:
     """
     if user is None:
         return f"shell:{getpass.getuser()}"
-    from lab_assets.governance.users import UserError, get_user
+    from lab_assets.governance.accounts import UserError, get_user
 
     with engine.connect() as connection:
         if get_user(connection, user).disabled:

@@ -82,7 +82,7 @@ def add(
 @app.command(name="list")
 def list_(as_json: JsonOption = False) -> None:
     """List accounts."""
-    from lab_assets.governance.users import list_users
+    from lab_assets.governance.accounts import list_users
 
     with refusals(), database().connect() as connection:
         users = list_users(connection)

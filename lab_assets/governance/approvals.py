@@ -349,7 +349,7 @@ class Approvals:
             return
         what = {"rules": ["clock-behind"], "recorded": found.at_utc, "seq": found.seq}
         self._log.append(actor=user, action="model.refused", target=_target(model_name, model_version), new=what, origin=origin)
-        raise ClockBehindError(f"nothing was signed: {found.told}")
+        raise ClockBehindError(f"nothing was signed: {found.message}")
 
     def _append(
         self, connection: Connection, actor: str, action: str, values: Mapping[str, Any], *, reason: str, origin: str, old: Any = None

@@ -47,7 +47,7 @@ class StepBack:
     at_utc: str
 
     @property
-    def told(self) -> str:
+    def message(self) -> str:
         """The alarm in words, with the way out."""
         return (
             f"the clock is {self.behind.total_seconds():.0f} s behind audit entry {self.seq} ({self.at_utc}); approving, rejecting and "
@@ -66,11 +66,11 @@ def step_back(engine: Engine, *, now: datetime) -> StepBack | None:
     of_clock = select(AUDIT.c.action, AUDIT.c.old).where((AUDIT.c.object == CLOCK) & AUDIT.c.action.in_((STEPPED_BACK, ACCEPTED)))
     with engine.connect() as connection:
         head = connection.execute(newest).first()
-        told = connection.execute(of_clock.order_by(AUDIT.c.seq)).all()
+        steps = connection.execute(of_clock.order_by(AUDIT.c.seq)).all()
     if head is None:
         return None
     latest = (head.at_utc, head.seq)
-    for row in reversed(told):
+    for row in reversed(steps):
         if row.action == ACCEPTED:
             break
         old = json.loads(row.old)

@@ -48,4 +48,4 @@ def record_health(settings: Settings, engine: Engine) -> RecordHealth:
     except SQLAlchemyError as error:
         reason = str(error).splitlines()[0]
         return RecordHealth(unwritable=unwritable or f"the audit trail cannot be read ({reason}): what needs an entry is refused")
-    return RecordHealth(unwritable=unwritable, clock=behind.told if behind else "")
+    return RecordHealth(unwritable=unwritable, clock=behind.message if behind else "")

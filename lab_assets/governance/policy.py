@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, Engine, select
 
 from lab_assets.contracts.core import SENSITIVITY_TAGS, TableContract
+from lab_assets.governance.accounts import User, list_users
 from lab_assets.governance.securables import CATALOG, PRIVILEGES, Securable, UnknownSecurableError, parse_securable
-from lab_assets.governance.users import User, list_users
 from lab_assets.state.governance_tables import CLEARANCES, COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, POLICY_STATE
 
 if TYPE_CHECKING:

@@ -1,20 +1,21 @@
-"""People: accounts, passwords, roles and the lock after bad passwords.
+"""Changes to people: new accounts, passwords, roles and the lock after bad passwords.
 
-Belongs here: one account is one person, with a password only argon2 has seen. Does not belong here: sessions
-(``sessions.py``), what a role may do (``policy.py``).
+Belongs here: one account is one person, with a password only argon2 has seen. Does not belong here: reading
+accounts (``accounts.py``), sessions (``sessions.py``), what a role may do (``policy.py``).
 """
 
 from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, Engine, func, select
 
+from lab_assets.governance.accounts import User, UserError, get_user
+from lab_assets.governance.sessions import revoke_all_sessions
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.database import writing
@@ -33,36 +34,11 @@ SYSTEM_ACTOR: Final = "system:install"
 _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}[a-z0-9]")
 
 
-class UserError(ValueError):
-    """A change to accounts that cannot be made as asked."""
-
-
 class SignInError(Exception):
     """Name or password is wrong, or the account is locked or disabled; which of them is never told."""
 
     def __init__(self) -> None:
         super().__init__("user name or password is wrong, or the account is locked or disabled")
-
-
-@dataclass(frozen=True, kw_only=True)
-class User:
-    """One account.
-
-    Attributes:
-        name: Sign-in name.
-        display_name: Printed name, as signatures show it.
-        roles: Roles held, sorted.
-        disabled: Whether the account is closed.
-        locked_until: End of the lock after bad passwords.
-        last_sign_in_at: Last good password before this one.
-    """
-
-    name: str
-    display_name: str
-    roles: tuple[str, ...]
-    disabled: bool
-    locked_until: datetime | None
-    last_sign_in_at: datetime | None
 
 
 @cache
@@ -146,45 +122,12 @@ def _checked_password(name: str, password: str) -> str:
     return password
 
 
-def get_user(connection: Connection, name: str) -> User:
-    """Return one account.
-
-    Raises:
-        UserError: no such user.
-    """
-    for user in list_users(connection, name=name):
-        return user
-    raise UserError(f"no user {name!r}")
-
-
-def list_users(connection: Connection, *, name: str | None = None) -> list[User]:
-    """Return all accounts by name, or the one named."""
-    members: dict[str, list[str]] = {}
-    for row in connection.execute(select(ROLE_MEMBERS.c.user, ROLE_MEMBERS.c.role).order_by(ROLE_MEMBERS.c.role)):
-        members.setdefault(row.user, []).append(row.role)
-    query = select(USERS).order_by(USERS.c.name)
-    rows = connection.execute(query if name is None else query.where(USERS.c.name == name))
-    return [
-        User(
-            name=row.name,
-            display_name=row.display_name,
-            roles=tuple(members.get(row.name, ())),
-            disabled=row.disabled,
-            locked_until=datetime.fromisoformat(row.locked_until) if row.locked_until else None,
-            last_sign_in_at=datetime.fromisoformat(row.last_sign_in_at) if row.last_sign_in_at else None,
-        )
-        for row in rows
-    ]
-
-
 def set_password(engine: Engine, name: str, *, password: str, actor: str, reason: str = "", origin: str = "") -> None:
     """Set a password, unlock the account and end its sessions.
 
     Raises:
         UserError: no such user, or the password is too weak.
     """
-    from lab_assets.governance.sessions import revoke_all_sessions
-
     hashed = _hasher().hash(_checked_password(name, password))
     with writing(engine) as connection:
         get_user(connection, name)
@@ -200,8 +143,6 @@ def set_disabled(engine: Engine, name: str, *, disabled: bool, actor: str, reaso
     Raises:
         UserError: no such user, or no reason.
     """
-    from lab_assets.governance.sessions import revoke_all_sessions
-
     if not reason.strip():
         raise UserError("say why: a reason is required")
     with writing(engine) as connection:

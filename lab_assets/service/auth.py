@@ -24,9 +24,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 
+from lab_assets.governance.accounts import User
 from lab_assets.governance.policy import Decision, PolicyError, PolicyStore
 from lab_assets.governance.sessions import Session, create_session, resolve_session, revoke_session
-from lab_assets.governance.users import SignInError, User, verify_password
+from lab_assets.governance.users import SignInError, verify_password
 from lab_assets.service.limits import RateLimiter
 from lab_assets.service.problems import ProblemError
 from lab_assets.settings import Settings

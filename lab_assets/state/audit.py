@@ -291,8 +291,8 @@ class AuditLog:
 def _stepped_back(seq: int, at_utc: str, now: datetime) -> dict[str, Any]:
     """Return the content of the alarm that the clock is behind an entry already written."""
     old, new = canonical_json({"at_utc": at_utc, "seq": seq}), canonical_json({"at_utc": as_text(now)})
-    told = {"actor": "system:clock", "action": STEPPED_BACK, "object": CLOCK, "old": old, "new": new}
-    return {**told, "reason": "", "origin": "", "request_id": ""}
+    alarm = {"actor": "system:clock", "action": STEPPED_BACK, "object": CLOCK, "old": old, "new": new}
+    return {**alarm, "reason": "", "origin": "", "request_id": ""}
 
 
 def _drop_torn_line(file: BinaryIO) -> None:

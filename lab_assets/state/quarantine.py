@@ -94,8 +94,8 @@ class Quarantine:
     def events_after(self, last: int, limit: int = 50_000) -> list[Any]:
         """Return steps with a higher number, oldest first, with the file they speak of."""
         file = (ARRIVALS.c.file_id, ARRIVALS.c.source, ARRIVALS.c.file_name)
-        joined = QUARANTINE_EVENTS.join(ARRIVALS, QUARANTINE_EVENTS.c.arrival_id == ARRIVALS.c.arrival_id)
-        query = select(QUARANTINE_EVENTS, *file).select_from(joined).where(QUARANTINE_EVENTS.c.event_id > last)
+        with_files = QUARANTINE_EVENTS.join(ARRIVALS, QUARANTINE_EVENTS.c.arrival_id == ARRIVALS.c.arrival_id)
+        query = select(QUARANTINE_EVENTS, *file).select_from(with_files).where(QUARANTINE_EVENTS.c.event_id > last)
         with self.engine.connect() as connection:
             return list(connection.execute(query.order_by(QUARANTINE_EVENTS.c.event_id).limit(limit)))
 
