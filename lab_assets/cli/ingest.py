@@ -18,6 +18,7 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     """Take all finished files of the inbox now, through the same job that the sensor starts."""
     from dataclasses import asdict
 
+    from lab_assets.ingest.inbox import InboxError
     from lab_assets.ops.batches import last_batch, open_batches, report_since, waiting_files
     from lab_assets.ops.jobs import run_job
     from lab_assets.ops.progress import telling
@@ -28,8 +29,15 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     engine = open_database(settings)
     last, unfinished = last_batch(engine), open_batches(engine)
     before = last["batch"] if last else 0
-    waiting = waiting_files(settings, engine)
-    with telling(engine, before, waiting=waiting["ready"] + waiting["refused"], say=lambda line: typer.echo(line, err=True)):
+
+    def waiting() -> int:
+        try:
+            found = waiting_files(settings, engine)
+        except InboxError:  # the run itself says so, and fails
+            return 0
+        return found["ready"] + found["refused"]
+
+    with telling(engine, before, waiting=waiting, say=lambda line: typer.echo(line, err=True)):
         outcome = run_job(settings, "ingest", run_config=_quietly(settings.log_level))
     report = report_since(engine, before, also=unfinished)
     if as_json:

@@ -140,7 +140,8 @@ def _print_status(told: dict[str, Any]) -> None:
 
 def _facts(told: dict[str, Any]) -> list[str]:
     inbox, batch, serving = told["inbox"], told["last_batch"], told["serving"]
-    lines = ["inbox: no laboratory here yet" if inbox is None else f"inbox: {inbox['ready']} ready, {inbox['growing']} still growing"]
+    nowhere = "cannot be looked at" if any("inbox" in problem for problem in told["problems"]) else "no laboratory here yet"
+    lines = [f"inbox: {nowhere}" if inbox is None else f"inbox: {inbox['ready']} ready, {inbox['growing']} still growing"]
     if batch is not None:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(batch["states"].items()))
         lines.append(f"last ingestion: batch {batch['batch']}, {batch['state']} at {batch['committed_at'] or batch['opened_at']}: {counts}")

@@ -1,38 +1,48 @@
 """Looking at the drop folders: which files are finished and new.
 
 Belongs here: listing and comparing with what the ledger knows. Does not belong here: copying, parsing, the ledger itself.
+
+The first look of an ``InboxWatch`` is complete: every name is listed, every file is asked for on disk and in the ledger. Later looks
+of the same watch ask only for what may be new: names that came or whose inode changed, files not taken yet, the files changed last,
+and of all others a share in turn, so that after ``LOOKS_TO_SEE_ALL`` looks each of them was compared again with disk and ledger.
 """
 
 from __future__ import annotations
 
+import heapq
 import os
 import stat
 import tempfile
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from threading import Lock
+from typing import Final, NamedTuple
 
+from lab_assets.ingest.entries import Entry, Fingerprint, Place, entry_of, marked_by, role_of
 from lab_assets.settings import Settings
-from lab_assets.sources.core.archives import is_item_folder
+from lab_assets.state.taken_paths import TakenPath
 
-_UNFINISHED_SUFFIXES: Final = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
-_UNFINISHED_PREFIXES: Final = (".", "~$")
-_OF_THE_SYSTEM: Final = frozenset({"thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
-_DONE: Final = ".done"
-_FILE_SUFFIXES: Final = frozenset(
-    {
-        *(".arw", ".asc", ".animl", ".cdf", ".csv", ".dx", ".eln", ".gaml", ".jpeg", ".jpg", ".json", ".pdf", ".png", ".tif", ".tiff"),
-        *(".tsv", ".txt", ".xls", ".xlsm", ".xlsx", ".xml", ".zip"),
-    }
-)
-"""A folder with such a name is a mistake of a transfer, and nobody would look for files in it."""
-UNSORTED: Final = "inbox"
-"""Source of files that lie in the inbox itself and not in a drop folder."""
+LOOKS_TO_SEE_ALL: Final = 20
+"""Looks after which every known file was compared again, however many there are."""
+_ALWAYS: Final = 4_000
+"""So many known files are all compared at every look; beyond them a share, at least this many."""
+_RECENT: Final = 2_000
+"""So many files, those changed last, are compared at every look: a correction comes soon after the first export."""
+_ASKED_AT_ONCE: Final = 10_000
+"""Files whose state is in memory at once on the way to the ledger."""
+_COARSEST_STAMP_S: Final = 2.0
+"""Widest step of a file system's time stamps, FAT's: two changes within it may leave a folder with the same times."""
 
-Taken = Mapping[tuple[str, str], tuple[int, int, int]]
 Clock = Callable[[Path], float]
+Recorded = Callable[[str, Sequence[str]], Mapping[str, TakenPath]]
+"""Answers for a source and paths below it: those that were taken, as they were then."""
+
+
+class InboxError(OSError):
+    """The inbox itself cannot be looked at, so nothing can be said of its files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,8 @@ class Candidate:
         mtime_ns: Modification time; of a folder, the latest in it.
         ctime_ns: Change time; of a folder, the latest in it.
         folder: Whether it is a folder that is one item.
+        recorded_sha256: Digest the ledger has for a path of this size; empty for a new path or another size.
+        moved: Whether size and modification time are as recorded too: nearly always a file that was only moved or copied.
     """
 
     source: str
@@ -56,6 +68,17 @@ class Candidate:
     mtime_ns: int
     ctime_ns: int
     folder: bool = False
+    recorded_sha256: str = ""
+    moved: bool = False
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Size, modification time and change time."""
+        return self.size, self.mtime_ns, self.ctime_ns
+
+    def turn(self) -> tuple[bool, bool, int, str, str]:
+        """Return what candidates are sorted by: surely new before perhaps new before moved, then the oldest change first."""
+        return self.moved, bool(self.recorded_sha256), self.ctime_ns, self.source, self.file_name
 
 
 @dataclass(kw_only=True)
@@ -63,7 +86,7 @@ class Look:
     """What one look at the inbox found.
 
     Attributes:
-        ready: Finished and new, oldest change first.
+        ready: Finished and new, in the order in which they are taken.
         growing: How many are new but changed too recently, or wait for their ``.done``.
         known: How many are as the ledger knows them.
         passed_over: How many have the name of a transfer under way; one that keeps it is never taken.
@@ -97,6 +120,11 @@ def patience_of(settings: Settings) -> Patience:
     return Patience(stable_s=settings.stable_s, folder_stable_s=settings.folder_stable_s, done_sources=settings.done_sources)
 
 
+def nothing_taken(_source: str, _file_names: Sequence[str]) -> Mapping[str, TakenPath]:
+    """Answer as an empty ledger does."""
+    return {}
+
+
 def file_system_now(folder: Path) -> float:
     """Return the time that the folder's own file system stamps on changes, seconds since the epoch.
 
@@ -109,161 +137,298 @@ def file_system_now(folder: Path) -> float:
         return time.time()
 
 
-def look(inbox: Path, taken: Taken, patience: Patience, *, clock: Clock = file_system_now) -> Look:
-    """List the inbox and pick what is finished and new.
+def look(inbox: Path, recorded: Recorded, patience: Patience, *, clock: Clock = file_system_now) -> Look:
+    """Look at the whole inbox once; the arguments and errors are those of ``InboxWatch``."""
+    return InboxWatch(inbox, clock=clock).look(recorded, patience)
 
-    A file is finished when its inode did not change for ``stable_s``: the change time is set by the file system at each
-    write, so copied or back-dated modification times do not matter. It is compared with the file system's own clock; a change
-    time after that clock counts as finished, because waiting for it could last for ever.
 
-    Args:
-        inbox: Folder whose subfolders are the sources.
-        taken: By (source, file_name): size, mtime_ns and ctime_ns when it was last taken.
-        patience: When a file counts as finished.
-        clock: Tells the time of a folder's file system.
+@dataclass(slots=True)
+class _Folder:
+    """What was seen of one folder; sets and mappings hold names in it.
+
+    Attributes:
+        place: Which folder.
+        identity: Its device and inode.
+        times: Its modification and change time before the last listing, nanoseconds.
+        since: When a look first found these times, monotonic seconds.
+        settled: Whether it was listed after any change that these times could hide.
+        unreadable: Whether its names could not be read.
+        inodes: Every name at the last listing, with its inode: a file that another was renamed over shows a new one.
+        known: Files as the ledger has them.
+        pending: What is not known as it is: asked for at every look.
+        folders: Folders that are looked into.
+        passed_over: Names of transfers under way.
+        done: Lower-case names of files that a ``NAME.done`` calls finished.
     """
-    found = Look()
-    clocks: dict[str, float] = {}
-    for entry in _walk(_Place(folder=str(inbox), source=None, prefix=""), found):
-        candidate = entry.candidate
-        if taken.get((candidate.source, candidate.file_name)) == (candidate.size, candidate.mtime_ns, candidate.ctime_ns):
-            found.known += 1
+
+    place: Place
+    identity: tuple[int, int]
+    times: tuple[int, int] = (0, 0)
+    since: float = 0.0
+    settled: bool = False
+    unreadable: bool = False
+    inodes: dict[str, int] = field(default_factory=dict)
+    known: dict[str, Fingerprint] = field(default_factory=dict)
+    pending: set[str] = field(default_factory=set)
+    folders: set[str] = field(default_factory=set)
+    passed_over: set[str] = field(default_factory=set)
+    done: set[str] = field(default_factory=set)
+
+    def list_names(self) -> None:
+        """List the folder, and sort names that are new or lead to another inode; others stay what they were."""
+        with os.scandir(self.place.folder) as entries:
+            now = {entry.name: entry.inode() for entry in entries}
+        before, self.inodes = self.inodes, now
+        if not before:
+            self._sort(now)
+            return
+        gone, came = before.keys() - now.keys(), [name for name, inode in now.items() if before.get(name) != inode]
+        for name in (*gone, *came):
+            self.forget(name)
+        self.done -= {marked_by(name) for name in gone if role_of(name) == "done_mark"}
+        self._sort(came)
+
+    def forget(self, name: str) -> None:
+        """Take a name for one never seen."""
+        self.known.pop(name, None)
+        for names in (self.pending, self.folders, self.passed_over):
+            names.discard(name)
+
+    def _sort(self, names: Iterable[str]) -> None:
+        for name in names:
+            role = role_of(name)
+            if role == "item":
+                self.pending.add(name)
+            elif role == "under_way":
+                self.passed_over.add(name)
+            elif role == "done_mark":
+                self.done.add(marked_by(name))
+
+
+class _Asked(NamedTuple):
+    """Something on disk that the ledger is asked for; ``name`` is empty for the folder itself."""
+
+    folder: _Folder
+    name: str
+    file_name: str
+    entry: Entry
+
+
+class InboxWatch:
+    """Looks at one inbox again and again; what it has seen it need not ask for at every look.
+
+    Its memory only spares questions. What it takes for known was once as the ledger had it, and is compared again in turn; what it
+    takes for new is asked for in the ledger before it is called so.
+    """
+
+    def __init__(self, inbox: Path, *, clock: Clock = file_system_now) -> None:
+        """Begin to watch.
+
+        Args:
+            inbox: Folder whose subfolders are the sources.
+            clock: Gives the time of a folder's file system.
+        """
+        self.inbox = inbox
+        self.clock = clock
+        self._folders: dict[str, _Folder] = {}
+        self._recent: list[tuple[int, str, str]] = []
+        self._turn = 0
+        self._lock = Lock()
+
+    def look(self, recorded: Recorded, patience: Patience) -> Look:
+        """List the inbox and pick what is finished and new.
+
+        A file is finished when its inode did not change for ``stable_s``: the change time is set by the file system at each
+        write, so copied or back-dated modification times do not matter. It is compared with the file system's own clock; a change
+        time after that clock counts as finished, because waiting for it could last for ever.
+
+        Args:
+            recorded: Answers what the ledger knows of paths.
+            patience: When a file counts as finished.
+
+        Raises:
+            InboxError: the inbox is not there, is no folder, or cannot be read.
+        """
+        with self._lock:
+            news = self._compare(self._walk(self._turns()), recorded)
+            found = Look(
+                known=sum(len(folder.known) for folder in self._folders.values()),
+                passed_over=sum(len(folder.passed_over) for folder in self._folders.values()),
+            )
+            self._judge(news, patience, found)
+            return found
+
+    def _turns(self) -> frozenset[int]:
+        """Return which twentieths of the known files are due."""
+        known = sum(len(folder.known) for folder in self._folders.values())
+        share = LOOKS_TO_SEE_ALL if known <= _ALWAYS else max(1, LOOKS_TO_SEE_ALL * _ALWAYS // known)
+        turns = frozenset((self._turn + step) % LOOKS_TO_SEE_ALL for step in range(share))
+        self._turn = (self._turn + share) % LOOKS_TO_SEE_ALL
+        return turns
+
+    def _walk(self, turns: frozenset[int]) -> Iterator[_Asked]:
+        """Bring the memory of every folder up to date, and yield what is to be asked for; links are not followed."""
+        walked: dict[str, _Folder] = {}
+        recent: defaultdict[str, set[str]] = defaultdict(set)
+        for _, path, name in self._recent:
+            recent[path].add(name)
+        root = Place(folder=str(self.inbox), source=None, prefix="")
+        places = [root]
+        while places:
+            place = places.pop()
+            try:
+                folder = self._listed(place, due=_is_due(place.folder, turns))
+                yield from _entries(folder, turns, recent[place.folder])
+            except OSError as error:
+                if place is root:
+                    raise _inbox_error(self.inbox, error) from error
+                if isinstance(error, FileNotFoundError | NotADirectoryError):
+                    continue
+                if not isinstance(error, PermissionError):
+                    raise InboxError(f"{place.folder} in the inbox cannot be listed: {error.strerror or error}") from error
+                folder = _Folder(place, (0, 0), unreadable=True)
+                yield _unreadable(folder)
+            walked[place.folder] = folder
+            places += [place.below(name) for name in folder.folders]
+        self._folders = walked
+
+    def _listed(self, place: Place, *, due: bool) -> _Folder:
+        """Return the memory of a folder, listed anew unless its own times say that no name came, went or changed its inode."""
+        status = Path(place.folder).stat(follow_symlinks=place.source is None)
+        if not stat.S_ISDIR(status.st_mode):
+            raise NotADirectoryError(place.folder)
+        folder, identity = self._folders.get(place.folder), (status.st_dev, status.st_ino)
+        if folder is None or folder.unreadable or folder.identity != identity:
+            folder = _Folder(place, identity)
+        times, now = (status.st_mtime_ns, status.st_ctime_ns), time.monotonic()
+        if folder.times != times:
+            folder.times, folder.since, folder.settled = times, now, False
+        if due or not folder.settled:
+            folder.list_names()
+            folder.settled = now - folder.since >= _COARSEST_STAMP_S
+        return folder
+
+    def _compare(self, asked: Iterable[_Asked], recorded: Recorded) -> list[tuple[_Asked, TakenPath | None]]:
+        """Ask the ledger, some at a time; return what is not as it says, with what it says."""
+        news: list[tuple[_Asked, TakenPath | None]] = []
+        waiting: defaultdict[str, list[_Asked]] = defaultdict(list)
+        for each in asked:
+            group = waiting[each.folder.place.owner]
+            group.append(each)
+            if len(group) == _ASKED_AT_ONCE:
+                self._compare_group(waiting.pop(each.folder.place.owner), recorded, news)
+        for group in waiting.values():
+            self._compare_group(group, recorded, news)
+        return news
+
+    def _compare_group(self, group: list[_Asked], recorded: Recorded, news: list[tuple[_Asked, TakenPath | None]]) -> None:
+        """Compare files of one source with the ledger, and add to the news what differs."""
+        taken = recorded(group[0].folder.place.owner, [each.file_name for each in group])
+        learned: list[tuple[int, str, str]] = []
+        for each in group:
+            folder, name, file_name, entry = each
+            before = taken.get(file_name)
+            if before is None or before[:3] != entry.fingerprint:
+                folder.known.pop(name, None)
+                folder.pending.add(name)
+                news.append((each, before))
+            elif folder.known.get(name) != entry.fingerprint:
+                folder.known[name] = entry.fingerprint
+                folder.pending.discard(name)
+                learned.append((entry.fingerprint[2], folder.place.folder, name))
+        if learned:
+            self._recent = heapq.nlargest(_RECENT, self._recent + learned)
+
+    def _top(self, place: Place) -> Path:
+        """Return the drop folder that a folder belongs to."""
+        return self.inbox.joinpath(*Path(place.folder).relative_to(self.inbox).parts[:1])
+
+    def _judge(self, news: Iterable[tuple[_Asked, TakenPath | None]], patience: Patience, found: Look) -> None:
+        """Tell the finished from the growing and the refused."""
+        clocks: dict[str, float] = {}
+        for each, before in news:
+            place = each.folder.place
+            candidate = _candidate(each, before)
+            if each.entry.refusal:
+                found.refused.append((candidate, each.entry.refusal))
+                continue
+            if place.owner not in clocks:
+                clocks[place.owner] = self.clock(self._top(place))
+            if _is_finished(each, patience, clocks[place.owner]):
+                found.ready.append(candidate)
+            else:
+                found.growing += 1
+        found.ready.sort(key=Candidate.turn)
+
+
+def _is_due(name: str, turns: frozenset[int]) -> bool:
+    """Tell whether it is a name's turn; each name has one turn of ``LOOKS_TO_SEE_ALL``."""
+    return hash(name) % LOOKS_TO_SEE_ALL in turns
+
+
+def _entries(folder: _Folder, turns: frozenset[int], recent: set[str]) -> Iterator[_Asked]:
+    """Yield what is pending, and what is known but changed or has its turn.
+
+    Raises:
+        PermissionError: the folder's names can be read but not what they are.
+    """
+    place, known = folder.place, folder.known
+    due = [name for name in known if hash(name) % LOOKS_TO_SEE_ALL in turns or name in recent]
+    for name in [*folder.pending, *due]:
+        try:
+            entry = entry_of(place, name, os.lstat(f"{place.folder}/{name}"))
+        except (FileNotFoundError, NotADirectoryError):
             continue
-        if entry.refusal:
-            found.refused.append((candidate, entry.refusal))
-            continue
-        if candidate.source not in clocks:
-            clocks[candidate.source] = clock(inbox if candidate.source == UNSORTED else inbox / candidate.source)
-        if _is_finished(entry, patience, clocks[candidate.source]):
-            found.ready.append(candidate)
-        else:
-            found.growing += 1
-    found.ready.sort(key=lambda candidate: (candidate.ctime_ns, candidate.source, candidate.file_name))
-    return found
+        if entry is None:
+            folder.forget(name)
+            folder.folders.add(name)
+        elif known.get(name) != entry.fingerprint or _is_due(name, turns):
+            yield _Asked(folder, name, place.named(name), entry)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Entry:
-    candidate: Candidate
-    refusal: str = ""
-    done: bool = False
-    unfinished: bool = False
+def _unreadable(folder: _Folder) -> _Asked:
+    place = folder.place
+    status = os.lstat(place.folder)
+    entry = Entry(
+        (status.st_size, status.st_mtime_ns, status.st_ctime_ns), is_folder=True, refusal="is a folder without the right to read it"
+    )
+    return _Asked(folder, "", place.prefix.rstrip("/") or Path(place.folder).name, entry)
 
 
-def _is_finished(entry: _Entry, patience: Patience, now_s: float) -> bool:
+def _inbox_error(inbox: Path, error: OSError) -> InboxError:
+    """Say what is wrong with the inbox itself, and what to do."""
+    if isinstance(error, FileNotFoundError):
+        return InboxError(f"the inbox {inbox} is not there: mount it again, or make the folder")
+    if isinstance(error, NotADirectoryError):
+        return InboxError(f"the inbox {inbox} is not a folder: put a folder in its place")
+    if isinstance(error, PermissionError):
+        return InboxError(f"the inbox {inbox} cannot be read: grant the right to list and enter it")
+    return InboxError(f"the inbox {inbox} cannot be listed: {error.strerror or error}")
+
+
+def _candidate(asked: _Asked, before: TakenPath | None) -> Candidate:
+    place, (size, mtime_ns, ctime_ns) = asked.folder.place, asked.entry.fingerprint
+    recorded = before.file_id if before is not None and before.size == size else ""
+    return Candidate(
+        source=place.owner,
+        file_name=asked.file_name,
+        path=Path(f"{place.folder}/{asked.name}") if asked.name else Path(place.folder),
+        size=size,
+        mtime_ns=mtime_ns,
+        ctime_ns=ctime_ns,
+        folder=asked.entry.is_folder,
+        recorded_sha256=recorded,
+        # 0: learnt from the tables, which do not hold times
+        moved=bool(recorded) and before is not None and before.mtime_ns in {0, mtime_ns},
+    )
+
+
+def _is_finished(asked: _Asked, patience: Patience, now_s: float) -> bool:
+    entry, folder = asked.entry, asked.folder
     if entry.unfinished:
         return False
-    if entry.done or entry.candidate.source in patience.done_sources:
-        return entry.done
-    wait_s = max(patience.stable_s, patience.folder_stable_s) if entry.candidate.folder else patience.stable_s
-    return not 0 <= now_s - entry.candidate.ctime_ns / 1e9 < wait_s
-
-
-def _is_passed_over(name: str) -> bool:
-    """Tell whether a name is one of a transfer under way, of an editor or of the operating system."""
-    lower = name.lower()
-    return name.startswith(_UNFINISHED_PREFIXES) or lower.endswith(_UNFINISHED_SUFFIXES) or lower in _OF_THE_SYSTEM
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Place:
-    """A folder being listed: its source (none for the inbox itself), and its own path below it with ``/`` at the end."""
-
-    folder: str
-    source: str | None
-    prefix: str
-
-    def named(self, name: str) -> tuple[str, str]:
-        """Return source and path of an entry; bytes that are no UTF-8 are written as escapes."""
-        return self.source or UNSORTED, self.prefix + _plain(name)
-
-    def below(self, entry: os.DirEntry[str]) -> _Place:
-        """Return a folder in this one."""
-        if self.source is None:
-            return _Place(folder=entry.path, source=_plain(entry.name), prefix="")
-        return _Place(folder=entry.path, source=self.source, prefix=f"{self.prefix}{_plain(entry.name)}/")
-
-
-def _plain(name: str) -> str:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(name).decode("utf-8", errors="backslashreplace")
-    return name
-
-
-def _walk(place: _Place, found: Look) -> Iterator[_Entry]:
-    """Yield what lies in a folder and below; links are not followed."""
-    try:
-        entries = list(os.scandir(place.folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except PermissionError:
-        path = Path(place.folder)
-        named = (place.source or UNSORTED, place.prefix.rstrip("/") or path.name)
-        yield _Entry(
-            candidate=_candidate(named, place.folder, path.lstat(), folder=True), refusal="is a folder without the right to read it"
-        )
-        return
-    done = {entry.name[: -len(_DONE)].lower() for entry in entries if entry.name.lower().endswith(_DONE)}
-    for entry in entries:
-        if _is_passed_over(entry.name):
-            found.passed_over += entry.name.lower() not in _OF_THE_SYSTEM
-            continue
-        if entry.name.lower().endswith(_DONE):
-            continue
-        try:
-            yield from _entry(place, entry, found, done=entry.name.lower() in done)
-        except FileNotFoundError:
-            continue
-
-
-def _entry(place: _Place, entry: os.DirEntry[str], found: Look, *, done: bool) -> Iterator[_Entry]:
-    status = entry.stat(follow_symlinks=False)
-    named = place.named(entry.name)
-    if not stat.S_ISDIR(status.st_mode):
-        yield _Entry(candidate=_candidate(named, entry.path, status), refusal=_refusal(status.st_mode), done=done)
-    elif place.source is not None and is_item_folder(entry.name):
-        yield _item(named, entry.path, status, done=done)
-    elif place.source is not None and os.path.splitext(entry.name)[1].lower() in _FILE_SUFFIXES:  # noqa: PTH122 - a Path for each entry costs
-        yield _Entry(candidate=_candidate(named, entry.path, status, folder=True), refusal="is a folder with the name of a file")
-    else:
-        yield from _walk(place.below(entry), found)
-
-
-def _refusal(mode: int) -> str:
-    if stat.S_ISREG(mode):
-        return ""
-    return "is a symbolic link" if stat.S_ISLNK(mode) else "is not a regular file"
-
-
-def _item(named: tuple[str, str], path: str, status: os.stat_result, *, done: bool) -> _Entry:
-    """Describe a folder that is one item by all that lies in it."""
-    size, mtime_ns, ctime_ns, unfinished = 0, status.st_mtime_ns, status.st_ctime_ns, False
-    pending = [path]
-    while pending:
-        with os.scandir(pending.pop()) as entries:
-            for entry in entries:
-                inner = entry.stat(follow_symlinks=False)
-                mtime_ns, ctime_ns = max(mtime_ns, inner.st_mtime_ns), max(ctime_ns, inner.st_ctime_ns)
-                if stat.S_ISDIR(inner.st_mode):
-                    pending.append(entry.path)
-                elif stat.S_ISREG(inner.st_mode):
-                    size += inner.st_size
-                    unfinished = unfinished or entry.name.lower().endswith(_UNFINISHED_SUFFIXES)
-    source, file_name = named
-    candidate = Candidate(source=source, file_name=file_name, path=Path(path), size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, folder=True)
-    return _Entry(candidate=candidate, done=done, unfinished=unfinished)
-
-
-def _candidate(named: tuple[str, str], path: str, status: os.stat_result, *, folder: bool = False) -> Candidate:
-    source, file_name = named
-    return Candidate(
-        source=source,
-        file_name=file_name,
-        path=Path(path),
-        size=status.st_size,
-        mtime_ns=status.st_mtime_ns,
-        ctime_ns=status.st_ctime_ns,
-        folder=folder,
-    )
+    done = asked.name.lower() in folder.done
+    if done or folder.place.owner in patience.done_sources:
+        return done
+    wait_s = max(patience.stable_s, patience.folder_stable_s) if entry.is_folder else patience.stable_s
+    return not 0 <= now_s - entry.fingerprint[2] / 1e9 < wait_s

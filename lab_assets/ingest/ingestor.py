@@ -113,13 +113,16 @@ class Ingestor:
             self.say(f"batch {batch}: finishing what an interrupted run left ({state})")
             self._finish(batch, report, staged=state == "staged")
         while True:
-            waiting = self.receiver.take(self.settings.batch_files, before_copying=self.lakehouse.keeper.open_early)
+            intake = self.receiver.take(self.settings.batch_files, before_copying=self.lakehouse.keeper.open_early)
             batch = self.ledger.open_batch(self.settings.batch_files)
             if batch is None:
-                break
+                if not intake.may_go_on:
+                    break
+                self.say(f"{intake.recorded} known file(s) with other times hold the bytes they had; {intake.waiting} wait")
+                continue
             self._finish(batch, report, staged=False)
             report.files_per_s = sum(report.states.values()) / max(time.monotonic() - started, 1e-9)
-            self._say_progress(report, waiting)
+            self._say_progress(report, intake.waiting)
         self._tell_quarantine()
 
     def _say_progress(self, report: IngestReport, waiting: int) -> None:
@@ -128,11 +131,6 @@ class Ingestor:
         line = f"{done} of {done + waiting} file(s), {report.files_per_s:.1f} files/s" + (f", {left_s:.0f} s left" if waiting else "")
         self.say(line)
         self.progress(line)
-
-    def waiting(self) -> int:
-        """Count files that are ready and not yet taken, and arrivals not yet committed."""
-        found = self.receiver.look()
-        return len(found.ready) + len(found.refused)
 
     def _finish(self, batch: int, report: IngestReport, *, staged: bool) -> None:
         arrivals = self.ledger.batch_arrivals(batch)

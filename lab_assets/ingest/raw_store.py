@@ -56,15 +56,17 @@ class RawStore:
         """Return where the bytes of a digest lie."""
         return self.root / sha256[:2] / sha256
 
-    def put_file(self, original: Path) -> StoredFile:
+    def put_file(self, original: Path, *, seen: tuple[int, int, int] | None = None, recorded_sha256: str = "") -> StoredFile:
         """Copy a file in, durable when this returns.
 
         Args:
             original: A regular file; symbolic links are not followed.
+            seen: Size, modification and change time (nanoseconds) when it was found finished; ``None`` takes it as it is.
+            recorded_sha256: Digest it may have: when it does, and its bytes are kept already, it is only read.
 
         Raises:
             NotAFileError: it is not a regular file.
-            StillChangingError: it changed while it was copied.
+            StillChangingError: it changed since it was seen, or while it was copied.
             FileNotFoundError: it vanished.
         """
         try:
@@ -78,17 +80,20 @@ class RawStore:
             raise NotAFileError(f"{original.name!r} is not a regular file")
         with os.fdopen(descriptor, "rb") as source:
             before = os.fstat(source.fileno())
-            sha256 = self._store(source)
+            if seen is not None and seen != (before.st_size, before.st_mtime_ns, before.st_ctime_ns):
+                raise StillChangingError(f"{original.name!r} changed since it was found finished")
+            sha256 = recorded_sha256 if self._holds(recorded_sha256, source) else self._store(source)
             after = os.fstat(source.fileno())
         if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
             raise StillChangingError(f"{original.name!r} changed while it was copied")
         return StoredFile(sha256=sha256, size=before.st_size, mtime_ns=before.st_mtime_ns, ctime_ns=before.st_ctime_ns)
 
-    def put_folder(self, original: Path) -> StoredFile:
+    def put_folder(self, original: Path, *, recorded_sha256: str = "") -> StoredFile:
         """Copy a folder that is one item in, as one packed file, durable when this returns.
 
         Args:
             original: A folder; symbolic links in it are left out.
+            recorded_sha256: Digest its packed form may have, as in ``put_file``.
 
         Raises:
             NotAFileError: it is not a folder, or has more in it than one file may hold.
@@ -104,7 +109,7 @@ class RawStore:
             except UnreadableFileError as error:
                 raise NotAFileError(error.reason) from error
             packed.seek(0)
-            sha256 = self._store(packed)
+            sha256 = recorded_sha256 if self._holds(recorded_sha256, packed) else self._store(packed)
         if before != _fingerprint(original):
             raise StillChangingError(f"{original.name!r} changed while it was copied")
         sizes, changed = zip(*before.values(), strict=True) if before else ((0,), (original.lstat().st_mtime_ns,))
@@ -122,6 +127,16 @@ class RawStore:
         import io
 
         return self._store(io.BytesIO(data))
+
+    def _holds(self, recorded_sha256: str, source: BinaryIO) -> bool:
+        """Tell whether bytes have a digest under which they are kept; the source is read and put back to its begin."""
+        if not recorded_sha256 or not self.path(recorded_sha256).exists():
+            return False
+        digest = hashlib.sha256()
+        while chunk := source.read(_CHUNK):
+            digest.update(chunk)
+        source.seek(0)
+        return digest.hexdigest() == recorded_sha256
 
     def _made_root(self) -> Path:
         self.root.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -5,60 +5,100 @@ Belongs here: copying and recording. Does not belong here: which files are finis
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from lab_assets.failpoints import failpoint
-from lab_assets.ingest.inbox import Candidate, Look, look, patience_of
+from lab_assets.ingest.inbox import Candidate, InboxWatch, Look, patience_of
 from lab_assets.ingest.raw_store import NotAFileError, RawStore, StillChangingError
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, NewArrival
+from lab_assets.state.taken_paths import taken_paths
 
 _COPIES_AT_ONCE: Final = 8
 
 
+@dataclass(frozen=True, kw_only=True)
+class Intake:
+    """What one call of ``Receiver.take`` did.
+
+    Attributes:
+        recorded: Paths written into the ledger: new, changed, refused, or known with other times.
+        waiting: Files found finished that were not tried yet.
+    """
+
+    recorded: int
+    waiting: int
+
+    @property
+    def may_go_on(self) -> bool:
+        """Whether another call may find something: not so when nothing waits and nothing of the last ones could be recorded."""
+        return bool(self.recorded or self.waiting)
+
+
 class Receiver:
-    """Copies finished files into the raw store and records them."""
+    """Copies finished files into the raw store and records them.
+
+    The first look is complete, later ones of the same receiver ask only for what may be new.
+    """
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
         self.ledger = ledger
         self.raw = RawStore(settings.raw)
+        self._watch = InboxWatch(settings.inbox)
+        self._ready: deque[Candidate] = deque()
+        self._refused: deque[tuple[Candidate, str]] = deque()
 
     def look(self) -> Look:
-        """Look at the inbox as it is now."""
-        return look(self.settings.inbox, self.ledger.taken_paths(), patience_of(self.settings))
+        """Look at the inbox as it is now.
 
-    def take(self, limit: int, *, before_copying: Callable[[], None] = lambda: None) -> int:
-        """Copy finished files, oldest first, and record them.
+        Raises:
+            InboxError: the inbox is not there, is no folder, or cannot be read.
+        """
+        return self._watch.look(partial(taken_paths, self.ledger.engine), patience_of(self.settings))
+
+    def take(self, limit: int, *, before_copying: Callable[[], None] = lambda: None) -> Intake:
+        """Copy finished files and record them: surely new ones first, files that only look moved last.
+
+        The inbox is looked at when nothing is left of the last look.
 
         Args:
             limit: Most files to copy.
-            before_copying: Called once when there is something to copy.
+            before_copying: Called when there is something to copy that is surely new.
 
-        Returns:
-            How many files wait that were not taken.
+        Raises:
+            InboxError: the inbox is not there, is no folder, or cannot be read.
         """
-        found = self.look()
-        if found.ready:
+        if not self._ready and not self._refused:
+            found = self.look()
+            self._ready.extend(found.ready)
+            self._refused.extend(found.refused)
+        ready = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        refused = [self._refused.popleft() for _ in range(min(limit, len(self._refused)))]
+        if any(not candidate.recorded_sha256 for candidate in ready):
             before_copying()
         # each copy waits for the disk, so several wait together
         with ThreadPoolExecutor(max_workers=_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
-            copied = pool.map(self._copy, found.ready[:limit])
-            arrivals = [arrival for arrival in copied if arrival is not None]
-        for candidate, reason in found.refused[:limit]:
-            arrivals.append(_refused(candidate, f"{candidate.file_name!r} {reason}"))
+            arrivals = [arrival for arrival in pool.map(self._copy, ready) if arrival is not None]
+        arrivals += [_refused(candidate, f"{candidate.file_name!r} {reason}") for candidate, reason in refused]
         failpoint("after_copy")
         if arrivals:
             self.ledger.record(arrivals)
         failpoint("after_ledger_row")
-        return max(0, len(found.ready) - limit)
+        return Intake(recorded=len(arrivals), waiting=len(self._ready) + len(self._refused))
 
     def _copy(self, candidate: Candidate) -> NewArrival | None:
         """Copy one file; ``None`` for one that changed meanwhile, which a later look finds again."""
         try:
-            stored = self.raw.put_folder(candidate.path) if candidate.folder else self.raw.put_file(candidate.path)
+            if candidate.folder:
+                stored = self.raw.put_folder(candidate.path, recorded_sha256=candidate.recorded_sha256)
+            else:
+                stored = self.raw.put_file(candidate.path, seen=candidate.fingerprint, recorded_sha256=candidate.recorded_sha256)
         except StillChangingError:
             return None
         except FileNotFoundError:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, func, select
@@ -15,6 +16,7 @@ from lab_assets.ingest.inbox import look, patience_of
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import ARRIVALS, INGEST_BATCHES
+from lab_assets.state.taken_paths import taken_paths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +89,10 @@ def report_since(engine: Engine, last: int, *, also: list[int] | None = None) ->
 
 
 def waiting_files(settings: Settings, engine: Engine) -> dict[str, int]:
-    """Return how many files in the inbox are ready, still growing, or refused; folders are listed, nothing is opened."""
-    found = look(settings.inbox, Ledger(engine).taken_paths(), patience_of(settings))
+    """Return how many files in the inbox are ready, still growing, or refused; folders are listed, nothing is opened.
+
+    Raises:
+        InboxError: the inbox is not there, is no folder, or cannot be read.
+    """
+    found = look(settings.inbox, partial(taken_paths, engine), patience_of(settings))
     return {"ready": len(found.ready), "growing": found.growing, "refused": len(found.refused), "passed_over": found.passed_over}

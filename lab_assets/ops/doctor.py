@@ -151,7 +151,7 @@ def _signing(settings: Settings) -> Check:
     if behind is None:
         return Check(name="signing", state="ok", found="the clock is not behind the audit trail")
     mend = "set the clock, for example by NTP; where it is right, an administrator runs 'lab audit accept-clock'"
-    return Check(name="signing", state="failed", found=behind.told, mend=mend)
+    return Check(name="signing", state="failed", found=behind.message, mend=mend)
 
 
 def _ports(settings: Settings) -> Check:
@@ -204,9 +204,15 @@ def _lake(settings: Settings) -> Check:
 
 def _inbox(settings: Settings) -> Check:
     """Tell of files that nobody will ever take because of their names."""
-    from lab_assets.ingest.inbox import look, patience_of
+    from lab_assets.ingest.inbox import InboxError, look, nothing_taken, patience_of
 
-    found = look(settings.inbox, {}, patience_of(settings))
+    if not settings.home.exists():
+        return Check(name="inbox", state="ok", found="not made yet; 'lab up' makes it")
+    try:
+        found = look(settings.inbox, nothing_taken, patience_of(settings))
+    except InboxError as error:
+        problem, _, what_to_do = str(error).partition(": ")
+        return Check(name="inbox", state="failed", found=problem, mend=what_to_do)
     told = f"{len(found.ready) + found.growing} file(s) in the drop folders"
     if not found.passed_over:
         return Check(name="inbox", state="ok", found=told)

@@ -55,24 +55,33 @@ def progress_since(engine: Engine, batch: int, *, waiting: int, seconds: float) 
     return Progress(done=done, total=max(waiting, done), files_per_s=done / max(seconds, 1e-9))
 
 
+def taken_since(engine: Engine, batch: int) -> int:
+    """Return how many arrivals are in batches after this one, or in none yet."""
+    query = select(func.count()).select_from(ARRIVALS).where((ARRIVALS.c.batch > batch) | ARRIVALS.c.batch.is_(None))
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
+
+
 @contextmanager
-def telling(engine: Engine, batch: int, *, waiting: int, say: Callable[[str], None], every_s: float = 5.0) -> Iterator[None]:
+def telling(engine: Engine, batch: int, *, waiting: Callable[[], int], say: Callable[[str], None], every_s: float = 5.0) -> Iterator[None]:
     """Say how far an ingestion is while the body runs, whenever that changed.
 
     Args:
         engine: The ledger's database.
         batch: Last batch before it began.
-        waiting: Files that wait now.
-        say: Told a line.
-        every_s: Time between two looks.
+        waiting: Counts the files that wait; asked once, when the body has run for ``every_s``: a short one need not pay for a look.
+        say: Called with each line.
+        every_s: Time between two looks at the ledger.
     """
     ended = Event()
     started = time.monotonic()
 
     def tell() -> None:
-        said = -1
+        said, total = -1, None
         while not ended.wait(every_s):
-            now = progress_since(engine, batch, waiting=waiting, seconds=time.monotonic() - started)
+            if total is None:
+                total = waiting() + taken_since(engine, batch)
+            now = progress_since(engine, batch, waiting=total, seconds=time.monotonic() - started)
             if now.done != said and now.total:  # the tables that follow take their time as well, and bring no file
                 say(now.line() if now.done < now.total else f"{now.line()}; the tables made from them follow")
                 said = now.done

@@ -126,9 +126,15 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
         problems.extend(record_health(settings, engine).problems)
         return {}
     problems.extend(record_health(settings, engine).problems)
+    from lab_assets.ingest.inbox import InboxError
     from lab_assets.ops.batches import last_batch, waiting_files
 
-    return {"inbox": waiting_files(settings, engine), "last_batch": last_batch(engine), "serving": _serving(engine, problems)}
+    inbox = None
+    try:
+        inbox = waiting_files(settings, engine)
+    except InboxError as error:
+        problems.append(str(error))
+    return {"inbox": inbox, "last_batch": last_batch(engine), "serving": _serving(engine, problems)}
 
 
 def _serving(engine: Engine, problems: list[str]) -> dict[str, Any] | None:

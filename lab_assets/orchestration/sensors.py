@@ -1,17 +1,37 @@
 """The sensors: files wake ingestion, persistent drift wakes retraining.
 
-Belongs here: looking and asking. Does not belong here: any state of its own; the ledger is the truth, so no cursor can be lost.
+Belongs here: looking and asking. Does not belong here: any state that could be lost; the ledger and Dagster's history are the
+truth, and what the process remembers of the inbox only spares it questions.
 """
 
+from __future__ import annotations
+
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
 from lab_assets.orchestration.jobs import INGEST, RETRAIN
 from lab_assets.settings import get_settings
 
+if TYPE_CHECKING:
+    from lab_assets.ingest.inbox import InboxWatch
+
+TRIGGER: Final = "lab/trigger"
+"""Tag that says why a run was asked for."""
+UNFINISHED_WORK: Final = "unfinished work"
+"""Trigger of a run without files: an earlier one failed, or left something to a station."""
+_FIRST_RETRY_S: Final = 5.0
+_LONGEST_WITH_FILES_S: Final = 600.0
+_LONGEST_S: Final = 3600.0
+_COUNTED: Final = 12
+"""Newest runs that are looked at: twelve doublings of the first wait are longer than the longest."""
+
+_ENDED_BADLY: Final = (dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED)
 _ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -30,39 +50,97 @@ def active_runs(instance: dg.DagsterInstance, job: str) -> int:
     return instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=_ACTIVE))
 
 
+@lru_cache(maxsize=1)
+def _watch(inbox: Path, _database: str) -> InboxWatch:
+    """Return what this process remembers of the inbox between two looks."""
+    from lab_assets.ingest.inbox import InboxWatch
+
+    return InboxWatch(inbox)
+
+
 @dg.sensor(
     job=INGEST,
     name="inbox",
     minimum_interval_seconds=max(1, get_settings().inbox_interval_s - _JITTER_S),
     default_status=dg.DefaultSensorStatus.RUNNING,
-    description="Looks at the drop folders and asks for one ingestion of all finished files.",
+    description="Looks at the drop folders and asks for one ingestion of all finished files, or to go on with what a run left undone.",
 )
 def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason | dg.RunRequest:
-    """Ask for one run when finished files or an interrupted batch wait and no ingestion is under way."""
-    from lab_assets.ingest.inbox import look, patience_of
+    """Ask for one run when finished files, an interrupted batch or work of a station wait and no ingestion is under way."""
+    from lab_assets.ingest.inbox import InboxError, patience_of
     from lab_assets.state.database import open_database
     from lab_assets.state.ledger import Ledger
+    from lab_assets.state.taken_paths import taken_paths
 
     if active := active_runs(context.instance, INGEST.name):
         return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well")
     settings = get_settings()
     engine = open_database(settings)
     try:
-        ledger = Ledger(engine)
-        found = look(settings.inbox, ledger.taken_paths(), patience_of(settings))
+        ledger, watch = Ledger(engine), _watch(settings.inbox, settings.database_url)
+        recorded, patience = partial(taken_paths, engine), patience_of(settings)
+        found = watch.look(recorded, patience)
         if found.growing and not found.ready and settings.stable_s <= _WAIT_S:
             time.sleep(settings.stable_s)  # what landed a moment ago is finished then; the next look would be later
-            found = look(settings.inbox, ledger.taken_paths(), patience_of(settings))
+            found = watch.look(recorded, patience)
         unfinished = ledger.unfinished_batches()
         retried = ledger.waiting_arrivals()
+        work = ledger.work_waits()
+    except InboxError as error:
+        return dg.SkipReason(str(error))
     finally:
         engine.dispose()
     waiting = len(found.ready) + len(found.refused)
-    if not waiting and not unfinished and not retried:
+    files = bool(waiting or unfinished or retried)
+    attempts = _attempts(context.instance, files=files)
+    if not files and not work and not attempts.failed:
         return dg.SkipReason(f"{found.known} file(s) known, {found.growing} still growing, none newly finished")
-    return dg.RunRequest(
-        tags={"lab/files": str(waiting + retried), "lab/interrupted_batches": str(len(unfinished)), "lab/trigger": "inbox"}
-    )
+    if (left_s := attempts.next_s(time.time())) > 0:
+        wanted = f"{waiting + retried} file(s) wait" if files else "work of an earlier run waits"
+        return dg.SkipReason(f"{wanted}; the last {attempts.number} run(s) did not finish it, tried again in {left_s:.0f} s")
+    tags = {"lab/files": str(waiting + retried), "lab/interrupted_batches": str(len(unfinished))}
+    return dg.RunRequest(tags={**tags, TRIGGER: "inbox" if files else UNFINISHED_WORK})
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempts:
+    """The newest ingestions in a row that left their work undone.
+
+    Attributes:
+        number: How many.
+        failed: Whether the newest of all failed or was ended.
+        ended_s: When the newest ended, seconds since the epoch.
+        longest_s: Longest time between two attempts, seconds.
+    """
+
+    number: int
+    failed: bool
+    ended_s: float
+    longest_s: float
+
+    def next_s(self, now_s: float) -> float:
+        """Return the seconds until the next attempt, doubled with each one that failed; 0 or less is now."""
+        if not self.number:
+            return 0.0
+        return self.ended_s + min(_FIRST_RETRY_S * 2 ** (self.number - 1), self.longest_s) - now_s
+
+
+def _attempts(instance: dg.DagsterInstance, *, files: bool) -> _Attempts:
+    """Read from Dagster's history how often the work was tried in vain.
+
+    Args:
+        instance: Whose history.
+        files: Whether files wait. Then only failed runs count; without, also runs that were asked for the work and left it.
+    """
+    records = instance.get_run_records(dg.RunsFilter(job_name=INGEST.name), limit=_COUNTED)
+    number = 0
+    for record in records:
+        if record.dagster_run.status not in _ENDED_BADLY and (files or record.dagster_run.tags.get(TRIGGER) != UNFINISHED_WORK):
+            break
+        number += 1
+    failed = bool(records) and records[0].dagster_run.status in _ENDED_BADLY
+    ended_s = (records[0].end_time or records[0].create_timestamp.timestamp()) if records else 0.0
+    return _Attempts(number=number, failed=failed, ended_s=ended_s, longest_s=_LONGEST_WITH_FILES_S if files else _LONGEST_S)
 
 
 @dg.sensor(

@@ -137,13 +137,6 @@ def _number(*where: ColumnElement[bool]) -> ScalarSelect[int]:
 class Ledger(StationWork):
     """Reads and transitions over the relational state: arrivals and batches, and what stations still have to do."""
 
-    def taken_paths(self) -> dict[tuple[str, str], tuple[int, int, int]]:
-        """Return size, mtime_ns and ctime_ns of each path when it was last taken."""
-        columns = CURRENT_PATHS.c
-        query = select(columns.source, columns.file_name, columns.size, columns.mtime_ns, columns.ctime_ns)
-        with self.engine.connect() as connection:
-            return {(row[0], row[1]): (row[2], row[3], row[4]) for row in connection.execute(query)}
-
     def record(self, arrivals: Sequence[NewArrival]) -> list[int]:
         """Record arrivals; bytes known before become duplicates, other bytes under a known path supersede.
 

@@ -121,6 +121,12 @@ class StationWork:
         with writing(self.engine) as connection:
             connection.execute(statement if asked_by is None else statement.where(columns.at_utc <= asked_by), rows)
 
+    def work_waits(self) -> bool:
+        """Tell whether any station has work left, queued or asked for; the cost does not follow how much."""
+        query = select(select(STATION_QUEUE.c.station).exists() | select(STATION_ATTENTION.c.station).exists())
+        with self.engine.connect() as connection:
+            return bool(connection.execute(query).scalar_one())
+
     def note_derivations(self, derivations: Sequence[Mapping[str, Any]], reported: Mapping[str, int] | None = None) -> None:
         """Keep derivations until ``governance.lineage`` has them.
 

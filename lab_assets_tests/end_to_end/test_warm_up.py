@@ -23,7 +23,7 @@ def test_a_simulated_lot_goes_through_the_stations_beside_the_lake(lakehouse: La
     assert not Path(settings.lake).exists()
     assert not elsewhere.exists()
     assert not (settings.run / "warm_up").exists()
-    assert lakehouse.ledger.taken_paths() == {}
+    assert lakehouse.ledger.counts() == {}
 
 
 def test_it_ends_when_told(lakehouse: Lakehouse) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS, QUARANTINE, QUARANTINED_ROWS, SCHEMA_EVENTS
-from lab_assets.ingest.inbox import Patience, look
+from lab_assets.ingest.inbox import InboxWatch, Patience, look, nothing_taken
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.receive import Receiver
 from lab_assets.state.audit import AuditLog
@@ -107,15 +107,15 @@ def test_case_1_a_growing_file_is_not_touched_and_comes_in_whole_once(plant: Pla
     half = "for i in 1 2 3 4 5; do echo line $i >> growing.csv; sleep 0.2; done"
     writer = subprocess.Popen(["sh", "-c", half], cwd=plant.inbox / "chambers")
     patience = Patience(stable_s=0.5)
-    taken = plant.lake.ledger.taken_paths()
+    watch = InboxWatch(plant.inbox)
     seen: list[int] = []
     while writer.poll() is None:
-        found = look(plant.inbox, taken, patience)
+        found = watch.look(nothing_taken, patience)
         seen.append(sum(candidate.file_name == "growing.csv" for candidate in found.ready))
         time.sleep(0.05)
     assert sum(seen) == 0
     time.sleep(0.7)
-    names = [candidate.file_name for candidate in look(plant.inbox, taken, patience).ready]
+    names = [candidate.file_name for candidate in watch.look(nothing_taken, patience).ready]
     assert names.count("growing.csv") == 1
     (plant.inbox / "chambers" / "growing.csv").unlink()
 
@@ -187,7 +187,7 @@ def test_case_9_hostile_names_are_only_names(plant: Plant) -> None:
             continue
         assert rule_of(plant, f"hplc/{name}") == ("committed", None)
         assert samples(plant, f"hplc/{name}") == [f"S-9 {number}"] * 2
-    assert look(plant.inbox, {}, Patience(stable_s=0)).passed_over == 1
+    assert look(plant.inbox, nothing_taken, Patience(stable_s=0)).passed_over == 1
     outside = [path for path in plant.settings.home.rglob("*") if path.is_file() and "line.txt" in path.name]
     assert outside == [plant.inbox / "hplc" / "new\nline.txt"]
 
@@ -224,7 +224,7 @@ def test_case_10_no_right_to_read_is_a_reason(plant: Plant, monkeypatch: pytest.
     receiver = Receiver(plant.settings, plant.lake.ledger)
     (found,) = (candidate for candidate in receiver.look().ready if candidate.file_name == "secret.txt")
 
-    def no_right(_path: Path) -> None:
+    def no_right(_path: Path, **_seen: object) -> None:
         raise PermissionError
 
     monkeypatch.setattr(receiver.raw, "put_file", no_right)

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.ingest.inbox import UNSORTED, Look, Patience, file_system_now, look
+from lab_assets.ingest.entries import UNSORTED
+from lab_assets.ingest.inbox import InboxError, Look, Patience, file_system_now, look, nothing_taken
+from lab_assets.state.taken_paths import TakenPath
 
 
 @pytest.fixture
@@ -17,7 +19,7 @@ def inbox(tmp_path: Path) -> Path:
 
 
 def seen(inbox: Path, *, stable_s: float = 0.0, now_s: float | None = None) -> Look:
-    return look(inbox, {}, Patience(stable_s=stable_s), clock=file_system_now if now_s is None else lambda _folder: now_s)
+    return look(inbox, nothing_taken, Patience(stable_s=stable_s), clock=file_system_now if now_s is None else lambda _folder: now_s)
 
 
 def names(found: Look) -> list[tuple[str, str]]:
@@ -31,8 +33,24 @@ def test_the_first_folder_is_the_source_and_the_rest_is_the_name(inbox: Path) ->
     assert sorted(names(seen(inbox))) == [("hplc-1", "pressure/a.txt"), (UNSORTED, "loose.csv")]
 
 
-def test_a_missing_inbox_is_an_empty_one(tmp_path: Path) -> None:
-    assert names(seen(tmp_path / "none")) == []
+def test_an_inbox_that_is_gone_or_no_folder_is_a_problem(tmp_path: Path) -> None:
+    """Not an inbox without files: nobody could tell the two apart."""
+    with pytest.raises(InboxError, match=r"none is not there: mount it again, or make the folder"):
+        seen(tmp_path / "none")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(InboxError, match=r"file is not a folder"):
+        seen(tmp_path / "file")
+
+
+def test_an_inbox_that_cannot_be_read_is_a_problem(inbox: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may read everything")
+    inbox.chmod(0)
+    try:
+        with pytest.raises(InboxError, match="cannot be read: grant the right"):
+            seen(inbox)
+    finally:
+        inbox.chmod(0o700)
 
 
 def test_a_file_is_finished_when_it_did_not_change_for_a_while(inbox: Path) -> None:
@@ -69,7 +87,10 @@ def test_a_file_known_as_it_is_is_not_new_and_one_rewritten_is(inbox: Path) -> N
     path = inbox / "hplc-1" / "a.txt"
     path.write_text("x")
     (first,) = seen(inbox).ready
-    taken = {("hplc-1", "a.txt"): (first.size, first.mtime_ns, first.ctime_ns)}
+
+    def taken(_source: str, _names: object) -> dict[str, TakenPath]:
+        return {"a.txt": TakenPath(*first.fingerprint, "1" * 64)}
+
     again = look(inbox, taken, Patience(stable_s=0))
     assert (again.known, again.ready) == (1, [])
     path.write_text("y")
@@ -136,8 +157,8 @@ def test_a_folder_under_way_is_waited_for(inbox: Path) -> None:
     (run / "_FUNC001.DAT.part").rename(run / "_FUNC001.DAT")
     patience = Patience(stable_s=0, folder_stable_s=10)
     changed_s = max(path.stat().st_ctime for path in (run, run / "_FUNC001.DAT"))
-    assert look(inbox, {}, patience, clock=lambda _folder: changed_s + 9).growing == 1
-    assert len(look(inbox, {}, patience, clock=lambda _folder: changed_s + 11).ready) == 1
+    assert look(inbox, nothing_taken, patience, clock=lambda _folder: changed_s + 9).growing == 1
+    assert len(look(inbox, nothing_taken, patience, clock=lambda _folder: changed_s + 11).ready) == 1
 
 
 def test_a_done_mark_says_that_a_file_is_finished(inbox: Path) -> None:
@@ -148,9 +169,9 @@ def test_a_done_mark_says_that_a_file_is_finished(inbox: Path) -> None:
         (inbox / source / "b.csv").write_text("x")
         (inbox / source / "B.CSV.done").write_text("")
     patience = Patience(stable_s=1000, done_sources=("lims",))
-    found = look(inbox, {}, patience)
+    found = look(inbox, nothing_taken, patience)
     assert (sorted(names(found)), found.growing) == ([("hplc-1", "b.csv"), ("lims", "b.csv")], 2)
-    later = look(inbox, {}, patience, clock=lambda _folder: (inbox / "lims" / "a.csv").stat().st_ctime + 2000)
+    later = look(inbox, nothing_taken, patience, clock=lambda _folder: (inbox / "lims" / "a.csv").stat().st_ctime + 2000)
     assert sorted(names(later)) == [("hplc-1", "a.csv"), ("hplc-1", "b.csv"), ("lims", "b.csv")]
 
 

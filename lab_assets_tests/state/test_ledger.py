@@ -12,6 +12,7 @@ from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import FoundMember, Ledger, NewArrival, Outcome
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.state.schema_proposals import Proposal, ProposalError, SchemaProposals
+from lab_assets.state.taken_paths import TakenPath, taken_paths
 
 ONE, TWO = "1" * 64, "2" * 64
 
@@ -38,7 +39,7 @@ def committed(ledger: Ledger, *arrivals: NewArrival) -> list[Any]:
 def test_new_bytes_wait_to_be_read(ledger: Ledger) -> None:
     (number,) = ledger.record([arrival("a.txt")])
     assert ledger.counts() == {"received": 1}
-    assert ledger.taken_paths() == {("hplc-1", "a.txt"): (3, 1, 1)}
+    assert taken_paths(ledger.engine, "hplc-1", ["a.txt"]) == {"a.txt": TakenPath(3, 1, 1, ONE)}
     assert ledger.open_batch(10) == 1
     assert [row.arrival_id for row in ledger.batch_arrivals(1)] == [number]
 
@@ -55,7 +56,7 @@ def test_the_same_bytes_again_under_the_same_name_are_no_arrival(ledger: Ledger)
     touched = NewArrival(source="hplc-1", file_name="a.txt", size=3, mtime_ns=9, ctime_ns=9, file_id=ONE)
     assert ledger.record([touched]) == []
     assert ledger.counts() == {"received": 1}
-    assert ledger.taken_paths()[("hplc-1", "a.txt")] == (3, 9, 9)
+    assert taken_paths(ledger.engine, "hplc-1", ["a.txt"]) == {"a.txt": TakenPath(3, 9, 9, ONE)}
 
 
 def test_other_bytes_under_the_same_name_supersede(ledger: Ledger) -> None:

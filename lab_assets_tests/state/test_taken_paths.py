@@ -1,0 +1,47 @@
+"""What paths held when they were taken, asked for by name; and whether stations have work left."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from lab_assets.settings import Settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger, NewArrival
+from lab_assets.state.station_work import Attention
+from lab_assets.state.taken_paths import TakenPath, taken_paths
+
+
+@pytest.fixture
+def ledger(settings: Settings) -> Ledger:
+    return Ledger(open_database(settings))
+
+
+def test_only_what_is_asked_for_of_one_source_is_answered(ledger: Ledger) -> None:
+    """1,201 names are more than two questions hold; one was never taken, one belongs to another source."""
+    names = [f"{number:04d}.txt" for number in range(1200)]
+    ledger.record([NewArrival(source="a", file_name=name, size=1, mtime_ns=2, ctime_ns=3, file_id=name.zfill(64)) for name in names])
+    ledger.record([NewArrival(source="b", file_name="other.txt", size=9, mtime_ns=9, ctime_ns=9, file_id="f" * 64)])
+    found = taken_paths(ledger.engine, "a", [*reversed(names), "other.txt"])
+    assert found == {name: TakenPath(1, 2, 3, name.zfill(64)) for name in names}
+    assert taken_paths(ledger.engine, "a", []) == {}
+
+
+def test_names_are_found_by_the_key_and_not_by_reading_the_table(ledger: Ledger) -> None:
+    query = "EXPLAIN QUERY PLAN SELECT size FROM current_paths WHERE source = 'a' AND file_name IN ('1', '2')"
+    with ledger.engine.connect() as connection:
+        plan = " ".join(row[3] for row in connection.execute(text(query)))
+    assert "SEARCH current_paths USING INDEX" in plan
+    assert "SCAN" not in plan
+
+
+def test_work_waits_while_anything_is_queued_or_asked_for(ledger: Ledger) -> None:
+    assert not ledger.work_waits()
+    ledger.enqueue({"silver.peaks": ["i-1"]})
+    assert ledger.work_waits()
+    ledger.dequeue("silver.peaks", ["i-1"])
+    assert not ledger.work_waits()
+    ledger.call_attention([Attention(station="silver.peaks", kind="everything", reason="restored")])
+    assert ledger.work_waits()
+    ledger.attended("silver.peaks", [("everything", "")])
+    assert not ledger.work_waits()
