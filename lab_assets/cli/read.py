@@ -35,7 +35,7 @@ def read(
     zone: Annotated[str | None, typer.Option(help="IANA zone assumed for times without one; default: the settings'.")] = None,
     dates: Annotated[
         Literal["dmy", "mdy"] | None,
-        typer.Option(help="Order of day and month in dates that do not tell it themselves; default: the settings'."),
+        typer.Option(help="Order of day and month in dates that leave it open; default: the settings'."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
     rows: Annotated[bool, typer.Option("--rows", help="With --json: every row of every table as well.")] = False,

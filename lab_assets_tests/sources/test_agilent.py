@@ -195,7 +195,7 @@ def test_a_folder_zipped_with_backslashes() -> None:
     assert (row["injection_name"], row["instrument_name"], row["rescued"]["file"]) == ("run 9", "HPLC 4", "FID1A.ch")
 
 
-def test_channels_with_the_same_name_are_told_apart() -> None:
+def test_channels_with_the_same_name_are_given_names_of_their_own() -> None:
     names = {"A.ch": ch179([1, 2], signal="Front Signal"), "B.ch": ch179([1, 2], signal="Front Signal"), "C.ch": ch179([1, 2], signal="")}
     rows = read(folder(names)).tables["chromatograms"]
     assert [row["channel"] for row in rows] == ["A: Front Signal", "B: Front Signal", "C"]
@@ -266,7 +266,7 @@ BOMB = '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a
 
 
 @pytest.mark.parametrize("xml", [BOMB, SEQUENCE[:200], "no xml", '<?xml version="1.0" encoding="unheard-of"?><a/>'])
-def test_unsafe_or_damaged_xml_beside_good_channels_is_told_of(xml: str) -> None:
+def test_unsafe_or_damaged_xml_beside_good_channels_is_named_in_a_warning(xml: str) -> None:
     result = read(folder({"DAD1A.ch": ch179([1, 2]), "sequence.acam_": xml.encode()}))
     assert len(result.tables["chromatograms"]) == 1
     assert len(result.warnings) == 1
@@ -295,7 +295,7 @@ def test_few_wavelengths_are_channels() -> None:
     assert (second["y"].tolist(), result.warnings) == ([0.5, 5.5, 10.5], [])
 
 
-def test_spectra_and_masses_are_told_of() -> None:
+def test_spectra_and_masses_are_named_in_a_warning() -> None:
     files = {"DAD1A.ch": ch179([1, 2]), "DAD1.uv": uv(65), "DAD2.uv": uv(2, tag=70), "MSD1.MS": b"\x01\x32\x00\x00"}
     result = read(folder(files))
     assert len(result.tables["chromatograms"]) == 1
@@ -358,7 +358,7 @@ def test_zeros_instead_of_the_last_records_are_noticed() -> None:
         read_signal(head + 2 * record + bytes(len(record) + 2), "x")
 
 
-def test_an_empty_channel_is_told_of() -> None:
+def test_an_empty_channel_is_named_in_a_warning() -> None:
     empty = bytes(header("130", 0, 0)) + b"\x00\x00"
     result = read(folder({"DAD1A.ch": ch179([1, 2]), "DAD1B.ch": empty}))
     assert (len(result.tables["chromatograms"]), result.warnings) == (1, ["DAD1B.ch has no points and was left out"])
@@ -481,7 +481,7 @@ def test_damaged_containers_are_refused(parts: Mapping[str, bytes], rule: str) -
     assert refused(dx(parts=parts), reader=DX).rule == rule
 
 
-def test_a_listed_signal_without_its_part_is_refused_and_a_curve_told_of() -> None:
+def test_a_listed_signal_without_its_part_is_refused_and_a_curve_named_in_a_warning() -> None:
     missing = entry("55555555", "Signal179", "DAD1C", "mAU", NumberOfValues="3")
     assert refused(dx(signals=missing), reader=DX).rule == "missing_section"
     listed = entry(A, "Signal179", "DAD1A", "mAU") + entry("55555555", "InstrumentTrace179", "TCC1A", "°C")

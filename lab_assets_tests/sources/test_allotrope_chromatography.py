@@ -173,7 +173,7 @@ class TestChromeleon:
         assert (peak["rescued"]["start value baseline"], peak["rescued"]["stop value baseline"]) == ("0.25", "0.5")
         assert not any(key.startswith("baseline value") for key in peak["rescued"])
 
-    def test_standards_of_one_name_are_told_apart(self):
+    def test_standards_of_one_name_are_given_names_of_their_own(self):
         text = build.chromeleon_sequence(*(build.chromeleon_injection(number) for number in (2, 3)))
         rows = run(ChromeleonJsonReader(), text).tables["chromatograms"]
         assert [(row["injection_name"], row["sample_name"]) for row in rows] == [("SST_2", "SST"), ("SST_3", "SST")]
@@ -257,7 +257,7 @@ class TestUnicorn:
         assert (row["sample_name"], row["rescued"]["Sample_ID_2"], row["injection_name"]) == ("mAb 1", "wash", "Run 7")
         assert (row["instrument_name"], row["software"], row["operator"]) == ("AKTA 5", "UNICORN 7.7", "Ana")
 
-    def test_readings_without_flow_are_left_out_and_told(self):
+    def test_readings_without_flow_are_left_out_with_a_warning(self):
         result = run(UnicornZipReader(), build.unicorn(volumes=(0.0, 0.5, 0.5, 1.5)))
         assert result.tables["chromatograms"][0]["x"].tolist() == [0.0, 0.5, 1.5]
         assert any("1 readings without flow" in warning for warning in result.warnings)

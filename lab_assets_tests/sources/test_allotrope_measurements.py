@@ -138,7 +138,7 @@ class TestGen5:
         assert (rows[2]["rescued"]["Conc/Dil"], rows[2]["rescued"]["Actual Temperature"]) == ("0.10", "26.3")
         assert "Conc/Dil" not in rows[0]["rescued"]
 
-    def test_sections_that_are_not_read_are_told(self):
+    def test_sections_that_are_not_read_are_reported(self):
         fit = "Dose Fitting Results\n\nCurve Name\tR2\nDose_1\t0.991\n\nDose Interpolations\n\nCurve Name\tX\nDose_1\t1.9\n\n"
         result = run(Gen5ImageReader(), build.gen5(results=build.GEN5_RESULTS + fit))
         assert result.warnings[0] == "sections that are not read: 'Dose Fitting Results', 'Dose Interpolations'"

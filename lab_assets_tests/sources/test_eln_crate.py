@@ -196,7 +196,7 @@ def test_times_with_and_without_a_zone(text: str, utc: datetime, known: bool) ->
     assert (row["created_at_text"], row["created_at_utc"], row["zone_known"]) == (text, utc, known)
 
 
-def test_a_time_that_cannot_be_read_is_kept_and_told() -> None:
+def test_a_time_that_cannot_be_read_is_kept_with_a_warning() -> None:
     result = read(crate(entry(dateCreated="05:12:23:11:26:11")))
     row = result.tables["eln_entries"][0]
     assert (row["created_at_text"], row["created_at_utc"], row["zone_known"]) == ("05:12:23:11:26:11", None, False)
@@ -346,7 +346,7 @@ def test_members_are_every_file_but_those_of_the_crate_itself() -> None:
     assert "2 files are in the archive but not in its metadata" in result.warnings[0]
 
 
-def test_what_is_said_of_files_is_kept_and_missing_files_are_told() -> None:
+def test_what_is_said_of_files_is_kept_and_missing_files_are_named() -> None:
     listed = file_node("./a/x.csv", b"1", name="x.csv", description="raw *data*", encodingFormat="text/markdown")
     listed["variableMeasured"] = [{"@type": "PropertyValue", "propertyID": "rate", "value": "2.5", "unitText": "Hz"}]
     parts = [{"@id": "./a/x.csv"}, {"@id": "./a/gone.csv"}]

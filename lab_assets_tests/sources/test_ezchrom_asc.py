@@ -102,7 +102,7 @@ def test_a_channel_without_points_is_left_out() -> None:
     assert rule_of("\n".join((*LINES, "")).replace("\t4\t3", "\t0\t0"))[0] == "empty"
 
 
-def test_a_multiplier_that_contradicts_the_unit_is_told() -> None:
+def test_a_multiplier_that_contradicts_the_unit_is_reported() -> None:
     found = read(export(("X Axis Multiplier:\t0.016667", "X Axis Multiplier:\t1")))
     assert found.tables["chromatograms"][0]["x"][3] == pytest.approx(0.005)
     assert found.warnings == ["X Axis Multiplier 1 does not turn seconds into Minutes; times are from the sampling rate"]

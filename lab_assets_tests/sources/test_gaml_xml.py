@@ -132,7 +132,7 @@ def test_alternative_abscissa_is_taken_where_only_it_is_a_time() -> None:
     assert only_label["x_unit"] == "Minutes"
 
 
-def test_contradicting_unit_and_label_are_told() -> None:
+def test_contradicting_unit_and_label_are_reported() -> None:
     """The vocabulary of GAML has no refractive index units; a public file states MILLIVOLTS for µRIU."""
     found = read(document(experiment(trace(y_data("µRIU")))))
     assert found.tables["chromatograms"][0]["y_unit"] == "MILLIVOLTS"

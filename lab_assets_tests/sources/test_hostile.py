@@ -509,7 +509,7 @@ OFFSETS = (
 
 
 @pytest.mark.parametrize("text", [*DATES, *OFFSETS])
-def test_absurd_dates_are_told_and_never_guessed(text: str) -> None:
+def test_absurd_dates_are_reported_and_never_guessed(text: str) -> None:
     (row,) = read(LOTS.replace("2025-03-04T05:06:07Z", text)).rejected
     assert (row.rule, row.column) in {("bad_date", "recorded_at_utc"), ("implausible_date", "recorded_at_utc")}
     (reading,) = read(UTC_LOG.replace("2025-03-01 00:00:00", text)).rejected

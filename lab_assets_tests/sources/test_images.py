@@ -243,7 +243,7 @@ def test_ome_images_of_several_files() -> None:
     "text",
     ["<OME", '<!DOCTYPE OME [<!ENTITY a "b">]><OME>&a;</OME>', '<?xml version="1.0" encoding="x-none"?><OME/>', "<OME>&undefined;</OME>"],
 )
-def test_ome_that_cannot_be_read_is_told(text: str) -> None:
+def test_ome_that_cannot_be_read_is_reported(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         read_ome(text)
     import tifffile

@@ -65,7 +65,7 @@ def test_declared_order_decides() -> None:
 
 
 def test_short_name_of_the_assumed_zone() -> None:
-    """London has BST in May and GMT in January; Berlin's 02:30 on 26 October 2025 is told apart by its name."""
+    """London has BST in May and GMT in January; Berlin's 02:30 on 26 October 2025 is distinguished by its name."""
     summer = parse_moment("5/15/2025 9:21:47 PM BST", zone="Europe/London", order="mdy")
     assert (summer.utc, summer.zone_known) == (datetime(2025, 5, 15, 20, 21, 47, tzinfo=UTC), True)
     hours = [parse_moment(f"26.10.2025 02:30 {name}", zone="Europe/Berlin").utc.hour for name in ("CEST", "CET")]
@@ -112,7 +112,7 @@ def test_iso_round_trip(local: datetime, offset_min: int) -> None:
     st.sampled_from(["UTC", "Europe/Berlin", "Europe/Dublin", "America/New_York", "Australia/Lord_Howe", "Asia/Kolkata"]),
 )
 def test_plain_stamps_are_the_zones_own_times(local: datetime, zone: str) -> None:
-    """Skipped hours are refused, repeated ones told, whichever way the stamp is read."""
+    """Skipped hours are refused, repeated ones reported, whichever way the stamp is read."""
     instant = local.replace(tzinfo=ZoneInfo(zone)).astimezone(UTC)
     stamp = local.isoformat(sep=" ")
     if instant.astimezone(ZoneInfo(zone)).replace(tzinfo=None) != local:

@@ -80,7 +80,7 @@ def test_a_time_that_is_not_understood_is_a_warning() -> None:
         ("10/11/2025 2:05 PM", [], "dmy", (11, 10), False),
     ],
 )
-def test_day_and_month_are_told_by_the_file_then_by_the_source(
+def test_day_and_month_are_decided_by_the_file_then_by_the_source(
     text: str, others: list[str], declared: DateOrder | None, month_day: tuple[int, int], *, warned: bool
 ) -> None:
     warnings: list[str] = []

@@ -183,7 +183,7 @@ def test_compound_results_fill_what_the_peak_table_leaves_empty() -> None:
     assert result.warnings == []
 
 
-def test_compound_results_that_contradict_the_peak_table_are_told() -> None:
+def test_compound_results_that_contradict_the_peak_table_are_reported() -> None:
     text = LABSOLUTIONS_HEAD + peak_table("1\t8.238\t8.0\t8.4\t1584\t108\t2.5\t1\tAPI", "2\t9.5\t9.0\t9.9\t1\t1\t1.0\t2\tIMP") + TRACE
     lines = ("1\tAPI\t8.238\t1584\t108\t3.5\tg/L\tLinear\t1", "2\tOTHER\t9.500\t1\t1\t1.0\tg/L\tLinear\t1")
     result = read(text + compounds(*lines))

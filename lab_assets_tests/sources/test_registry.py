@@ -155,10 +155,10 @@ def test_no_credential_reaches_a_table_or_a_message(format_name: str) -> None:
     assert SECRET not in repr(asdict(result))
     for damaged in (data[: len(data) * 2 // 3], data[:-3], data.replace(b"1", b"x"), data.replace(b"0", b"\x00"), data.replace(b",", b";")):
         try:
-            told = repr(asdict(read_file(damaged, ReadContext(file_name="x", strict=True))))
+            message = repr(asdict(read_file(damaged, ReadContext(file_name="x", strict=True))))
         except UnreadableFileError as error:
-            told = f"{error} {error.events}"
-        assert SECRET not in told
+            message = f"{error} {error.events}"
+        assert SECRET not in message
 
 
 def test_no_advice_is_for_a_rule_that_nothing_breaks() -> None:

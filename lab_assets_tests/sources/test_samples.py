@@ -1,6 +1,6 @@
 """What every format promises, held by the files in ``samples/``; a new format adds a folder there and no code here.
 
-``docs/add-an-instrument.md`` tells how a folder is made.
+``docs/add-an-instrument.md`` says how a folder is made.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def difference(expected: Any, found: Any, place: str = "") -> str:
     if isinstance(expected, dict) and isinstance(found, dict):
         if lacking := expected.keys() ^ found.keys():
             return f"{place}: {sorted(lacking)} on one side only"
-        return next((told for key in expected if (told := difference(expected[key], found[key], f"{place}.{key}"))), "")
+        return next((first for key in expected if (first := difference(expected[key], found[key], f"{place}.{key}"))), "")
     if isinstance(expected, list) and isinstance(found, list):
         if len(expected) != len(found):
             return f"{place}: {len(expected)} expected, {len(found)} found"
         pairs = enumerate(zip(expected, found, strict=True))
-        return next((told for at, (one, other) in pairs if (told := difference(one, other, f"{place}[{at}]"))), "")
+        return next((first for at, (one, other) in pairs if (first := difference(one, other, f"{place}[{at}]"))), "")
     numbers = {type(expected), type(found)}
     if float in numbers and numbers <= {float, int}:
         return "" if math.isclose(expected, found, rel_tol=1e-12) else f"{place}: {expected!r} expected, {found!r} found"

@@ -31,12 +31,12 @@ def refusal(data: str, **context: object) -> UnreadableFileError:
     return error.value
 
 
-def told(events: object) -> list[tuple[str, str, str | None]]:
+def kinds_of(events: object) -> list[tuple[str, str, str | None]]:
     assert isinstance(events, (list, tuple))
     return [(event.kind, event.column, event.proposed) for event in events]
 
 
-def test_unknown_column_is_rescued_and_told_with_its_origin() -> None:
+def test_unknown_column_is_rescued_and_reported_with_its_origin() -> None:
     result = read(ORIGIN + LOTS.replace("customer", "Colour Code"))
     assert result.tables["lims_lots"][0]["rescued"] == {"colour_code": "Acme"}
     assert result.events == [
@@ -46,7 +46,7 @@ def test_unknown_column_is_rescued_and_told_with_its_origin() -> None:
 
 def test_strict_refuses_unknown_columns() -> None:
     error = refusal(LOTS.replace("customer", "colour"), strict=True)
-    assert (error.rule, told(error.events)) == ("unknown_column", [("unknown_column", "colour", None)])
+    assert (error.rule, kinds_of(error.events)) == ("unknown_column", [("unknown_column", "colour", None)])
     assert read_with(LOTS, strict=True).tables["lims_lots"]
     assert refusal(UTC_LOG, strict=True).rule == "unknown_column"
     assert read_with(UTC_LOG.replace(",Door", "").replace(",closed", ""), strict=True).tables["chamber_readings"]
@@ -63,14 +63,14 @@ def test_missing_required_column_is_proposed_accepted_and_used(written: str, nor
     assert (error.rule, error.place) == ("missing_column", "line 1")
     assert "lab schema list" in error.reason
     assert "lab schema accept" in error.reason
-    assert told(error.events) == [
+    assert kinds_of(error.events) == [
         ("unknown_column", normalised, None),
         ("renamed_column", normalised, "lot_id"),
         ("missing_column", "lot_id", None),
     ]
     result = read_with(drifted, renames={"lims_lots": {normalised: "lot_id"}})
     assert result.tables == read(LOTS).tables
-    assert told(result.events) == [("renamed_column", normalised, "lot_id")]
+    assert kinds_of(result.events) == [("renamed_column", normalised, "lot_id")]
 
 
 def test_old_and_renamed_column_together_are_refused() -> None:
@@ -103,16 +103,16 @@ def test_optional_column_under_another_name_is_proposed_and_the_file_goes_on() -
     result = read(SEQUENCE.replace("weight_mg", "Einwaage [mg]"))
     (row,) = result.tables["lims_sequences"]
     assert (row["weight_mg"], row["rescued"]) == (None, {"einwaage_mg": "100.5"})
-    assert told(result.events) == [("unknown_column", "einwaage_mg", None), ("renamed_column", "einwaage_mg", "weight_mg")]
+    assert kinds_of(result.events) == [("unknown_column", "einwaage_mg", None), ("renamed_column", "einwaage_mg", "weight_mg")]
     result = read_with(SEQUENCE.replace("weight_mg", "Einwaage"), renames={"lims_sequences": {"einwaage": "weight_mg"}})
     assert (result.tables["lims_sequences"][0]["weight_mg"], result.warnings) == (100.5, [])
 
 
 def test_units_in_names_must_agree() -> None:
     error = refusal(SEQUENCE.replace("weight_mg", "weight_g"))
-    assert (error.rule, told(error.events)) == ("unit_changed", [("unit_changed", "weight_g", "weight_mg")])
+    assert (error.rule, kinds_of(error.events)) == ("unit_changed", [("unit_changed", "weight_g", "weight_mg")])
     result = read(SEQUENCE.replace("weight_mg", "Einwaage [g]"))
-    assert told(result.events) == [("unknown_column", "einwaage_g", None), ("unit_changed", "einwaage_g", "weight_mg")]
+    assert kinds_of(result.events) == [("unknown_column", "einwaage_g", None), ("unit_changed", "einwaage_g", "weight_mg")]
     assert (
         refusal(SEQUENCE.replace("weight_mg", "einwaage_g"), renames={"lims_sequences": {"einwaage_g": "weight_mg"}}).rule == "unit_changed"
     )
@@ -152,7 +152,7 @@ def test_a_file_that_only_synonyms_tell_is_recognised_to_be_mended() -> None:
 
 def test_a_changed_worklist_column_of_response_lines() -> None:
     result = read(LINES.replace('"Detector"', '"Colour"'))
-    assert told(result.events) == [("unknown_column", "colour", None)]
+    assert kinds_of(result.events) == [("unknown_column", "colour", None)]
     assert result.tables["processing_methods"][0]["rescued"] == {"colour": "RID-10A"}
 
 
@@ -164,11 +164,11 @@ def test_chamber_columns_drift() -> None:
     drifted = UTC_LOG.replace("Temp (°C)", "Probe Temperature (°C)", 1)
     error = refusal(drifted)
     assert error.rule == "missing_column"
-    assert ("renamed_column", "probe_temperature_°c", "temperature_c") in told(error.events)
+    assert ("renamed_column", "probe_temperature_°c", "temperature_c") in kinds_of(error.events)
     renames = {"chamber_readings": {"probe_temperature_°c": "temperature_c"}}
     accepted = read_with(drifted, renames=renames)
     assert accepted.tables == read(UTC_LOG).tables
-    assert ("renamed_column", "probe_temperature_°c", "temperature_c") in told(accepted.events)
+    assert ("renamed_column", "probe_temperature_°c", "temperature_c") in kinds_of(accepted.events)
     both = UTC_LOG.replace("Door", "Probe Temperature (°C)").replace("closed", "25")
     assert refusal(both, renames=renames).rule == "duplicate_column"
     fahrenheit = UTC_LOG.replace("Temp (°C)", "Sensor (°F)", 1)
@@ -179,7 +179,7 @@ def test_chamber_time_under_a_new_name() -> None:
     text = UTC_LOG.replace("Timestamp (UTC)", "Scan Time")
     with pytest.raises(UnreadableFileError) as error:
         ChamberCsvReader().read(text.encode(), ReadContext(file_name="x"))
-    assert ("renamed_column", "scan_time", "read_at_text") in told(error.value.events)
+    assert ("renamed_column", "scan_time", "read_at_text") in kinds_of(error.value.events)
     context = ReadContext(file_name="x", renames={"chamber_readings": {"scan_time": "read_at_text"}})
     (row,) = ChamberCsvReader().read(text.encode(), context).tables["chamber_readings"]
     assert row["read_at_text"] == "2025-03-01 00:00:00"
@@ -247,6 +247,6 @@ def test_other_columns_of_a_long_table() -> None:
     text = "Minutes,Intensity,Detector,Batch,Flag\n0.1,1,UV,B1,x\n0.2,2,UV,B1,y\n"
     result = read(text)
     assert result.tables["chromatograms"][0]["rescued"] == {"Batch": "B1"}
-    assert told(result.events) == [("unknown_column", "batch", None), ("unknown_column", "flag", None)]
+    assert kinds_of(result.events) == [("unknown_column", "batch", None), ("unknown_column", "flag", None)]
     assert result.warnings == ["columns that change from point to point and were not kept: Flag"]
     assert refusal(text, strict=True).rule == "unknown_column"

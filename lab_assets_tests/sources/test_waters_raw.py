@@ -150,7 +150,7 @@ def test_few_wavelengths_are_channels() -> None:
     assert rows["_FUNC001 254 nm"]["x"].tolist() == [0.0, 0.5, 1.0]
 
 
-def test_masses_and_many_wavelengths_are_told_of() -> None:
+def test_masses_and_many_wavelengths_are_named_in_a_warning() -> None:
     members = with_functions(0, 12) | {"_FUNC002.IDX": scans(3, 65), "_FUNC002.DAT": spectra(3, range(200, 265))}
     result = read(folder(members))
     assert [row["channel"] for row in result.tables["chromatograms"]] == ["TUV 260nm@1", "ELSD Signal"]
@@ -163,7 +163,7 @@ def test_names_in_any_case_and_a_folder_zipped_by_a_person() -> None:
     assert (row["injection_name"], row["sample_name"]) == ("run 9", "S-7")
 
 
-def test_channels_with_the_same_name_are_told_apart() -> None:
+def test_channels_with_the_same_name_are_given_names_of_their_own() -> None:
     members = files() | {"_CHROMS.INF": chroms([("An1", "AU")] * 3 + [("An2", "AU")])}
     names = [row["channel"] for row in read(folder(members)).tables["chromatograms"]]
     assert names == ["_CHRO001: An1", "_CHRO002: An1", "_CHRO003: An1", "An2"]

@@ -163,7 +163,7 @@ def is_item_folder(name: str) -> bool:
 
 
 def folder_files(folder: Path) -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Walk the regular files of a folder, ``/``-separated names below it; symbolic links are neither followed nor told of."""
+    """Walk the regular files of a folder, ``/``-separated names below it; symbolic links are neither followed nor listed."""
     pending = [("", folder)]
     while pending:
         prefix, current = pending.pop()

@@ -23,11 +23,11 @@ def distinct(traces: Sequence[Trace]) -> list[Trace]:
         The traces in their order; those with the same name are named after their file as well, and numbered where that is not enough.
     """
     names = Counter(trace.name for trace in traces)
-    told = [f"{stem(trace.rescued.get('file', ''))}: {trace.name}" if names[trace.name] > 1 else trace.name for trace in traces]
+    unique = [f"{stem(trace.rescued.get('file', ''))}: {trace.name}" if names[trace.name] > 1 else trace.name for trace in traces]
     taken: set[str] = set()
     numbers: Counter[str] = Counter()
     result: list[Trace] = []
-    for trace, name in zip(traces, told, strict=True):
+    for trace, name in zip(traces, unique, strict=True):
         final, number = name, max(1, numbers[name])
         while final in taken:
             number += 1

@@ -90,7 +90,7 @@ class Match:
 
     @property
     def sureness(self) -> int:
-        """How surely the file is of this contract, 0 to 100; one that only synonyms tell leaves any other reader the file."""
+        """How surely the file is of this contract, 0 to 100; one known by synonyms alone leaves the file to any other reader."""
         return int(20 + 15 * self.share) if self.by_synonyms else int(40 + 50 * self.share)
 
 
@@ -98,8 +98,8 @@ def best_match(header: Header, contracts: Iterable[TableContract], renames: Mapp
     """Return the contract a header fits best, or ``None`` when it fits none.
 
     A header fits when it has at least three columns of the contract and half of the required ones; a ``# table:`` directive decides.
-    Where no contract fits by its own names, known other names of its columns are counted as well, so that a drifted file is told what
-    it lacks.
+    Where no contract fits by its own names, known other names of its columns are counted as well, so that the refusal of a drifted file
+    names what it lacks.
 
     Args:
         header: Header of a delimited file.

@@ -1,6 +1,6 @@
 """The columns of a file against those of a contract: renames, unknown and missing columns, changed units.
 
-Belongs here: which column of a file is which of the contract, and what is told of the differences. Does not belong here: the values
+Belongs here: which column of a file is which of the contract, and what is reported of the differences. Does not belong here: the values
 (``contract_table.py``), other names (``synonyms.py``), who accepts a rename.
 """
 
@@ -85,10 +85,10 @@ def fit_columns(header: Header, contract: TableContract, context: ReadContext) -
     missing = [name for name in columns if name not in names]
     unknown = [name for name in names if name not in columns]
     required = [name for name in missing if not columns[name].nullable]
-    told = unknown_events(contract.name, unknown, header)
+    unexpected = unknown_events(contract.name, unknown, header)
     proposals = proposal_events(contract.name, unknown, missing, header)
     absent = [event("missing_column", contract.name, name, header) for name in required]
-    events = (*told, *accepted, *proposals, *absent)
+    events = (*unexpected, *accepted, *proposals, *absent)
     if required:
         raise UnreadableFileError(
             "missing_column", missing_reason(contract.name, required, unknown, proposals), f"line {header.line}", events

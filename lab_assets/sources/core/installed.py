@@ -51,9 +51,9 @@ def find_readers(taken: Collection[str]) -> Installed:
         try:
             reader = _load(point, {*taken, *readers})
         except Exception as error:  # noqa: BLE001 - a package that is broken must not cost the files of all others
-            told = str(error) if isinstance(error, NotAReaderError) else f"{type(error).__name__}: {error}"
+            reason = str(error) if isinstance(error, NotAReaderError) else f"{type(error).__name__}: {error}"
             package = f" of package {point.dist.name}" if point.dist else ""
-            problems.append(f"reader {point.name!r}{package} ({point.value}): {told}")
+            problems.append(f"reader {point.name!r}{package} ({point.value}): {reason}")
         else:
             readers[reader.format] = reader
     return Installed(readers=tuple(readers.values()), problems=tuple(problems))

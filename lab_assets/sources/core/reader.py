@@ -24,7 +24,7 @@ class ReadContext:
         file_name: Path below the drop folder, as it arrived.
         source: Drop folder.
         zone: IANA zone assumed for times without one, such as ``Europe/Berlin``.
-        date_order: Order of day and month declared for dates that do not tell it themselves, if any.
+        date_order: Order of day and month declared for dates that leave it open, if any.
         renames: By table (without layer): column as files of this source write it, normalised, to the contract's column; each
             was accepted by a person.
         strict: Whether a column that the contract does not name refuses the file instead of going to ``rescued``.

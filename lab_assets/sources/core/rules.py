@@ -18,7 +18,7 @@ MEND: Final[dict[str, str]] = {
     "checksum": "The archive's own checksum contradicts a file in it: export the archive again.",
     "descending_x": "The time axis goes back: the export is damaged or holds several runs; export one run a file.",
     "duplicate_column": "Two columns have one name: remove or rename one in the export's settings.",
-    "duplicate_key": "Two fields of one object have one name, and nothing tells which counts: export it again.",
+    "duplicate_key": "Two fields of one object have one name, and nothing says which counts: export it again.",
     "duplicate_x": "Two points have one time: export with more decimals, or one run a file.",
     "empty": _EXPORT_AGAIN,
     "encoding": "Export as UTF-8 text; the byte that is named is no text, so the file may also be damaged.",

@@ -167,7 +167,7 @@ def propose(name: str, columns: Sequence[str]) -> Proposal | None:
         columns: Contract columns that the file lacks.
 
     Returns:
-        The likeliest column, or ``None``. Units must agree: ``weight_g`` is told as ``weight_mg`` in another unit, never proposed for
+        The likeliest column, or ``None``. Units must agree: ``weight_g`` is reported as ``weight_mg`` in another unit, never proposed for
         it, and a name with a unit is proposed for no column without one.
     """
     found = next((Proposal(column=column, reason="synonym") for column in columns if is_synonym(name, column)), None)

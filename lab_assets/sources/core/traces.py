@@ -280,7 +280,7 @@ def injection_time(
 ) -> tuple[datetime | None, bool]:
     """Read the time of an injection or measurement; one that cannot be read is a warning, since the text itself is kept.
 
-    Day and month are told apart by the file's dates; where these do not tell, by the order declared for the source, and as an
+    The file's dates decide between day and month; where these do not, the order declared for the source, and as an
     assumption by the 12 h clock.
 
     Args:

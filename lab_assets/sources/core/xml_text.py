@@ -236,8 +236,8 @@ def parse_values(texts: list[str], place: str) -> FloatArray:
     Raises:
         UnreadableFileError: ``not_a_number`` or ``not_finite``, with the ordinal of the value.
     """
-    joined = "".join(texts)
-    if joined.isascii() and "_" not in joined:
+    together = "".join(texts)
+    if together.isascii() and "_" not in together:
         try:
             fast = np.fromiter(map(float, texts), dtype=np.float64, count=len(texts))
         except ValueError:
@@ -249,7 +249,7 @@ def parse_values(texts: list[str], place: str) -> FloatArray:
             parse_number(text)
         except NumberError as error:
             raise UnreadableFileError(error.rule, f"value {number}: {error}", place) from error
-    raise UnreadableFileError("not_a_number", f"the values are not plain numbers, such as {shorten(joined)}", place)
+    raise UnreadableFileError("not_a_number", f"the values are not plain numbers, such as {shorten(together)}", place)
 
 
 def require_finite(values: FloatArray, place: str) -> FloatArray:

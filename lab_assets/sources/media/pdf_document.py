@@ -57,7 +57,7 @@ class PdfDocumentReader:
         import pypdf
         from pypdf.errors import DependencyError, PyPdfError
 
-        for library in ("pypdf", "pdfminer"):  # both tell of every oddity they repair
+        for library in ("pypdf", "pdfminer"):  # both log every oddity they repair
             logging.getLogger(library).setLevel(logging.CRITICAL)
         _refuse_cut(data)
         warnings: list[str] = []

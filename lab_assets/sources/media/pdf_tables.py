@@ -1,7 +1,7 @@
 """Ruled tables of PDF pages, within limits that a hostile page cannot pass.
 
 Belongs here: what a page costs to interpret, and its tables by the lines drawn around their cells. Does not belong here: text and
-metadata of documents (``pdf_document.py``), tables without lines, which cannot be told from text in columns.
+metadata of documents (``pdf_document.py``), tables without lines, which cannot be distinguished from text in columns.
 
 A page is measured before it is interpreted, because forms that draw forms can stand for any amount of work in few bytes.
 """

@@ -160,7 +160,7 @@ def _pixel_size_um(picture: Image.Image, exif: Mapping[int, Any]) -> tuple[float
 
 
 def _exif(picture: Image.Image, noticed: list[str]) -> tuple[Mapping[int, Any], Mapping[int, Any]]:
-    """Return the EXIF tags of the picture and of its exposure; damaged ones are told of, and no reason to refuse the pixels."""
+    """Return the EXIF tags of the picture and of its exposure; damaged ones are named in a warning, and no reason to refuse the pixels."""
     try:
         exif = picture.getexif()
         return dict(exif), dict(exif.get_ifd(_EXIF_IFD))

@@ -128,7 +128,7 @@ def convert(data: bytes, vendor: str, name: str) -> Node:
     except AllotropeConversionError as error:
         raise UnreadableFileError("unsupported", f"the export is not of a kind that can be read: {shorten(str(error), 120)}") from None
     except BaseException as error:
-        # parsers of fifty formats raise whatever a damaged file provokes; no text of theirs is told
+        # parsers of fifty formats raise whatever a damaged file provokes; no text of theirs is shown
         if not isinstance(error, Exception) and not is_panic(error):
             raise
         reason = f"the file is cut, damaged or lacks a part ({type(error).__name__}); export or transfer it again"

@@ -227,12 +227,12 @@ def _x_unit(attributes: Mapping[str, str], variables: Mapping[str, Any], x: Floa
     times = times.astype(np.float64) if times.dtype.kind in "fiu" else np.empty(0)
     longest = float(np.max(times[np.isfinite(times)], initial=0.0))
     if abs(x[-1] - 60 * run_time) < _SAME_LENGTH * x[-1]:
-        told = f"the stated run time, {run_time:g}"
+        stated = f"the stated run time, {run_time:g}"
     elif abs(x[-1] - run_time) >= _SAME_LENGTH * x[-1] and 0 < longest * 20 < x[-1]:
-        told = "retention times"
+        stated = "retention times"
     else:
         return unit
-    warnings.append(f"{told} in {unit}, but the trace, {x[-1]:g} long, is sampled in seconds")
+    warnings.append(f"{stated} in {unit}, but the trace, {x[-1]:g} long, is sampled in seconds")
     return _DEFAULT_UNIT
 
 

@@ -98,7 +98,7 @@ def _comments(crate: Crate) -> dict[str, list[Node]]:
 
 
 def _place_unlisted(crate: Crate, files: CrateFiles, rows: list[Row]) -> list[str]:
-    """Give files that no entry lists to the entry in whose folder they lie; tell of those the metadata does not know."""
+    """Give files that no entry lists to the entry in whose folder they lie; warn of those the metadata does not know."""
     named = {path for row in rows for path in row["files"]}
     folders = {id_key(row["entry_id"]): row for row in rows}
     for key, (_, path) in files.by_key.items():

@@ -112,7 +112,7 @@ class EntryRows:
         return list(dict.fromkeys(bare for word in words if (bare := word.strip().strip("'\"").strip())))
 
     def _paths(self, node: Node, files: list[Node]) -> list[str]:
-        """Return the paths of an entry's files inside of the archive; one that is missing is told of."""
+        """Return the paths of an entry's files inside of the archive; a warning names one that is missing."""
         found: list[str] = []
         for file in files:
             path = self.files.path(file)

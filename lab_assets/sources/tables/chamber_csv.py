@@ -2,8 +2,8 @@
 
 Belongs here: the many names and units of these columns in English and German, one zone for the file, the hour that happens twice.
 Units stand behind the names (``Temp (°C)``, ``RH [%]``, ``temperature_c``) or in directives (``# temperature unit: °C``). A unit other than
-degrees Celsius and per cent refuses the file: nothing is converted silently. Columns that mean nothing known are kept in ``rescued`` and told as
-drift; an accepted rename makes one count. Does not belong here: excursions and averages.
+degrees Celsius and per cent refuses the file: nothing is converted silently. Columns that mean nothing known are kept in ``rescued`` and
+reported as drift; an accepted rename makes one count. Does not belong here: excursions and averages.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ChamberCsvReader:
         at = _columns(header).at
         if len(header.names) < 2 or not ("time" in at or "date" in at):
             return 0
-        if "temperature_c" not in at:  # a log whose temperature has a new name is told so
+        if "temperature_c" not in at:  # so that a log whose temperature has a new name is refused with that reason
             return 50 if "humidity_pct" in at and ("chamber_id" in at or "chamber" in header.directives) else 0
         return 92 if "humidity_pct" in at or "chamber" in header.directives else 75
 

@@ -20,7 +20,7 @@ from lab_assets.sources.tables.table_xlsx import candidate_headers
 _SURE: Final = 97
 """All columns that a description asks for are there: surer than any reader that goes by common names."""
 _BY_NAME: Final = 60
-"""Only the file name matches: reading tells which column is missing."""
+"""Only the file name matches: reading names the missing column."""
 
 
 def surest(ranked: Sequence[tuple[int, LoggerDescription]]) -> LoggerDescription:
@@ -32,7 +32,7 @@ def surest(ranked: Sequence[tuple[int, LoggerDescription]]) -> LoggerDescription
     sureness, description = max(ranked, key=lambda pair: pair[0], default=(0, None))
     if description is None or sureness == 0:
         raise UnreadableFileError(
-            "unknown_format", "no description of a logger fits this file; docs/add-an-instrument.md tells how to write one"
+            "unknown_format", "no description of a logger fits this file; docs/add-an-instrument.md says how to write one"
         )
     return description
 

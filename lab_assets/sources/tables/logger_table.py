@@ -4,7 +4,7 @@ Belongs here: reading by a description. Does not belong here: what a description
 logger.
 
 Readings go to ``sensor_readings``, one row for each quantity, or to ``chamber_readings``, one row for each line. A unit that the header
-states must be the described one; columns that the description does not name are kept in ``rescued`` and told as drift.
+states must be the described one; columns that the description does not name are kept in ``rescued`` and reported as drift.
 """
 
 from __future__ import annotations
@@ -293,7 +293,7 @@ def _stated_logger(above: Sequence[str], description: LoggerDescription) -> str:
         match = pattern.match(line)
         if match and (logger := _behind_label(match["rest"], quoted=bool(match["quote"]), blank=description.logger_line.endswith(" "))):
             return logger
-    raise UnreadableFileError("missing_section", f"no line {description.logger_line!r} above the column names tells which logger this is")
+    raise UnreadableFileError("missing_section", f"no line {description.logger_line!r} above the column names says which logger this is")
 
 
 def _behind_label(rest: str, *, quoted: bool, blank: bool) -> str:

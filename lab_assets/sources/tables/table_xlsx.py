@@ -59,7 +59,7 @@ class WorkbookReader:
         try:
             headers = [header for sheet in peek_sheets(archive) for header in candidate_headers(sheet)]
         except UnreadableFileError:
-            return 5 if self._refuses_old else 0  # so that reading tells what is wrong
+            return 5 if self._refuses_old else 0  # so that reading says what is wrong
         return max((self._kind.sureness(header) for header in headers), default=0)
 
     def read(self, data: bytes, context: ReadContext) -> ReadResult:

@@ -1,7 +1,7 @@
 """Agilent ChemStation and OpenLab ``.D`` folders: one injection, a signal file (``.ch``) for each detector channel.
 
 Belongs here: which files of the folder are read, and where the injection's fields come from. Does not belong here: the layout of a
-signal file (``agilent_signal.py``); diode array and mass spectra (``.uv``, ``.ms``), which are no chromatograms and are told of in
+signal file (``agilent_signal.py``); diode array and mass spectra (``.uv``, ``.ms``), which are no chromatograms and are named in
 a warning; the data system's own integration.
 """
 
@@ -150,7 +150,7 @@ def _header(
 
 
 def _folder_fields(archive: Archive, folder: str, warnings: list[str]) -> dict[str, str]:
-    """Return fields of the injection that the folder's XML files state; a file that cannot be read is told of."""
+    """Return fields of the injection that the folder's XML files state; a warning names a file that cannot be read."""
     below = PurePosixPath(folder)
     paths = {name: _path(name) for name in archive.names}
     files = {str(path.relative_to(below)).lower(): name for name, path in paths.items() if path.is_relative_to(below)}

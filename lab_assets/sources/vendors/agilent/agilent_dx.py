@@ -1,7 +1,7 @@
 """Agilent OpenLab CDS 2 ``.dx``: one injection in a container, its manifest ``injection.acmd`` and a part for each signal.
 
 Belongs here: the manifest, and which part is what. Does not belong here: the layout of a part (``agilent_signal.py``); parts with
-spectra or mass spectra, which are no chromatograms and are told of in a warning; results (``.rx``) and sequences (``.acaml``).
+spectra or mass spectra, which are no chromatograms and are named in a warning; results (``.rx``) and sequences (``.acaml``).
 
 Parts are named after ids that mean nothing outside; names, units and counts come from the manifest. ``.CH`` parts are detector
 signals at a constant interval, ``.IT`` parts readings of the instrument (pressure, flow, temperatures) with a time for each.
@@ -92,7 +92,7 @@ def _label(entry: Mapping[str, str]) -> str:
 
 
 def _part(entry: Mapping[str, str], parts: Mapping[str, str], warnings: list[str]) -> str | None:
-    """Return the part of a signal; a signal that is not read is told of.
+    """Return the part of a signal; a signal that is not read is named in a warning.
 
     Raises:
         UnreadableFileError: ``missing_section`` when the part of a detector's signal is not there.

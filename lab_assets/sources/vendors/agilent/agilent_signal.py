@@ -28,7 +28,7 @@ MAX_SIGNAL_BYTES: Final = 64 << 20
 
 _BLOCK: Final = 512
 _TRACEABLE_POINTS: Final = 100
-"""From so many points on, the sampling interval tells whether some are missing."""
+"""From so many points on, the sampling interval shows whether some are missing."""
 
 _SHORTEST_INTERVAL_MS: Final = 1.0
 """The fastest detectors, for gas chromatography, give 1000 points a second."""

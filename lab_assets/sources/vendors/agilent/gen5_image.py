@@ -167,7 +167,7 @@ def _plate(lines: Sequence[str], start: int) -> _Plate:
 
 
 def _leave(plate: _Plate, heading: str) -> None:
-    """Note a section that is not read; the headings of tables without lines tell nothing."""
+    """Note a section that is not read; the headings of tables without lines say nothing."""
     if heading and heading not in {_LAYOUT, "Results", *plate.unread}:
         plate.unread.append(heading)
 

@@ -3,7 +3,7 @@
 Belongs here: this format. Does not belong here: a single ``.dx`` or ``.D``.
 
 A result set holds an ``.acaml`` description, and for every injection a ``.dx`` with its signals and a ``.rx`` with its peaks. The
-converter tells no injection's data file, and lets the pump of one injection stand for the next; so each injection is shown to it alone,
+converter names no injection's data file, and lets the pump of one injection stand for the next; so each injection is shown to it alone,
 and the name of its data file is the injection's name.
 
 The converter turns minutes into seconds (x 60) and the pump's bar into MPa (/ 10); areas and heights stay. It calls every signal that is

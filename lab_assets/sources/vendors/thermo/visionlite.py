@@ -35,7 +35,7 @@ _MASS: Final = re.compile(r"(?:[fpnuµμmk]?g)/.+")
 _WITH_COMMA: Final = re.compile(r"[+-]?\d+,\d+")
 _WITH_POINT: Final = re.compile(r"[+-]?\d+\.\d+")
 _DESCRIBING: Final = frozenset({"dilution factor", "error", "comment", "comments", "cell", "position", "date", "time"})
-"""Columns that tell about a sample; their numbers are not its results."""
+"""Columns that describe a sample; their numbers are not its results."""
 _HEADER_CELLS: Final = ("file name", "sample name", "analyst", "time", "instrument", "instrument serial number", "instrument version")
 _KEPT: Final = ("file name", "instrument serial number", "instrument version")
 

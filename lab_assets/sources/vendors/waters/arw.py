@@ -37,7 +37,7 @@ class ArwReader:
         at = _first_point(lines)
         fields = _legend(lines[: at if at is not None else len(lines)])
         known = len(_KNOWN & fields.keys())
-        # tables of any laboratory have a column of sample names: alone, and without Empower's extension, it tells nothing
+        # tables of any laboratory have a column of sample names: alone, and without Empower's extension, it says nothing
         if known and (name.casefold().endswith(".arw") or (known > 1 and "samplename" in fields)):
             return min(96, 70 + 10 * known)
         return 30 if name.casefold().endswith(".arw") else 0

@@ -1,7 +1,7 @@
 """Waters MassLynx ``.raw`` folders: one injection, its analog channels (``_CHROnnn.DAT``) and UV functions of few wavelengths.
 
 Belongs here: the folder, its header, the channels' names and numbers. Does not belong here: mass spectra and diode array functions of
-many wavelengths, which are no chromatograms and are told of in a warning; Empower, whose ``.raw`` is not a folder.
+many wavelengths, which are no chromatograms and are named in a warning; Empower, whose ``.raw`` is not a folder.
 
 Names of the files are compared without regard to case, since copying tools change it.
 """
@@ -191,7 +191,7 @@ def _warn_of_short(traces: Sequence[Trace], warnings: list[str]) -> None:
 
 
 def _functions(archive: Archive, files: Mapping[str, str], first_row: int, warnings: list[str]) -> list[Trace]:
-    """Return the wavelengths of UV functions; others are told of."""
+    """Return the wavelengths of UV functions; others are named in a warning."""
     kinds = archive.read(files["_functns.inf"], MAX_CHANNEL_BYTES)[::_FUNCTION_BYTES] if "_functns.inf" in files else b""
     traces: list[Trace] = []
     for name in sorted(name for name in files if name.startswith("_func") and name.endswith(".dat")):
