@@ -9,16 +9,14 @@ import pytest
 from sqlalchemy import Engine, select
 
 from lab_assets.governance import sessions, users
+from lab_assets.governance.accounts import UserError, get_user, list_users
 from lab_assets.governance.sessions import create_session, resolve_session, revoke_session, token_hash
 from lab_assets.governance.users import (
     MAX_BAD_PASSWORDS,
     ROLE_NAMES,
     SignInError,
-    UserError,
     create_user,
     ensure_demo_users,
-    get_user,
-    list_users,
     set_disabled,
     set_password,
     set_roles,
