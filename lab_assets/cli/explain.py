@@ -21,31 +21,31 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document.")
 def explain(prediction_id: PredictionId, *, as_user: AsUser = None, as_json: AsJson = False) -> None:
     """Show model, table versions, feature values, drivers, decision and raw file of one prediction."""
     from lab_assets.service.evidence import gather
-    from lab_assets.service.local import NotAllowedError, require, shell_reader
-    from lab_assets.service.store import NotFoundError, find_prediction
+    from lab_assets.service.local import NotAllowedError, command_reader, require
+    from lab_assets.service.store import NotFoundError, find_record
     from lab_assets.service.table_cache import TableUnavailableError
     from lab_assets.settings import get_settings
 
     settings = get_settings()
     try:
-        with shell_reader(settings) as (models, views, policy):
+        with command_reader(settings) as (models, views, policy):
             if as_user is not None:
                 require(policy, as_user, "SELECT", "lab.ml.predictions")
-            told = gather(settings, find_prediction(settings, prediction_id), models=models, views=views, user=as_user)
+            evidence = gather(settings, find_record(settings, prediction_id), models=models, views=views, user=as_user)
     except (NotAllowedError, NotFoundError, TableUnavailableError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     if as_json:
         import orjson
 
-        typer.echo(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode())
+        typer.echo(orjson.dumps(evidence, option=orjson.OPT_INDENT_2).decode())
     else:
-        _print_explanation(told)
+        _print_explanation(evidence)
 
 
 def reproduce(prediction_id: PredictionId, *, as_json: AsJson = False) -> None:
     """Repeat a prediction from the recorded table versions, trace and model bytes; exit code 0 when it comes out the same."""
-    from lab_assets.service.local import shell_reader
+    from lab_assets.service.local import command_reader
     from lab_assets.service.reproduction import ReproductionError
     from lab_assets.service.reproduction import reproduce as repeat
     from lab_assets.service.store import NotFoundError, find_prediction
@@ -54,7 +54,7 @@ def reproduce(prediction_id: PredictionId, *, as_json: AsJson = False) -> None:
 
     settings = get_settings()
     try:
-        with shell_reader(settings) as (models, _, _policy):
+        with command_reader(settings) as (models, _, _policy):
             result = repeat(settings, find_prediction(settings, prediction_id), models=models)
     except (ReproductionError, NotFoundError, TableUnavailableError) as error:
         typer.echo(str(error), err=True)
@@ -68,31 +68,34 @@ def reproduce(prediction_id: PredictionId, *, as_json: AsJson = False) -> None:
     raise typer.Exit(0 if result.reproduced else 1)
 
 
-def _print_explanation(told: dict[str, Any]) -> None:
+def _print_explanation(evidence: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     from lab_assets.service.local import PATH_WORDS
 
-    console, kept, decision = Console(), told["prediction"], told["decision"]
-    console.print(f"[bold]risk {100 * kept['risk']:.1f} %[/bold], {told['verdict'].replace('_', ' ')}; {PATH_WORDS[decision['path']]}")
-    for line in (*(f"check: {check}" for check in decision["checks"]), *decision["reasons"]):
+    console, kept, decision = Console(), evidence["prediction"], evidence["decision"]
+    path = "no review path recorded yet" if decision is None else PATH_WORDS[decision["path"]]
+    console.print(f"[bold]risk {100 * kept['risk']:.1f} %[/bold], {evidence['verdict'].replace('_', ' ')}; {path}")
+    for line in () if decision is None else (*(f"check: {check}" for check in decision["checks"]), *decision["reasons"]):
         console.print(f"  {escape(line)}")
-    drivers = Table("#", "driver", "log-odds", title="What moved it (before calibration)", title_justify="left")
-    for driver in told["drivers"]:
+    if decision is not None:
+        console.print(f"  [dim]decided with the rules {escape(decision['policy_version'])}[/dim]")
+    drivers = Table("#", "driver", "log-odds", title=f"What moved it (before calibration), {evidence['computed']}", title_justify="left")
+    for driver in evidence["drivers"]:
         amount = "-" if driver["contribution"] is None else f"{driver['contribution']:+.3f}"
         drivers.add_row(str(driver["rank"]), escape(driver["words"]), amount)
     console.print(drivers)
-    proof = Table("what", "which", title="What proves it", title_justify="left")
-    proof.add_row("model", f"{kept['model_name']} {kept['model_version']}, sha256 {kept['model_digest']}")
-    proof.add_row("feature set", kept["feature_set_version"])
-    proof.add_row("told", f"{kept['predicted_at_utc']} to {kept['requested_by']} ({kept['mode']})")
+    sources = Table("what", "which", title="What it rests on", title_justify="left")
+    sources.add_row("model", f"{kept['model_name']} {kept['model_version']}, sha256 {kept['model_digest']}")
+    sources.add_row("feature set", kept["feature_set_version"])
+    sources.add_row("given", f"{kept['predicted_at_utc']} to {kept['requested_by']} ({kept['mode']})")
     for name, version in sorted((kept["table_versions"] or {}).items()):
-        proof.add_row(escape(name), f"version {version}")
-    for raw in told["raw_files"]:
-        proof.add_row("raw file", escape(f"{raw['source'] or 'unknown source'} {raw['file_name'] or ''} {raw['raw']}"))
-    console.print(proof)
+        sources.add_row(escape(name), f"version {version}")
+    for raw in evidence["raw_files"]:
+        sources.add_row("raw file", escape(f"{raw['source'] or 'unknown source'} {raw['file_name'] or ''} {raw['raw']}"))
+    console.print(sources)
     values = Table("feature", "value", title="Feature values", title_justify="left")
     for name, value in (kept["features"] or {}).items():
         values.add_row(name, "hidden" if value is None else f"{value:.6g}")

@@ -90,6 +90,9 @@ PREDICTIONS = TableContract(
     ),
 )
 
+_ENDS: Final = ("superseded_by", "ended_at_utc", "ended_reason")
+"""What becomes of a prediction later; the log holds what was answered."""
+
 ONLINE_LOG = TableContract(
     layer="ml",
     name="online_log",
@@ -98,7 +101,7 @@ ONLINE_LOG = TableContract(
     owner="team:data-science",
     primary_key=("prediction_id",),
     columns=(
-        *PREDICTIONS.columns,
+        *(column for column in PREDICTIONS.columns if column.name not in _ENDS),
         Column(
             name="verdict",
             kind="string",

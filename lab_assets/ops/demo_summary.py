@@ -60,13 +60,13 @@ def _attainable(settings: Settings, training_set_id: str, truth: Path) -> dict[s
     chosen = sets.filter(pl.col("training_set_id") == training_set_id)
     true = pl.read_parquet(truth, columns=["injection_name", "checkpoint_pct", "risk"])
     test = chosen.filter(pl.col("part") == "test").join(injections.select("injection_id", "injection_name"), on="injection_id")
-    joined = test.join(true.with_columns(pl.col("checkpoint_pct").cast(pl.Int64)), on=["injection_name", "checkpoint_pct"])
-    if joined.height == 0:
+    judged = test.join(true.with_columns(pl.col("checkpoint_pct").cast(pl.Int64)), on=["injection_name", "checkpoint_pct"])
+    if judged.height == 0:
         return {}
     mean = chosen.filter(pl.col("part") == "train")["is_oos"].cast(float).mean()
     rate = mean if isinstance(mean, float) else 0.0
-    labels, risks = joined["is_oos"].cast(float).to_numpy(), np.clip(joined["risk"].to_numpy(), 1e-6, 1 - 1e-6)
-    return evaluate(labels, risks, lots=np.asarray(joined["lot_id"].to_list()), base_rate=rate).values()
+    labels, risks = judged["is_oos"].cast(float).to_numpy(), np.clip(judged["risk"].to_numpy(), 1e-6, 1 - 1e-6)
+    return evaluate(labels, risks, lots=np.asarray(judged["lot_id"].to_list()), base_rate=rate).values()
 
 
 def example_decisions(settings: Settings) -> list[dict[str, Any]]:
@@ -80,14 +80,14 @@ def example_decisions(settings: Settings) -> list[dict[str, Any]]:
     )
     if decisions is None or predictions is None:
         return []
-    joined = decisions.join(predictions.select("prediction_id", "risk", "risk_low", "risk_high", "checkpoint_pct"), on="prediction_id")
+    decided = decisions.join(predictions.select("prediction_id", "risk", "risk_low", "risk_high", "checkpoint_pct"), on="prediction_id")
     found: list[dict[str, Any]] = []
     for path, highest_first in (("mandatory_checks", True), ("standard", True), ("fast_track", False)):
-        own = joined.filter(pl.col("path") == path).sort("risk", "prediction_id", descending=[highest_first, False])
-        if own.height:
-            row = own.row(0, named=True)
-            told = drivers.filter(pl.col("prediction_id") == row["prediction_id"]).sort("rank") if drivers is not None else None
-            words = told["words"].to_list() if told is not None else []
+        of_path = decided.filter(pl.col("path") == path).sort("risk", "prediction_id", descending=[highest_first, False])
+        if of_path.height:
+            row = of_path.row(0, named=True)
+            own = drivers.filter(pl.col("prediction_id") == row["prediction_id"]).sort("rank") if drivers is not None else None
+            words = own["words"].to_list() if own is not None else []
             found.append({**row, "drivers": (words or drivers_now(settings, row["prediction_id"]))[:3]})
     return found
 
@@ -95,12 +95,12 @@ def example_decisions(settings: Settings) -> list[dict[str, Any]]:
 def drivers_now(settings: Settings, prediction_id: str) -> list[str]:
     """Return the drivers of a prediction in words, worked out as ``lab explain`` does; they are stored for risky runs only."""
     from lab_assets.service.evidence import gather
-    from lab_assets.service.local import shell_reader
-    from lab_assets.service.store import find_prediction
+    from lab_assets.service.local import command_reader
+    from lab_assets.service.store import find_record
 
-    with shell_reader(settings) as (models, views, _policy):
-        told = gather(settings, find_prediction(settings, prediction_id), models=models, views=views, user=None)
-    return [driver["words"] for driver in told["drivers"]]
+    with command_reader(settings) as (models, views, _policy):
+        evidence = gather(settings, find_record(settings, prediction_id), models=models, views=views, user=None)
+    return [driver["words"] for driver in evidence["drivers"]]
 
 
 def drift_counts(settings: Settings) -> dict[str, int]:

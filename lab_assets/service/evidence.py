@@ -7,37 +7,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from lab_assets.service.prediction_log import Prediction
-from lab_assets.service.scorer import decision_json, verdict_of
-from lab_assets.service.store import DECISION_PREFIX, Models, decision_of
+from lab_assets.service.records import Prediction, Record
+from lab_assets.service.store import Models, decision_row
 from lab_assets.service.table_cache import read_rows
 from lab_assets.service.traces import TRACE_KEY, trace_path
 from lab_assets.service.views import Views
 from lab_assets.settings import Settings
 
+_DECISION = ("decision_id", "path", "checks", "reasons", "policy_version")
 
-def gather(settings: Settings, prediction: Prediction, *, models: Models, views: Views, user: str | None) -> dict[str, Any]:
-    """Return what a prediction rests on and what follows from it.
+
+def gather(settings: Settings, record: Record, *, models: Models, views: Views, user: str | None) -> dict[str, Any]:
+    """Return what a prediction rests on and what was decided on it.
 
     Args:
         settings: Where tables and raw files are.
-        prediction: The prediction.
+        record: The prediction with its outcome.
         models: Bundles by digest.
         views: Masks.
         user: Person whose masks apply; ``None`` for the owner of the machine, who sees everything in clear.
 
+    Returns:
+        ``prediction``, ``verdict``, ``drivers``, ``computed`` (when the drivers were computed), ``decision`` (``None`` where none was made
+        yet), ``raw_files``.
+
     Raises:
-        NotFoundError: the exact model cannot be had any more.
+        NotFoundError: drivers were not stored, and the exact model cannot be had any more.
         TableUnavailableError: a table cannot be read.
     """
-    bundle = models.of(prediction)
-    decision = {"decision_id": DECISION_PREFIX + prediction.prediction_id, **decision_json(decision_of(prediction, models))}
+    drivers, computed = views.drivers(record, user=user)
+    decision = None if record.outcome is None else {name: value for name, value in decision_row(record).items() if name in _DECISION}
     return {
-        "prediction": views.prediction(prediction, user=user),
-        "verdict": verdict_of(prediction, bundle),
-        "drivers": views.drivers(prediction, bundle, user=user),
-        "decision": views.decision(decision, user=user),
-        "raw_files": _raw_files(settings, prediction, views=views, user=user),
+        "prediction": views.prediction(record.prediction, user=user),
+        "verdict": models.verdict(record),
+        "drivers": drivers,
+        "computed": computed,
+        "decision": None if decision is None else views.decision(decision, user=user),
+        "raw_files": _raw_files(settings, record.prediction, views=views, user=user),
     }
 
 
@@ -56,8 +62,8 @@ def _raw_files(settings: Settings, prediction: Prediction, *, views: Views, user
         )
         shown = [views.masked("bronze.files", row, user=user) for row in arrivals]
         found += [{"sha256": row["file_id"], "source": row["source"], "file_name": row["file_name"]} for row in shown]
-        told = {row["file_id"] for row in arrivals}
-        found += [{"sha256": digest, "source": None, "file_name": None} for digest in sorted(files - told)]
+        named = {row["file_id"] for row in arrivals}
+        found += [{"sha256": digest, "source": None, "file_name": None} for digest in sorted(files - named)]
     return [
         row | {"raw": str(trace_path(settings.raw, row["sha256"])), "present": trace_path(settings.raw, row["sha256"]).is_file()}
         for row in found

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from lab_assets.contracts.registry import contract
+from lab_assets.domain.units import signal_unit_of_area
 from lab_assets.features.expectation import MethodExpectation
 from lab_assets.features.reference import STANDARD_ROLES, expectation_from_rows
 from lab_assets.service.requests import TraceRequest
@@ -31,9 +32,15 @@ COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
         "injection_id", "injection_name", "instrument_id", "method_id", "sequence_id", "sample_role", "weight_mg", "nominal_weight_mg",
         "standard_purity_pct", "run_time_min", "injected_at_utc", "known_time_utc",
     ),
-    "silver.peaks": ("injection_id", "channel", "analyte", "area", "height", "retention_time_min"),
+    "silver.peaks": ("injection_id", "channel", "analyte", "area", "area_unit", "height", "retention_time_min"),
 }  # fmt: skip
 """Columns read of each table; all where none are named."""
+_METHOD_COLUMNS: Final = (
+    ("bronze.processing_methods", "method_name"),
+    ("bronze.specifications", "method_id"),
+    ("bronze.lims_sequences", "method_id"),
+    ("silver.injections", "method_id"),
+)
 LAST_STANDARDS: Final = 5
 """Standard injections used where the run's own sequence has none yet: the instrument's last of the method."""
 
@@ -43,14 +50,16 @@ class RunFacts:
     """What is known of one run besides its trace.
 
     Attributes:
-        sample_name: Sample, as told or from the worklist.
-        lot_id: Lot, as told or of the sample.
+        sample_name: Sample, as posted or from the worklist.
+        lot_id: Lot, as posted or of the sample.
         expectation: What the run should show; ``None`` where the method is not known at all.
+        signal_unit: Unit of the signal in the standards' areas; ``None`` where there are none or they state none.
     """
 
     sample_name: str | None
     lot_id: str | None
     expectation: MethodExpectation | None
+    signal_unit: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +74,7 @@ class ExpectationTables:
         product_of: Product by lot.
         standards: Peaks of standard injections by (instrument, method), oldest first.
         run_times: (known time, run time) of injections by (instrument, method), oldest first.
+        methods: Every method that some table knows.
         versions: Version of each table by ``layer.table``.
     """
 
@@ -75,6 +85,7 @@ class ExpectationTables:
     product_of: Mapping[str, str]
     standards: Mapping[tuple[str, str], Sequence[Row]]
     run_times: Mapping[tuple[str, str], Sequence[tuple[datetime, float]]]
+    methods: frozenset[str]
     versions: Mapping[str, int]
 
     @staticmethod
@@ -101,6 +112,7 @@ class ExpectationTables:
                 key: [(row["known_time_utc"], row["run_time_min"]) for row in rows]
                 for key, rows in _grouped(times.to_dicts(), _instrument_method).items()
             },
+            methods=frozenset(name for table, column in _METHOD_COLUMNS for name in frames[table][column].drop_nulls().unique().to_list()),
             versions={name: snapshot.version for name, snapshot in snapshots.items() if snapshot.version >= 0},
         )
 
@@ -128,12 +140,13 @@ class ExpectationTables:
         lot_id = request.lot_id or self.lot_of.get(sample_name or "")
         key = (request.instrument_id, request.method_id)
         run_time_min = request.run_time_min or self._run_time(key, at)
+        standards = self._standards(key, injection_id=injection_id, sequence_id=entry.get("sequence_id"), at=at)
         expectation = None
         if run_time_min is not None:
             expectation = expectation_from_rows(
                 self.processing,
                 self.specifications,
-                self._standards(key, injection_id=injection_id, sequence_id=entry.get("sequence_id"), at=at),
+                standards,
                 method_id=request.method_id,
                 run_time_min=run_time_min,
                 product=self.product_of.get(lot_id or ""),
@@ -142,7 +155,8 @@ class ExpectationTables:
                 nominal_weight_mg=entry.get("nominal_weight_mg"),
                 as_of_utc=at,
             )
-        return RunFacts(sample_name=sample_name, lot_id=lot_id, expectation=expectation)
+        signal_unit = signal_unit_of_area(standards[-1]["area_unit"] or "") if standards else None
+        return RunFacts(sample_name=sample_name, lot_id=lot_id, expectation=expectation, signal_unit=signal_unit)
 
     def _run_time(self, key: tuple[str, str], at: datetime) -> float | None:
         known = [run_time for known_at, run_time in self.run_times.get(key, ()) if known_at <= at]

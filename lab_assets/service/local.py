@@ -50,7 +50,7 @@ def require(policy: PolicyEngine, user: str | None, privilege: str, securable: s
 
 
 @contextmanager
-def shell_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
+def command_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
     """Open what scoring needs; predictions are committed before the command ends, through a spool of their own.
 
     Raises:
@@ -71,7 +71,7 @@ def shell_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
 
 
 @contextmanager
-def shell_reader(settings: Settings) -> Iterator[tuple[Models, Views, PolicyEngine]]:
+def command_reader(settings: Settings) -> Iterator[tuple[Models, Views, PolicyEngine]]:
     """Open what looking at kept predictions needs."""
     engine = open_database(settings)
     try:

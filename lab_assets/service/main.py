@@ -14,7 +14,7 @@ from lab_assets.settings import get_settings
 
 
 def main() -> None:
-    """Serve on the configured address with one worker until told to stop."""
+    """Serve on the configured address with one worker until stopped."""
     settings = get_settings()
     app = create_app(settings)
     gc.collect()

@@ -15,7 +15,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.predictions = Counter("lab_predictions", "Predictions told", ("kind",), registry=self.registry)
+        self.predictions = Counter("lab_predictions", "Predictions answered", ("kind",), registry=self.registry)
         self.refused = Counter("lab_requests_refused", "Requests answered with a problem", ("status",), registry=self.registry)
         self.seconds = Histogram("lab_scoring_seconds", "Time to score", ("kind",), buckets=_BUCKETS_S, registry=self.registry)
         self.pending = Gauge("lab_prediction_log_pending", "Predictions not yet in the Delta table", registry=self.registry)

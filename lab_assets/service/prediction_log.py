@@ -14,9 +14,7 @@ import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -24,11 +22,11 @@ from uuid import uuid4
 import orjson
 from filelock import FileLock, Timeout
 
+from lab_assets.service.records import Record, to_arrow
 from lab_assets.service.traces import sync_file
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from deltalake import DeltaTable
 
 COMMIT_INTERVAL_S: Final = 1.0
@@ -39,7 +37,12 @@ TAIL_ROWS: Final = 2_000
 RETAIN_S: Final = 60.0
 """A spool file outlives its commit by this long: the commit's own files may reach the disk later than the commit."""
 TABLE: Final = ("ml", "online_log")
-_CONFIGURATION: Final = {"delta.dataSkippingNumIndexedCols": "4", "delta.enableDeletionVectors": "false"}
+_CONFIGURATION: Final = {
+    "delta.dataSkippingNumIndexedCols": "4",
+    "delta.enableDeletionVectors": "false",
+    "delta.logRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 3650 days",
+}
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -47,68 +50,11 @@ class LogUnavailableError(Exception):
     """The prediction could not be kept, so it must not be answered."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """One prediction as ``ml.predictions`` keeps it; the contract says what each field means."""
-
-    prediction_id: str
-    injection_id: str | None
-    lot_id: str | None
-    checkpoint_pct: int | None
-    risk: float
-    risk_low: float | None
-    risk_high: float | None
-    raw_score: float | None
-    model_name: str
-    model_version: str
-    model_digest: str
-    feature_set_version: str
-    features: dict[str, float]
-    table_versions: dict[str, int]
-    predicted_at_utc: datetime
-    as_of_utc: datetime | None
-    mode: str
-    requested_by: str
-
-    @classmethod
-    def from_row(cls, row: dict[str, Any]) -> Prediction:
-        """Build from a JSON line or a table row; maps may be dicts or lists of pairs, times text or ``datetime``."""
-        times = {name: _time(row[name]) for name in ("predicted_at_utc", "as_of_utc")}
-        return cls(**{**row, **times, "features": dict(row["features"]), "table_versions": dict(row["table_versions"])})
-
-
-def _time(value: str | datetime | None) -> datetime | None:
-    parsed = datetime.fromisoformat(value) if isinstance(value, str) else value
-    return parsed.astimezone(UTC) if parsed is not None else None
-
-
-def new_prediction_id(now: datetime) -> str:
-    """Return a fresh identity that sorts by time, so that file statistics find it: ``p-<ms, hex>-<random, hex>``."""
-    return f"p-{int(now.timestamp() * 1000):012x}-{uuid4().hex[:16]}"
-
-
-def to_arrow(predictions: Iterable[Prediction]) -> pa.Table:
-    """Return predictions as an Arrow table of the contract's schema."""
-    import pyarrow as pa
-
-    from lab_assets.contracts.ml import PREDICTIONS
-
-    rows = list(predictions)
-    schema = PREDICTIONS.arrow_schema()
-    arrays: list[Any] = []
-    for column in schema:
-        values: list[Any] = [getattr(row, column.name) for row in rows]
-        if pa.types.is_map(column.type):
-            values = [list(value.items()) for value in values]
-        arrays.append(pa.array(values, type=column.type))
-    return pa.Table.from_arrays(arrays, schema=schema)
-
-
 @dataclass
 class _Segment:
     number: int
     path: Path
-    rows: list[Prediction]
+    rows: list[Record]
     files: list[Path] = field(default_factory=list)
 
 
@@ -128,7 +74,7 @@ class PredictionLog:
         self._commit_lock = threading.Lock()
         self._wake = threading.Event()
         self._closed = False
-        self._tail: OrderedDict[str, Prediction] = OrderedDict()
+        self._tail: OrderedDict[str, Record] = OrderedDict()
         self._waiting: list[_Segment] = []
         self._done: list[tuple[float, Path]] = []
         self._commits = 0
@@ -162,27 +108,27 @@ class PredictionLog:
             self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
             self._thread.start()
 
-    def append(self, prediction: Prediction, *, file: Path | None = None) -> None:
-        """Keep one prediction; returns after its line has reached the operating system.
+    def append(self, record: Record, *, file: Path | None = None) -> None:
+        """Keep one prediction with its decision; returns after its line has reached the operating system.
 
         Args:
-            prediction: What was told.
+            record: What is answered.
             file: File the prediction rests on, to be made durable with it.
 
         Raises:
             LogUnavailableError: the line could not be written, or too many wait for the table.
         """
-        line = orjson.dumps(prediction) + b"\n"
+        line = orjson.dumps(record) + b"\n"
         with self._lock:
             if self._closed:
                 raise LogUnavailableError("the prediction log is closed")
             if self.pending >= MAX_PENDING:
                 raise LogUnavailableError("too many predictions wait for the Delta table")
             self._write(line)
-            self._current.rows.append(prediction)
+            self._current.rows.append(record)
             if file is not None:
                 self._current.files.append(file)
-            self._tail[prediction.prediction_id] = prediction
+            self._tail[record.prediction.prediction_id] = record
             full = len(self._current.rows) >= COMMIT_ROWS
         if full:
             self._wake.set()
@@ -192,15 +138,15 @@ class PredictionLog:
         """Predictions in the spool that are not yet in the Delta table."""
         return len(self._current.rows) + sum(len(segment.rows) for segment in self._waiting)
 
-    def get(self, prediction_id: str) -> Prediction | None:
+    def get(self, prediction_id: str) -> Record | None:
         """Return a recent prediction of this process, or ``None``."""
         return self._tail.get(prediction_id)
 
-    def recent(self, limit: int) -> list[Prediction]:
+    def recent(self, limit: int) -> list[Record]:
         """Return this process's newest predictions, newest first."""
         with self._lock:
             newest = reversed(self._tail.values())
-            return [prediction for prediction, _ in zip(newest, range(limit), strict=False)]
+            return [record for record, _ in zip(newest, range(limit), strict=False)]
 
     def flush(self) -> None:
         """Make everything appended so far durable and commit it to the Delta table now."""
@@ -246,9 +192,9 @@ class PredictionLog:
 
     def _load_leftovers(self) -> None:
         for path in sorted(self._dir.glob("*.jsonl")):
-            rows = [Prediction.from_row(row) for row in _complete_lines(path.read_bytes())]
+            rows = [Record.from_line(line) for line in _complete_lines(path.read_bytes())]
             self._waiting.append(_Segment(int(path.stem), path, rows))
-            self._tail.update((row.prediction_id, row) for row in rows)
+            self._tail.update((row.prediction.prediction_id, row) for row in rows)
 
     def _next_number(self) -> int:
         committed = self._open_table().transaction_version(self._app_id) or 0
@@ -296,10 +242,12 @@ class PredictionLog:
     def _open_table(self) -> DeltaTable:
         from deltalake import DeltaTable
 
-        from lab_assets.contracts.ml import PREDICTIONS
+        from lab_assets.contracts.ml import ONLINE_LOG
+        from lab_assets.lake.opening import grown
 
         if self._table is None:
-            self._table = DeltaTable.create(self._uri, schema=PREDICTIONS.arrow_schema(), mode="ignore", configuration=_CONFIGURATION)
+            table = DeltaTable.create(self._uri, schema=ONLINE_LOG.arrow_schema(), mode="ignore", configuration=_CONFIGURATION)
+            self._table = grown(ONLINE_LOG, table)
         self._table.update_incremental()
         return self._table
 

@@ -1,4 +1,4 @@
-"""Whether actions can be recorded and signed, looked at every few seconds and told without waiting.
+"""Whether actions can be recorded and signed, looked at every few seconds and answered without waiting.
 
 Belongs here: the watch. Does not belong here: what is looked at (``lab_assets.governance.health``), answers (``api/health.py``).
 """
@@ -43,9 +43,9 @@ class RecordWatch:
     def refresh(self) -> None:
         """Look once; what is new is logged."""
         before, found = self.health, record_health(self._settings, self._engine)
-        for was, told in ((before.unwritable, found.unwritable), (before.clock, found.clock)):
-            if told and not was:
-                _LOG.error("%s", told)
+        for was, now in ((before.unwritable, found.unwritable), (before.clock, found.clock)):
+            if now and not was:
+                _LOG.error("%s", now)
         self.health = found
 
     def _watch(self) -> None:

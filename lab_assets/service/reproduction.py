@@ -13,7 +13,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.vector import from_map
 from lab_assets.service.expectations import ExpectationTables
 from lab_assets.service.feature_context import Context
-from lab_assets.service.prediction_log import Prediction
+from lab_assets.service.records import Prediction
 from lab_assets.service.requests import parse_trace
 from lab_assets.service.scorer import trace_subject
 from lab_assets.service.store import Models
@@ -69,7 +69,7 @@ def reproduce(settings: Settings, prediction: Prediction, *, models: Models) -> 
     if prediction.feature_set_version != FEATURE_SET_VERSION:
         raise ReproductionError(
             f"the prediction used feature set {prediction.feature_set_version}, this program computes {FEATURE_SET_VERSION}: "
-            "repeat it with the version of the program that told it"
+            "repeat it with the version of the program that made it"
         )
     bundle = models.of(prediction)
     features, origin, note = _features_again(settings, prediction)

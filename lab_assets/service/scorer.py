@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import cast
 
-from lab_assets.decisions.review_path import Decision, decide
+from lab_assets.decisions.review_path import decide
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION
 from lab_assets.features.progress import progress_features
 from lab_assets.features.trace import pressure_trace
 from lab_assets.features.vector import assemble_online, from_map
 from lab_assets.modeling.bundle import ModelBundle
-from lab_assets.modeling.conformal import Verdict
+from lab_assets.modeling.conformal import CANNOT_TELL, Verdict
 from lab_assets.service.expectations import ExpectationTables, LiveExpectations
 from lab_assets.service.feature_context import Context, LiveContext
-from lab_assets.service.prediction_log import Prediction, PredictionLog, new_prediction_id
+from lab_assets.service.plausibility import feature_warnings, in_unit_of, refuse_other_quantity, refuse_unknown, signal_warnings
+from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.problems import FieldProblem, ProblemError
+from lab_assets.service.records import Outcome, Prediction, Record, driver_rows, new_prediction_id
 from lab_assets.service.requests import Numbers, ScoreRequest, TraceRequest
 from lab_assets.service.serving import ModelWatch, ServedModel
 from lab_assets.service.traces import TRACE_KEY, keep_trace
@@ -36,47 +37,43 @@ class FeatureSetMismatchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One prediction with what follows from it.
+    """One prediction with what was decided on it.
 
     Attributes:
-        prediction: What is kept.
-        verdict: ``likely_pass``, ``likely_fail`` or ``cannot_tell_yet``.
-        decision: Suggested review path.
+        prediction: The prediction.
+        outcome: Verdict, review path and drivers.
+        warnings: What is implausible about the input; also among the outcome's reasons.
     """
 
     prediction: Prediction
-    verdict: Verdict
-    decision: Decision
+    outcome: Outcome
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def record(self) -> Record:
+        """What is kept."""
+        return Record(prediction=self.prediction, outcome=self.outcome)
 
     def to_json(self) -> dict[str, object]:
         """Return the public form."""
-        told = self.prediction
+        made = self.prediction
         return {
-            "prediction_id": told.prediction_id,
-            "injection_id": told.injection_id,
-            "lot_id": told.lot_id,
-            "checkpoint_pct": told.checkpoint_pct,
-            "risk": told.risk,
-            "risk_low": told.risk_low,
-            "risk_high": told.risk_high,
-            "verdict": self.verdict,
-            "decision": decision_json(self.decision),
-            "model_name": told.model_name,
-            "model_version": told.model_version,
-            "model_digest": told.model_digest,
-            "feature_set_version": told.feature_set_version,
-            "predicted_at_utc": told.predicted_at_utc,
+            "prediction_id": made.prediction_id,
+            "injection_id": made.injection_id,
+            "lot_id": made.lot_id,
+            "checkpoint_pct": made.checkpoint_pct,
+            "risk": made.risk,
+            "risk_low": made.risk_low,
+            "risk_high": made.risk_high,
+            "verdict": self.outcome.verdict,
+            "decision": self.outcome.decision(),
+            "warnings": list(self.warnings),
+            "model_name": made.model_name,
+            "model_version": made.model_version,
+            "model_digest": made.model_digest,
+            "feature_set_version": made.feature_set_version,
+            "predicted_at_utc": made.predicted_at_utc,
         }
-
-
-def decision_json(decision: Decision) -> dict[str, object]:
-    """Return the public form of a decision."""
-    return {
-        "path": decision.path,
-        "checks": list(decision.checks),
-        "reasons": list(decision.reasons),
-        "policy_version": decision.policy_version,
-    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +87,8 @@ class Subject:
         features: Finite feature values.
         table_versions: Version of every table the features came from.
         as_of: Nothing later was used; ``None`` where the caller brought the features.
+        warnings: What is implausible about what the features were computed from.
+        standards_unit: Unit of the signal in the areas of the method's standards, where known.
     """
 
     injection_id: str | None
@@ -98,6 +97,8 @@ class Subject:
     features: dict[str, float]
     table_versions: dict[str, int]
     as_of: datetime | None
+    warnings: tuple[str, ...] = ()
+    standards_unit: str | None = None
 
 
 def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) -> Answer:
@@ -109,8 +110,9 @@ def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) ->
     info = model.bundle.info
     if info.feature_set_version != FEATURE_SET_VERSION or info.feature_names != FEATURE_NAMES:
         raise FeatureSetMismatchError(f"the model uses feature set {info.feature_set_version}, this program {FEATURE_SET_VERSION}")
-    scores = model.bundle.score_row(from_map(subject.features))
-    verdict = cast("Verdict", scores.verdict)
+    vector = from_map(subject.features)
+    scores = model.bundle.score_row(vector)
+    warnings = subject.warnings + feature_warnings(subject.features, vector, model.training_range)
     prediction = Prediction(
         prediction_id=new_prediction_id(now),
         injection_id=subject.injection_id,
@@ -131,26 +133,30 @@ def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) ->
         mode="online",
         requested_by=user,
     )
-    return Answer(prediction=prediction, verdict=verdict, decision=decide_for(prediction, model.bundle, verdict=verdict))
+    verdict: Verdict = CANNOT_TELL if warnings else scores.verdict
+    return Answer(prediction=prediction, outcome=_decided(prediction, model.bundle, verdict, warnings), warnings=warnings)
 
 
-def decide_for(prediction: Prediction, bundle: ModelBundle, *, verdict: Verdict) -> Decision:
-    """Return the decision that follows from a prediction; the same every time for the same rules and model.
+def _decided(prediction: Prediction, bundle: ModelBundle, verdict: Verdict, warnings: tuple[str, ...]) -> Outcome:
+    """Decide once, by the rules of now; the outcome is kept and never worked out again.
 
     Drivers are computed only where checks are mandatory: they take ten times as long as the score.
     """
     low = prediction.risk if prediction.risk_low is None else prediction.risk_low
     high = prediction.risk if prediction.risk_high is None else prediction.risk_high
     known = {"risk": prediction.risk, "risk_low": low, "risk_high": high, "verdict": verdict, "features": prediction.features}
-    decision = decide(**known)
-    if decision.path != "mandatory_checks":
-        return decision
-    return decide(**known, drivers=bundle.explain(from_map(prediction.features)))
-
-
-def verdict_of(prediction: Prediction, bundle: ModelBundle) -> Verdict:
-    """Return the verdict of a kept prediction, from its features."""
-    return cast("Verdict", bundle.score_row(from_map(prediction.features)).verdict)
+    decision, drivers = decide(**known), None
+    if decision.path == "mandatory_checks":
+        drivers = bundle.explain(from_map(prediction.features))
+        decision = decide(**known, drivers=drivers)
+    return Outcome(
+        verdict=verdict,
+        path=decision.path,
+        checks=decision.checks,
+        reasons=decision.reasons + warnings,
+        policy_version=decision.policy_version,
+        drivers=None if drivers is None else driver_rows(drivers),
+    )
 
 
 class Scorer:
@@ -190,9 +196,9 @@ class Scorer:
             table_versions={},
             as_of=None,
         )
-        told = answer(subject, self._models.current, now=self._clock(), user=user)
-        self._log.append(told.prediction)
-        return told
+        made = answer(subject, self._models.current, now=self._clock(), user=user)
+        self._log.append(made.record)
+        return made
 
     def score_injection(self, injection_id: str, *, checkpoint_pct: int, user: str) -> Answer:
         """Score a run that is in the tables, as of now, from its stored features.
@@ -214,9 +220,9 @@ class Scorer:
             table_versions=found.table_versions,
             as_of=now,
         )
-        told = answer(subject, self._models.current, now=now, user=user)
-        self._log.append(told.prediction)
-        return told
+        made = answer(subject, self._models.current, now=now, user=user)
+        self._log.append(made.record)
+        return made
 
     def score_trace(self, injection_id: str, request: TraceRequest, *, body: bytes, user: str) -> Answer:
         """Compute features from a partial trace and what is known around the run, and score them.
@@ -228,19 +234,23 @@ class Scorer:
             user: Who asks.
 
         Raises:
-            ProblemError: 422 less of the run is seen than the first checkpoint, or its length is not known.
+            ProblemError: 422 less of the run is seen than the first checkpoint, its length or its method is not known, or a unit is not
+                one that can be compared with the standards'.
             NoModelError, FeatureSetMismatchError, LogUnavailableError: as ``score_features``.
             OSError: the trace cannot be kept.
         """
         now = self._clock()
         model = self._models.current
         at = moment_of(request, now=now)
-        subject = trace_subject(injection_id, request, context=self._context.get(), tables=self._expectations.get(), at=at)
+        tables = self._expectations.get()
+        refuse_unknown(request, methods=tables.methods)
+        subject = trace_subject(injection_id, request, context=self._context.get(), tables=tables, at=at)
+        refuse_other_quantity(request.trace.unit, subject.standards_unit)
         digest, path = keep_trace(self._settings.raw, body)
         subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0})
-        told = answer(subject, model, now=now, user=user)
-        self._log.append(told.prediction, file=path)
-        return told
+        made = answer(subject, model, now=now, user=user)
+        self._log.append(made.record, file=path)
+        return made
 
 
 def moment_of(request: TraceRequest, *, now: datetime) -> datetime:
@@ -265,10 +275,10 @@ def trace_subject(injection_id: str, request: TraceRequest, *, context: Context,
     if run_time_min is None:
         raise ProblemError(422, "the length of this run is not known", (FieldProblem("run_time_min", "is required for this method"),))
     checkpoint = reached_checkpoint(request.trace.x_min, run_time_min)
-    pressure = request.pressure
+    pressure, trace = request.pressure, in_unit_of(request.trace, facts.signal_unit)
     progress = progress_features(
-        request.trace.x_min,
-        request.trace.y,
+        trace.x_min,
+        trace.y,
         checkpoint_pct=checkpoint,
         run_time_min=run_time_min,
         expectation=expectation,
@@ -292,6 +302,8 @@ def trace_subject(injection_id: str, request: TraceRequest, *, context: Context,
         features=features,
         table_versions={**context.versions, **tables.versions},
         as_of=at,
+        warnings=signal_warnings(trace, expectation),
+        standards_unit=facts.signal_unit,
     )
 
 
@@ -313,7 +325,7 @@ def reached_checkpoint(x_min: Numbers, run_time_min: float) -> int:
     if not reached:
         raise ProblemError(
             422,
-            f"only {100.0 * float(x_min[-1]) / run_time_min:.1f} % of the run is seen; the first risk is told at {CHECKPOINTS_PCT[0]} %",
+            f"only {100.0 * float(x_min[-1]) / run_time_min:.1f} % of the run is seen; the first risk is given at {CHECKPOINTS_PCT[0]} %",
             (FieldProblem("x_min", f"ends before {CHECKPOINTS_PCT[0]} % of the run"),),
         )
     return reached[-1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Protocol
 
 from sqlalchemy import Engine
@@ -16,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
+from lab_assets.modeling.training_range import TrainingRange
 from lab_assets.service.fetch import cached_bundle
 from lab_assets.settings import Settings
 
@@ -49,6 +51,11 @@ class ServedModel:
     name: str
     version: str
     bundle: ModelBundle
+
+    @cached_property
+    def training_range(self) -> TrainingRange:
+        """Ranges of the features in the model's training rows."""
+        return TrainingRange.from_model_text(self.bundle.model_text)
 
 
 class ModelWatch:

@@ -44,7 +44,7 @@ class ServiceState:
     tables: TableCache
     log: PredictionLog
     watch: ModelWatch
-    condition: RecordWatch
+    record_watch: RecordWatch
     models: Models
     scorer: Scorer
     views: Views
@@ -53,7 +53,7 @@ class ServiceState:
     def close(self) -> None:
         """Commit what waits and let go of everything."""
         self.watch.stop()
-        self.condition.stop()
+        self.record_watch.stop()
         self.log.close()
         self.access.close()
         self.engine.dispose()
@@ -72,8 +72,8 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
     log.open()
     watch = ModelWatch(settings, engine)
     watch.start()
-    condition = RecordWatch(settings, engine)
-    condition.start()
+    record_watch = RecordWatch(settings, engine)
+    record_watch.start()
     models = Models(settings, watch)
     context, expectations = LiveContext(tables), LiveExpectations(tables)
     return ServiceState(
@@ -85,7 +85,7 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
         tables=tables,
         log=log,
         watch=watch,
-        condition=condition,
+        record_watch=record_watch,
         models=models,
         scorer=Scorer(settings, models=watch, log=log, context=context, expectations=expectations, clock=clock),
         views=Views(settings, policy=policy, tables=tables, log=log, watch=watch, models=models),

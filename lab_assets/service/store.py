@@ -1,28 +1,37 @@
-"""Predictions that were told, and the models that told them, wherever they are kept now.
+"""Predictions, the decisions made on them and the models that made them, wherever they are kept now.
 
-Belongs here: look-up by id and by digest. Does not belong here: writing them (``prediction_log.py``, the pipeline), masks.
+Decisions are records: they are read back as they were made and never worked out again. The only thing computed on request is the
+explanation of a prediction that needed none when it was made.
+
+Belongs here: look-up by id and by digest. Does not belong here: writing them (``prediction_log.py``, the stations), masks.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from threading import Lock
 from typing import Any, Final
 
-from lab_assets.decisions.review_path import Decision
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.service.fetch import cached_bundle
-from lab_assets.service.prediction_log import Prediction, PredictionLog
-from lab_assets.service.scorer import decide_for, decision_json, verdict_of
+from lab_assets.service.prediction_log import PredictionLog
+from lab_assets.service.records import PREDICTION_COLUMNS, Outcome, Prediction, Record, driver_rows
 from lab_assets.service.serving import ModelWatch, NoModelError
 from lab_assets.service.table_cache import read_rows
 from lab_assets.settings import Settings
 
-PREDICTION_TABLES: Final = ("ml.online_log", "ml.predictions")
-PREDICTION_COLUMNS: Final = tuple(Prediction.__dataclass_fields__)
+ONLINE_LOG: Final = "ml.online_log"
+PREDICTIONS: Final = "ml.predictions"
+PREDICTION_TABLES: Final = (ONLINE_LOG, PREDICTIONS)
 KEPT_MODELS: Final = 4
 DECISION_PREFIX: Final = "d-"
+WITH_PREDICTION: Final = "with the prediction"
+ON_REQUEST: Final = "on request"
+_OUTCOME_COLUMNS: Final = ("verdict", "path", "checks", "reasons", "policy_version", "drivers")
+_DECISION_COLUMNS: Final = ("prediction_id", "verdict", "path", "checks", "reasons", "policy_version")
+_DRIVER_COLUMNS: Final = ("prediction_id", "rank", "feature", "value", "contribution", "words")
 
 
 class NotFoundError(Exception):
@@ -36,55 +45,101 @@ def find_prediction(settings: Settings, prediction_id: str, *, log: PredictionLo
         NotFoundError: no such prediction.
         TableUnavailableError: a table cannot be read.
     """
-    if log is not None and (recent := log.get(prediction_id)) is not None:
-        return recent
-    for table in PREDICTION_TABLES:
-        rows = read_rows(settings, table, where={"prediction_id": [prediction_id]}, columns=PREDICTION_COLUMNS)
-        if rows:
-            return Prediction.from_row(rows[0])
-    raise NotFoundError(f"no prediction {prediction_id!r}")
+    return find_record(settings, prediction_id, log=log).prediction
 
 
-def find_decision(settings: Settings, decision_id: str, *, models: Models, log: PredictionLog | None = None) -> dict[str, Any]:
-    """Return one decision: as the pipeline stored it, or worked out again from the kept prediction.
-
-    The decision of prediction ``p`` has the id ``d-p``.
+def find_record(settings: Settings, prediction_id: str, *, log: PredictionLog | None = None) -> Record:
+    """Return one prediction with what was decided on it, from where ``find_prediction`` looks and the tables of decisions and explanations.
 
     Raises:
-        NotFoundError: no such decision, prediction or model.
+        NotFoundError: no such prediction.
         TableUnavailableError: a table cannot be read.
     """
-    stored = read_rows(settings, "ml.decisions", where={"decision_id": [decision_id]})
-    if stored:
-        return stored[0]
+    recent = None if log is None else log.get(prediction_id)
+    if recent is not None and recent.outcome is not None:
+        return recent
+    found = find_records(settings, [prediction_id])
+    if found:
+        return found[0]
+    if recent is None:
+        raise NotFoundError(f"no prediction {prediction_id!r}")
+    return recent
+
+
+def find_records(settings: Settings, prediction_ids: Sequence[str]) -> list[Record]:
+    """Return the predictions that the tables hold, with their outcomes, in any order.
+
+    Raises:
+        TableUnavailableError: a table cannot be read.
+    """
+    found: dict[str, Record] = {}
+    for row in read_rows(settings, ONLINE_LOG, where={"prediction_id": prediction_ids}, columns=PREDICTION_COLUMNS + _OUTCOME_COLUMNS):
+        found[row["prediction_id"]] = Record.from_row(row)
+    missing = [one for one in prediction_ids if one not in found]
+    if missing:
+        for row in read_rows(settings, PREDICTIONS, where={"prediction_id": missing}, columns=PREDICTION_COLUMNS):
+            found[row["prediction_id"]] = Record(prediction=Prediction.from_row(row), outcome=None)
+    undecided = [name for name, record in found.items() if record.outcome is None]
+    outcomes = _stored_outcomes(settings, undecided) if undecided else {}
+    return [Record(prediction=one.prediction, outcome=one.outcome or outcomes.get(name)) for name, one in found.items()]
+
+
+def _stored_outcomes(settings: Settings, prediction_ids: Sequence[str]) -> dict[str, Outcome]:
+    """Return outcomes from ``ml.decisions`` and ``ml.explanations`` by prediction."""
+    where = {"prediction_id": prediction_ids}
+    decisions = read_rows(settings, "ml.decisions", where=where, columns=_DECISION_COLUMNS)
+    drivers: dict[str, list[dict[str, Any]]] = {}
+    for row in read_rows(settings, "ml.explanations", where=where, columns=_DRIVER_COLUMNS) if decisions else ():
+        drivers.setdefault(row.pop("prediction_id"), []).append(row)
+    found: dict[str, Outcome] = {}
+    for row in decisions:
+        own = drivers.get(row["prediction_id"])
+        outcome = Outcome.from_row({**row, "drivers": None if own is None else sorted(own, key=lambda driver: driver["rank"])})
+        if outcome is not None:
+            found[row["prediction_id"]] = outcome
+    return found
+
+
+def find_decision(settings: Settings, decision_id: str, *, log: PredictionLog | None = None) -> dict[str, Any]:
+    """Return one decision as it was made. The decision of prediction ``p`` has the id ``d-p``.
+
+    Raises:
+        NotFoundError: no such decision, or none was made yet.
+        TableUnavailableError: a table cannot be read.
+    """
     if not decision_id.startswith(DECISION_PREFIX):
         raise NotFoundError(f"no decision {decision_id!r}")
+    prediction_id = decision_id.removeprefix(DECISION_PREFIX)
+    recent = None if log is None else log.get(prediction_id)
+    if recent is None and (stored := read_rows(settings, "ml.decisions", where={"decision_id": [decision_id]})):
+        return stored[0]
     try:
-        prediction = find_prediction(settings, decision_id.removeprefix(DECISION_PREFIX), log=log)
+        record = find_record(settings, prediction_id, log=log)
     except NotFoundError:
         raise NotFoundError(f"no decision {decision_id!r}") from None
-    decision = decision_of(prediction, models)
+    return decision_row(record)
+
+
+def decision_row(record: Record) -> dict[str, Any]:
+    """Return the decision of a prediction, as ``ml.decisions`` keeps it.
+
+    Raises:
+        NotFoundError: none was recorded with the prediction, and the pipeline has not made one yet.
+    """
+    prediction, outcome = record.prediction, record.outcome
+    if outcome is None:
+        raise NotFoundError(
+            f"prediction {prediction.prediction_id} is older than the record of decisions: the next run of scoring decides and keeps it"
+        )
     return {
-        "decision_id": decision_id,
+        "decision_id": DECISION_PREFIX + prediction.prediction_id,
         "prediction_id": prediction.prediction_id,
         "injection_id": prediction.injection_id,
         "lot_id": prediction.lot_id,
-        **decision_json(decision),
+        **outcome.decision(),
         "decided_at_utc": prediction.predicted_at_utc,
+        "verdict": outcome.verdict,
     }
-
-
-def decision_of(prediction: Prediction, models: Models) -> Decision:
-    """Return the decision that follows from a kept prediction.
-
-    Raises:
-        NotFoundError: its model cannot be had any more, or uses another set of features.
-    """
-    bundle = models.of(prediction)
-    try:
-        return decide_for(prediction, bundle, verdict=verdict_of(prediction, bundle))
-    except ValueError as error:
-        raise NotFoundError(f"the decision cannot be worked out again: {error}") from error
 
 
 class Models:
@@ -97,7 +152,7 @@ class Models:
         self._lock = Lock()
 
     def of(self, prediction: Prediction) -> ModelBundle:
-        """Return the exact bundle that told a prediction, checked against the recorded digest.
+        """Return the exact bundle that made a prediction, checked against the recorded digest.
 
         Raises:
             NotFoundError: it cannot be had any more, or its bytes are not those of the digest.
@@ -117,3 +172,33 @@ class Models:
                 while len(self._kept) > KEPT_MODELS:
                     self._kept.popitem(last=False)
             return self._kept[digest]
+
+    def verdict(self, record: Record) -> str:
+        """Return the verdict as recorded; for decisions of before it was recorded, from the exact model and the recorded features.
+
+        Raises:
+            NotFoundError: as ``of``; also when the model uses another set of features than this program knows.
+        """
+        if record.outcome is not None and record.outcome.verdict is not None:
+            return record.outcome.verdict
+        bundle = self.of(record.prediction)
+        return bundle.score_row(_vector(record.prediction)).verdict
+
+    def drivers(self, record: Record) -> tuple[tuple[dict[str, Any], ...], str]:
+        """Return what moved a risk, strongest first, and when it was computed: ``WITH_PREDICTION`` or ``ON_REQUEST``.
+
+        Raises:
+            NotFoundError: nothing was stored, and the exact model cannot be had any more.
+        """
+        if record.outcome is not None and record.outcome.drivers is not None:
+            return record.outcome.drivers, WITH_PREDICTION
+        return driver_rows(self.of(record.prediction).explain(_vector(record.prediction))), ON_REQUEST
+
+
+def _vector(prediction: Prediction) -> Any:
+    from lab_assets.features.vector import from_map
+
+    try:
+        return from_map(prediction.features)
+    except ValueError as error:
+        raise NotFoundError(f"prediction {prediction.prediction_id} was made with another set of features: {error}") from error

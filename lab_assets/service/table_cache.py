@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from deltalake import DeltaTable
 
 CHECK_INTERVAL_S: Final = 1.0
-ONLINE_LOG: Final = "ml.online_log"
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -58,8 +57,8 @@ def open_table(settings: Settings, full_name: str, *, version: int | None = None
     except TableNotFoundError:
         return None
     except (DamagedTableError, DeltaError, OSError) as error:
-        told = "" if version is None else f" at version {version}"
-        raise TableUnavailableError(f"{full_name}{told} cannot be read: {error}") from error
+        which = "" if version is None else f" at version {version}"
+        raise TableUnavailableError(f"{full_name}{which} cannot be read: {error}") from error
 
 
 def read_rows(
@@ -85,7 +84,7 @@ def read_rows(
 
 
 def _collect(table: DeltaTable, full_name: str, rules: Sequence[pl.Expr], columns: Sequence[str] | None) -> pl.DataFrame:
-    """Read rows with polars' own reader.
+    """Read rows with polars' own reader; a column of the contract that the table is too old to have is empty.
 
     Reading by a pyarrow dataset leaves threads behind that now and then abort the process when it ends on a busy machine.
     """
@@ -95,7 +94,15 @@ def _collect(table: DeltaTable, full_name: str, rules: Sequence[pl.Expr], column
     try:
         frame = pl.scan_delta(table)
         frame = frame.filter(*rules) if rules else frame
-        return (frame.select(columns) if columns else frame).collect()
+        if columns is None:
+            return frame.collect()
+        held = set(frame.collect_schema().names())
+        new = [name for name in columns if name not in held]
+        wanted = [pl.col(name) for name in columns if name in held]
+        if new:
+            kinds = empty_frame(contract(full_name), new).schema
+            wanted += [pl.lit(None, dtype=kinds[name]).alias(name) for name in new]
+        return frame.select(wanted).select(columns).collect()
     except (DeltaError, OSError, pl.exceptions.PolarsError) as error:
         raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error
 
@@ -105,7 +112,7 @@ class Newest:
     """Only the newest rows of a table that grows.
 
     Attributes:
-        by: Column that tells the time, then columns that decide between rows of the same time.
+        by: Column that holds the time, then columns that decide between rows of the same time.
         limit: Most rows.
     """
 
@@ -123,12 +130,10 @@ def load_snapshot(
 ) -> Snapshot:
     """Read a table into a frame; a table that does not exist yet gives no rows with the contract's columns.
 
-    ``ml.online_log`` has the columns of ``ml.predictions``.
-
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
     """
-    promise = contract("ml.predictions" if full_name == ONLINE_LOG else full_name)
+    promise = contract(full_name)
     wanted = list(columns or promise.column_names)
     table = open_table(settings, full_name, version=version)
     if table is None:

@@ -14,12 +14,12 @@ from typing import Any, Final, NamedTuple
 from lab_assets.features.definitions import FEATURES
 from lab_assets.governance.masking import MaskKey
 from lab_assets.governance.policy import PolicyStore
-from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.service.masks import mask_value
-from lab_assets.service.prediction_log import Prediction, PredictionLog
+from lab_assets.service.prediction_log import PredictionLog
+from lab_assets.service.records import Prediction, Record
 from lab_assets.service.serving import ModelWatch, NoModelError
-from lab_assets.service.store import PREDICTION_COLUMNS, PREDICTION_TABLES, Models, NotFoundError, decision_of
-from lab_assets.service.table_cache import Newest, TableCache, TableUnavailableError, read_rows
+from lab_assets.service.store import PREDICTION_TABLES, Models, find_records
+from lab_assets.service.table_cache import Newest, TableCache, TableUnavailableError
 from lab_assets.settings import Settings
 
 QUEUE_ROWS: Final = 25
@@ -37,7 +37,7 @@ DERIVED: Final[Mapping[str, frozenset[str]]] = {
 _FEATURE_TABLES: Final = sorted({feature.table for feature in FEATURES if feature.table != "context"})
 
 
-class _Told(NamedTuple):
+class _Place(NamedTuple):
     """What places a prediction in the queue; the fields are columns of ``ml.predictions``."""
 
     injection_id: str | None
@@ -49,13 +49,13 @@ class _Told(NamedTuple):
     mode: str
 
     def age(self) -> tuple[datetime, int]:
-        """Return what a later prediction of the same run has more of; one batch tells every checkpoint at the same time."""
+        """Return what a later prediction of the same run has more of; one batch scores every checkpoint at the same time."""
         return self.predicted_at_utc, self.checkpoint_pct or 0
 
 
-def is_running(told: _Told | Prediction, names: Mapping[str, str]) -> bool:
+def is_running(prediction: _Place | Prediction, names: Mapping[str, str]) -> bool:
     """Return whether a prediction is of a run whose files are not in the tables yet."""
-    return told.mode == "online" and told.injection_id is not None and told.injection_id not in names
+    return prediction.mode == "online" and prediction.injection_id is not None and prediction.injection_id not in names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +92,7 @@ class Views:
         self._models = models
         self._settings = settings
         self._key = MaskKey.load(settings.run / "mask.key")
-        self._read: dict[str, Prediction] = {}
+        self._read: dict[str, Record] = {}
 
     # --- masks
 
@@ -126,18 +126,16 @@ class Views:
             row["features"] = {name: None if name in hidden else value for name, value in row["features"].items()}
         return row
 
-    def drivers(self, prediction: Prediction, bundle: ModelBundle, *, user: str | None) -> list[dict[str, Any]]:
-        """Return what moved a risk most, strongest first; values and words of hidden features are left out."""
-        from lab_assets.features.vector import from_map
+    def drivers(self, record: Record, *, user: str | None) -> tuple[list[dict[str, Any]], str]:
+        """Return what moved a risk most, strongest first, and when that was computed; values and words of hidden features are left out.
 
+        Raises:
+            NotFoundError: nothing was stored with the prediction, and its exact model cannot be had any more.
+        """
         hidden = self.hidden_features(user)
-        told: list[dict[str, Any]] = []
-        for driver in bundle.explain(from_map(prediction.features)):
-            row = asdict(driver)
-            if driver.feature in hidden:
-                row |= {"value": None, "contribution": None, "words": "a feature you may not see"}
-            told.append(row)
-        return told
+        drivers, computed = self._models.drivers(record)
+        left_out = {"value": None, "contribution": None, "words": "a feature you may not see"}
+        return [{**driver, **left_out} if driver["feature"] in hidden else dict(driver) for driver in drivers], computed
 
     def decision(self, row: Mapping[str, Any], *, user: str | None) -> dict[str, Any]:
         """Return a decision as this person may see it; reasons that name a hidden feature are left out."""
@@ -210,25 +208,25 @@ class Views:
 
     def _queue(self, user: str) -> list[dict[str, Any]]:
         """Return the newest prediction of recent runs: running ones first, then those of undecided lots, the highest risk first."""
-        newest: dict[str, _Told] = {}
-        for told in (*self._just_told(), *self._stored()):
-            run = told.injection_id or told.prediction_id
-            newest[run] = max(newest.get(run, told), told, key=_Told.age)
+        newest: dict[str, _Place] = {}
+        for place in (*self._recent(), *self._stored()):
+            run = place.injection_id or place.prediction_id
+            newest[run] = max(newest.get(run, place), place, key=_Place.age)
         names, decided = self._injection_names(), self._decided_lots()
 
-        def order(told: _Told) -> tuple[bool, bool, float]:
-            return not is_running(told, names), told.lot_id in decided, -told.risk
+        def order(place: _Place) -> tuple[bool, bool, float]:
+            return not is_running(place, names), place.lot_id in decided, -place.risk
 
         chosen = sorted(newest.values(), key=order)[:QUEUE_ROWS]
-        return [self._queue_row(one, names, user) for one in self._full([told.prediction_id for told in chosen])]
+        return [self._queue_row(one, names, user) for one in self._full([place.prediction_id for place in chosen])]
 
-    def _just_told(self) -> list[_Told]:
-        return [_Told(*(getattr(told, name) for name in _Told._fields)) for told in self._log.recent(RECENT_ROWS)]
+    def _recent(self) -> list[_Place]:
+        return [_Place(*(getattr(one.prediction, name) for name in _Place._fields)) for one in self._log.recent(RECENT_ROWS)]
 
-    def _stored(self) -> list[_Told]:
+    def _stored(self) -> list[_Place]:
         newest = Newest(by=("predicted_at_utc", "checkpoint_pct"), limit=RECENT_ROWS)
-        frames = [self._tables.get(table, _Told._fields, newest=newest).frame for table in PREDICTION_TABLES]
-        return [_Told(*row) for frame in frames for row in frame.iter_rows()]
+        frames = [self._tables.get(table, _Place._fields, newest=newest).frame for table in PREDICTION_TABLES]
+        return [_Place(*row) for frame in frames for row in frame.iter_rows()]
 
     def _decided_lots(self) -> frozenset[str]:
         try:
@@ -237,30 +235,28 @@ class Views:
             return frozenset()
         return frozenset(lot_id for lot_id, state in frame.iter_rows() if state != "open")
 
-    def _full(self, prediction_ids: Sequence[str]) -> list[Prediction]:
-        """Return whole predictions in order; they never change, so the last ones read are kept."""
-        missing = [one for one in prediction_ids if one not in self._read and self._log.get(one) is None]
-        for table in PREDICTION_TABLES if missing else ():
-            for row in read_rows(self._settings, table, where={"prediction_id": missing}, columns=PREDICTION_COLUMNS):
-                self._read[row["prediction_id"]] = Prediction.from_row(row)
-        found = [self._log.get(one) or self._read.get(one) for one in prediction_ids]
-        if len(self._read) > 20 * QUEUE_ROWS:
-            self._read.clear()
-        return [one for one in found if one is not None]
+    def _full(self, prediction_ids: Sequence[str]) -> list[Record]:
+        """Return whole records in order; decided ones never change, so the last ones read are kept."""
+        found = {one: self._log.get(one) or self._read.get(one) for one in prediction_ids}
+        if missing := [one for one, record in found.items() if record is None or record.outcome is None]:
+            stored = {record.prediction.prediction_id: record for record in find_records(self._settings, missing)}
+            if len(self._read) > 20 * QUEUE_ROWS:
+                self._read.clear()
+            self._read |= {name: record for name, record in stored.items() if record.outcome is not None}
+            found |= stored
+        return [record for record in found.values() if record is not None]
 
     def _injection_names(self) -> dict[str, str]:
         frame = self._tables.get("silver.injections", ("injection_id", "injection_name")).frame
         return dict(frame.iter_rows())
 
-    def _queue_row(self, told: Prediction, names: Mapping[str, str], user: str) -> dict[str, Any]:
-        row = self.prediction(told, user=user)
-        running = is_running(told, names)
-        try:
-            decision = decision_of(told, self._models)
-            path, checks = decision.path, decision.checks
-        except NotFoundError:
-            path, checks = "standard", ()
-        label = names.get(told.injection_id or "", told.injection_id) or "feature values"
-        low = told.risk if told.risk_low is None else told.risk_low
-        high = told.risk if told.risk_high is None else told.risk_high
-        return row | {"label": label, "running": running, "path": path, "checks": checks, "risk_low": low, "risk_high": high}
+    def _queue_row(self, record: Record, names: Mapping[str, str], user: str) -> dict[str, Any]:
+        made, outcome = record.prediction, record.outcome
+        return self.prediction(made, user=user) | {
+            "label": names.get(made.injection_id or "", made.injection_id) or "feature values",
+            "running": is_running(made, names),
+            "path": None if outcome is None else outcome.path,
+            "checks": () if outcome is None else outcome.checks,
+            "risk_low": made.risk if made.risk_low is None else made.risk_low,
+            "risk_high": made.risk if made.risk_high is None else made.risk_high,
+        }

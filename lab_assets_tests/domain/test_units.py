@@ -5,7 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_assets.domain.units import area_factor, area_unit, convert_area, minutes_per, normalise_signal_unit, signal_factor, to_minutes
+from lab_assets.domain.units import (
+    area_factor,
+    area_unit,
+    convert_area,
+    is_signal_unit,
+    minutes_per,
+    normalise_signal_unit,
+    signal_factor,
+    signal_unit_of_area,
+    to_minutes,
+)
 
 
 @pytest.mark.parametrize("text", ["Time-Sec", "seconds", "s", "time in seconds", "Sec", "Time (s)"])
@@ -87,3 +97,16 @@ def test_area_unit_is_composed() -> None:
 @given(st.floats(-1e12, 1e12), st.sampled_from(["µV*s", "mV*min", "V*h"]), st.sampled_from(["µV*s", "mV*min", "V*h"]))
 def test_conversion_there_and_back(area: float, unit: str, other: str) -> None:
     assert convert_area(convert_area(area, unit=unit, to_unit=other), unit=other, to_unit=unit) == pytest.approx(area, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "known"),
+    [("mAU", True), ("µV", True), ("kV", True), ("nRIU", True), ("counts", True), ("furlong", False), ("bar", False), ("", False)],
+)
+def test_units_of_a_signal_are_known(text: str, known: bool) -> None:
+    assert is_signal_unit(text) is known
+
+
+@pytest.mark.parametrize(("area", "signal"), [("mAU*min", "mAU"), ("uV*sec", "µV"), ("min", None), ("", None), ("mAU*furlong", None)])
+def test_the_signal_within_an_area(area: str, signal: str | None) -> None:
+    assert signal_unit_of_area(area) == signal

@@ -28,6 +28,13 @@ from lab_assets.state.database import open_database, writing
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RUN_TIME_MIN = 6.0
 MODEL = "oos_risk"
+SCALES = {
+    "last_peak_plates": (10_000, 3_000),
+    "pressure_mean_bar": (115.0, 10.0),
+    "ih_pressure_mean_bar": (110.0, 10.0),
+    "pressure_shift_pct": (0.0, 5.0),
+}
+"""Centre and spread of the training rows where 0 and 1 would be far from what the laboratory's runs show."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,8 @@ def train(seed: int) -> ModelBundle:
     features = rng.normal(size=(n, len(FEATURE_NAMES)))
     features[:, FEATURE_NAMES.index("checkpoint_pct")] = rng.choice(CHECKPOINTS_PCT, size=n)
     margin, ripple = FEATURE_NAMES.index("worst_margin_so_far"), FEATURE_NAMES.index("pressure_ripple_pct")
+    for name, (centre, spread) in SCALES.items():
+        features[:, FEATURE_NAMES.index(name)] = centre + spread * features[:, FEATURE_NAMES.index(name)]
     odds = -2.0 - 2.5 * features[:, margin] + 1.5 * features[:, ripple]
     labels = (rng.random(n) < 1 / (1 + np.exp(-odds))).astype(np.float64)
     features[rng.random(features.shape) < 0.05] = np.nan

@@ -13,19 +13,27 @@ import pytest
 from deltalake import DeltaTable
 
 from lab_assets.service import prediction_log
-from lab_assets.service.prediction_log import LogUnavailableError, Prediction, PredictionLog, new_prediction_id
+from lab_assets.service.prediction_log import LogUnavailableError, PredictionLog
+from lab_assets.service.records import Outcome, Prediction, Record, new_prediction_id
 from lab_assets.settings import Settings
 
 AT = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
 
 
-def make(number: int) -> Prediction:
-    return Prediction(
+def make(number: int) -> Record:
+    """A prediction whose decision needed drivers where its number is odd."""
+    prediction = Prediction(
         prediction_id=f"p-{number:06d}", injection_id=f"i-{number}", lot_id=None, checkpoint_pct=50, risk=0.25, risk_low=0.1,
         risk_high=0.4, raw_score=-1.1, model_name="oos_risk", model_version="1", model_digest="d" * 64, feature_set_version="fs",
         features={"a": 0.1 + 0.2, "b": -1e-300}, table_versions={"features.lot_history": 3}, predicted_at_utc=AT + timedelta(seconds=number),
         as_of_utc=None, mode="online", requested_by="analyst",
     )  # fmt: skip
+    drivers = ({"rank": 1, "feature": "a", "value": None, "contribution": 0.1 + 0.7, "words": "a is missing"},)
+    outcome = Outcome(
+        verdict="likely_fail", path="mandatory_checks", checks=("look",), reasons=("because", "so"), policy_version="review-0",
+        drivers=drivers if number % 2 else None,
+    )  # fmt: skip
+    return Record(prediction=prediction, outcome=outcome)
 
 
 def stored(settings: Settings) -> list[str]:
@@ -50,8 +58,29 @@ def test_a_prediction_survives_the_way_through_spool_and_table_to_the_last_bit(s
     assert log.get("p-000001") == make(1)
     log.flush()
     row = DeltaTable(settings.table_uri("ml", "online_log")).to_pyarrow_table().to_pylist()[0]
-    assert Prediction.from_row(row) == make(1)
+    assert Record.from_row(row) == make(1)
     log.close()
+
+
+def test_lines_and_a_table_of_before_decisions_were_recorded_are_taken_up(settings):
+    """A spool and a table as an earlier version of the service left them: the prediction alone, in a table without the new columns."""
+    import orjson
+    import pyarrow as pa
+
+    from lab_assets.contracts.ml import ONLINE_LOG
+
+    old = [name for name in ONLINE_LOG.column_names if name in Prediction.__dataclass_fields__]
+    DeltaTable.create(settings.table_uri("ml", "online_log"), schema=pa.schema([ONLINE_LOG.arrow_schema().field(name) for name in old]))
+    log = opened(settings)
+    path = log._current.path
+    log._owner.release()
+    path.write_bytes(orjson.dumps(make(1).prediction) + b"\n")
+    again = opened(settings)
+    again.append(make(2))
+    again.close()
+    rows = {row["prediction_id"]: row for row in DeltaTable(settings.table_uri("ml", "online_log")).to_pyarrow_table().to_pylist()}
+    assert Record.from_row(rows["p-000001"]) == Record(prediction=make(1).prediction, outcome=None)
+    assert Record.from_row(rows["p-000002"]) == make(2)
 
 
 def test_an_unflushed_spool_is_committed_at_the_next_start(settings):

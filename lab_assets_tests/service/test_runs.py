@@ -26,17 +26,17 @@ def body(until_min: float = 3.0, **change):
 
 
 @pytest.fixture(scope="module")
-def told(client):
+def answered(client):
     answer = client.post("/v1/runs/i-new/trace", user="analyst", json=body())
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def test_sample_lot_run_time_and_context_are_found(client, told):
+def test_sample_lot_run_time_and_context_are_found(client, answered):
     """Half of 6 min is seen; the worklist names sample S-1, of LOT-1; 12.075 MPa are 120.75 bar, 9.77 % above the last run's 110 bar."""
-    assert told["checkpoint_pct"] == 50
-    assert told["lot_id"] == "LOT-1"
-    kept = client.get(f"/v1/predictions/{told['prediction_id']}", user="qa").json()
+    assert answered["checkpoint_pct"] == 50
+    assert answered["lot_id"] == "LOT-1"
+    kept = client.get(f"/v1/predictions/{answered['prediction_id']}", user="qa").json()
     features = kept["features"]
     assert features["pressure_mean_bar"] == pytest.approx(120.75)
     assert features["pressure_shift_pct"] == pytest.approx(100 * (120.75 / 110 - 1))
@@ -69,8 +69,8 @@ def test_a_start_in_the_future_counts_as_now(client):
     assert kept.as_of_utc == kept.predicted_at_utc
 
 
-def test_the_name_of_who_asked_is_masked_by_policy(client, told):
-    path = f"/v1/predictions/{told['prediction_id']}"
+def test_the_name_of_who_asked_is_masked_by_policy(client, answered):
+    path = f"/v1/predictions/{answered['prediction_id']}"
     assert client.get(path, user="qa").json()["requested_by"] == "analyst"
     masked = client.get(path, user="scientist").json()["requested_by"]
     assert masked.startswith("person-")
@@ -84,40 +84,40 @@ def test_pseudonyms_equal_those_of_the_sql_gateway(client):
     assert rows == [[shown]]
 
 
-def test_explanation_adds_up_in_words_and_numbers(client, told):
-    drivers = client.get(f"/v1/predictions/{told['prediction_id']}?explain=true", user="analyst").json()["drivers"]
+def test_explanation_adds_up_in_words_and_numbers(client, answered):
+    drivers = client.get(f"/v1/predictions/{answered['prediction_id']}?explain=true", user="analyst").json()["drivers"]
     assert [one["rank"] for one in drivers] == list(range(1, len(drivers) + 1))
     assert all("odds of a failure" in one["words"] for one in drivers)
 
 
-def test_the_decision_can_be_asked_for_again(client, told):
-    decision = client.get(f"/v1/decisions/d-{told['prediction_id']}", user="analyst").json()
-    assert {name: decision[name] for name in ("path", "checks", "reasons", "policy_version")} == told["decision"]
+def test_the_decision_can_be_asked_for_again(client, answered):
+    decision = client.get(f"/v1/decisions/d-{answered['prediction_id']}", user="analyst").json()
+    assert {name: decision[name] for name in ("path", "checks", "reasons", "policy_version")} == answered["decision"]
 
 
-def test_it_is_in_the_delta_table_within_two_seconds_and_comes_out_again(client, told):
+def test_it_is_in_the_delta_table_within_two_seconds_and_comes_out_again(client, answered):
     client.state.log.flush()
     settings = client.lab.settings
     rows = DeltaTable(settings.table_uri("ml", "online_log")).to_pyarrow_table().to_pylist()
-    assert told["prediction_id"] in {row["prediction_id"] for row in rows}
-    kept = find_prediction(settings, told["prediction_id"])
+    assert answered["prediction_id"] in {row["prediction_id"] for row in rows}
+    kept = find_prediction(settings, answered["prediction_id"])
     result = reproduce(settings, kept, models=client.state.models)
     assert (result.reproduced, result.features_from, result.difference) == (True, "trace", 0.0)
 
 
-def test_later_tables_change_nothing_about_an_old_prediction(client, told):
+def test_later_tables_change_nothing_about_an_old_prediction(client, answered):
     """A later lot result is appended; the prediction still comes out of the versions it recorded."""
     settings = client.lab.settings
     late = NOW - timedelta(hours=1)
     write(settings, "features.lot_history", [
         {"lot_id": "LOT-1", "event_time_utc": late, "known_time_utc": late, "feature_set_version": "f", "lot_min_margin": -3.0},
     ])  # fmt: skip
-    kept = find_prediction(settings, told["prediction_id"], log=client.state.log)
+    kept = find_prediction(settings, answered["prediction_id"], log=client.state.log)
     assert reproduce(settings, kept, models=client.state.models).reproduced
 
 
-def test_a_changed_prediction_does_not_come_out(client, told):
-    kept = find_prediction(client.lab.settings, told["prediction_id"], log=client.state.log)
+def test_a_changed_prediction_does_not_come_out(client, answered):
+    kept = find_prediction(client.lab.settings, answered["prediction_id"], log=client.state.log)
     forged = replace(kept, features={**kept.features, "lot_min_margin": 0.9}, risk=kept.risk + 1e-6)
     result = reproduce(client.lab.settings, forged, models=client.state.models)
     assert not result.reproduced
@@ -125,8 +125,8 @@ def test_a_changed_prediction_does_not_come_out(client, told):
 
 
 def test_a_changed_trace_is_noticed(client):
-    told = client.post("/v1/runs/i-other/trace", user="analyst", json=body(sample_name="S-9")).json()
-    kept = find_prediction(client.lab.settings, told["prediction_id"], log=client.state.log)
+    answered = client.post("/v1/runs/i-other/trace", user="analyst", json=body(sample_name="S-9")).json()
+    kept = find_prediction(client.lab.settings, answered["prediction_id"], log=client.state.log)
     digest = next(name for name in kept.table_versions if name.startswith(TRACE_KEY)).removeprefix(TRACE_KEY)
     path = trace_path(client.lab.settings.raw, digest)
     path.write_bytes(path.read_bytes() + b" ")
@@ -135,9 +135,11 @@ def test_a_changed_trace_is_noticed(client):
 
 
 def test_posted_features_are_repeated_with_a_note(client):
-    told = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 25, "features": {"ih_tailing": 1.3}}).json()
+    answered = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 25, "features": {"ih_tailing": 1.3}}).json()
     result = reproduce(
-        client.lab.settings, find_prediction(client.lab.settings, told["prediction_id"], log=client.state.log), models=client.state.models
+        client.lab.settings,
+        find_prediction(client.lab.settings, answered["prediction_id"], log=client.state.log),
+        models=client.state.models,
     )
     assert result.reproduced
     assert result.features_from == "caller"
@@ -162,7 +164,13 @@ def test_posted_features_are_repeated_with_a_note(client):
         ({"pressure": 7}, "pressure"),
         ({"operator": "Ann"}, "operator"),
         ({"x_min": [0.0, 0.1], "y": [1.0, 2.0]}, "x_min"),
-        ({"method_id": "NEW-01"}, "run_time_min"),
+        ({"method_id": "NOPE", "run_time_min": 6.0}, "method_id"),
+        ({"instrument_id": "HPLC-9"}, "run_time_min"),
+        ({"y_unit": "furlong"}, "y_unit"),
+        ({"y_unit": "bar"}, "y_unit"),
+        ({"y_unit": "mV"}, "y_unit"),
+        ({"pressure": {"x_min": [0.0, 1.0], "y": [1.0, 2.0], "unit": "furlong"}}, "pressure.unit"),
+        ({"x_unit": "furlong"}, "x_unit"),
         ({"injected_at": "2025-06-01T12:00:00"}, "injected_at"),
         ({"injected_at": "yesterday"}, "injected_at"),
         ({"injected_at": 1748779200}, "injected_at"),
@@ -189,9 +197,41 @@ def test_checkpoints_are_reached_in_order(until_min, expected):
     assert reached_checkpoint(x, RUN_TIME_MIN) == expected
 
 
-def test_an_unknown_method_without_standards_is_scored_from_what_is_there(client):
-    answer = client.post("/v1/runs/i-x/trace", user="analyst", json=body(method_id="NEW-01", run_time_min=6.0, instrument_id="HPLC-9"))
+def test_a_known_method_without_standards_is_scored_from_what_is_there(client):
+    answer = client.post("/v1/runs/i-x/trace", user="analyst", json=body(run_time_min=6.0, instrument_id="HPLC-9", y_unit="counts"))
     assert answer.status_code == 200, answer.text
+
+
+def test_what_would_be_right_is_said(client):
+    problem = {}
+    for change in ({"method_id": "NOPE"}, {"y_unit": "mV"}):
+        for one in client.post("/v1/runs/i-new/trace", user="analyst", json=body(**change)).json()["errors"]:
+            problem[one["field"]] = one["problem"]
+    assert "known are ASSAY-01" in problem["method_id"]
+    assert "send the signal in mAU or a multiple of it" in problem["y_unit"]
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("AU", 1e-3), ("uAU", 1e3), ("µAU", 1e3), ("mau", 1.0)])
+def test_a_signal_is_turned_into_the_unit_of_the_standards(client, unit, factor):
+    """1 mAU is 0.001 AU and 1000 µAU: the same run in another unit has the same risk, features within rounding, and comes out again."""
+    answered = client.post("/v1/runs/i-new/trace", user="analyst", json=body()).json()
+    y = [value * factor for value in body()["y"]]
+    answer = client.post("/v1/runs/i-new/trace", user="analyst", json=body(y=y, y_unit=unit)).json()
+    assert answer["warnings"] == []
+    first, second = (find_prediction(client.lab.settings, one["prediction_id"], log=client.state.log) for one in (answered, answer))
+    assert second.features == pytest.approx(first.features, rel=1e-6)
+    assert answer["risk"] == pytest.approx(answered["risk"])
+    assert reproduce(client.lab.settings, second, models=client.state.models).reproduced
+
+
+def test_a_signal_far_above_the_standards_is_answered_with_a_warning_and_no_verdict(client):
+    """A thousand times too high: 900 mAU of the main peak become 900,000, the standards' highest peak is 900."""
+    y = [1000 * value for value in body(4.0)["y"]]
+    answer = client.post("/v1/runs/i-high/trace", user="analyst", json={**body(4.0), "y": y}).json()
+    assert any("1e+03 times the highest peak of the standards: check its unit and scale" in one for one in answer["warnings"])
+    assert (answer["verdict"], answer["decision"]["path"]) == ("cannot_tell_yet", "standard")
+    kept = client.get(f"/v1/decisions/d-{answer['prediction_id']}", user="analyst").json()
+    assert set(answer["warnings"]) <= set(kept["reasons"])
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions/p-none", "/v1/predictions/' OR 1=1 --", "/v1/decisions/d-p-none", "/v1/decisions/x"])

@@ -7,16 +7,23 @@ import json
 import numpy as np
 import pytest
 
-from lab_assets.features.definitions import FEATURE_NAMES
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURES
 from lab_assets.features.vector import from_map
 
 GOOD = {
     "injection_id": "i-9",
     "lot_id": "LOT-1",
     "checkpoint_pct": 50,
-    "features": {"worst_margin_so_far": 1.0, "pressure_ripple_pct": -1.0},
+    "features": {"worst_margin_so_far": 1.0, "pressure_ripple_pct": 1.0},
 }
 BAD = {"checkpoint_pct": 75, "features": {"worst_margin_so_far": -2.5, "pressure_ripple_pct": 2.4}}
+
+
+def possible(name: str, value: float) -> float:
+    """A value turned into one that the quantity can have."""
+    feature = next(feature for feature in FEATURES if feature.name == name)
+    low = value if feature.minimum is None else max(value, feature.minimum)
+    return low if feature.maximum is None else min(low, feature.maximum)
 
 
 def test_answer_is_the_bundles_own_score(client):
@@ -62,6 +69,11 @@ def test_high_risk_adds_named_checks_from_the_drivers(client):
         ({"lot_id": "a\nb"}, "lot_id"),
         ({"lot_id": "x" * 201}, "lot_id"),
         ({"model": "oos_risk"}, "model"),
+        ({"features": {"void_time_min": -5e9}}, "features.void_time_min"),
+        ({"features": {"main_height_share": -1.01}}, "features.main_height_share"),
+        ({"features": {"lot_failures_known": -1}}, "features.lot_failures_known"),
+        ({"features": {"method_is_rs": 3}}, "features.method_is_rs"),
+        ({"features": {"storage_mkt_c": -300.0}}, "features.storage_mkt_c"),
     ],
 )
 def test_what_breaks_a_rule_is_named_and_nothing_is_scored(client, change, field):
@@ -71,6 +83,32 @@ def test_what_breaks_a_rule_is_named_and_nothing_is_scored(client, change, field
     assert answer.headers["content-type"] == "application/problem+json"
     assert field in [one["field"] for one in answer.json()["errors"]]
     assert client.state.log.pending <= before
+
+
+def test_every_field_that_breaks_a_rule_is_named_with_what_it_needs(client):
+    body = {"checkpoint_pct": 0, "lot_id": "", "features": {"void_time_min": -1, "nope": 1, "ih_tailing": "1"}}
+    answer = client.post("/v1/score", user="analyst", json=body)
+    assert {one["field"]: one["problem"] for one in answer.json()["errors"]} == {
+        "checkpoint_pct": "needs a whole number from 1 to 100",
+        "lot_id": "needs 1 to 200 printable characters",
+        "features.void_time_min": "needs a number from 0 to 1440: it lies within the run, at most a day",
+        "features.nope": "unknown feature",
+        "features.ih_tailing": "needs a number or null",
+    }
+
+
+def test_values_far_outside_of_training_are_answered_with_a_warning_and_no_verdict(client):
+    """The model's training rows lie within about 3.5 of 0: a margin of -3000 moves the risk like one of -3, but nothing was ever seen there."""
+    near = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 75, "features": {"worst_margin_so_far": -3.0}}).json()
+    assert near["warnings"] == []
+    body = {"checkpoint_pct": 75, "features": {"worst_margin_so_far": -3000.0}}
+    far = client.post("/v1/score", user="analyst", json=body).json()
+    assert (far["verdict"], far["decision"]["path"]) == ("cannot_tell_yet", "standard")
+    assert len(far["warnings"]) == 1
+    assert far["warnings"][0].startswith("worst_margin_so_far lies far outside of what the model was trained on (-")
+    assert far["warnings"][0] in far["decision"]["reasons"]
+    kept = client.get(f"/v1/decisions/d-{far['prediction_id']}", user="analyst").json()
+    assert (kept["reasons"], kept["verdict"]) == (far["decision"]["reasons"], "cannot_tell_yet")
 
 
 @pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity", "1e309", "-1e400", "9" * 400])
@@ -125,7 +163,7 @@ def test_a_form_is_not_json(client):
 def test_order_of_features_and_nulls_do_not_matter(client):
     """Reordered features and explicit nulls give the same risk to the last bit."""
     rng = np.random.default_rng(5)
-    values = {name: float(rng.normal()) for name in FEATURE_NAMES if name not in {"checkpoint_pct", "void_time_min"}}
+    values = {name: possible(name, float(rng.normal())) for name in FEATURE_NAMES if name not in {"checkpoint_pct", "void_time_min"}}
     first = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 25, "features": values}).json()
     second = client.post(
         "/v1/score", user="analyst", json={"checkpoint_pct": 25, "features": {**dict(reversed(values.items())), "void_time_min": None}}

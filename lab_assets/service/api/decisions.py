@@ -23,10 +23,10 @@ router = APIRouter(prefix="/v1", tags=["predictions"])
 async def decision(
     request: Request, decision_id: str, who: Annotated[Identity, Depends(Requires("SELECT", "lab.ml.decisions"))]
 ) -> Response:
-    """Return a decision: as stored by the pipeline, or worked out again from the kept prediction."""
+    """Return a decision as it was made with its prediction; it is never worked out again."""
     state = lab(request)
 
     def work() -> dict[str, object]:
-        return state.views.decision(find_decision(state.settings, decision_id, models=state.models, log=state.log), user=who.name)
+        return state.views.decision(find_decision(state.settings, decision_id, log=state.log), user=who.name)
 
     return json_response(await to_thread.run_sync(work))

@@ -14,16 +14,16 @@ from lab_assets.service.serving import NoModelError
 from lab_assets.service.state import lab
 
 router = APIRouter(tags=["health"])
-_OPEN = Depends(Open("probes and scrapers have no account; no laboratory data is told"))
+_OPEN = Depends(Open("probes and scrapers have no account; no laboratory data is shown"))
 
 
 @router.get("/healthz", dependencies=[_OPEN])
 async def healthz(request: Request) -> Response:
     """The process answers: 200 while it lives; ``degraded`` with the reasons while actions cannot be recorded or signed.
 
-    A restart mends neither a full disk nor a clock, so what ends processes by their health must not be told to.
+    A restart mends neither a full disk nor a clock, so what ends processes by their health must not restart it.
     """
-    problems = lab(request).condition.health.problems
+    problems = lab(request).record_watch.health.problems
     return json_response({"status": "degraded", "problems": problems} if problems else {"status": "ok"})
 
 
@@ -41,7 +41,7 @@ async def readyz(request: Request) -> Response:
         problems.append("the approved model cannot be loaded; an older one serves")
     if state.log.last_error is not None:
         problems.append("predictions cannot be committed to the Delta table")
-    record = state.condition.health
+    record = state.record_watch.health
     problems += record.problems
     ready = version is not None and state.log.last_error is None and not record.unwritable
     status = "ready" if ready else "not ready"
@@ -54,6 +54,6 @@ async def metrics(request: Request) -> Response:
     state = lab(request)
     state.metrics.pending.set(state.log.pending)
     state.metrics.model_alarm.set(state.watch.alarm is not None)
-    state.metrics.record_alarm.set(bool(state.condition.health.problems))
+    state.metrics.record_alarm.set(bool(state.record_watch.health.problems))
     state.metrics.log_alarm.set(state.log.last_error is not None)
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")

@@ -1,4 +1,4 @@
-"""``GET /v1/predictions/{prediction_id}``: one kept prediction with everything that proves it.
+"""``GET /v1/predictions/{prediction_id}``: one kept prediction with everything it rests on.
 
 Belongs here: the route. Does not belong here: look-up (``service/store.py``), masks (``service/views.py``).
 """
@@ -14,7 +14,7 @@ from fastapi.responses import Response
 from lab_assets.service.api import json_response
 from lab_assets.service.auth import Identity, Requires
 from lab_assets.service.state import lab
-from lab_assets.service.store import find_prediction
+from lab_assets.service.store import find_record
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
 SELECT_PREDICTIONS = Requires("SELECT", "lab.ml.predictions")
@@ -28,14 +28,17 @@ async def prediction(
     who: Annotated[Identity, Depends(SELECT_PREDICTIONS)],
     explain: Annotated[bool, Query(description="add what moved the risk")] = False,
 ) -> Response:
-    """Return a prediction: risk, model, table versions, feature values, and the drivers when asked for."""
+    """Return a prediction: risk, model, table versions, feature values, and the drivers when asked for.
+
+    ``computed`` says whether the drivers were kept with the prediction or computed on request from its features and exact model.
+    """
     state = lab(request)
 
     def work() -> dict[str, object]:
-        found = find_prediction(state.settings, prediction_id, log=state.log)
-        shown = state.views.prediction(found, user=who.name)
+        record = find_record(state.settings, prediction_id, log=state.log)
+        shown = state.views.prediction(record.prediction, user=who.name)
         if explain:
-            shown["drivers"] = state.views.drivers(found, state.models.of(found), user=who.name)
+            shown["drivers"], shown["computed"] = state.views.drivers(record, user=who.name)
         return shown
 
     return json_response(await to_thread.run_sync(work))

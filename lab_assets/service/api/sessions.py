@@ -9,28 +9,24 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
+from msgspec import Meta, Struct
 
-from lab_assets.governance.users import User
+from lab_assets.governance.accounts import User
 from lab_assets.service.api import json_response
 from lab_assets.service.auth import COOKIE, Identity, Open, Requires, csrf_token
+from lab_assets.service.json_body import body_schema, read_body
 from lab_assets.service.limits import read_json_body
-from lab_assets.service.problems import FieldProblem, ProblemError
-from lab_assets.service.requests import parse_object
 from lab_assets.service.state import lab
 
 router = APIRouter(prefix="/v1", tags=["sessions"])
 MAX_LOGIN_BYTES = 4096
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": {
-            "type": "object",
-            "required": ["user", "password"],
-            "additionalProperties": False,
-            "properties": {"user": {"type": "string"}, "password": {"type": "string", "format": "password"}},
-        }}},
-    }
-}  # fmt: skip
+
+
+class PostedSignIn(Struct, frozen=True, forbid_unknown_fields=True):
+    """Body of ``POST /v1/login``."""
+
+    user: str
+    password: Annotated[str, Meta(extra_json_schema={"format": "password"})]
 
 
 def set_session_cookie(response: Response, request: Request, token: str) -> None:
@@ -42,15 +38,12 @@ def _person(user: User) -> dict[str, object]:
     return {"user": user.name, "display_name": user.display_name, "roles": list(user.roles), "last_sign_in_at_utc": user.last_sign_in_at}
 
 
-@router.post("/login", dependencies=[Depends(Open("this is how one signs in"))], openapi_extra=_BODY)
+@router.post("/login", dependencies=[Depends(Open("this is how one signs in"))], openapi_extra=body_schema(PostedSignIn))
 async def login(request: Request) -> Response:
     """Sign in; the answer holds a bearer token, and the same as a cookie."""
-    document, strict = parse_object(await read_json_body(request, limit_bytes=MAX_LOGIN_BYTES))
-    problems = [FieldProblem(name, "unknown field") for name in document if name not in {"user", "password"}]
-    problems += [FieldProblem(name, "needs text") for name in ("user", "password") if not isinstance(document.get(name), str)]
-    if problems or not strict:
-        raise ProblemError(422, "send user and password", tuple(problems))
-    token, user = await lab(request).access.sign_in(request, name=document["user"], password=document["password"])
+    body = await read_json_body(request, limit_bytes=MAX_LOGIN_BYTES)
+    posted = read_body(body, PostedSignIn, refused="send user and password", words=lambda _path, _value: "needs text")
+    token, user = await lab(request).access.sign_in(request, name=posted.user, password=posted.password)
     response = json_response({"token": token, "csrf_token": csrf_token(token), **_person(user)})
     set_session_cookie(response, request, token)
     return response

@@ -20,7 +20,7 @@ from lab_assets.service.api.sessions import set_session_cookie
 from lab_assets.service.auth import COOKIE, Identity, Open, Requires, read_form
 from lab_assets.service.problems import ProblemError
 from lab_assets.service.state import ServiceState, lab
-from lab_assets.service.store import NotFoundError, decision_of, find_prediction
+from lab_assets.service.store import ON_REQUEST, NotFoundError, decision_row, find_record
 
 STATIC: Final = Path(__file__).parent / "static"
 router = APIRouter(include_in_schema=False)
@@ -79,17 +79,21 @@ async def live(request: Request, who: Annotated[Identity, Depends(Requires())]) 
 async def prediction_page(
     request: Request, prediction_id: str, who: Annotated[Identity, Depends(SignedIn(SELECT_PREDICTIONS))]
 ) -> Response:
-    """One prediction: risk, path, drivers, proof and values."""
+    """One prediction: risk, path, drivers, what it rests on and values."""
     state = lab(request)
 
     def work() -> dict[str, Any]:
-        found = find_prediction(state.settings, prediction_id, log=state.log)
+        record = find_record(state.settings, prediction_id, log=state.log)
+        found = record.prediction
         shown = state.views.prediction(found, user=who.name)
         shown["risk_low"], shown["risk_high"] = (found.risk if end is None else end for end in (found.risk_low, found.risk_high))
-        drivers = state.views.drivers(found, state.models.of(found), user=who.name)
-        decision = state.views.decision({"reasons": decision_of(found, state.models).reasons}, user=who.name)
-        told = decision_of(found, state.models)
-        return {"p": shown, "drivers": drivers, "decision": {"path": told.path, "checks": told.checks, **decision}}
+        drivers, computed, missing = [], "", ""
+        try:
+            drivers, computed = state.views.drivers(record, user=who.name)
+        except NotFoundError as error:
+            missing = str(error)
+        decision = None if record.outcome is None else state.views.decision(decision_row(record), user=who.name)
+        return {"p": shown, "drivers": drivers, "on_request": computed == ON_REQUEST, "no_drivers": missing, "decision": decision}
 
     try:
         content = await to_thread.run_sync(work)

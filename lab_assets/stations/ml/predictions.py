@@ -139,6 +139,7 @@ def _keep(lake: Lakehouse, bundle: ModelBundle, made: Sequence[dict[str, Any]], 
                 "reasons": list(decision.reasons),
                 "policy_version": decision.policy_version,
                 "decided_at_utc": at,
+                "verdict": row["_verdict"],
             }
         )
         explanations += [
