@@ -1,4 +1,4 @@
-"""What all tests share: a laboratory of their own, and one warm Spark server for each pytest-xdist worker.
+"""What all tests share: a laboratory of their own without Spark, and for those who ask one warm Spark server for each pytest-xdist worker.
 
 Belongs here: fixtures and the hypothesis profile. Does not belong here: builders of one room's data.
 """
@@ -7,19 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 from xdist.scheduler import LoadScopeScheduling
 
+from lab_assets.compute import spark_server
 from lab_assets.compute.session import SessionKeeper
 from lab_assets.compute.spark_server import lease, remote_url, stop_server
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
+from lab_assets_tests.no_spark import NoSparkKeeper, SparkNotAskedForError
 
 hypothesis_settings.register_profile("ci", deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 hypothesis_settings.load_profile("ci")
@@ -33,7 +35,10 @@ _FIRST = ("e2e", "forks", "spark")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that with several workers none waits for another at the end."""
+    """Mark what uses the Spark server; begin with what takes longest, so that with several workers none waits for another at the end."""
+    for item in items:
+        if "spark_url" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.spark)
     rank: dict[str, int] = {}
     for item in items:
         own = next((at for at, name in enumerate(_FIRST) if item.get_closest_marker(name)), len(_FIRST))
@@ -89,8 +94,32 @@ def keeper(spark_url: str, spark_home: Settings) -> Iterator[SessionKeeper]:
     kept.close()
 
 
+@pytest.fixture(autouse=True)
+def _no_server_unasked(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test start a Java server unless it is marked as one that does."""
+    if any(request.node.get_closest_marker(name) for name in ("spark", "e2e")):
+        return
+
+    def refuse(*_: object) -> NoReturn:
+        raise SparkNotAskedForError(f"{request.node.nodeid} starts a Spark server; use the fixture spark_lakehouse or the mark 'spark'")
+
+    monkeypatch.setattr(spark_server, "_start", refuse)
+
+
 @pytest.fixture
-def lakehouse(settings: Settings, keeper: SessionKeeper, spark_url: str) -> Lakehouse:
+def no_spark(settings: Settings, request: pytest.FixtureRequest) -> SessionKeeper:
+    """A keeper that opens no session."""
+    return NoSparkKeeper(settings, request.node.nodeid)
+
+
+@pytest.fixture
+def lakehouse(settings: Settings, no_spark: SessionKeeper) -> Lakehouse:
+    """Empty tables and an empty ledger of the test's own, without Spark."""
+    return Lakehouse(settings, no_spark, Ledger(open_database(settings)))
+
+
+@pytest.fixture
+def spark_lakehouse(settings: Settings, keeper: SessionKeeper, spark_url: str) -> Lakehouse:
     """Empty tables and an empty ledger of the test's own, behind its worker's server."""
     settings.spark_remote = spark_url
     return Lakehouse(settings, keeper, Ledger(open_database(settings)))

@@ -114,7 +114,7 @@ def _fetch(target: Path) -> None:
 
 
 def main() -> int:
-    """Fetch what is missing; tell in one line why where that fails."""
+    """Fetch what is missing; where that fails, say why in one line."""
     from lab_assets.settings import get_settings
 
     try:

@@ -32,12 +32,14 @@ class PlacedCompute(PartsCompute):
         spark: Spark's workers; the server is started when it is first needed.
     """
 
-    def __init__(self, keeper: SessionKeeper) -> None:
+    def __init__(self, keeper: SessionKeeper, *, few: int = FEW) -> None:
         """Prepare; nothing is started.
 
         Args:
             keeper: Keeps the session with Spark.
+            few: Most rows that this machine works on.
         """
+        self._few = few
         self.local = LocalCompute()
         self.spark = SparkCompute(keeper)
 
@@ -48,7 +50,7 @@ class PlacedCompute(PartsCompute):
             n_items: Rows, such as traces or files to read.
             n_bytes: Size of all of them, where it is known.
         """
-        return self.local if n_items <= FEW and n_bytes <= LITTLE_BYTES else self.spark
+        return self.local if n_items <= self._few and n_bytes <= LITTLE_BYTES else self.spark
 
     def run(self, function: BatchFunction, parts: Sequence[Part], schema: pa.Schema, *, isolated: bool) -> pa.Table:
         """Run a function over each part, where that is quicker."""

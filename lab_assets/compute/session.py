@@ -28,7 +28,7 @@ _GONE: Final = (
     "Socket closed",
     "UNAVAILABLE",
     "OPERATION_NOT_FOUND",
-    # told by a server that is shutting down
+    # said by a server that is shutting down
     "stopped SparkContext",
     "SparkContext was shut down",
     "SparkContext has been shutdown",
@@ -85,7 +85,7 @@ class SessionKeeper:
             return self._session
 
     def open_early(self) -> None:
-        """Begin opening the session in the background; what goes wrong there is told to whoever asks for the session."""
+        """Begin opening the session in the background; what goes wrong there is raised where the session is asked for."""
 
         def attempt() -> None:
             with contextlib.suppress(Exception):

@@ -10,6 +10,7 @@ a fork several seconds of CPU, which is most of what a single new file costs. Th
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Final
 
 PRELOADED: Final = (
@@ -18,13 +19,8 @@ PRELOADED: Final = (
     # reading files: contracts are checked by pandera's pandas backend
     *("pandera.pandas", "pandera.backends.pandas", "lab_assets.ingest.parsing", "lab_assets.sources.registry"),
     *("pypdf", "tifffile", "scipy.io", "PIL.Image"),
-    # integrating traces, features of partial traces, results, storage days
+    # integrating traces, features of partial traces
     *("scipy.signal", "scipy.special", "lab_assets.domain.chromatography", "lab_assets.features.progress", "lab_assets.features.reference"),
-    *(
-        "lab_assets.stations.silver.peaks",
-        "lab_assets.stations.features.injection_progress",
-        "lab_assets.stations.silver.storage_conditions",
-    ),
 )
 """No module here may start threads when imported: they would not live on in a fork."""
 
@@ -36,7 +32,10 @@ def main() -> None:
     from lab_assets.sources.registry import installed
 
     for name in PRELOADED:
-        importlib.import_module(name)
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # noqa: BLE001 - costs speed alone; work that needs the module fails with its own words
+            sys.stderr.write(f"workers begin without {name}: {type(error).__name__}: {error}\n")
     installed()
     daemon.manager()
 

@@ -38,7 +38,7 @@ class SparkServerError(RuntimeError):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerState:
-    """What the supervisor tells about the server.
+    """What the supervisor states about the server.
 
     Attributes:
         supervisor_pid: Process that keeps the server alive.
@@ -161,8 +161,8 @@ def _start(settings: Settings, files: SparkFiles) -> ServerState:
 
 def supervised_settings(settings: Settings) -> str:
     """Return the settings the supervisor needs, as JSON: its working directory has no ``.env`` of ours."""
-    told = settings.model_dump(mode="json", include={"home", "jars_dir", "spark_memory", "spark_idle_s"})
-    return json.dumps({name: str(Path(value).resolve()) if name in {"home", "jars_dir"} else value for name, value in told.items()})
+    needed = settings.model_dump(mode="json", include={"home", "jars_dir", "spark_memory", "spark_idle_s"})
+    return json.dumps({name: str(Path(value).resolve()) if name in {"home", "jars_dir"} else value for name, value in needed.items()})
 
 
 @contextmanager

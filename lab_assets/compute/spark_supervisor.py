@@ -122,7 +122,7 @@ class Supervisor:
         self.ending = False
 
     def run(self) -> int:
-        """Supervise until idle or told to end; return the exit code."""
+        """Supervise until idle or asked to end; return the exit code."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self._write_token()

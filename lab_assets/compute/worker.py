@@ -101,8 +101,11 @@ class Worker:
         return self._connection
 
     def _how_it_ended(self) -> str:
-        code = None if self._process is None else self._process.wait(timeout=10)
-        return signal.Signals(-code).name if code is not None and code < 0 else f"code {code}"
+        return "not started" if self._process is None else _ending(self._process.wait(timeout=10))
+
+
+def _ending(code: int) -> str:
+    return signal.Signals(-code).name if code < 0 else f"code {code}"
 
 
 _OWN: dict[int, Worker] = {}
@@ -147,7 +150,7 @@ def _done_by_a_child(connection: Connection[Any, Any], request: bytes) -> bytes:
         return ours.recv_bytes()
     except EOFError:
         _, status = os.waitpid(child, 0)
-        return pickle.dumps((False, f"the process at work ended with {os.waitstatus_to_exitcode(status)}"))
+        return pickle.dumps((False, f"the process at work ended by itself: {_ending(os.waitstatus_to_exitcode(status))}"))
     finally:
         ours.close()
         with contextlib.suppress(ChildProcessError):

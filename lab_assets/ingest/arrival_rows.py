@@ -1,6 +1,6 @@
-"""What ingestion tells of itself: rows of ``bronze.files`` and ``bronze.quarantine``, and copies of refused files for people.
+"""What ingestion records of itself: rows of ``bronze.files`` and ``bronze.quarantine``, and copies of refused files for people.
 
-Belongs here: ledger rows to table rows. Does not belong here: transitions (``ledger.py``, ``quarantine.py``), commits (``ingest.py``).
+Belongs here: ledger rows to table rows. Does not belong here: transitions (``ledger.py``, ``quarantine.py``), commits (``ingestor.py``).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from lab_assets.state.ledger import Outcome
 
 def file_row(arrival: Any, outcome: Outcome | None, batch: int) -> dict[str, Any]:
     """Return an arrival as a row of ``bronze.files``, with what became of it in this batch."""
-    told = outcome or arrival
+    final = outcome or arrival
     copied = ("arrival_id", "file_id", "source", "file_name", "supersedes", "duplicate_of", "member_of")
     return {
         **{name: getattr(arrival, name) for name in copied},
-        **{name: getattr(told, name) for name in ("format", "state", "rule", "place")},
-        "reason": f"{told.rule}: {told.reason}" if told.rule else told.reason,
-        "warnings": list(told.warnings),
-        "rows_parsed": dict(told.rows_parsed),
-        "rows_rejected": dict(told.rows_rejected),
+        **{name: getattr(final, name) for name in ("format", "state", "rule", "place")},
+        "reason": f"{final.rule}: {final.reason}" if final.rule else final.reason,
+        "warnings": list(final.warnings),
+        "rows_parsed": dict(final.rows_parsed),
+        "rows_rejected": dict(final.rows_rejected),
         "bytes": arrival.size,
         "modified_at_utc": _from_ns(arrival.mtime_ns),
         "arrived_at_utc": datetime.fromisoformat(arrival.arrived_at),

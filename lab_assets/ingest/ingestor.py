@@ -1,7 +1,7 @@
 """Ingestion: from finished files in the inbox to committed rows in bronze, each exactly once.
 
-Belongs here: the order of steps and what a restart repeats. Does not belong here: formats, schedules, copying (``arriving.py``),
-differences between ledger and tables (``reconciler.py``).
+Belongs here: the order of steps and what a restart repeats. Does not belong here: formats, schedules, copying (``receive.py``),
+differences between ledger and tables (``reconciler.py``), how files are read (``parsing.py``) and where (``lab_assets.compute``).
 
 Every step leaves a state from which a restart goes on: bytes in the raw store before the ledger knows them, the ledger
 before anything is read, staged rows before Delta, Delta (idempotent by batch number) before the ledger's last word.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,10 +25,11 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.failpoints import failpoint
 from lab_assets.ingest.arrival_rows import file_row, hide_released, quarantine_row, show_refused
 from lab_assets.ingest.logger_formats import load_loggers
-from lab_assets.ingest.parsing import INPUT_DDL, OUTCOME_DDL, Staging, outcome_schema
+from lab_assets.ingest.parsing import Staging, import_readers, task_schema
 from lab_assets.ingest.receive import Receiver
 from lab_assets.ingest.reconciler import Reconciler
 from lab_assets.ingest.sandbox import Limits
+from lab_assets.ingest.staged import outcome_schema
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.state.ledger import FoundMember, Ledger, Outcome
 from lab_assets.state.quarantine import Quarantine
@@ -113,7 +114,7 @@ class Ingestor:
             self.say(f"batch {batch}: finishing what an interrupted run left ({state})")
             self._finish(batch, report, staged=state == "staged")
         while True:
-            intake = self.receiver.take(self.settings.batch_files, before_copying=self.lakehouse.keeper.open_early)
+            intake = self.receiver.take(self.settings.batch_files, before_copying=self._prepare)
             batch = self.ledger.open_batch(self.settings.batch_files)
             if batch is None:
                 if not intake.may_go_on:
@@ -131,6 +132,10 @@ class Ingestor:
         line = f"{done} of {done + waiting} file(s), {report.files_per_s:.1f} files/s" + (f", {left_s:.0f} s left" if waiting else "")
         self.say(line)
         self.progress(line)
+
+    def _prepare(self) -> None:
+        """Begin to get ready for reading, while files are copied."""
+        self.lakehouse.compute.local.prepare(import_readers)
 
     def _finish(self, batch: int, report: IngestReport, *, staged: bool) -> None:
         arrivals = self.ledger.batch_arrivals(batch)
@@ -151,47 +156,38 @@ class Ingestor:
         _tally(report, batch, arrivals, outcomes, versions)
 
     def _stage(self, batch: int, waiting: Sequence[Any], folder: Path) -> None:
-        """Read every file in Spark's workers; they lay the rows down and tell what became of each file."""
+        """Read every file in guarded children, on this machine or in Spark's workers; they lay the rows down and say what became of each."""
         import pyarrow.parquet as pq
 
-        lakehouse = self.lakehouse
-        tasks = self._tasks(waiting)
-        parts = max(1, min(len(tasks) // _FILES_A_TASK, 64))
+        compute = self.lakehouse.compute.choose(len(waiting), sum(arrival.size for arrival in waiting))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        staging = self._staging(batch, folder)
-
-        def parse(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return staging.parse_files(batches)
-
-        def run() -> pa.Table:
-            frame = lakehouse.spark.createDataFrame(tasks, schema=INPUT_DDL).repartition(parts)
-            return frame.mapInArrow(parse, schema=OUTCOME_DDL).toArrow()
-
-        told = lakehouse.keeper.guard(run)
+        parts = max(1, min(len(waiting) // _FILES_A_TASK, 64))
+        read = self._staging(batch, folder).parse_files
+        outcomes = compute.map_rows(read, self._tasks(waiting), outcome_schema(), tasks=parts, isolated=True)
         failpoint("staging_written")
         draft = folder / f".{_OUTCOMES}"
-        pq.write_table(told.cast(outcome_schema()), draft)
+        pq.write_table(outcomes, draft)
         draft.replace(folder / _OUTCOMES)
 
-    def _tasks(self, waiting: Sequence[Any]) -> list[tuple[Any, ...]]:
-        """Return rows of ``INPUT_DDL``: each file with what its source agreed on."""
+    def _tasks(self, waiting: Sequence[Any]) -> pa.Table:
+        """Return files to read: each with what its source agreed on."""
+        import pyarrow as pa
+
         proposals = SchemaProposals(self.ledger.engine)
         renames = {source: proposals.accepted(source) for source in {arrival.source for arrival in waiting}}
-        return [
-            (
-                arrival.arrival_id,
-                arrival.file_id,
-                arrival.source,
-                arrival.file_name,
-                str(self.raw.path(arrival.file_id)),
-                self.settings.zone_of(arrival.source),
-                self.settings.date_order_of(arrival.source),
-                arrival.source in self.settings.strict_sources,
-                renames[arrival.source],
-            )
+        tasks = [
+            {
+                **{name: getattr(arrival, name) for name in ("arrival_id", "file_id", "source", "file_name")},
+                "raw_path": str(self.raw.path(arrival.file_id)),
+                "zone": self.settings.zone_of(arrival.source),
+                "date_order": self.settings.date_order_of(arrival.source),
+                "strict": arrival.source in self.settings.strict_sources,
+                "renames": [(table, list(pairs.items())) for table, pairs in renames[arrival.source].items()],
+            }
             for arrival in waiting
         ]
+        return pa.Table.from_pylist(tasks, schema=task_schema())
 
     def _staging(self, batch: int, folder: Path) -> Staging:
         loggers, problems = load_loggers(self.settings.formats)
@@ -217,7 +213,7 @@ class Ingestor:
         ]
 
     def _commit(self, batch: int, folder: Path, arrivals: Sequence[Any], outcomes: Sequence[Outcome]) -> dict[str, int]:
-        """Append the staged rows of each table that has any; the arrivals themselves last, so that they tell of a whole batch."""
+        """Append the staged rows of each table that has any; the arrivals themselves last, so that they speak of a whole batch."""
         tables = [table for table in (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS) if any(folder.glob(f"{table.name}/*.parquet"))]
 
         def append(contract: TableContract, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> tuple[str, int]:
@@ -263,10 +259,10 @@ def _tally(report: IngestReport, batch: int, arrivals: Sequence[Any], outcomes: 
     report.tables.update(versions)
     by_id = {outcome.arrival_id: outcome for outcome in outcomes}
     for arrival in arrivals:
-        told: Any = by_id.get(arrival.arrival_id, arrival)
-        report.states[told.state] = report.states.get(told.state, 0) + 1
-        if told.state == "quarantined":
-            report.reasons[told.rule or "unknown"] = report.reasons.get(told.rule or "unknown", 0) + 1
-        for name, count in told.rows_parsed.items():
-            kept = count - told.rows_rejected.get(name, 0)
+        final: Any = by_id.get(arrival.arrival_id, arrival)
+        report.states[final.state] = report.states.get(final.state, 0) + 1
+        if final.state == "quarantined":
+            report.reasons[final.rule or "unknown"] = report.reasons.get(final.rule or "unknown", 0) + 1
+        for name, count in final.rows_parsed.items():
+            kept = count - final.rows_rejected.get(name, 0)
             report.rows[name] = report.rows.get(name, 0) + kept

@@ -1,6 +1,7 @@
-"""Reading files inside Spark's Python workers: bytes to staged rows of every bronze table, and what became of each file.
+"""Reading files in guarded children: bytes to staged rows of every bronze table, and what became of each file.
 
-Belongs here: what runs in a worker. Does not belong here: formats (``lab_assets.sources``), batches (``ingest.py``).
+Belongs here: what runs in a child, be it of a process beside this one or of a Spark worker. Does not belong here: formats
+(``lab_assets.sources``), batches (``ingestor.py``).
 """
 
 from __future__ import annotations
@@ -16,55 +17,47 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
 from lab_assets.contracts.core import TableContract
-from lab_assets.ingest.row_rules import apply_contracts, refuse, row_text
+from lab_assets.ingest.row_rules import apply_contracts
 from lab_assets.ingest.sandbox import Limits, guarded
-from lab_assets.sources.base import MEMBER_MARK, ReadContext, Reader, ReadResult, SchemaEvent, UnreadableFileError
+from lab_assets.ingest.staged import Row, StagedFile, outcome_schema
+from lab_assets.sources.base import MEMBER_MARK, ReadContext, ReadResult, UnreadableFileError
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from lab_assets.sources.tables.logger_description import LoggerDescription
+    from lab_assets.sources.core.loggers import LoggerDescription
 
-INPUT_DDL: Final = (
-    "arrival_id BIGINT, file_id STRING, source STRING, file_name STRING, raw_path STRING, zone STRING, date_order STRING, strict BOOLEAN, "
-    "renames MAP<STRING,MAP<STRING,STRING>>"
-)
-
-OUTCOME_DDL: Final = (
-    "arrival_id BIGINT, state STRING, format STRING, rule STRING, reason STRING, place STRING, warnings ARRAY<STRING>, "
-    "rows_parsed MAP<STRING,BIGINT>, rows_rejected MAP<STRING,BIGINT>, "
-    "members ARRAY<STRUCT<name:STRING,sha256:STRING,size:BIGINT>>, "
-    "proposals ARRAY<STRUCT<table_name:STRING,column_name:STRING,proposed_column:STRING,instrument_name:STRING,software:STRING>>"
-)
 _STAGED_TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS)
-_KEPT_ASIDE: Final = {QUARANTINED_ROWS.name: "rejected", SCHEMA_EVENTS.name: "events"}
-"""Tables of ingestion itself, and where a staged file keeps their rows."""
 _MAX_FILE_BYTES: Final = 512 * 1024 * 1024
 _MAX_DEPTH: Final = 2
 """Archives inside of archives beyond this are not looked into."""
 
 
-def outcome_schema() -> pa.Schema:
-    """Return the schema of what became of each file, for Arrow."""
+def task_schema() -> pa.Schema:
+    """Return the schema of files to read: each with what its source agreed on."""
     import pyarrow as pa
 
-    text, counts = pa.string(), pa.map_(pa.string(), pa.int64())
+    text = pa.string()
     fields = [pa.field("arrival_id", pa.int64())]
-    fields += [pa.field(name, text) for name in ("state", "format", "rule", "reason", "place")]
-    fields += [pa.field("warnings", pa.list_(text)), pa.field("rows_parsed", counts), pa.field("rows_rejected", counts)]
-    member = pa.struct([("name", text), ("sha256", text), ("size", pa.int64())])
-    proposal = pa.struct([(name, text) for name in _PROPOSAL])
-    return pa.schema([*fields, pa.field("members", pa.list_(member)), pa.field("proposals", pa.list_(proposal))])
+    fields += [pa.field(name, text) for name in ("file_id", "source", "file_name", "raw_path", "zone", "date_order")]
+    return pa.schema([*fields, pa.field("strict", pa.bool_()), pa.field("renames", pa.map_(text, pa.map_(text, text)))])
 
 
-_PROPOSAL: Final = ("table_name", "column_name", "proposed_column", "instrument_name", "software")
+def import_readers() -> None:
+    """Import what children that read files need, readers of other packages included, so that each need not."""
+    import pandas  # noqa: F401, ICN001 # pyright: ignore[reportUnusedImport] - pyarrow imports it with the first array it makes
+    import pyarrow.parquet  # noqa: F401 # pyright: ignore[reportUnusedImport]
+
+    from lab_assets.sources.registry import installed
+
+    installed()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Staging:
-    """Where the workers lay the rows of one ingestion batch, one folder a bronze table; sent to the workers.
+    """Where the rows of one ingestion batch are laid, one folder a bronze table; sent to whoever reads the files.
 
-    The folders are on this machine; on a cluster they lie on storage that workers and server share.
+    The folders are on this machine; on a cluster they lie on storage that workers and the run share.
 
     Attributes:
         folder: Folder of the batch.
@@ -85,7 +78,7 @@ class Staging:
     def parse_files(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         """Read the files of each batch, lay their rows down and return what became of each file.
 
-        Part files are named after the files they hold, so a task that Spark repeats writes the same parts again.
+        Part files are named after the files they hold, so a task that is repeated writes the same parts again.
         """
         import pyarrow as pa
 
@@ -94,14 +87,14 @@ class Staging:
             tasks = batch.to_pylist()
             part = hashlib.sha256(",".join(str(task["arrival_id"]) for task in tasks).encode()).hexdigest()[:20]
             outcomes, blamed = guarded(tasks, partial(self._stage, part), self.limits)
-            outcomes += [outcome_of(refuse(_staged(tasks[at]), blame.rule, blame.reason, "")) for at, blame in blamed.items()]
+            outcomes += [StagedFile.of(tasks[at]).refuse(blame.rule, blame.reason, "").outcome() for at, blame in blamed.items()]
             yield pa.RecordBatch.from_pylist(outcomes, schema=schema)
 
     def _stage(self, part: str, tasks: Sequence[Mapping[str, Any]], begin: Callable[[int], None]) -> list[dict[str, Any]]:
         """Read files and lay their rows down; runs in a child of the worker, and again with fewer files when that one died."""
         for contract in _STAGED_TABLES:
             self._path(contract, part).unlink(missing_ok=True)
-        files: list[dict[str, Any]] = []
+        files: list[StagedFile] = []
         for position, task in enumerate(tasks):
             begin(position)
             files.append(parse_one(task, loggers=self.loggers, keep=self._keep))
@@ -110,7 +103,7 @@ class Staging:
         for contract, table in tables.items():
             if table is not None:
                 self._lay(contract, table, part)
-        return [outcome_of(file) for file in files]
+        return [file.outcome() for file in files]
 
     def _keep(self, data: bytes) -> str:
         """Put a file found inside of an archive into the raw store."""
@@ -118,7 +111,7 @@ class Staging:
 
         return RawStore(Path(self.raw)).put_bytes(data)
 
-    def _table(self, contract: TableContract, files: list[dict[str, Any]]) -> pa.Table | None:
+    def _table(self, contract: TableContract, files: list[StagedFile]) -> pa.Table | None:
         """Return the rows of one table; a file whose rows do not fit its columns is refused and leaves."""
         import pyarrow as pa
 
@@ -131,14 +124,15 @@ class Staging:
                 try:
                     pa.Table.from_pylist(self._rows(contract, file), schema=schema)
                 except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                    refuse(file, "reader_error", f"rows of {contract.name} do not fit its columns: {error}"[:2000], "")
+                    file.refuse("reader_error", f"rows of {contract.name} do not fit its columns: {error}"[:2000], "")
             rows = [row for file in files for row in self._rows(contract, file)]
             return pa.Table.from_pylist(rows, schema=schema) if rows else None
 
-    def _rows(self, contract: TableContract, file: Mapping[str, Any]) -> list[dict[str, Any]]:
+    def _rows(self, contract: TableContract, file: StagedFile) -> list[Row]:
         provenance = self._provenance(file)
-        aside = _KEPT_ASIDE.get(contract.name)
-        return [{**row, **provenance} for row in (file[aside] if aside else file["tables"].get(contract.name, ()))]
+        aside = {QUARANTINED_ROWS.name: file.rejected, SCHEMA_EVENTS.name: file.events}  # tables of ingestion itself
+        rows = aside[contract.name] if contract.name in aside else file.tables.get(contract.name, ())
+        return [{**row, **provenance} for row in rows]
 
     def _path(self, contract: TableContract, part: str) -> Path:
         return Path(self.folder) / contract.name / f"{part}.parquet"
@@ -153,77 +147,41 @@ class Staging:
         pq.write_table(table, draft, use_dictionary=False, write_statistics=False)
         draft.replace(target)
 
-    def _provenance(self, file: Mapping[str, Any]) -> dict[str, Any]:
+    def _provenance(self, file: StagedFile) -> Row:
         return {
-            "source": file["source"],
-            "source_file": file["file_name"],
-            "source_sha256": file["file_id"],
+            "source": file.source,
+            "source_file": file.file_name,
+            "source_sha256": file.file_id,
             "ingested_at_utc": self.at_utc,
             "ingest_batch": self.batch,
         }
 
 
-def _staged(task: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a file about which nothing is known yet."""
-    return {
-        **{name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")},
-        "state": "committed",
-        **dict.fromkeys(("format", "rule", "reason", "place")),
-        "warnings": [],
-        "tables": {},
-        "rejected": [],
-        "events": [],
-        "members": [],
-    }
-
-
 def parse_one(
     task: Mapping[str, Any], *, loggers: tuple[LoggerDescription, ...] = (), keep: Callable[[bytes], str] | None = None
-) -> dict[str, Any]:
-    """Read one file into a staged row; a file that cannot be read becomes ``quarantined`` with rule and reason.
+) -> StagedFile:
+    """Read one file; one that cannot be read is refused with rule and reason.
 
     Args:
-        task: Columns of ``INPUT_DDL``.
+        task: A row of ``task_schema``.
         loggers: Descriptions of the laboratory's own loggers.
         keep: Puts a file found inside of this one into the raw store and returns its digest.
     """
-    from lab_assets.sources.core.faults import refusal_of
-    from lab_assets.sources.registry import read_by, recognise
+    from lab_assets.sources.registry import Refused, read_or_refuse
 
-    staged = _staged(task)
-    reader: Reader | None = None
-    try:
-        data, context = _bytes_of(Path(task["raw_path"])), _context(task, loggers)
-        reader = recognise(context.file_name, data, context.loggers)
-        result = read_by(reader, data, context)
+    staged = StagedFile.of(task)
+
+    def use(result: ReadResult) -> ReadResult:
         _refuse_nested(task["file_name"], result)
         _refuse_barren(result)
-        staged["members"] = [
-            {"name": member.name, "sha256": keep(member.data), "size": len(member.data)} for member in result.members if keep
-        ]
-    except UnreadableFileError as error:
-        staged["events"] = [_event(event) for event in error.events]
-        return refuse(staged, error.rule, error.reason, error.place)
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except BaseException as error:  # noqa: BLE001 - a reader that trips over a file must cost this file alone; Rust's panics are no Exception
-        fault = refusal_of(error, reader)
-        return refuse(staged, fault.rule, fault.reason, fault.place)
-    staged["format"] = result.format
-    staged["warnings"] = list(result.warnings)
-    staged["tables"] = {name: list(rows) for name, rows in result.tables.items() if rows}
-    staged["events"] = [_event(event) for event in result.events]
-    staged["rejected"] = [
-        {
-            "table_name": rejected.table,
-            "source_row": rejected.source_row,
-            "rule": rejected.rule,
-            "column_name": rejected.column,
-            "reason": rejected.reason,
-            "row_text": row_text(rejected.row),
-        }
-        for rejected in result.rejected
-    ]
+        staged.members = [{"name": member.name, "sha256": keep(member.data), "size": len(member.data)} for member in result.members if keep]
+        return result
+
+    result = read_or_refuse(partial(_bytes_of, Path(task["raw_path"])), _context(task, loggers), use)
+    if isinstance(result, Refused):
+        staged.note(result.error.events)
+        return staged.refuse(result.error.rule, result.error.reason, result.error.place)
+    staged.take(result)
     return staged
 
 
@@ -254,28 +212,3 @@ def _refuse_barren(result: ReadResult) -> None:
         return
     if not result.rejected:
         raise UnreadableFileError("empty", "the file has no rows")
-
-
-def _event(event: SchemaEvent) -> dict[str, Any]:
-    return {
-        "kind": event.kind,
-        "table_name": event.table,
-        "column_name": event.column,
-        "proposed_column": event.proposed,
-        "instrument_name": event.instrument,
-        "software": event.software,
-        "source_row": 1,
-    }
-
-
-def outcome_of(file: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what became of a file, with its counts."""
-    lost: dict[str, int] = {}
-    for row in file["rejected"]:
-        lost[row["table_name"]] = lost.get(row["table_name"], 0) + 1
-    kept = {name: len(rows) for name, rows in file["tables"].items() if rows}
-    parsed = {name: kept.get(name, 0) + lost.get(name, 0) for name in {*kept, *lost}}
-    told = {name: file[name] for name in ("arrival_id", "state", "format", "rule", "reason", "place", "warnings")}
-    proposals = [{name: event[name] for name in _PROPOSAL} for event in file["events"] if event["kind"] == "renamed_column"]
-    counted = {"rows_parsed": list(parsed.items()), "rows_rejected": list(lost.items())}
-    return {**told, **counted, "members": file["members"], "proposals": proposals}

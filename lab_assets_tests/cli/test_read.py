@@ -160,8 +160,8 @@ def test_ingestion_says_the_same(lab: Lab, files: list[str], monkeypatch: pytest
     task = {"arrival_id": 1, "file_id": "f", "source": "s", "file_name": "b.txt", "raw_path": files[1], "zone": "UTC"}
     staged = parse_one(task)
     assert report["reason"].startswith(words)
-    assert report["reason"] == f"{staged['rule']}: {staged['reason']}"
-    assert (staged["state"], staged["place"]) == ("quarantined", "")
+    assert report["reason"] == f"{staged.rule}: {staged.reason}"
+    assert (staged.state, staged.place) == ("quarantined", "")
 
 
 def test_a_value_that_has_no_json_is_a_fault_as_well(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

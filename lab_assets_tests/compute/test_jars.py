@@ -36,7 +36,7 @@ def test_a_missing_jar_makes_the_set_incomplete(tmp_path: Path) -> None:
     assert present_jars(Settings(jars_dir=tmp_path)) == []
 
 
-def test_a_missing_java_is_told_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_missing_java_is_reported_with_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(JarsMissingError, match=r"install a JDK or JRE 17 or 21"):
         java_executable()

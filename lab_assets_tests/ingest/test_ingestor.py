@@ -1,4 +1,4 @@
-"""Ingestion through the warm Spark server: every file once, whatever happens in between."""
+"""Ingestion of few files, without Spark: every file once, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -20,8 +20,6 @@ from lab_assets.state.quarantine import Quarantine
 from lab_assets_tests.ingest import files
 from lab_assets_tests.ingest.files import chromatogram, drop
 from lab_assets_tests.samples import needs_samples, samples_dir
-
-pytestmark = pytest.mark.spark
 
 
 @pytest.fixture
@@ -121,7 +119,7 @@ def test_more_files_than_a_batch_holds_take_several(lakehouse: Lakehouse, inbox:
     assert sorted(lakehouse.polars(CHROMATOGRAMS, ["ingest_batch"])["ingest_batch"]) == [1, 1, 1, 1, 2, 2]
 
 
-def test_a_second_run_at_the_same_time_is_told_to_leave(lakehouse: Lakehouse, inbox: Path) -> None:
+def test_a_second_run_at_the_same_time_is_refused(lakehouse: Lakehouse, inbox: Path) -> None:
     (lakehouse.settings.run / "locks").mkdir(parents=True)
     with FileLock(lakehouse.settings.run / "locks" / "ingest.lock"), pytest.raises(IngestBusyError, match="takes the waiting files"):
         ingest(lakehouse)

@@ -42,7 +42,7 @@ ODD = (None, float("nan"), float("inf"), -1, 0, 2, 0.0, 1.0, True, np.float64(0.
 def _failures(row: dict[str, Any], *, quickly: bool, monkeypatch: pytest.MonkeyPatch) -> object:
     with monkeypatch.context() as patch:
         if not quickly:
-            patch.setattr(row_rules, "_surely_kept", lambda _column, _values: False)
+            patch.setattr(row_rules, "surely_kept", lambda _column, _values: False)
         try:
             return row_rules.contract_failures(CONTRACT, [GOOD, row])
         except (TypeError, ValueError) as error:
@@ -62,7 +62,7 @@ def test_good_rows_do_not_wake_pandera(monkeypatch: pytest.MonkeyPatch) -> None:
     assert row_rules.contract_failures(CONTRACT, [GOOD, sparse]) == {}
 
 
-def test_a_broken_rule_is_told_with_its_row() -> None:
+def test_a_broken_rule_is_reported_with_its_row() -> None:
     failures = row_rules.contract_failures(CONTRACT, [GOOD, {**GOOD, "count": 0}])
     assert [(position, column) for position, (_, column, _) in failures.items()] == [(1, "count")]
 
@@ -71,18 +71,18 @@ def test_a_broken_rule_is_told_with_its_row() -> None:
     ("column", "value", "rule"),
     [("count", 0, "minimum(1)"), ("share", 1.5, "maximum(1)"), ("kind", "c", "allowed(a|b)"), ("code", "x", "pattern([A-Z]{2}-[0-9]+)")],
 )
-def test_rules_are_told_in_the_contracts_words(column: str, value: Any, rule: str) -> None:
-    ((told, name, reason),) = row_rules.contract_failures(CONTRACT, [{**GOOD, column: value}]).values()
-    assert (told, name) == (rule, column)
+def test_rules_are_named_in_the_contracts_words(column: str, value: Any, rule: str) -> None:
+    ((broken, name, reason),) = row_rules.contract_failures(CONTRACT, [{**GOOD, column: value}]).values()
+    assert (broken, name) == (rule, column)
     assert str(value) in reason
 
 
 @pytest.mark.parametrize(
-    ("tables", "told"),
+    ("tables", "words"),
     [({"readings": [{"source_row": 1}]}, "'readings', which is no table"), ({"images": [{"colour": "red", "source_row": 1}]}, "colour")],
 )
 def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
-    tables: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    tables: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A reader's fault: a table without contract, or a column that its contract does not have."""
     (tmp_path / "raw").write_bytes(b"x")
@@ -98,5 +98,5 @@ def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
         "raw_path": str(tmp_path / "raw"),
     }
     staged = parsing.parse_one(task)
-    assert (staged["state"], staged["rule"], staged["tables"]) == ("quarantined", "reader_error", {})
-    assert told in staged["reason"]
+    assert (staged.state, staged.rule, staged.tables) == ("quarantined", "reader_error", {})
+    assert words in (staged.reason or "")

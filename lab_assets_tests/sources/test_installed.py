@@ -88,7 +88,7 @@ def test_a_package_brings_a_reader(install: Install, tmp_path: Path, name: str) 
     raw.write_bytes(FILE)
     task = {"arrival_id": 1, "file_id": "f", "source": "s", "file_name": "a.txt", "raw_path": str(raw), "zone": "UTC"}
     staged = parse_one(task)
-    assert (staged["state"], staged["format"], len(staged["tables"]["documents"])) == ("committed", "scale", 1)
+    assert (staged.state, staged.format, len(staged.tables["documents"])) == ("committed", "scale", 1)
 
 
 def test_packages_are_looked_for_once_in_a_process(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
