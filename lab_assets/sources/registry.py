@@ -94,7 +94,9 @@ def recognise(name: str, data: bytes, loggers: tuple[LoggerDescription, ...] = (
     for reader in installed().readers:
         try:
             answer = _ask(reader, name, head, archive)
-        except Exception as error:  # noqa: BLE001 - a package that trips over a file must not cost it its own reader
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a package that trips over a file must not cost it its own reader
             failures.append(f"reader {reader.format!r} failed to look at it: {type(error).__name__}: {error}")
             continue
         if answer > sureness:

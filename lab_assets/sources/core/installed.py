@@ -50,7 +50,9 @@ def find_readers(taken: Collection[str]) -> Installed:
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         try:
             reader = _load(point, {*taken, *readers})
-        except Exception as error:  # noqa: BLE001 - a package that is broken must not cost the files of all others
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a broken package must not cost the files of all others; panics are no Exception
             reason = str(error) if isinstance(error, NotAReaderError) else f"{type(error).__name__}: {error}"
             package = f" of package {point.dist.name}" if point.dist else ""
             problems.append(f"reader {point.name!r}{package} ({point.value}): {reason}")
