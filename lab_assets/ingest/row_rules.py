@@ -15,10 +15,11 @@ from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.contracts.formats.quick_check import surely_kept
 from lab_assets.contracts.formats.rules import MISSING_VALUE
-from lab_assets.contracts.formats.types import is_scalar, pandas_dtype
+from lab_assets.contracts.formats.types import pandas_dtype
 from lab_assets.ingest.staged import StagedFile
 
 _PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"source_row"}
+_NUMBERS: Final = frozenset({"float64", "int64"})
 
 
 def _own_columns(contract: TableContract) -> list[Column]:
@@ -62,7 +63,7 @@ def drop_nan(contract: TableContract, rows: list[dict[str, Any]]) -> None:
     NaN stays in columns whose contract wants it (``finite=False``) and inside of arrays.
     """
     for column in _own_columns(contract):
-        if not is_scalar(column.kind) or not column.finite:
+        if column.kind not in _NUMBERS or not column.finite:
             continue
         values = [row.get(column.name) for row in rows]
         if any(map(operator.ne, values, values)):  # nan is not equal to itself
