@@ -33,7 +33,7 @@ def scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "b_scale.py").write_text(SCALE.format(name="scale", sniff="return 95 if head.startswith(b'SCALE ') else 0"))
     points = [EntryPoint(name, f"{name}:ScaleReader", packages.GROUP) for name in ("a_panics", "b_scale")]
-    monkeypatch.setattr(packages, "entry_points", lambda group: points)
+    monkeypatch.setattr(packages, "entry_points", lambda **_: points)
     installed.cache_clear()
     yield tmp_path
     installed.cache_clear()
