@@ -1,311 +1,183 @@
 """``gold.exceptions``: what needs a person now, with the evidence and who answers for it.
 
-Belongs here: what counts as an exception, how urgent it is, how it is told. Does not belong here: finding it, which the tables
-read here have done.
+Belongs here: which exceptions news touches, the station. Does not belong here: what makes an exception of each kind
+(``exception_kinds.py``), finding what is wrong, which the tables read here have done.
 
-Each kind is one function from tables to rows; a kind more is a function more.
+All exceptions of one kind about one subject are made together. News touches a subject only where a row that makes an exception, or
+made one, changed: a passing result or an injection in order costs a glance at its own row.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import EXCEPTIONS, METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.reference import replace_on_news
+from lab_assets.stations.gold import exception_kinds as kinds
+from lab_assets.stations.gold.frames import target_rows
+from lab_assets.stations.station import Group, Input, Station, of
 
 if TYPE_CHECKING:
-    from pyspark.sql import Column, DataFrame
+    import polars as pl
 
-REPORTED_AFTER_MIN: Final = 1440.0
-"""An excursion of more than 24 hours is described in the study report and its effect assessed (ICH Q1A(R2), glossary, storage
-condition tolerances)."""
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
-_INPUTS: Final = (RESULTS, PROCESS_EVENTS, METHOD_TRENDS, SUITABILITY, CALIBRATIONS, INJECTIONS, STORAGE_CONDITIONS)
-
-
-def update_exceptions(lake: Lakehouse) -> int:
-    """List what needs a person anew when one of the tables that tell has moved.
-
-    Returns:
-        Version of the table afterwards.
-    """
-    return replace_on_news(lake, EXCEPTIONS, _INPUTS, lambda: _exceptions(lake).toArrow())
+_KINDS: Final[Mapping[str, Callable[[StationReader, pl.Series], list[dict[str, Any]]]]] = {
+    "oos": kinds.out_of_specification,
+    "chart_rule": kinds.chart_rules,
+    "suitability": kinds.failed_systems,
+    "calibration": kinds.calibration_lapses,
+    "storage_excursion": kinds.storage_excursions,
+    "no_context": kinds.without_context,
+}
+"""Of each kind the function from subjects to exceptions; a kind more is a function more, and a relation below."""
 
 
-def _exceptions(lake: Lakehouse) -> DataFrame:
-    kinds = (_out_of_specification, _chart_rules, _suitability, _failed_certificates, _uncalibrated_use, _storage, _without_context)
-    first, *others = (kind(lake) for kind in kinds)
-    for rows in others:
-        first = first.unionByName(rows)
-    return first
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    made = [row for (kind,), rows in keys.group_by(["kind"]) for row in _KINDS[str(kind)](read, rows["subject"])]
+    return target_rows(read, made)
 
 
-def _out_of_specification(lake: Lakehouse) -> DataFrame:
-    """Return failing results: critical until every investigation of their sample is closed."""
-    from pyspark.sql import functions as sf
+def _subjects(kind: str, rows: pl.DataFrame, subject: pl.Expr) -> pl.DataFrame:
+    """Return the groups of one kind that some rows belong to."""
+    import polars as pl
 
-    investigations = (
-        lake.read(PROCESS_EVENTS)
-        .where("event in ('oos_opened', 'oos_closed') and sample_name is not null")
-        .groupBy("sample_name")
-        .agg(sf.count_if(sf.col("event") == "oos_opened").alias("_opened"), sf.count_if(sf.col("event") == "oos_closed").alias("_closed"))
-    )
-    rows = lake.read(RESULTS).where("state = 'fail'").join(investigations, on="sample_name", how="left")
-    is_closed = (sf.col("_closed") > 0) & (sf.col("_closed") >= sf.col("_opened"))
-    investigation = sf.when(is_closed, "closed").when(sf.col("_opened") > 0, "open").otherwise("not opened")
-    sample = _text("; sample ", sf.coalesce("sample_name", sf.lit("unknown")), sf.concat(sf.lit(", preparation "), sf.col("replicate")))
-    return _told(
-        rows,
-        kind="oos",
-        key=sf.col("result_id"),
-        severity=sf.when(is_closed, "info").otherwise("critical"),
-        subject=sf.coalesce("lot_id", "sample_name", "injection_id", "result_id"),
-        lot_id=sf.col("lot_id"),
-        evidence=_text(
-            _test(), ": ", _number("value"), " ", sf.col("unit"), ", allowed ", _limits(), sample, "; investigation ", investigation
+    return rows.select(kind=pl.lit(kind), subject=subject).unique()
+
+
+def _by_results(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return _subjects("oos", changes.both.filter(kinds.is_failing()), kinds.result_subject())
+
+
+def _by_events(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the subjects of the failing results that changed investigations are about."""
+    investigations = changes.both.filter(kinds.is_investigation())
+    failing = read.keyed(RESULTS, sample_name=investigations["sample_name"]).filter(kinds.is_failing())
+    return _subjects("oos", failing, kinds.result_subject())
+
+
+def _by_points(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return _subjects("chart_rule", changes.both.filter(kinds.completes_rule()), kinds.chart_subject())
+
+
+def _by_systems(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    import polars as pl
+
+    return _subjects("suitability", changes.both.filter(~pl.col("passed")), pl.col("sequence_id"))
+
+
+def _by_certificates(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    import polars as pl
+
+    return _subjects("calibration", changes.both.filter(pl.col("outcome") == "fail"), pl.col("instrument_id"))
+
+
+def _by_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    import polars as pl
+
+    used = _subjects("calibration", changes.both.filter(kinds.is_uncalibrated_use()), pl.col("instrument_id"))
+    lost = _subjects("no_context", changes.both.filter(kinds.lacks_context()), pl.col("injection_id"))
+    return pl.concat([used, lost])
+
+
+def _by_days(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    import polars as pl
+
+    return _subjects("storage_excursion", changes.both.filter(pl.col("excursion_min") > 0), pl.col("chamber_id"))
+
+
+_RESULTS: Final = Input(
+    table=RESULTS,
+    columns=(
+        *("result_id", "is_current", "injection_id", "sample_name", "lot_id", "method_id", "analyte", "value", "unit"),
+        *("spec_low", "spec_high", "state", "replicate", "measured_at_utc", "known_time_utc"),
+    ),
+    touches=_by_results,
+)
+_EVENTS: Final = Input(table=PROCESS_EVENTS, columns=("event_id", "sample_name", "event"), touches=_by_events)
+_POINTS: Final = Input(
+    table=METHOD_TRENDS,
+    columns=(
+        *("result_id", "product", "method_id", "analyte", "unit", "point_no", "lot_id", "measured_at_utc", "value"),
+        *("centre", "lower_limit", "upper_limit", "rules"),
+    ),
+    touches=_by_points,
+)
+_SYSTEMS: Final = Input(
+    table=SUITABILITY,
+    columns=("sequence_id", "analyte", "instrument_id", "injections", "passed", "failures", "started_at_utc"),
+    touches=_by_systems,
+)
+_CERTIFICATES: Final = Input(
+    table=CALIBRATIONS,
+    columns=("certificate_id", "instrument_id", "parameter", "deviation", "tolerance", "unit", "outcome", "performed_at_utc"),
+    touches=_by_certificates,
+)
+_INJECTIONS: Final = Input(
+    table=INJECTIONS,
+    columns=(
+        *("injection_id", "injection_name", "source", "sample_role", "lot_id", "method_id", "instrument_id"),
+        *("calibration_id", "calibration_valid", "injected_at_utc"),
+    ),
+    touches=_by_injections,
+)
+_DAYS: Final = Input(
+    table=STORAGE_CONDITIONS,
+    columns=(
+        *("chamber_id", "day", "excursion_min", "degree_hours_above", "temperature_min_c", "temperature_max_c"),
+        *("set_temperature_c", "set_humidity_pct"),
+    ),
+    touches=_by_days,
+)
+_FAILING: Final = of(RESULTS, "state", "is_current")
+_LOST: Final = of(INJECTIONS, "sample_role", "lot_id", "method_id")
+_UNCALIBRATED: Final = of(INJECTIONS, "sample_role", "instrument_id", "calibration_id", "calibration_valid")
+_WHAT: Final = (
+    *(*_FAILING, *of(METHOD_TRENDS, "rules", "point_no"), *of(SUITABILITY, "passed"), *of(CALIBRATIONS, "outcome")),
+    *(*_UNCALIBRATED, *_LOST, *of(STORAGE_CONDITIONS, "day", "excursion_min")),
+)
+_SUBJECT: Final = (
+    *of(RESULTS, "lot_id", "sample_name", "injection_id", "result_id"),
+    *of(METHOD_TRENDS, "product", "method_id", "analyte"),
+    *of(SUITABILITY, "sequence_id"),
+    *of(CALIBRATIONS, "instrument_id"),
+    *of(INJECTIONS, "instrument_id", "injection_id"),
+    *of(STORAGE_CONDITIONS, "chamber_id"),
+)
+EXCEPTIONS_STATION: Final = Station(
+    target=EXCEPTIONS,
+    inputs=(_RESULTS, _EVENTS, _POINTS, _SYSTEMS, _CERTIFICATES, _INJECTIONS, _DAYS),
+    make=_make,
+    group=Group(columns=("kind", "subject")),
+    feeds={
+        "exception_id": (
+            *(*of(RESULTS, "result_id"), *of(METHOD_TRENDS, "result_id", "point_no", "rules"), *of(SUITABILITY, "sequence_id", "analyte")),
+            *(*of(CALIBRATIONS, "instrument_id", "certificate_id"), *of(INJECTIONS, "instrument_id", "calibration_id", "injection_id")),
+            *of(STORAGE_CONDITIONS, "chamber_id", "day"),
         ),
-        owner_role="qc_lead",
-        raised_at_utc=sf.coalesce("measured_at_utc", "known_time_utc"),
-    )
-
-
-def _chart_rules(lake: Lakehouse) -> DataFrame:
-    """Return each unbroken run of points that complete a rule as one exception; beyond 3 sigma is a warning."""
-    from pyspark.sql import functions as sf
-
-    chart = ("product", "method_id", "analyte", "unit")
-    lots = lake.read(RESULTS).select("result_id", "lot_id")
-    hits = lake.read(METHOD_TRENDS).where("size(rules) > 0").join(lots, on="result_id", how="left")
-    runs = (
-        _in_runs(hits, chart, sf.col("point_no"))
-        .groupBy(*chart, "_run")
-        .agg(
-            *(function("point_no").alias(name) for name, function in (("_first", sf.min), ("_last", sf.max))),
-            *(sf.min_by(name, "point_no").alias(name) for name in ("result_id", "lot_id", "centre", "lower_limit", "upper_limit")),
-            sf.max_by("value", "point_no").alias("value"),
-            sf.max("measured_at_utc").alias("measured_at_utc"),
-            sf.array_sort(sf.array_distinct(sf.flatten(sf.collect_list("rules")))).alias("_rules"),
-        )
-    )
-    points = _text(
-        sf.when(sf.col("_first") == sf.col("_last"), "point ").otherwise("points "),
-        sf.col("_first"),
-        _unless_same(" to ", "_last", "_first"),
-    )
-    verb = sf.when(sf.col("_first") == sf.col("_last"), " completes ").otherwise(" complete ")
-    around = _text("centre ", _number("centre"), ", limits ", _number("lower_limit"), " to ", _number("upper_limit"))
-    return _told(
-        runs,
-        kind="chart_rule",
-        key=sf.col("result_id"),
-        severity=sf.when(sf.array_contains("_rules", "nelson_1"), "warning").otherwise("info"),
-        subject=_text(sf.col("product"), " ", _test()),
-        lot_id=sf.col("lot_id"),
-        evidence=_text(points, verb, sf.array_join("_rules", ", "), "; last ", _number("value"), " ", sf.col("unit"), "; ", around),
-        owner_role="qc_lead",
-        raised_at_utc=sf.col("measured_at_utc"),
-    )
-
-
-def _suitability(lake: Lakehouse) -> DataFrame:
-    """Return sequences whose system was not fit: it voids the injections it covers."""
-    from pyspark.sql import functions as sf
-
-    count = _text(sf.col("injections"), " standard injection(s) of ", sf.col("analyte"))
-    return _told(
-        lake.read(SUITABILITY).where("not passed"),
-        kind="suitability",
-        key=sf.concat_ws("/", "sequence_id", "analyte"),
-        severity=sf.lit("critical"),
-        subject=sf.col("sequence_id"),
-        lot_id=sf.lit(None),
-        evidence=_text(count, sf.concat(sf.lit(" on "), sf.col("instrument_id")), ": ", sf.array_join("failures", ", ")),
-        owner_role="analyst",
-        raised_at_utc=sf.col("started_at_utc"),
-    )
-
-
-def _failed_certificates(lake: Lakehouse) -> DataFrame:
-    """Return certificates with a failed parameter."""
-    from pyspark.sql import functions as sf
-
-    one = _text(
-        sf.col("parameter"), " off by ", _number("deviation"), " ", sf.col("unit"), ", allowed ", _number("tolerance"), " ", sf.col("unit")
-    )
-    failed = (
-        lake.read(CALIBRATIONS)
-        .where("outcome = 'fail'")
-        .groupBy("certificate_id", "instrument_id")
-        .agg(sf.array_join(sf.array_sort(sf.collect_set(one)), "; ").alias("_found"), sf.max("performed_at_utc").alias("performed_at_utc"))
-    )
-    return _told(
-        failed,
-        kind="calibration",
-        key=sf.concat_ws("/", "instrument_id", "certificate_id"),
-        severity=sf.lit("warning"),
-        subject=sf.col("instrument_id"),
-        lot_id=sf.lit(None),
-        evidence=_text("certificate ", sf.col("certificate_id"), " failed: ", sf.col("_found")),
-        owner_role="qc_lead",
-        raised_at_utc=sf.col("performed_at_utc"),
-    )
-
-
-def _uncalibrated_use(lake: Lakehouse) -> DataFrame:
-    """Return planned injections on an instrument without a valid certificate, by instrument and certificate."""
-    from pyspark.sql import functions as sf
-
-    used = (
-        lake.read(INJECTIONS)
-        .where(
-            "sample_role in ('sample', 'standard', 'suitability') and instrument_id is not null and not coalesce(calibration_valid, false)"
-        )
-        .groupBy("instrument_id", "calibration_id")
-        .agg(
-            sf.count("injection_id").alias("_count"),
-            sf.min("injected_at_utc").alias("_first"),
-            sf.max("injected_at_utc").alias("_last"),
-        )
-    )
-    period = _text(" from ", sf.to_date("_first").cast("string"), " to ", sf.to_date("_last").cast("string"))
-    which = sf.coalesce(sf.concat(sf.col("calibration_id"), sf.lit(" failed or had expired")), sf.lit("there is none"))
-    return _told(
-        used,
-        kind="calibration",
-        key=sf.concat_ws("/", "instrument_id", sf.lit("use"), sf.coalesce("calibration_id", sf.lit("none"))),
-        severity=sf.lit("critical"),
-        subject=sf.col("instrument_id"),
-        lot_id=sf.lit(None),
-        evidence=_text(sf.col("_count"), " injection(s)", period, " without a valid certificate: ", which),
-        owner_role="qc_lead",
-        raised_at_utc=sf.col("_last"),
-    )
-
-
-def _storage(lake: Lakehouse) -> DataFrame:
-    """Return each unbroken run of days with an excursion as one exception; more than 24 hours outside is critical."""
-    from pyspark.sql import functions as sf
-
-    day_no = sf.date_diff("day", sf.lit("1970-01-01").cast("date"))
-    days = lake.read(STORAGE_CONDITIONS).where("excursion_min > 0").withColumn("_day_no", day_no)
-    runs = (
-        _in_runs(days, ("chamber_id",), sf.col("_day_no"))
-        .groupBy("chamber_id", "_run")
-        .agg(
-            *(function("day").alias(name) for name, function in (("_first", sf.min), ("_last", sf.max))),
-            *(sf.sum(name).alias(name) for name in ("excursion_min", "degree_hours_above", "gap_min")),
-            sf.min("temperature_min_c").alias("_low"),
-            sf.max("temperature_max_c").alias("_high"),
-            *(sf.max_by(name, "day").alias(name) for name in ("set_temperature_c", "set_humidity_pct", "_day_no")),
-        )
-    )
-    set_points = _text("set ", _number("set_temperature_c"), " degC", sf.concat(sf.lit(", "), _number("set_humidity_pct"), sf.lit(" % RH")))
-    temperatures = sf.concat(sf.lit("; "), _number("_low"), sf.lit(" to "), _number("_high"), sf.lit(" degC"))
-    above = sf.concat(sf.lit("; "), _number("degree_hours_above"), sf.lit(" degC*h above tolerance"))
-    when = _text(sf.col("_first").cast("string"), _unless_same(" to ", "_last", "_first"))
-    is_long = sf.col("excursion_min") > REPORTED_AFTER_MIN
-    return _told(
-        runs,
-        kind="storage_excursion",
-        key=sf.concat_ws("/", "chamber_id", sf.col("_first").cast("string")),
-        severity=sf.when(is_long, "critical").otherwise("warning"),
-        subject=sf.col("chamber_id"),
-        lot_id=sf.lit(None),
-        evidence=_text(when, ": ", _number("excursion_min"), " min outside tolerance (", set_points, ")", temperatures, above),
-        owner_role="qc_lead",
-        raised_at_utc=sf.timestamp_seconds(sf.col("_day_no") * 86_400),
-    )
-
-
-def _without_context(lake: Lakehouse) -> DataFrame:
-    """Return injections that may be of a sample and whose lot or method no worklist or sample record tells."""
-    from pyspark.sql import functions as sf
-
-    may_be_sample = "coalesce(sample_role, 'unknown') in ('sample', 'unknown')"
-    missing = sf.concat_ws(" and ", sf.when(sf.col("lot_id").isNull(), "lot"), sf.when(sf.col("method_id").isNull(), "method"))
-    return _told(
-        lake.read(INJECTIONS).where(f"{may_be_sample} and (lot_id is null or method_id is null)"),
-        kind="no_context",
-        key=sf.col("injection_id"),
-        severity=sf.lit("warning"),
-        subject=sf.col("injection_id"),
-        lot_id=sf.col("lot_id"),
-        evidence=_text("injection ", sf.col("injection_name"), " of ", sf.col("source"), ": ", missing, " not known"),
-        owner_role="analyst",
-        raised_at_utc=sf.col("injected_at_utc"),
-    )
-
-
-def _told(
-    rows: DataFrame,
-    *,
-    kind: str,
-    key: Column,
-    severity: Column,
-    subject: Column,
-    lot_id: Column,
-    evidence: Column,
-    owner_role: str,
-    raised_at_utc: Column,
-) -> DataFrame:
-    """Return the rows as exceptions of one kind; the key makes the identity, so an exception keeps it while it lasts."""
-    from pyspark.sql import functions as sf
-
-    return rows.select(
-        sf.concat(sf.lit(f"{kind}:"), key).alias("exception_id"),
-        sf.lit(kind).alias("kind"),
-        severity.alias("severity"),
-        subject.alias("subject"),
-        lot_id.cast("string").alias("lot_id"),
-        evidence.alias("evidence"),
-        sf.lit(owner_role).alias("owner_role"),
-        raised_at_utc.alias("raised_at_utc"),
-    )
-
-
-def _in_runs(rows: DataFrame, by: tuple[str, ...], number: Column) -> DataFrame:
-    """Add ``_run``, equal for the rows of one group whose numbers follow each other without a hole."""
-    from pyspark.sql import Window
-    from pyspark.sql import functions as sf
-
-    return rows.withColumn("_run", number - sf.row_number().over(Window.partitionBy(*by).orderBy(number)))
-
-
-def _text(*parts: Column | str) -> Column:
-    """Join literal texts and columns; empty columns are left out."""
-    from pyspark.sql import functions as sf
-
-    return sf.concat_ws("", *(sf.lit(part) if isinstance(part, str) else part.cast("string") for part in parts))
-
-
-def _unless_same(before: str, name: str, other: str) -> Column:
-    """Return a column's value after a text, nothing where it equals another column."""
-    from pyspark.sql import functions as sf
-
-    return sf.when(sf.col(name) != sf.col(other), sf.concat(sf.lit(before), sf.col(name).cast("string")))
-
-
-def _test() -> Column:
-    from pyspark.sql import functions as sf
-
-    return sf.concat_ws("/", "method_id", "analyte")
-
-
-def _limits() -> Column:
-    from pyspark.sql import functions as sf
-
-    return (
-        sf.when(sf.col("spec_low").isNull(), _text("at most ", _number("spec_high")))
-        .when(sf.col("spec_high").isNull(), _text("at least ", _number("spec_low")))
-        .otherwise(_text(_number("spec_low"), " to ", _number("spec_high")))
-    )
-
-
-def _number(name: str) -> Column:
-    """Return a number as a person writes it: at most four decimals, no trailing zeros."""
-    from pyspark.sql import functions as sf
-
-    return sf.regexp_replace(sf.col(name).try_cast("decimal(38,4)").cast("string"), r"\.?0+$", "")
+        "kind": _WHAT,
+        "severity": (
+            *(*_FAILING, *of(RESULTS, "sample_name"), *of(PROCESS_EVENTS, "sample_name", "event"), *of(METHOD_TRENDS, "rules")),
+            *of(STORAGE_CONDITIONS, "day", "excursion_min"),
+        ),
+        "subject": _SUBJECT,
+        "lot_id": (*of(RESULTS, "lot_id"), *of(METHOD_TRENDS, "lot_id"), *of(INJECTIONS, "lot_id")),
+        "evidence": (
+            *of(RESULTS, "method_id", "analyte", "value", "unit", "spec_low", "spec_high", "sample_name", "replicate"),
+            *of(PROCESS_EVENTS, "sample_name", "event"),
+            *of(METHOD_TRENDS, "point_no", "rules", "value", "unit", "centre", "lower_limit", "upper_limit"),
+            *of(SUITABILITY, "injections", "analyte", "instrument_id", "failures"),
+            *of(CALIBRATIONS, "certificate_id", "parameter", "deviation", "tolerance", "unit"),
+            *of(INJECTIONS, "injection_id", "injected_at_utc", "calibration_id", "injection_name", "source", "lot_id", "method_id"),
+            *(f"{STORAGE_CONDITIONS.full_name}.{column}" for column in _DAYS.columns if column != "chamber_id"),
+        ),
+        "owner_role": _WHAT,
+        "raised_at_utc": (
+            *(*of(RESULTS, "measured_at_utc", "known_time_utc"), *of(METHOD_TRENDS, "measured_at_utc"), *of(SUITABILITY, "started_at_utc")),
+            *(*of(CALIBRATIONS, "performed_at_utc"), *of(INJECTIONS, "injected_at_utc"), *of(STORAGE_CONDITIONS, "day")),
+        ),
+    },
+)

@@ -6,55 +6,62 @@ Belongs here: which injections and peaks speak for a system, what is asked of it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.gold import SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.domain.calibration import rsd_pct
+from lab_assets.domain.in_force import Row
 from lab_assets.domain.suitability import SuitabilityCriteria, SuitabilityMeasures, judge_suitability
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.reference import gathered, replace_on_news
+from lab_assets.stations.gold.frames import target_rows
+from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import DataFrame
+    import polars as pl
 
-Row = Mapping[str, Any]
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
 CRITERIA: Final = SuitabilityCriteria(min_tailing=0.8, max_tailing=1.8, max_rsd_pct=2.0, min_signal_to_noise=None)
 """Repeatability of the standard within 2.0 % and symmetry 0.8-1.8 (USP <621>). Plates and resolution are asked for by single
 methods only; signal to noise speaks of a sensitivity solution, which a standard is not."""
+_STANDARD_ROLES: Final = ("standard", "suitability")
 
 
-def update_suitability(lake: Lakehouse) -> int:
-    """Judge every sequence anew when injections or peaks have moved.
-
-    Returns:
-        Version of the table afterwards.
-    """
-    return replace_on_news(lake, SUITABILITY, (INJECTIONS, PEAKS), lambda: _suitability(lake).toArrow())
+def _sequences_of_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the sequences of changed standards; other injections say nothing of the system."""
+    return keys_of(_standards(changes.both), ["sequence_id"])
 
 
-def _suitability(lake: Lakehouse) -> DataFrame:
-    standards = (
-        lake.read(INJECTIONS)
-        .where("sample_role in ('standard', 'suitability') and sequence_id is not null")
-        .select("injection_id", "sequence_id", "method_id", "instrument_id", "injected_at_utc", "weight_mg", "standard_purity_pct")
-    )
-    peaks = lake.read(PEAKS).where("analyte is not null").select("injection_id", "channel", "analyte", "area", "tailing", "plates")
-    found = standards.join(peaks, on="injection_id")
-    systems = gathered(["sequence_id", "analyte"], {"peaks": found})
-    return systems.mapInArrow(judge_systems, schema=SUITABILITY.spark_ddl())
+def _sequences_of_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the sequences of the standards whose peaks changed."""
+    import polars as pl
+
+    named = changes.both.filter(pl.col("analyte").is_not_null())
+    columns = ["injection_id", "sequence_id", "sample_role"]
+    return keys_of(_standards(read.keyed(INJECTIONS, columns, injection_id=named["injection_id"])), ["sequence_id"])
 
 
-def judge_systems(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Judge the systems of each batch; the function given to ``mapInArrow``."""
-    import pyarrow as pa
+def _standards(injections: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
 
-    for batch in batches:
-        yield pa.RecordBatch.from_pylist([suitability_row(one) for one in batch.to_pylist()], schema=SUITABILITY.arrow_schema())
+    return injections.filter(pl.col("sample_role").is_in(_STANDARD_ROLES), pl.col("sequence_id").is_not_null())
+
+
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Judge the systems of sequences by the peaks of their standards."""
+    import polars as pl
+
+    standards = _standards(read.keyed(INJECTIONS, sequence_id=keys["sequence_id"]))
+    peaks = read.keyed(PEAKS, injection_id=standards["injection_id"]).filter(pl.col("analyte").is_not_null())
+    systems = standards.join(peaks, on="injection_id").group_by("sequence_id", "analyte", maintain_order=True)
+    made = [
+        suitability_row({"sequence_id": sequence_id, "analyte": analyte, "peaks": rows.to_dicts()})
+        for (sequence_id, analyte), rows in systems
+    ]
+    return target_rows(read, made)
 
 
 def suitability_row(system: Row) -> dict[str, Any]:
@@ -63,7 +70,7 @@ def suitability_row(system: Row) -> dict[str, Any]:
     Args:
         system: ``sequence_id``, ``analyte`` and the list ``peaks`` of its standards.
     """
-    peaks = sorted(system["peaks"], key=lambda row: (row["injected_at_utc"] is None, row["injected_at_utc"], row["injection_id"]))
+    peaks = sorted(system["peaks"], key=_order)
     tailing = [row["tailing"] for row in peaks if row["tailing"] is not None]
     plates = [row["plates"] for row in peaks if row["plates"] is not None]
     by_channel: dict[str, list[Row]] = {}
@@ -90,9 +97,54 @@ def suitability_row(system: Row) -> dict[str, Any]:
     }
 
 
+def _order(peak: Row) -> tuple[Any, ...]:
+    """Return the sort key of peaks: by time of injection, those without time last, then by content."""
+    return (peak["injected_at_utc"] is None, peak["injected_at_utc"], peak["injection_id"], peak["channel"], peak["peak_no"])
+
+
 def _responses(peaks: Sequence[Row]) -> list[float]:
     """Return the areas, per mg of pure standard where every weight is known: two weighings differ without any fault."""
     taken = [
         (row["weight_mg"] or 0.0) * (100.0 if row["standard_purity_pct"] is None else row["standard_purity_pct"]) / 100 for row in peaks
     ]
     return [row["area"] / mass for row, mass in zip(peaks, taken, strict=True)] if all(taken) else [row["area"] for row in peaks]
+
+
+_SPREAD: Final = (
+    *of(INJECTIONS, "sequence_id", "sample_role", "weight_mg", "standard_purity_pct"),
+    *of(PEAKS, "analyte", "channel", "area"),
+)
+_FIRST: Final = of(INJECTIONS, "sequence_id", "sample_role", "injected_at_utc")
+SUITABILITY_STATION: Final = Station(
+    target=SUITABILITY,
+    inputs=(
+        Input(
+            table=INJECTIONS,
+            columns=(
+                *("injection_id", "sequence_id", "sample_role", "method_id", "instrument_id", "injected_at_utc"),
+                *("weight_mg", "standard_purity_pct"),
+            ),
+            touches=_sequences_of_injections,
+        ),
+        Input(
+            table=PEAKS,
+            columns=("injection_id", "channel", "peak_no", "analyte", "area", "tailing", "plates"),
+            touches=_sequences_of_peaks,
+        ),
+    ),
+    make=_make,
+    group=Group(columns=("sequence_id",)),
+    feeds={
+        "sequence_id": of(INJECTIONS, "sequence_id"),
+        "method_id": of(INJECTIONS, "method_id") + _FIRST,
+        "instrument_id": of(INJECTIONS, "instrument_id") + _FIRST,
+        "analyte": of(PEAKS, "analyte"),
+        "injections": of(INJECTIONS, "injection_id", "sequence_id", "sample_role") + of(PEAKS, "analyte"),
+        "area_rsd_pct": _SPREAD,
+        "tailing_max": of(PEAKS, "tailing"),
+        "plates_min": of(PEAKS, "plates"),
+        "passed": _SPREAD + of(PEAKS, "tailing"),
+        "failures": _SPREAD + of(PEAKS, "tailing"),
+        "started_at_utc": _FIRST,
+    },
+)

@@ -8,55 +8,36 @@ pulls and complaints come after and are none of it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
-from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.gold import TIME_TO_RELEASE
 from lab_assets.contracts.silver import LOTS, PROCESS_EVENTS, SAMPLES
 from lab_assets.domain.cycle_time import LotEvent, step_durations
-from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.domain.in_force import Row
+from lab_assets.stations.gold.frames import rows_by, target_rows
 from lab_assets.stations.gold.lot_disposition import release_samples
-from lab_assets.stations.silver.reference import gathered, replace_on_news
+from lab_assets.stations.station import Group, Input, Station, of, touched_by
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-    from pyspark.sql import DataFrame
+    import polars as pl
 
-Row = Mapping[str, Any]
+    from lab_assets.stations.reading import StationReader
 
 _FINAL: Final = ("released", "rejected")
 
 
-def update_time_to_release(lake: Lakehouse) -> int:
-    """Measure the steps of every lot anew when events, samples or lots have moved.
-
-    Returns:
-        Version of the table afterwards.
-    """
-    return replace_on_news(lake, TIME_TO_RELEASE, (PROCESS_EVENTS, SAMPLES, LOTS), lambda: _steps(lake).toArrow())
-
-
-def _steps(lake: Lakehouse) -> DataFrame:
-    lots = gathered(
-        ["lot_id"],
-        {
-            "lots": lake.read(LOTS).select("lot_id", "product"),
-            "samples": lake.read(SAMPLES).select("lot_id", "sample_name", "sample_type", "retest_of"),
-            "events": lake.read(PROCESS_EVENTS).select("lot_id", "event_id", "sample_name", "event", "at_utc"),
-        },
-    )
-    return lots.mapInArrow(measure_lots, schema=TIME_TO_RELEASE.spark_ddl())
-
-
-def measure_lots(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """Measure the lots of each batch; the function given to ``mapInArrow``."""
-    import pyarrow as pa
-
-    for batch in batches:
-        rows = list(chain.from_iterable(map(step_rows, batch.to_pylist())))
-        yield pa.RecordBatch.from_pylist(rows, schema=TIME_TO_RELEASE.arrow_schema())
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Measure the steps of lots; a lot without a record has steps but no product."""
+    lots, samples, events = (rows_by(read.keyed(table, lot_id=keys["lot_id"]), "lot_id") for table in (LOTS, SAMPLES, PROCESS_EVENTS))
+    made = [
+        row
+        for lot_id in keys["lot_id"]
+        for row in step_rows(
+            {"lot_id": lot_id, "lots": lots.get(lot_id, ()), "samples": samples.get(lot_id, ()), "events": events.get(lot_id, ())}
+        )
+    ]
+    return target_rows(read, made)
 
 
 def step_rows(lot: Row) -> list[dict[str, Any]]:
@@ -87,3 +68,24 @@ def step_rows(lot: Row) -> list[dict[str, Any]]:
         }
         for number, (step, start) in enumerate(zip(steps, starts, strict=False), start=1)
     ]
+
+
+_COUNTED: Final = (
+    *of(PROCESS_EVENTS, "lot_id", "sample_name", "event", "at_utc"),
+    *of(SAMPLES, "lot_id", "sample_name", "sample_type", "retest_of"),
+)
+TIME_TO_RELEASE_STATION: Final = Station(
+    target=TIME_TO_RELEASE,
+    inputs=(
+        Input(table=PROCESS_EVENTS, columns=("event_id", "lot_id", "sample_name", "event", "at_utc"), touches=touched_by(lot_id="lot_id")),
+        Input(table=SAMPLES, columns=("lot_id", "sample_name", "sample_type", "retest_of"), touches=touched_by(lot_id="lot_id")),
+        Input(table=LOTS, columns=("lot_id", "product"), touches=touched_by(lot_id="lot_id")),
+    ),
+    make=_make,
+    group=Group(columns=("lot_id",)),
+    feeds={
+        "lot_id": of(PROCESS_EVENTS, "lot_id"),
+        "product": of(LOTS, "product"),
+        **dict.fromkeys(("step_no", "step", "started_at_utc", "ended_at_utc", "duration_h"), _COUNTED),
+    },
+)
