@@ -58,6 +58,8 @@ INJECTIONS = TableContract(
         ),
         Column(name="source_sha256", kind="string", meaning="raw file of the trace", nullable=False),
         Column(name="known_time_utc", kind="timestamp_utc", meaning="when the end of the run was known"),
+        Column(name="stated_sample_name", kind="string", meaning="sample as the file itself states it, whatever the worklist says"),
+        Column(name="stated_method_name", kind="string", meaning="method as the file itself states it, whatever the worklist says"),
     ),
 )
 

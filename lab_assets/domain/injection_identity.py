@@ -1,12 +1,14 @@
-"""Injections recognised in bronze: their identity, and which of several rows of one trace counts.
+"""Injections recognised in files: their identity, and which of several traces of one channel counts.
 
-Belongs here: identity. Does not belong here: context (``injections.py``), what is computed from traces.
+Belongs here: identity. Does not belong here: context, what is computed from traces.
 """
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING, Final
+
+from lab_assets.domain.in_force import natural
 
 if TYPE_CHECKING:
     import polars as pl
@@ -25,15 +27,24 @@ def injection_id(source: str | None, instrument_name: str | None, injection_name
     return "inj_" + hashlib.sha256("|".join(part or "" for part in parts).encode()).hexdigest()[:16]
 
 
+def with_identity(traces: pl.DataFrame) -> pl.DataFrame:
+    """Add ``injection_id`` to rows with the columns of ``PARTS``."""
+    import polars as pl
+
+    return traces.with_columns(
+        pl.Series("injection_id", [injection_id(*parts) for parts in traces.select(PARTS).iter_rows()], dtype=pl.String)
+    )
+
+
 def newest_of_channels(traces: pl.DataFrame) -> pl.DataFrame:
-    """Add ``injection_id`` and keep, of each injection and channel, the row of the newest file.
+    """Add ``injection_id`` and keep, of each injection and channel, one row: that of the last file by ``in_force.RECENCY``.
 
     Args:
-        traces: Rows of ``bronze.chromatograms`` with the columns of ``PARTS``, ``channel``, ``ingest_batch``, ``source_sha256`` and
-            ``source_row``.
+        traces: Rows of ``bronze.chromatograms`` with the columns of ``PARTS`` and of ``in_force.RECENCY``, and ``channel``.
     """
     import polars as pl
 
-    identities = pl.Series("injection_id", [injection_id(*parts) for parts in traces.select(PARTS).iter_rows()], dtype=pl.String)
-    ordered = traces.with_columns(identities).sort("ingest_batch", "source_sha256", "source_row")
-    return ordered.unique(["injection_id", "channel"], keep="last", maintain_order=True)
+    places = {name: place for place, name in enumerate(sorted(traces["source_file"].unique().to_list(), key=natural))}
+    rank = pl.Series("__place", [places[name] for name in traces["source_file"]], dtype=pl.Int64)
+    ordered = with_identity(traces).with_columns(rank).sort("__place", "ingest_batch", "source_sha256", "source_row")
+    return ordered.unique(["injection_id", "channel"], keep="last", maintain_order=True).drop("__place")

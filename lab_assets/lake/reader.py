@@ -5,10 +5,12 @@ Belongs here: every read of the product's tables. Does not belong here: writing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import unquote
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.changes import Changes, changed_files, difference, rows_of
@@ -143,6 +145,34 @@ class LakeReader:
         schema = _polars_schema(contract)
         return frame.with_columns(pl.lit(None, schema[column.name]).alias(column.name) for column in missing)
 
+    def files(self, contract: TableContract, *, version: int | None = None, where: Mapping[str, Sequence[Any]]) -> list[str]:
+        """Return the data files that may hold rows whose columns have one of the given values, by the statistics in the log.
+
+        Args:
+            contract: Table.
+            version: Version; default: the latest.
+            where: Values by column, of text or numbers.
+        """
+        import pyarrow as pa
+
+        table = self.open(contract)
+        if version is not None and version != table.version():
+            self._require_past(contract, version)
+            table.load_as_version(version)
+        actions = pa.table(table.get_add_actions(flatten=True))
+        if actions.num_rows == 0:
+            return []
+        stated = set(actions.column_names)
+        limits = {name: (f"min.{name}", f"max.{name}") for name in where if f"min.{name}" in stated}
+        columns = {name: actions.column(name).to_pylist() for name in ("path", *(limit for pair in limits.values() for limit in pair))}
+        root = str(table.table_uri).removeprefix("file://").rstrip("/")
+        values = {name: sorted(where[name]) for name in limits}
+        found: list[str] = []
+        for place, path in enumerate(columns["path"]):
+            if all(_may_hold(values[name], columns[low][place], columns[high][place]) for name, (low, high) in limits.items()):
+                found.append(f"{root}/{unquote(path)}")
+        return found
+
     def changes(self, contract: TableContract, columns: Sequence[str], *, since: int, until: int | None = None) -> Changes:
         """Return the rows that changed between two versions, some of their columns.
 
@@ -183,6 +213,14 @@ class LakeReader:
     def _require_past(self, contract: TableContract, version: int) -> None:
         """See that an earlier version's log is whole: it may rely on commits that the last version does without."""
         require_whole_log(contract.full_name, self.uri(contract), self.ledger, through=version)
+
+
+def _may_hold(values: Sequence[Any], low: Any, high: Any) -> bool:
+    """Return whether any of some sorted values lies within limits; unknown limits may hold anything."""
+    if low is None or high is None:
+        return True
+    place = bisect_left(values, low)
+    return place < len(values) and values[place] <= high
 
 
 @cache

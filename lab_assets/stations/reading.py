@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lab_assets.compute.protocol import FileRows
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.station import Station
@@ -77,6 +78,22 @@ class StationReader:
             conditions.append(pl.col(name) == values[0] if values.len() == 1 else pl.col(name).is_in(values.implode()))
         where = pl.all_horizontal(conditions) if len(conditions) > 1 else conditions[0]
         return self.lake.polars(table, wanted, version=self.versions.get(table.full_name), where=where)
+
+    def files(self, table: TableContract, columns: Mapping[str, str], **keys: Iterable[Any]) -> FileRows:
+        """Return where the rows lie whose columns hold one of the given values, for work that reads them itself.
+
+        Args:
+            table: A declared input.
+            columns: Columns to read, each with the name that the work sees.
+            keys: Values by column.
+
+        Raises:
+            UndeclaredReadError: see ``rows``.
+        """
+        self._declared(table, [*columns, *(name for name in keys if name not in columns)], whole=False)
+        where = {name: list(values) for name, values in keys.items()}
+        files = self.lake.files(table, version=self.versions.get(table.full_name), where=where)
+        return FileRows(files=files, schema=table.arrow_schema(), columns=columns, where=where, constants={"table": table.name})
 
     def empty(self, table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
         """Return no rows, with the types of the table."""

@@ -142,10 +142,10 @@ def all_groups(read: StationReader) -> pl.DataFrame:
     from lab_assets.lake.changes import Changes
 
     station = read.station
-    found = [station.group.of(read.lake.polars(station.target, list(station.group.columns)))]
+    found = [station.group.of(read.lake.polars(station.target, sorted({*station.group.columns, *station.group.also})))]
     for each in station.inputs:
         if each.touches is not None:
-            rows = read.lake.polars(each.table, list(each.columns), version=read.versions[each.name])
+            rows = read.lake.polars(each.table, list(each.noticed_by), version=read.versions[each.name])
             found.append(each.touches(read, Changes(added=rows, removed=rows.clear())).select(station.group.names))
     return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
 
@@ -161,7 +161,7 @@ def _touched(read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
         since, until = known.get(each.name, 0), read.versions[each.name]
         if since == until:
             continue
-        changes = read.lake.changes(each.table, each.columns, since=since, until=until)
+        changes = read.lake.changes(each.table, each.noticed_by, since=since, until=until)
         if changes.is_empty():
             continue
         outcome.news[each.name] = changes.added.height or changes.removed.height

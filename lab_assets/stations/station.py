@@ -39,21 +39,23 @@ class Group:
     Attributes:
         columns: Columns of the target that name the group.
         coalesce: Whether the first column that is filled names it (the frame of keys then has the one column ``key``).
+        also: Columns that follow from the group, never empty, by which reads skip files that its name alone does not rule out.
     """
 
     columns: tuple[str, ...]
     coalesce: bool = False
+    also: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
         """Columns of the frame of keys."""
-        return ("key",) if self.coalesce else self.columns
+        return ("key",) if self.coalesce else (*self.columns, *self.also)
 
     def of(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Return the groups of rows of the target, each once."""
         import polars as pl
 
-        keys = rows.select(pl.coalesce(self.columns).alias("key")) if self.coalesce else rows.select(self.columns)
+        keys = rows.select(pl.coalesce(self.columns).alias("key")) if self.coalesce else rows.select(self.names)
         return keys.unique(maintain_order=True)
 
     def where(self, keys: pl.DataFrame) -> pl.Expr:
@@ -64,7 +66,7 @@ class Group:
             values = keys["key"].implode()
             first, second = self.columns
             return pl.col(first).is_in(values) | (pl.col(first).is_null() & pl.col(second).is_in(values))
-        conditions = [pl.col(name).is_in(keys[name].unique().implode()) for name in self.columns]
+        conditions = [pl.col(name).is_in(keys[name].unique().implode()) for name in self.names]
         return pl.all_horizontal(conditions) if len(conditions) > 1 else conditions[0]
 
     def predicate(self, keys: pl.DataFrame) -> str:
@@ -105,12 +107,14 @@ class Input:
     Attributes:
         table: The table.
         columns: Columns that are read; a change of any other column is no news.
+        news: Those of them by which a change is noticed and relations are found, where not all of them: arrays are long to compare.
         touches: Groups that changed rows touch; ``None`` where a change of this table alone touches nothing.
         reads: How make and relations read it.
     """
 
     table: TableContract
     columns: tuple[str, ...]
+    news: tuple[str, ...] = ()
     touches: Touches | None = None
     reads: Reads = "touched"
 
@@ -118,6 +122,11 @@ class Input:
     def name(self) -> str:
         """Name in SQL."""
         return self.table.full_name
+
+    @property
+    def noticed_by(self) -> tuple[str, ...]:
+        """Columns by which a change is noticed."""
+        return self.news or self.columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +160,7 @@ class Station:
         if missing := set(self.group.columns) - set(self.target.column_names):
             raise ValueError(f"{self.name}: group column(s) {sorted(missing)} are not columns of the table")
         for each in self.inputs:
-            if unknown := set(each.columns) - set(each.table.column_names):
+            if unknown := {*each.columns, *each.news} - set(each.table.column_names):
                 raise ValueError(f"{self.name}: {each.name} has no column(s) {sorted(unknown)}")
 
     @property

@@ -1,81 +1,90 @@
-"""``silver.injections``: each injection once, with the context that LIMS and certificates give it.
+"""Station of ``silver.injections``: each injection once, with the context that LIMS and certificates give it.
 
-Belongs here: context, and which injections are touched by news. Does not belong here: identity (``identity.py``), peaks
-(``peaks.py``).
+Belongs here: context, and which injections are touched by news. Does not belong here: identity (``lab_assets.domain``), peaks.
 
-Injections are told by a few short columns, a hundred bytes each, so they are joined in this process: a million take about a
-second. Their traces are never read here.
+Injections are described by a few short columns; their traces are never read here.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_SEQUENCES, PROCESSING_METHODS
-from lab_assets.contracts.silver import INJECTIONS, LOTS, SAMPLES
-from lab_assets.domain.injection_identity import newest_of_channels
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.methods import NO_METHOD, method_key, processing_id, windows_in_force
+from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, PROCESSING_METHODS
+from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
+from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.injection_identity import PARTS, newest_of_channels, with_identity
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, processing_id
+from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
+from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import polars as pl
 
-STATION: Final = "silver.injections"
-CONTEXT: Final = (LIMS_SEQUENCES, SAMPLES, LOTS, CALIBRATIONS, PROCESSING_METHODS)
-CONSUMERS: Final = ("silver.results", "features.injection_progress", "features.instrument_history")
-"""Stations that work on every touched injection; ``silver.peaks`` works on those whose traces or windows changed."""
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
+_KEY: Final = ("injection_id", "injection_name")
 _OF_THE_FILE: Final = ("sample_name", "instrument_name", "method_name", "operator", "injected_at_text", "injected_at_utc", "software")
-_TRACE: Final = ("injection_name", "source", "channel", "x_unit", "x_last", "zone_known", "ingest_batch", "source_sha256", "source_row")
-_PLANNED: Final = (
-    *("injection_name", "sequence_id", "position", "sample_role", "replicate", "method_id", "instrument_id", "column_id", "analyst"),
-    *("weight_mg", "nominal_weight_mg", "standard_purity_pct"),
+_TRACE: Final = tuple(dict.fromkeys((*PARTS, "channel", "x_unit", "x_last", "zone_known", *_OF_THE_FILE, *RECENCY)))
+_OF_THE_CONTEXT: Final = (
+    *("sequence_id", "position", "sample_name", "sample_role", "replicate", "method_id", "instrument_id", "column_id", "analyst"),
+    *("weight_mg", "nominal_weight_mg", "standard_purity_pct", "lot_id", "sample_type", "product"),
 )
 
 
-def update_injections(lake: Lakehouse) -> int:
-    """Bring ``silver.injections`` up to date and leave what it touched in the queues of the stations behind it.
+def _of_traces(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return keys_of(with_identity(changes.both), _KEY)
 
-    New traces touch their own injections. News of the LIMS, of certificates or of processing methods touches the
-    injections whose context it changes, whenever they arrived.
 
-    Returns:
-        Version of ``silver.injections`` afterwards.
-    """
+def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the injections that a changed worklist entry names."""
+    names = changes.both["injection_name"]
+    return keys_of(with_identity(read.keyed(CHROMATOGRAMS, PARTS, injection_name=names)), _KEY)
+
+
+def _of_samples(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return read.keyed(INJECTIONS, _KEY, sample_name=changes.both["sample_name"])
+
+
+def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the injections of the samples of changed lots."""
+    samples = read.keyed(LIMS_SAMPLES, ["sample_name"], lot_id=changes.both["lot_id"])
+    return read.keyed(INJECTIONS, _KEY, sample_name=samples["sample_name"])
+
+
+def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the injections on an instrument from the time of a changed certificate on."""
     import polars as pl
 
-    progress = lake.ledger.progress(STATION)
-    versions = {table.full_name: lake.version(table) for table in (CHROMATOGRAMS, *CONTEXT)}
-    if all(progress.get(name) == version for name, version in versions.items()):
-        return lake.version(INJECTIONS)
-    last_batch = progress.get("chromatograms#batch", 0)
-    fresh = lake.polars(CHROMATOGRAMS, ["injection_name", "ingest_batch"], where=pl.col("ingest_batch") > last_batch)
-    newest_batch = max(fresh["ingest_batch"].to_list(), default=last_batch)
-    context_news = any(progress.get(table.full_name) != versions[table.full_name] for table in CONTEXT)
-    traces = _traces(lake, None if context_news else fresh["injection_name"].unique().to_list())
-    version = _write(lake, _with_context(lake, one_per_injection(traces)), last_batch)
-    lake.ledger.set_progress(STATION, {**versions, "chromatograms#batch": newest_batch})
-    return version
+    since = changes.both.group_by("instrument_id").agg(pl.col("performed_at_utc").min())
+    runs = read.keyed(INJECTIONS, (*_KEY, "instrument_id", "injected_at_utc"), instrument_id=since["instrument_id"])
+    return runs.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("performed_at_utc")).select(_KEY)
 
 
-def _traces(lake: Lakehouse, names: Sequence[str] | None) -> pl.DataFrame:
-    """Return what is told of each trace beside its points, for some injection names or for all."""
+def _of_methods(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the injections of a changed method, or of its source where they name none."""
     import polars as pl
 
-    where = None if names is None else pl.col("injection_name").is_in(names)
-    return lake.polars(CHROMATOGRAMS, list(dict.fromkeys((*_TRACE, *_OF_THE_FILE))), where=where)
+    stated = changes.both.with_columns(pl.when(pl.col("method_name") != "").then("method_name").alias("method_name"))
+    found = [read.keyed(INJECTIONS, _KEY, method_id=stated["method_name"])]
+    sources = stated.filter(pl.col("method_name").is_null())["source"]
+    if sources.len():
+        without = read.keyed(INJECTIONS, (*_KEY, "method_id"), source=sources).filter(pl.col("method_id").is_null())
+        found.append(without.select(_KEY))
+    return pl.concat(found)
 
 
 def one_per_injection(traces: pl.DataFrame) -> pl.DataFrame:
-    """Return one row an injection: of each channel the newest file counts, and the first channel that tells a thing tells it.
+    """Return one row an injection: of each channel the newest file counts, and the first channel that states a thing states it.
 
     Args:
         traces: Rows of ``bronze.chromatograms`` without their points.
 
     Returns:
-        The file's columns with ``injection_id``, ``run_time_min``, ``channels``, ``_batch`` of the newest file.
+        The file's columns with ``injection_id``, ``run_time_min``, ``channels``, ``source_sha256``.
     """
     import polars as pl
 
@@ -83,13 +92,12 @@ def one_per_injection(traces: pl.DataFrame) -> pl.DataFrame:
     newest = newest_of_channels(traces.with_columns(_minutes=minutes))
     return (
         newest.sort("channel")
-        .group_by("injection_id", "injection_name", "source")
+        .group_by("injection_id", "injection_name", "source", maintain_order=True)
         .agg(
             *(pl.col(name).drop_nulls().first() for name in _OF_THE_FILE),
             pl.col("zone_known").max(),
             pl.col("_minutes").max().alias("run_time_min"),
             pl.col("channel").unique().sort().alias("channels"),
-            pl.col("ingest_batch").max().alias("_batch"),
             pl.col("source_sha256").first(),
         )
     )
@@ -108,81 +116,98 @@ def _minutes_per(units: pl.Series) -> dict[str | None, float | None]:
     return factors
 
 
-def _with_context(lake: Lakehouse, injections: pl.DataFrame) -> pl.DataFrame:
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Describe injections by their traces, worklist, sample, lot, processing method and certificate."""
     import polars as pl
 
-    def coalesced(*names: str) -> pl.Expr:
-        return pl.coalesce(pl.when(pl.col(name) != "").then(pl.col(name)) for name in names)
+    traces = read.keyed(CHROMATOGRAMS, _TRACE, injection_name=keys["injection_name"])
+    runs = one_per_injection(traces).join(keys, on="injection_id", how="semi")
+    records = _records(read, runs)
+    rows = pl.DataFrame([_described(run, records) for run in runs.iter_rows(named=True)], schema=_schema())
+    methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
+    certificates = Certificates(read.keyed(CALIBRATIONS, instrument_id=rows["instrument_id"]).iter_rows(named=True))
+    in_force = [_in_force(row, methods, certificates) for row in rows.iter_rows(named=True)]
+    return rows.drop("processing_id", "calibration_id", "calibration_valid").hstack(pl.DataFrame(in_force, schema=_in_force_schema()))
 
-    plans = lake.polars(LIMS_SEQUENCES).sort("recorded_at_utc", "ingest_batch", "source_row").unique("injection_name", keep="last")
-    planned = plans.select(*_PLANNED, pl.col("sample_name").alias("planned_sample"))
-    rows = injections.join(planned, on="injection_name", how="left").with_columns(
-        sample_name=coalesced("planned_sample", "sample_name"),
-        method_id=coalesced("method_id", "method_name"),
-        instrument_id=coalesced("instrument_name", "instrument_id"),
-        analyst=coalesced("analyst", "operator"),
-        sample_role=pl.col("sample_role").fill_null("unknown"),
-        known_time_utc=pl.col("injected_at_utc") + pl.duration(microseconds=pl.col("run_time_min").fill_null(0.0) * 60e6),
+
+def _records(read: StationReader, runs: pl.DataFrame) -> LimsRecords:
+    plans = read.keyed(LIMS_SEQUENCES, injection_name=runs["injection_name"])
+    samples = read.keyed(LIMS_SAMPLES, sample_name=sample_names(plans.iter_rows(named=True), runs["sample_name"]))
+    lots = read.keyed(LIMS_LOTS, lot_id=samples["lot_id"])
+    return LimsRecords(*(frame.iter_rows(named=True) for frame in (plans, samples, lots)))
+
+
+def _described(run: Mapping[str, Any], records: LimsRecords) -> dict[str, Any]:
+    """Return what files and records say of an injection together, with everything known."""
+    context = records.context(
+        run["injection_name"],
+        sample_name=run["sample_name"],
+        method_id=run["method_name"],
+        instrument_id=run["instrument_name"],
+        analyst=run["operator"],
     )
-    rows = rows.join(lake.polars(SAMPLES, ["sample_name", "lot_id", "sample_type"]), on="sample_name", how="left")
-    rows = rows.join(lake.polars(LOTS, ["lot_id", "product"]), on="lot_id", how="left")
-    return with_calibration(_with_windows(lake, rows), lake.polars(CALIBRATIONS))
+    injected: datetime | None = run["injected_at_utc"]
+    length = timedelta(minutes=run["run_time_min"] or 0.0)
+    return {
+        **{name: run.get(name) for name in INJECTIONS.column_names},
+        **{name: getattr(context, name) for name in _OF_THE_CONTEXT},
+        "stated_sample_name": run["sample_name"] or None,
+        "stated_method_name": run["method_name"] or None,
+        "known_time_utc": None if injected is None else injected + length,
+    }
 
 
-def _with_windows(lake: Lakehouse, rows: pl.DataFrame) -> pl.DataFrame:
+def _in_force(row: Mapping[str, Any], methods: ProcessingMethods, certificates: Certificates) -> dict[str, Any]:
+    windows = methods.windows(row["method_id"], row["source"], at=row["injected_at_utc"])
+    certificate = certificates.in_force(row["instrument_id"], at=row["injected_at_utc"])
+    return {
+        "processing_id": processing_id(windows),
+        "calibration_id": None if certificate is None else certificate.certificate_id,
+        "calibration_valid": None if certificate is None else certificate.is_valid_at(row["injected_at_utc"]),
+    }
+
+
+def _in_force_schema() -> dict[str, Any]:
     import polars as pl
 
-    processing = {key: processing_id(windows) for key, windows in windows_in_force(lake).items()}
-    keys = (method_key(*of) for of in rows.select("method_id", "source").iter_rows())
-    return rows.with_columns(processing_id=pl.Series([processing.get(key, NO_METHOD) for key in keys], dtype=pl.String))
+    return {"processing_id": pl.String(), "calibration_id": pl.String(), "calibration_valid": pl.Boolean()}
 
 
-def with_calibration(rows: pl.DataFrame, parameters: pl.DataFrame) -> pl.DataFrame:
-    """Add the instrument's latest certificate before the injection; it is valid when no parameter failed and it had not expired.
-
-    Args:
-        rows: Injections with ``instrument_id`` and ``injected_at_utc``.
-        parameters: Rows of ``bronze.calibrations``, one a parameter of a certificate.
-    """
+def _schema() -> dict[str, Any]:
     import polars as pl
 
-    certificates = (
-        parameters.drop_nulls("performed_at_utc")
-        .group_by("instrument_id", pl.col("certificate_id").alias("calibration_id"))
-        .agg(pl.col("performed_at_utc").max(), pl.col("valid_until_utc").min(), (pl.col("outcome") == "pass").all().alias("_passed"))
-        .sort("performed_at_utc", "calibration_id")
-    )
-    dated = rows.sort("injected_at_utc", nulls_last=True)
-    found = dated.join_asof(
-        certificates,
-        left_on="injected_at_utc",
-        right_on="performed_at_utc",
-        by="instrument_id",
-        strategy="backward",
-        check_sortedness=False,
-    )
-    return found.with_columns(calibration_valid=(pl.col("valid_until_utc") >= pl.col("injected_at_utc")) & pl.col("_passed"))
+    return dict(pl.DataFrame(pl.from_arrow(INJECTIONS.arrow_schema().empty_table())).schema)
 
 
-def _write(lake: Lakehouse, rows: pl.DataFrame, last_batch: int) -> int:
-    """Append what is new, merge what differs from what stands or whose traces came again.
+_TRACES: Final = Input(table=CHROMATOGRAMS, columns=_TRACE, touches=_of_traces)
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), touches=_of_plans)
+_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*SAMPLE_COLUMNS, *RECENCY), touches=_of_samples)
+_LOTS: Final = Input(table=LIMS_LOTS, columns=(*LOT_COLUMNS, *RECENCY), touches=_of_lots)
+_METHODS: Final = Input(
+    table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), touches=_of_methods, reads="whole"
+)
+_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=(*CERTIFICATE_COLUMNS, *RECENCY), touches=_of_certificates)
 
-    The queues are filled before the table is written: a run killed in between does both again.
-    """
-    import polars as pl
-
-    names = list(INJECTIONS.column_names)
-    standing = lake.polars(INJECTIONS)
-    made = rows.select(*names, "_batch").cast({**standing.schema})
-    unchanged = made.join(standing, on=names, how="semi", nulls_equal=True)["injection_id"]
-    is_new_trace = pl.col("_batch") > last_batch
-    touched = made.filter(is_new_trace | ~pl.col("injection_id").is_in(unchanged.implode()))
-    if touched.is_empty():
-        return lake.version(INJECTIONS)
-    before = standing.select("injection_id", processing_before="processing_id")
-    touched = touched.join(before, on="injection_id", how="left")
-    again = touched.filter(is_new_trace | pl.col("processing_before").ne_missing(pl.col("processing_id")))
-    ids = touched["injection_id"].to_list()
-    lake.ledger.enqueue({**dict.fromkeys(CONSUMERS, ids), "silver.peaks": again["injection_id"].to_list()})
-    arrow = touched.select(names).to_arrow()
-    return lake.append(INJECTIONS, arrow) if touched["processing_before"].is_null().all() else lake.merge(INJECTIONS, arrow)
+INJECTIONS_STATION: Final = Station(
+    target=INJECTIONS,
+    inputs=(_TRACES, _PLANS, _SAMPLES, _LOTS, _CERTIFICATES, _METHODS),
+    make=_make,
+    group=Group(columns=("injection_id",), also=("injection_name",)),
+    feeds={
+        **copied(INJECTIONS, _TRACES, _PLANS, _SAMPLES, _LOTS),
+        "injection_id": of(CHROMATOGRAMS, *PARTS),
+        "sample_name": of(LIMS_SEQUENCES, "sample_name") + of(CHROMATOGRAMS, "sample_name"),
+        "lot_id": of(LIMS_SAMPLES, "lot_id"),
+        "method_id": of(LIMS_SEQUENCES, "method_id") + of(CHROMATOGRAMS, "method_name"),
+        "instrument_id": of(CHROMATOGRAMS, "instrument_name") + of(LIMS_SEQUENCES, "instrument_id"),
+        "analyst": of(LIMS_SEQUENCES, "analyst") + of(CHROMATOGRAMS, "operator"),
+        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc"),
+        "calibration_valid": of(CALIBRATIONS, "outcome", "valid_until_utc", "performed_at_utc"),
+        "run_time_min": of(CHROMATOGRAMS, "x_last", "x_unit"),
+        "channels": of(CHROMATOGRAMS, "channel"),
+        "stated_sample_name": of(CHROMATOGRAMS, "sample_name"),
+        "stated_method_name": of(CHROMATOGRAMS, "method_name"),
+        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS),
+        "known_time_utc": of(CHROMATOGRAMS, "injected_at_utc", "x_last", "x_unit"),
+    },
+)

@@ -10,23 +10,37 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
+from lab_assets.contracts.bronze import CHROMATOGRAMS, PROCESSING_METHODS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.changes import portions, put_of_injections
-from lab_assets.stations.silver.methods import Windows, method_key, windows_in_force
-from lab_assets.stations.traces import FEW_INJECTIONS, TRACE_PLACE, Place, chosen_traces, here, place_of, rows_of, tasks_for, trace_rows
+from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.injection_identity import with_identity
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, Windows
+from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
+from lab_assets.stations.traces import (
+    TRACE_COLUMNS,
+    TRACE_NEWS,
+    TRACE_PLACE,
+    TRACE_POINTS,
+    Place,
+    chosen_traces,
+    place_of,
+    tasks_for,
+    trace_rows,
+)
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
 
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
+
 
 Row = Mapping[str, Any]
 
-STATION: Final = "silver.peaks"
-_VENDOR: Final = (*("retention_time", "retention_unit", "peak_name", "area", "area_unit", "plates", "tailing", "resolution"),)
-_TRACE: Final = (*TRACE_PLACE, "x", "y", "x_unit", "y_unit", "y_factor")
+_KEY: Final = ("injection_id", "injection_name")
+_VENDOR: Final = ("retention_time", "retention_unit", "peak_name", "area", "area_unit", "plates", "tailing", "resolution")
+_TRACE: Final = (*TRACE_PLACE, *TRACE_POINTS)
 _VENDOR_OF: Final = ("source_sha256", "injection_name", "channel")
 _MEASURES: Final = (
     "retention_time_min",
@@ -42,51 +56,55 @@ _MEASURES: Final = (
 )
 
 
-def update_peaks(lake: Lakehouse) -> int:
-    """Integrate the traces that wait; peaks their injections had before are replaced in the same commit.
-
-    Returns:
-        Version of ``silver.peaks`` afterwards.
-    """
-    for injection_ids in portions(lake.ledger.queued(STATION)):
-        put_of_injections(lake, PEAKS, _integrated(lake, injection_ids), injection_ids)
-        lake.ledger.dequeue(STATION, injection_ids)
-    return lake.version(PEAKS)
+def _of_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return keys_of(changes.both, _KEY)
 
 
-def _integrated(lake: Lakehouse, injection_ids: Sequence[str]) -> pa.Table:
-    """Return the peaks of some injections; the traces of more than a few are shared among Spark's workers."""
-    import pyarrow as pa
-
-    chosen = chosen_traces(lake, injection_ids)
-    worker = _worker(lake, chosen, injection_ids)
-    if len(injection_ids) <= FEW_INJECTIONS:
-        traces = here(lake, CHROMATOGRAMS, chosen, {name: name for name in _TRACE}).to_arrow()
-        return pa.Table.from_batches(worker.arrow(traces.to_batches()), PEAKS.arrow_schema())
-    rows = rows_of(lake, CHROMATOGRAMS, chosen).select(*_TRACE)
-    if (tasks := tasks_for(len(injection_ids))) > 1:
-        rows = rows.repartition(tasks)
-    return lake.keeper.guard(rows.mapInArrow(worker.arrow, schema=PEAKS.spark_ddl()).toArrow)
+def _of_traces(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    return keys_of(with_identity(changes.both), _KEY)
 
 
-def _worker(lake: Lakehouse, chosen: pl.DataFrame, injection_ids: Sequence[str]) -> PeakWorker:
-    """Return the function for the workers with what it knows of each chosen trace."""
+def _of_vendor_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return read.keyed(INJECTIONS, _KEY, injection_name=changes.both["injection_name"])
+
+
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Integrate the traces of some injections, by the windows in force when they were run."""
     import polars as pl
 
-    injections = lake.polars(INJECTIONS, ["injection_id", "method_id", "source"], where=pl.col("injection_id").is_in(injection_ids))
-    methods = {row["injection_id"]: method_key(row["method_id"], row["source"]) for row in injections.iter_rows(named=True)}
-    names = chosen["injection_name"].unique().to_list()
-    told = lake.polars(VENDOR_PEAKS, [*_VENDOR_OF, "peak_no", *_VENDOR], where=pl.col("injection_name").is_in(names))
-    vendor = {
-        key: rows.select(_VENDOR).to_dicts() for key, rows in told.sort("peak_no", *_VENDOR).group_by(_VENDOR_OF, maintain_order=True)
+    injections = read.keyed(INJECTIONS, injection_name=keys["injection_name"]).join(keys, on="injection_id", how="semi")
+    chosen = chosen_traces(read, injections)
+    if chosen.is_empty():
+        return read.empty(PEAKS, PEAKS.column_names)
+    worker = PeakWorker(_known(read, injections, chosen))
+    places = chosen.select("injection_name", "source_sha256").unique()
+    rows = read.files(
+        CHROMATOGRAMS,
+        {name: name for name in _TRACE},
+        injection_name=places["injection_name"].unique(),
+        source_sha256=places["source_sha256"].unique(),
+    )
+    made = read.lake.compute.map_files(worker, [rows], PEAKS.arrow_schema(), tasks=tasks_for(chosen.height))
+    return pl.DataFrame(pl.from_arrow(made))
+
+
+def _known(read: StationReader, injections: pl.DataFrame, chosen: pl.DataFrame) -> dict[Place, KnownTrace]:
+    """Return what is known of each chosen trace beside its points."""
+    methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
+    windows = {
+        row["injection_id"]: methods.windows(row["method_id"], row["source"], at=row["injected_at_utc"])
+        for row in injections.iter_rows(named=True)
     }
-    known = {
+    stated = read.keyed(VENDOR_PEAKS, [*_VENDOR_OF, "peak_no", *_VENDOR], injection_name=chosen["injection_name"])
+    vendor = {
+        key: rows.select(_VENDOR).to_dicts() for key, rows in stated.sort("peak_no", *_VENDOR).group_by(_VENDOR_OF, maintain_order=True)
+    }
+    return {
         place_of(row, TRACE_PLACE): KnownTrace(
-            injection_id=row["injection_id"], method=methods[row["injection_id"]], vendor=vendor.get(place_of(row, _VENDOR_OF), [])
+            injection_id=row["injection_id"], windows=windows[row["injection_id"]], vendor=vendor.get(place_of(row, _VENDOR_OF), [])
         )
         for row in chosen.iter_rows(named=True)
     }
-    return PeakWorker(known, windows_in_force(lake))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,24 +113,23 @@ class KnownTrace:
 
     Attributes:
         injection_id: Its injection.
-        method: Key of the windows that apply.
+        windows: The windows in force.
         vendor: The vendor's own peaks, in order.
     """
 
     injection_id: str
-    method: str
+    windows: Windows
     vendor: Sequence[Row]
 
 
 class PeakWorker:
-    """Integration of whole traces, in Spark's workers or here."""
+    """Integration of whole traces, wherever they are worked on."""
 
-    def __init__(self, known: Mapping[Place, KnownTrace], windows: Windows) -> None:
+    def __init__(self, known: Mapping[Place, KnownTrace]) -> None:
         self.known = known
-        self.windows = windows
 
-    def arrow(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Integrate the known traces of each batch; the function given to ``mapInArrow``."""
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Integrate the known traces of each batch."""
         import pyarrow as pa
 
         schema = PEAKS.arrow_schema()
@@ -125,7 +142,7 @@ class PeakWorker:
         known = self.known.get(place_of(trace, TRACE_PLACE))
         if known is None:
             return []
-        return integrate_trace({**trace, "injection_id": known.injection_id}, self.windows.get(known.method, ()), known.vendor)
+        return integrate_trace({**trace, "injection_id": known.injection_id}, known.windows, known.vendor)
 
 
 def integrate_trace(trace: Row, windows: Sequence[Row], vendor: Sequence[Row]) -> list[dict[str, Any]]:
@@ -213,12 +230,44 @@ def _vendor_time_min(row: Mapping[str, Any]) -> float | None:
 
 
 def _vendor_values(row: Mapping[str, Any] | None) -> dict[str, Any]:
-    told = row or {}
+    stated = row or {}
     return {
-        "vendor_peak_name": told.get("peak_name"),
-        "vendor_area": told.get("area"),
-        "vendor_area_unit": told.get("area_unit"),
-        "vendor_plates": told.get("plates"),
-        "vendor_tailing": told.get("tailing"),
-        "vendor_resolution": told.get("resolution"),
+        "vendor_peak_name": stated.get("peak_name"),
+        **{f"vendor_{name}": stated.get(name) for name in ("area", "area_unit", "plates", "tailing", "resolution")},
     }
+
+
+_INJECTIONS: Final = Input(
+    table=INJECTIONS, columns=(*_KEY, "method_id", "source", "injected_at_utc", "processing_id"), touches=_of_injections
+)
+_TRACES: Final = Input(table=CHROMATOGRAMS, columns=TRACE_COLUMNS, news=TRACE_NEWS, touches=_of_traces)
+_VENDOR_PEAKS: Final = Input(table=VENDOR_PEAKS, columns=(*_VENDOR_OF, "peak_no", *_VENDOR), touches=_of_vendor_peaks)
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
+"""Touches nothing by itself: the windows of an injection change with its ``processing_id``."""
+_FROM_POINTS: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(
+    PROCESSING_METHODS, "integration", "window_start", "window_end"
+)
+
+PEAKS_STATION: Final = Station(
+    target=PEAKS,
+    inputs=(_INJECTIONS, _TRACES, _VENDOR_PEAKS, _METHODS),
+    make=_make,
+    group=Group(columns=("injection_id",), also=("injection_name",)),
+    kinds=("spark", "polars", "deltalake"),
+    feeds={
+        **copied(PEAKS, _INJECTIONS),
+        "channel": of(CHROMATOGRAMS, "channel"),
+        "source_sha256": of(CHROMATOGRAMS, "source_sha256"),
+        "peak_no": _FROM_POINTS,
+        "analyte": _FROM_POINTS + of(PROCESSING_METHODS, "analyte", "channel"),
+        "integration": of(PROCESSING_METHODS, "integration"),
+        **dict.fromkeys(_MEASURES, _FROM_POINTS),
+        "area_unit": of(CHROMATOGRAMS, "y_unit"),
+        "height_unit": of(CHROMATOGRAMS, "y_unit"),
+        "vendor_peak_name": of(VENDOR_PEAKS, "peak_name", "retention_time", "retention_unit"),
+        **{
+            f"vendor_{name}": of(VENDOR_PEAKS, name, "retention_time", "retention_unit")
+            for name in ("area", "area_unit", "plates", "tailing", "resolution")
+        },
+    },
+)

@@ -25,7 +25,7 @@ def _latest_record(source: TableContract, target: TableContract) -> Make:
     (key,) = target.primary_key
 
     def make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
-        rows = read.keyed(source, **{key: keys[key]})
+        rows = read.keyed(source, None, **{key: keys[key]})
         records = Facts.of_rows(rows.iter_rows(named=True), (key,), known="recorded_at_utc")
         return _frame(rows, [records.row(name) for name in keys[key]])
 

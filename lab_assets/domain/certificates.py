@@ -1,0 +1,75 @@
+"""Calibration certificates in force.
+
+Belongs here: which certificate of an instrument holds at a moment, and whether it is good. Does not belong here: the certificates' values.
+
+A certificate holds from when it was performed until the next one is. It is known from when it was recorded, or performed where that is not
+stated. It is good while no parameter failed and the first of its parameters has not expired.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from lab_assets.domain.in_force import Facts, Row, Version, in_force, utc
+
+CERTIFICATE_COLUMNS: Final = ("instrument_id", "certificate_id", "outcome", "performed_at_utc", "valid_until_utc", "recorded_at_utc")
+"""Columns of ``bronze.calibrations`` that this module reads, beside those of ``in_force.RECENCY``."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """One certificate of one instrument.
+
+    Attributes:
+        certificate_id: Its number.
+        performed_at_utc: When the last of its parameters was calibrated.
+        valid_until_utc: When the first of them expires.
+        passed: Whether no parameter failed.
+    """
+
+    certificate_id: str
+    performed_at_utc: datetime
+    valid_until_utc: datetime | None
+    passed: bool
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        """Return whether it was good at a moment."""
+        return self.passed and self.valid_until_utc is not None and utc(self.valid_until_utc) >= utc(moment)
+
+
+class Certificates:
+    """Every certificate of every instrument."""
+
+    def __init__(self, rows: Iterable[Row]) -> None:
+        parameters: dict[tuple[str, str], list[Row]] = {}
+        for row in rows:
+            if row["performed_at_utc"] is not None:
+                parameters.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
+        self._facts = Facts((instrument, _version(number, found)) for (instrument, number), found in parameters.items())
+
+    def in_force(self, instrument_id: str | None, *, at: datetime | None, known_by: datetime | None = None) -> Certificate | None:
+        """Return the certificate in force at a moment; ``None`` without one, or where instrument or moment are unknown."""
+        if instrument_id is None or at is None:
+            return None
+        found = in_force(self._facts.versions(instrument_id), at=utc(at), known_by=known_by)
+        return None if found is None else found.row
+
+    def known_times(self, instrument_id: str | None) -> set[datetime]:
+        """Return when certificates of an instrument became known."""
+        return self._facts.known_times(instrument_id)
+
+
+def _version(number: str, rows: list[Row]) -> Version:
+    performed = max(utc(row["performed_at_utc"]) for row in rows)
+    expiries = [utc(row["valid_until_utc"]) for row in rows if row["valid_until_utc"] is not None]
+    recorded: list[Any] = [row["recorded_at_utc"] for row in rows if row.get("recorded_at_utc") is not None]
+    certificate = Certificate(
+        certificate_id=number,
+        performed_at_utc=performed,
+        valid_until_utc=min(expiries, default=None),
+        passed=all(row["outcome"] == "pass" for row in rows),
+    )
+    return Version(effective=performed, known=max(map(utc, recorded), default=performed), order=(number,), row=certificate)

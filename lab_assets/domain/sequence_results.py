@@ -1,0 +1,373 @@
+"""Reportable values of whole sequences, and their versions as facts became known.
+
+Belongs here: which injections are calculated together, from what, and when a value counts as known. Does not belong here: the calculation
+itself (``calibration.py``), the judgement (``oos.py``), reading rows.
+
+Injections of one sequence share their standards. A value against standards is reportable when every standard that the worklist plans has
+been run: until then it is shown as ``unjudged``, without a time at which it was known. What is recorded or run later (a corrected weight,
+a lot that the LIMS records late) makes a further version with its own known time; earlier versions stay as they were.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from lab_assets.domain.calibration import apply_line, area_percent, external_standard_pct, mean_response_factor
+from lab_assets.domain.in_force import ALWAYS, Row
+from lab_assets.domain.oos import judge
+from lab_assets.domain.processing_methods import ProcessingMethods
+from lab_assets.domain.run_context import STANDARD_ROLES, LimsRecords, RunContext
+from lab_assets.domain.specifications import Specifications
+
+UNJUDGED: Final = "unjudged"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredRun:
+    """One injection as its files state it, with its named peaks.
+
+    Attributes:
+        injection_id: Identity.
+        injection_name: Name by which a worklist plans it.
+        source: Drop folder.
+        injected_at_utc: Start.
+        known_time_utc: End of the run, when its trace was known; ``None`` without a start.
+        stated_sample_name: Sample that the file states.
+        stated_method_name: Method that it states.
+        peaks: ``channel``, ``analyte``, ``area`` of its named peaks, ordered by channel and analyte.
+    """
+
+    injection_id: str
+    injection_name: str
+    source: str
+    injected_at_utc: datetime | None
+    known_time_utc: datetime | None
+    stated_sample_name: str | None
+    stated_method_name: str | None
+    peaks: Sequence[Row]
+
+
+def result_id(*parts: str) -> str:
+    """Return the identity of a result from what it is a result of."""
+    return "res_" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
+
+
+def state_of(value: float, low: float | None, high: float | None) -> str:
+    """Return ``pass``, ``fail``, or ``no_spec`` where no limit applies."""
+    return "no_spec" if low is None and high is None else judge(value, low, high)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What is reportable of one run at one moment: result rows by identity, without version and known time."""
+
+    rows: Mapping[str, Mapping[str, Any]]
+    complete: bool
+
+
+class SequenceResults:
+    """From areas to judged results of the runs of some sequences."""
+
+    def __init__(
+        self, runs: Iterable[MeasuredRun], records: LimsRecords, methods: ProcessingMethods, specifications: Specifications
+    ) -> None:
+        """Prepare.
+
+        Args:
+            runs: Every run of the sequences concerned.
+            records: Worklist entries, samples and lots of these runs, every version.
+            methods: Processing methods.
+            specifications: Limits.
+        """
+        # sums depend on their order in the last digit: the same runs give the same bits, in whichever order they are read
+        self._runs = sorted(runs, key=lambda run: run.injection_id)
+        self._records = records
+        self._methods = methods
+        self._specifications = specifications
+        self._contexts: dict[tuple[str, datetime | None], RunContext] = {}
+        self._standards: dict[tuple[str, datetime | None], list[dict[str, Any]]] = {}
+        self._complete: dict[tuple[str, datetime | None], bool] = {}
+        self._times: dict[str, set[datetime]] = {}
+        self._by_name: dict[str, list[MeasuredRun]] = {}
+        for run in self._runs:
+            self._by_name.setdefault(run.injection_name, []).append(run)
+        self._planned: dict[str, set[str]] = {}
+        for name in records.plans.keys():  # noqa: SIM118 - not a dict
+            for version in records.plans.versions(name):
+                self._planned.setdefault(version.row["sequence_id"], set()).add(version.row["injection_name"])
+
+    def rows(self, wanted: Iterable[str]) -> list[dict[str, Any]]:
+        """Return every version of the results of some runs, as rows of ``silver.results``."""
+        asked = set(wanted)
+        return [row for run in self._runs if run.injection_id in asked for row in self._versions(run)]
+
+    def _versions(self, run: MeasuredRun) -> list[dict[str, Any]]:
+        final = self._known(run, None)
+        if run.known_time_utc is None or not final.complete:
+            known = [(None, final)]
+        else:
+            known = [(moment, found) for moment in self._moments(run) if (found := self._known(run, moment)).complete]
+        return versions(known, final.rows, lambda moment: self._reason(run, moment))
+
+    def _moments(self, run: MeasuredRun) -> list[datetime]:
+        """Return every moment from the end of a run on at which something about its results may have become known, in order."""
+        end = run.known_time_utc
+        assert end is not None  # noqa: S101 - the caller has seen to it
+        times = {end, *self._record_times(run)}
+        for sequence in {version.row["sequence_id"] for version in self._records.plans.versions(run.injection_name)}:
+            times |= self._standard_times(sequence)
+        return sorted(moment for moment in times if moment >= end)
+
+    def _standard_times(self, sequence_id: str) -> set[datetime]:
+        """Return when something about the standards of a sequence became known: their worklist entries and their runs."""
+        if sequence_id not in self._times:
+            times: set[datetime] = set()
+            for name in self._planned.get(sequence_id, ()):
+                if any(version.row["sample_role"] in STANDARD_ROLES for version in self._records.plans.versions(name)):
+                    times |= self._records.plans.known_times(name)
+                    times |= {run.known_time_utc for run in self._by_name.get(name, ()) if run.known_time_utc is not None}
+            self._times[sequence_id] = times
+        return self._times[sequence_id]
+
+    def _record_times(self, run: MeasuredRun) -> set[datetime]:
+        """Return when records, methods and limits of a run became known, in whichever version of its context they stand."""
+        times = self._records.known_times(run.injection_name, sample_name=run.stated_sample_name)
+        contexts = [self._context(run, moment) for moment in (*times, None)]
+        for context in contexts:
+            times |= self._methods.known_times(context.method_id, run.source)
+            times |= self._specifications.known_times(context.product, context.method_id)
+        return times - {ALWAYS}
+
+    def _reason(self, run: MeasuredRun, moment: datetime) -> str:
+        """Say what became known at a moment that may have changed the results of a run."""
+        records, context = self._records, self._context(run, moment)
+        found: list[str] = []
+        if moment in records.plans.known_times(run.injection_name):
+            found.append("worklist entry recorded")
+        if context.sample_name is not None and moment in records.samples.known_times(context.sample_name):
+            found.append("sample recorded")
+        if context.lot_id is not None and moment in records.lots.known_times(context.lot_id):
+            found.append("lot recorded")
+        if moment in self._methods.known_times(context.method_id, run.source):
+            found.append("processing method recorded")
+        if moment in self._specifications.known_times(context.product, context.method_id):
+            found.append("specification recorded")
+        return f"{' and '.join(found) or 'standards of the sequence changed'} at {moment:%Y-%m-%d %H:%M:%S} UTC"
+
+    def _context(self, run: MeasuredRun, moment: datetime | None) -> RunContext:
+        key = (run.injection_id, moment)
+        if key not in self._contexts:
+            self._contexts[key] = self._records.context(
+                run.injection_name, known_by=moment, sample_name=run.stated_sample_name, method_id=run.stated_method_name
+            )
+        return self._contexts[key]
+
+    def _known(self, run: MeasuredRun, moment: datetime | None) -> _Known:
+        """Return what is reportable of a run at a moment (``None``: with everything known)."""
+        context = self._context(run, moment)
+        if context.sample_role == "blank" or context.sample_role in STANDARD_ROLES:
+            return _Known({}, complete=True)
+        windows = self._methods.windows(context.method_id, run.source, at=run.injected_at_utc, known_by=moment)
+        complete = not any(window["calibration"] == "external_standard" for window in windows) or self._is_complete(context, moment)
+        rows = [
+            self._row(run, context, window, moment, channel=channel, value=value, complete=complete)
+            for window in windows
+            for channel, value in self._values(run, context, window, moment)
+        ]
+        return _Known({row["result_id"]: row for row in rows}, complete=complete)
+
+    def _is_complete(self, context: RunContext, moment: datetime | None) -> bool:
+        """Return whether every standard that the worklist plans has been run by a moment."""
+        if context.sequence_id is None:
+            return True
+        key = (context.sequence_id, moment)
+        if key not in self._complete:
+            self._complete[key] = all(
+                any(self._is_run(other, moment) for other in self._by_name.get(name, ()))
+                for name in self._planned.get(context.sequence_id, ())
+                if self._is_standard(self._records.plans.row(name, known_by=moment), context.sequence_id)
+            )
+        return self._complete[key]
+
+    @staticmethod
+    def _is_run(run: MeasuredRun, moment: datetime | None) -> bool:
+        return moment is None or (run.known_time_utc is not None and run.known_time_utc <= moment)
+
+    @staticmethod
+    def _is_standard(plan: Row | None, sequence_id: str | None) -> bool:
+        return plan is not None and plan["sequence_id"] == sequence_id and plan["sample_role"] in STANDARD_ROLES
+
+    def _standard_peaks(self, context: RunContext, moment: datetime | None) -> list[dict[str, Any]]:
+        """Return the named peaks of the standards of a sequence that were run by a moment, with their weighings."""
+        if context.sequence_id is None:
+            return []
+        key = (context.sequence_id, moment)
+        if key not in self._standards:
+            self._standards[key] = [
+                {
+                    **peak,
+                    "weight_mg": plan["weight_mg"],
+                    "nominal_weight_mg": plan["nominal_weight_mg"],
+                    "purity_pct": plan["standard_purity_pct"],
+                }
+                for other in self._runs
+                if other.injection_name in self._planned.get(context.sequence_id, ())
+                and self._is_run(other, moment)
+                and self._is_standard(plan := self._records.plans.row(other.injection_name, known_by=moment), context.sequence_id)
+                for peak in other.peaks
+            ]
+        return self._standards[key]
+
+    def _row(
+        self,
+        run: MeasuredRun,
+        context: RunContext,
+        window: Row,
+        moment: datetime | None,
+        *,
+        channel: str | None,
+        value: float,
+        complete: bool,
+    ) -> dict[str, Any]:
+        limit = self._specifications.limit(context.product, context.method_id, window["analyte"], at=run.injected_at_utc, known_by=moment)
+        low, high = (limit["spec_low"], limit["spec_high"]) if limit else (None, None)
+        return {
+            "result_id": result_id(run.injection_id, window["analyte"], channel or ""),
+            "injection_id": run.injection_id,
+            **{name: getattr(context, name) for name in ("sample_name", "lot_id", "method_id", "replicate", "retest_of")},
+            "analyte": window["analyte"],
+            "channel": channel,
+            "value": value,
+            "unit": (limit["unit"] if limit else None) or window["result_unit"] or "",
+            "spec_low": low,
+            "spec_high": high,
+            "state": state_of(value, low, high) if complete else UNJUDGED,
+            "measured_at_utc": run.injected_at_utc,
+        }
+
+    def _values(self, run: MeasuredRun, context: RunContext, window: Row, moment: datetime | None) -> Iterable[tuple[str | None, float]]:
+        """Return (channel, value) of one analyte of one run; none while its standards are missing."""
+        own = [peak for peak in run.peaks if peak["analyte"] == window["analyte"] and window["channel"] in {None, "", peak["channel"]}]
+        if window["calibration"] == "line":
+            return [
+                (peak["channel"], apply_line(peak["area"], slope=window["slope"], intercept=window["intercept"] or 0.0)) for peak in own
+            ]
+        if window["calibration"] == "area_percent":
+            shares = area_percent([peak["area"] for peak in run.peaks]) if run.peaks else []
+            by_peak = dict(zip(map(id, run.peaks), shares, strict=True))
+            return [(peak["channel"], by_peak[id(peak)]) for peak in own]
+        if window["calibration"] == "external_standard":
+            return _against_standards(context, own, window, self._standard_peaks(context, moment))
+        return []
+
+
+def _against_standards(context: RunContext, own: Sequence[Row], window: Row, standards: Sequence[Row]) -> list[tuple[str | None, float]]:
+    """Calculate by external standard; an analyte without a peak was not detected and counts as zero."""
+    reference = window["reference_analyte"] or window["analyte"]
+    usable = [row for row in standards if row["analyte"] == reference and row["weight_mg"] and row["area"] and row["area"] > 0]
+    if not usable or not context.weight_mg or not context.nominal_weight_mg:
+        return []
+    channel = own[0]["channel"] if own else min(row["channel"] for row in usable)
+    used = [row for row in usable if row["channel"] == channel] or usable
+    factor = mean_response_factor(
+        [row["area"] for row in used], [row["weight_mg"] for row in used], purity_pct=[row["purity_pct"] or 100.0 for row in used]
+    )
+    ratio = context.nominal_weight_mg / (used[0]["nominal_weight_mg"] or used[0]["weight_mg"])
+    value = external_standard_pct(
+        own[0]["area"] if own else 0.0,
+        factor.mean,
+        sample_weight_mg=context.weight_mg,
+        relative_response=window["relative_response"] or 1.0,
+        volume_ratio=ratio,
+    )
+    return [(channel, value)]
+
+
+def versions(
+    known: Sequence[tuple[datetime | None, _Known]], final: Mapping[str, Mapping[str, Any]], reason: Callable[[datetime], str]
+) -> list[dict[str, Any]]:
+    """Return result rows with their versions: one each time that a result differs from what was known of it before.
+
+    Args:
+        known: What was known at each moment, in order of time; ``None`` as the moment for what has no known time yet.
+        final: What is known in the end: a version counts as current when its result is still in it.
+        reason: Says what became known at a moment.
+    """
+    made: dict[str, list[dict[str, Any]]] = {}
+    for moment, found in known:
+        for identity, row in found.rows.items():
+            earlier = made.setdefault(identity, [])
+            if earlier and all(earlier[-1][name] == value for name, value in row.items()):
+                continue
+            if earlier:
+                earlier[-1] |= {"is_current": False, "superseded_by": len(earlier) + 1}
+            earlier.append(
+                {
+                    **row,
+                    "result_version": len(earlier) + 1,
+                    "is_current": identity in final,
+                    "superseded_by": None,
+                    "change_reason": reason(moment) if earlier and moment is not None else None,
+                    "known_time_utc": moment,
+                }
+            )
+    return [row for rows in made.values() for row in rows]
+
+
+class EnteredResults:
+    """Results that people enter in the LIMS, judged: water, appearance and others without a chromatogram."""
+
+    def __init__(self, records: LimsRecords, specifications: Specifications) -> None:
+        self._records = records
+        self._specifications = specifications
+
+    def rows(self, entries: Sequence[Row], facts: Any) -> list[dict[str, Any]]:
+        """Return every version of one result.
+
+        Args:
+            entries: Every version of its entry, rows of ``bronze.lims_results``.
+            facts: The same as ``in_force.Facts`` by result.
+        """
+        key = entries[0]["result_id"]
+        times: set[datetime] = set(facts.known_times(key))
+        first = min(times)
+        for entry in entries:
+            times |= self._records.samples.known_times(entry["sample_name"])
+            for version in self._records.samples.versions(entry["sample_name"]):
+                lot = version.row["lot_id"]
+                times |= self._records.lots.known_times(lot)
+                for record in self._records.lots.versions(lot):
+                    times |= self._specifications.known_times(record.row["product"], entry["method_id"])
+        moments = sorted(moment for moment in times if moment >= first)
+        known = [(moment, _Known({key: self._row(facts.row(key, known_by=moment), moment)}, complete=True)) for moment in moments]
+        return versions(known, known[-1][1].rows, lambda moment: self._reason(facts, key, moment))
+
+    def _row(self, entry: Row, moment: datetime) -> dict[str, Any]:
+        sample: Row = self._records.samples.row(entry["sample_name"], known_by=moment) or {}
+        lot: Row = self._records.lots.row(sample.get("lot_id"), known_by=moment) or {}
+        limit = self._specifications.limit(
+            lot.get("product"), entry["method_id"], entry["analyte"], at=entry["measured_at_utc"], known_by=moment
+        )
+        if limit is not None and limit["unit"] != entry["unit"]:
+            limit = None  # a limit in another unit judges nothing; the result shows as no_spec
+        low, high = (limit["spec_low"], limit["spec_high"]) if limit else (None, None)
+        return {
+            "result_id": entry["result_id"],
+            "injection_id": None,
+            "sample_name": entry["sample_name"],
+            "lot_id": sample.get("lot_id"),
+            "retest_of": sample.get("retest_of"),
+            "channel": None,
+            **{name: entry[name] for name in ("method_id", "analyte", "value", "unit", "replicate", "measured_at_utc")},
+            "spec_low": low,
+            "spec_high": high,
+            "state": state_of(entry["value"], low, high),
+        }
+
+    def _reason(self, facts: Any, key: str, moment: datetime) -> str:
+        what = "entry corrected" if moment in facts.known_times(key) else "sample, lot or specification recorded"
+        return f"{what} at {moment:%Y-%m-%d %H:%M:%S} UTC"
