@@ -27,14 +27,8 @@ from lab_assets.state.taken_paths import TakenPath
 
 LOOKS_TO_SEE_ALL: Final = 20
 """Looks after which every known file was compared again, however many there are."""
-_ALWAYS: Final = 4_000
-"""So many known files are all compared at every look; beyond them a share, at least this many."""
-_RECENT: Final = 2_000
-"""So many files, those changed last, are compared at every look: a correction comes soon after the first export."""
 _ASKED_AT_ONCE: Final = 10_000
 """Files whose state is in memory at once on the way to the ledger."""
-_COARSEST_STAMP_S: Final = 2.0
-"""Widest step of a file system's time stamps, FAT's: two changes within it may leave a folder with the same times."""
 
 Clock = Callable[[Path], float]
 Recorded = Callable[[str, Sequence[str]], Mapping[str, TakenPath]]
@@ -214,6 +208,25 @@ class _Asked(NamedTuple):
     entry: Entry
 
 
+@dataclass(frozen=True, kw_only=True)
+class Thoroughness:
+    """What later looks of one watch compare again.
+
+    Attributes:
+        always: So many known files are all compared at every look; of more, each has its turn.
+        recent: So many files, those changed last, are compared at every look: a correction comes soon after the first export.
+        stamp_s: Widest step of a file system's time stamps, seconds; FAT's is 2. Two changes within it may leave a folder with the
+            same times.
+    """
+
+    always: int = 4_000
+    recent: int = 2_000
+    stamp_s: float = 2.0
+
+
+_DEFAULT: Final = Thoroughness()
+
+
 class InboxWatch:
     """Looks at one inbox again and again; what it has seen it need not ask for at every look.
 
@@ -221,15 +234,17 @@ class InboxWatch:
     takes for new is asked for in the ledger before it is called so.
     """
 
-    def __init__(self, inbox: Path, *, clock: Clock = file_system_now) -> None:
+    def __init__(self, inbox: Path, *, clock: Clock = file_system_now, thoroughness: Thoroughness = _DEFAULT) -> None:
         """Begin to watch.
 
         Args:
             inbox: Folder whose subfolders are the sources.
             clock: Gives the time of a folder's file system.
+            thoroughness: What later looks compare again.
         """
         self.inbox = inbox
         self.clock = clock
+        self.thoroughness = thoroughness
         self._folders: dict[str, _Folder] = {}
         self._recent: list[tuple[int, str, str]] = []
         self._turn = 0
@@ -261,7 +276,8 @@ class InboxWatch:
     def _turns(self) -> frozenset[int]:
         """Return which twentieths of the known files are due."""
         known = sum(len(folder.known) for folder in self._folders.values())
-        share = LOOKS_TO_SEE_ALL if known <= _ALWAYS else max(1, LOOKS_TO_SEE_ALL * _ALWAYS // known)
+        always = self.thoroughness.always
+        share = LOOKS_TO_SEE_ALL if known <= always else max(1, LOOKS_TO_SEE_ALL * always // known)
         turns = frozenset((self._turn + step) % LOOKS_TO_SEE_ALL for step in range(share))
         self._turn = (self._turn + share) % LOOKS_TO_SEE_ALL
         return turns
@@ -283,6 +299,7 @@ class InboxWatch:
                 if place is root:
                     raise _inbox_error(self.inbox, error) from error
                 if isinstance(error, FileNotFoundError | NotADirectoryError):
+                    self._lost(place, walked)
                     continue
                 if not isinstance(error, PermissionError):
                     raise InboxError(f"{place.folder} in the inbox cannot be listed: {error.strerror or error}") from error
@@ -291,6 +308,14 @@ class InboxWatch:
             walked[place.folder] = folder
             places += [place.below(name) for name in folder.folders]
         self._folders = walked
+
+    def _lost(self, place: Place, walked: Mapping[str, _Folder]) -> None:
+        """Let the next look see as new what took the place of a folder, even under the same inode."""
+        above, _, name = place.folder.rpartition("/")
+        folder = walked[above]
+        folder.forget(name)
+        folder.inodes.pop(name, None)
+        folder.settled = False
 
     def _listed(self, place: Place, *, due: bool) -> _Folder:
         """Return the memory of a folder, listed anew unless its own times say that no name came, went or changed its inode."""
@@ -305,7 +330,7 @@ class InboxWatch:
             folder.times, folder.since, folder.settled = times, now, False
         if due or not folder.settled:
             folder.list_names()
-            folder.settled = now - folder.since >= _COARSEST_STAMP_S
+            folder.settled = now - folder.since >= self.thoroughness.stamp_s
         return folder
 
     def _compare(self, asked: Iterable[_Asked], recorded: Recorded) -> list[tuple[_Asked, TakenPath | None]]:
@@ -337,7 +362,7 @@ class InboxWatch:
                 folder.pending.discard(name)
                 learned.append((entry.fingerprint[2], folder.place.folder, name))
         if learned:
-            self._recent = heapq.nlargest(_RECENT, self._recent + learned)
+            self._recent = heapq.nlargest(self.thoroughness.recent, self._recent + learned)
 
     def _top(self, place: Place) -> Path:
         """Return the drop folder that a folder belongs to."""

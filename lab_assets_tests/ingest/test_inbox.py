@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -42,15 +43,24 @@ def test_an_inbox_that_is_gone_or_no_folder_is_a_problem(tmp_path: Path) -> None
         seen(tmp_path / "file")
 
 
-def test_an_inbox_that_cannot_be_read_is_a_problem(inbox: Path) -> None:
-    if os.geteuid() == 0:
-        pytest.skip("root may read everything")
-    inbox.chmod(0)
-    try:
-        with pytest.raises(InboxError, match="cannot be read: grant the right"):
-            seen(inbox)
-    finally:
-        inbox.chmod(0o700)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another account")
+@pytest.mark.parametrize("mode", [0o000, 0o444], ids=["names cannot be read", "names can be read, files cannot be asked for"])
+def test_an_inbox_that_cannot_be_read_is_a_problem(mode: int) -> None:
+    """Root may read everything, so a child becomes nobody."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        (folder / "inbox" / "hplc-1").mkdir(parents=True)
+        (folder / "inbox").chmod(mode)
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            try:
+                seen(folder / "inbox")
+            except InboxError as error:
+                os._exit(7 if "cannot be read: grant the right" in str(error) else 1)
+            os._exit(2)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
 
 
 def test_a_file_is_finished_when_it_did_not_change_for_a_while(inbox: Path) -> None:
@@ -185,3 +195,21 @@ def test_files_passed_over_for_their_name_are_counted(inbox: Path) -> None:
     (inbox / "hplc-1" / "a.txt.part").write_text("x")
     (inbox / "hplc-1" / "Thumbs.db").write_text("x")
     assert (seen(inbox).passed_over, seen(inbox).ready) == (1, [])
+
+
+def test_surely_new_comes_before_perhaps_new_and_moved_last(inbox: Path) -> None:
+    """Of 4 files: one never seen, one of another size, one written anew with the same size, one with another change time only."""
+    for name in ("moved.txt", "rewritten.txt", "longer.txt", "new.txt"):
+        (inbox / "hplc-1" / name).write_text("x")
+    mtime_ns = (inbox / "hplc-1" / "moved.txt").stat().st_mtime_ns
+
+    def taken(_source: str, _names: object) -> dict[str, TakenPath]:
+        return {
+            "moved.txt": TakenPath(1, mtime_ns, 5, "1" * 64),
+            "rewritten.txt": TakenPath(1, 5, 5, "2" * 64),
+            "longer.txt": TakenPath(9, 5, 5, "3" * 64),
+        }
+
+    ready = look(inbox, taken, Patience(stable_s=0)).ready
+    assert [candidate.file_name for candidate in ready] == ["longer.txt", "new.txt", "rewritten.txt", "moved.txt"]
+    assert [candidate.recorded_sha256[:1] for candidate in ready] == ["", "", "2", "1"]

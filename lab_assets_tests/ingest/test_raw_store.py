@@ -89,3 +89,44 @@ def test_a_name_cannot_lead_out_of_the_store(store: RawStore, tmp_path: Path) ->
     odd = tmp_path / "..\n*évil'.txt"
     odd.write_bytes(b"abc")
     assert store.path(store.put_file(odd).sha256).parent.parent == store.root
+
+
+def test_bytes_that_are_kept_already_are_only_read(store: RawStore, tmp_path: Path) -> None:
+    """A file that was moved: its recorded digest holds, nothing is written; where it does not, the file is copied as any other."""
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    first = store.put_file(tmp_path / "a.txt")
+    store.root.joinpath("ba").chmod(0o500)
+    kept = store.path(ABC_SHA256).stat().st_ino
+    assert store.put_file(tmp_path / "a.txt", recorded_sha256=ABC_SHA256) == first
+    (tmp_path / "a.txt").write_bytes(b"abd")
+    other = store.put_file(tmp_path / "a.txt", recorded_sha256=ABC_SHA256)
+    assert other.sha256 == hashlib.sha256(b"abd").hexdigest()
+    assert store.path(other.sha256).read_bytes() == b"abd"
+    assert store.path(ABC_SHA256).stat().st_ino == kept
+
+
+def test_an_original_that_was_lost_is_kept_again(store: RawStore, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_bytes(b"abc")
+    assert store.put_file(tmp_path / "a.txt", recorded_sha256=ABC_SHA256).sha256 == ABC_SHA256
+    assert store.path(ABC_SHA256).read_bytes() == b"abc"
+
+
+def test_a_folder_that_is_kept_already_is_only_read(store: RawStore, tmp_path: Path) -> None:
+    (tmp_path / "run.D").mkdir()
+    (tmp_path / "run.D" / "a.ch").write_bytes(b"abc")
+    first = store.put_folder(tmp_path / "run.D")
+    kept = store.path(first.sha256).stat().st_ctime_ns
+    assert store.put_folder(tmp_path / "run.D", recorded_sha256=first.sha256) == first
+    assert store.path(first.sha256).stat().st_ctime_ns == kept
+
+
+def test_a_file_that_changed_since_it_was_found_finished_is_left_for_a_later_look(store: RawStore, tmp_path: Path) -> None:
+    """Between the look and the copy of one of thousands lie minutes."""
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"abc")
+    status = path.stat()
+    seen = (status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    assert store.put_file(path, seen=seen).sha256 == ABC_SHA256
+    path.write_bytes(b"abcdef")
+    with pytest.raises(StillChangingError, match="since it was found finished"):
+        store.put_file(path, seen=seen)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -10,9 +12,10 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from lab_assets.orchestration.sensors import inbox
+from lab_assets.orchestration.sensors import TRIGGER, UNFINISHED_WORK, inbox
 from lab_assets.settings import get_settings
 from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 
 @pytest.fixture
@@ -28,27 +31,68 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     get_settings.cache_clear()
 
 
-def look() -> dg.SensorResult | dg.SkipReason | dg.RunRequest:
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    """Dagster's history, empty."""
+    with dg.DagsterInstance.ephemeral() as fresh:
+        yield fresh
+
+
+def look(instance: dg.DagsterInstance) -> dg.SkipReason | dg.RunRequest:
     """Let the sensor look once."""
-    with dg.DagsterInstance.ephemeral() as instance:
-        return inbox(dg.build_sensor_context(instance=instance))
+    found = inbox(dg.build_sensor_context(instance=instance))
+    assert isinstance(found, dg.SkipReason | dg.RunRequest)
+    return found
 
 
-def test_an_empty_inbox_asks_for_nothing(source: Path) -> None:
+@dg.op
+def nothing() -> None:
+    return
+
+
+@dg.op
+def no_space() -> None:
+    raise OSError("no space left")
+
+
+@dg.job(name="ingest")
+def good_run() -> None:
+    nothing()
+
+
+@dg.job(name="ingest")
+def bad_run() -> None:
+    no_space()
+
+
+def ended_run(instance: dg.DagsterInstance, *, fails: bool, trigger: str = "inbox") -> None:
+    """Let a job named as the product's run to its end in this instance."""
+    (bad_run if fails else good_run).execute_in_process(instance=instance, raise_on_error=False, tags={TRIGGER: trigger})
+
+
+def wait_s(found: dg.SkipReason | dg.RunRequest) -> int:
+    """Seconds until the next attempt, as the sensor says them."""
+    assert isinstance(found, dg.SkipReason)
+    said = re.search(r"tried again in (\d+) s", found.skip_message or "")
+    assert said, found.skip_message
+    return int(said[1])
+
+
+def test_an_empty_inbox_asks_for_nothing(source: Path, instance: dg.DagsterInstance) -> None:
     assert source.is_dir()
-    told = look()
-    assert isinstance(told, dg.SkipReason)
-    assert told.skip_message == "0 file(s) known, 0 still growing, none newly finished"
+    found = look(instance)
+    assert isinstance(found, dg.SkipReason)
+    assert found.skip_message == "0 file(s) known, 0 still growing, none newly finished"
 
 
-def test_a_file_that_landed_a_moment_ago_is_taken_by_the_same_look(source: Path) -> None:
+def test_a_file_that_landed_a_moment_ago_is_taken_by_the_same_look(source: Path, instance: dg.DagsterInstance) -> None:
     (source / "a.txt").write_text("finished")
-    told = look()
-    assert isinstance(told, dg.RunRequest)
-    assert told.tags["lab/files"] == "1"
+    found = look(instance)
+    assert isinstance(found, dg.RunRequest)
+    assert found.tags["lab/files"] == "1"
 
 
-def test_a_file_that_grows_meanwhile_is_left_for_a_later_look(source: Path) -> None:
+def test_a_file_that_grows_meanwhile_is_left_for_a_later_look(source: Path, instance: dg.DagsterInstance) -> None:
     path, ended = source / "a.txt", threading.Event()
 
     def grow() -> None:
@@ -61,14 +105,73 @@ def test_a_file_that_grows_meanwhile_is_left_for_a_later_look(source: Path) -> N
     writer = threading.Thread(target=grow)
     writer.start()
     try:
-        told = look()
+        found = look(instance)
     finally:
         ended.set()
         writer.join()
-    assert isinstance(told, dg.SkipReason)
-    assert "1 still growing" in (told.skip_message or "")
+    assert isinstance(found, dg.SkipReason)
+    assert "1 still growing" in (found.skip_message or "")
 
 
 def test_the_daemon_which_looks_every_five_seconds_finds_the_interval_over_each_time() -> None:
     assert get_settings().inbox_interval_s == 5
     assert inbox.minimum_interval_seconds == 4
+
+
+def test_an_inbox_that_is_gone_is_said_and_is_no_empty_one(source: Path, instance: dg.DagsterInstance) -> None:
+    shutil.rmtree(source.parent)
+    found = look(instance)
+    assert isinstance(found, dg.SkipReason)
+    assert found.skip_message == f"the inbox {source.parent} is not there: mount it again, or make the folder"
+    source.parent.write_text("a file")
+    assert "is not a folder" in str(look(instance))
+
+
+def test_work_of_a_station_asks_for_a_run_although_no_file_came(source: Path, instance: dg.DagsterInstance) -> None:
+    assert source.is_dir()
+    engine = open_database(get_settings())
+    Ledger(engine).enqueue({"silver.peaks": ["i-1"]})
+    engine.dispose()
+    found = look(instance)
+    assert isinstance(found, dg.RunRequest)
+    assert (found.tags["lab/files"], found.tags[TRIGGER]) == ("0", UNFINISHED_WORK)
+
+
+def test_a_failed_run_is_tried_again_although_no_file_came(
+    source: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What bronze has taken would otherwise wait for the next file; the second attempt waits 5 s, and the third 10 s."""
+    assert source.is_dir()
+    ended_run(instance, fails=True)
+    assert wait_s(look(instance)) in {4, 5}
+    ended_run(instance, fails=True, trigger=UNFINISHED_WORK)
+    assert wait_s(look(instance)) in {9, 10}
+    later = time.time() + 11
+    monkeypatch.setattr(time, "time", lambda: later)
+    found = look(instance)
+    assert isinstance(found, dg.RunRequest)
+    assert found.tags[TRIGGER] == UNFINISHED_WORK
+    ended_run(instance, fails=False, trigger=UNFINISHED_WORK)
+    assert "none newly finished" in str(look(instance))
+
+
+def test_files_that_every_run_fails_on_are_not_tried_in_a_loop(source: Path, instance: dg.DagsterInstance) -> None:
+    """Eleven failures: ten minutes at most, so that a mended disk is found by itself; one success, and the next file is taken at once."""
+    (source / "a.txt").write_text("finished")
+    for _ in range(11):
+        ended_run(instance, fails=True)
+    assert 595 <= wait_s(look(instance)) <= 600
+    ended_run(instance, fails=False)
+    assert isinstance(look(instance), dg.RunRequest)
+
+
+def test_work_that_successful_runs_leave_is_not_tried_in_a_loop(source: Path, instance: dg.DagsterInstance) -> None:
+    """As where a station waits for something that only a person can give; a file is taken at once all the same."""
+    engine = open_database(get_settings())
+    Ledger(engine).enqueue({"silver.peaks": ["i-1"]})
+    engine.dispose()
+    for _ in range(3):
+        ended_run(instance, fails=False, trigger=UNFINISHED_WORK)
+    assert wait_s(look(instance)) in {19, 20}
+    (source / "a.txt").write_text("finished")
+    assert isinstance(look(instance), dg.RunRequest)
