@@ -4,8 +4,9 @@ Belongs here: that process, asking it, and its end. Does not belong here: what t
 ``python -m lab_assets.compute.worker FD``.
 
 A process with threads, such as a run of Dagster, must not fork: a lock that another thread holds stays locked in the child for ever. The
-worker is started anew, imports what its work needs, has one thread, and forks. It ends, with all it forked, when the process that started
-it is gone.
+worker has one thread, imports what its work needs, and forks. A process that begins it before its own first thread forks it in
+milliseconds; a later one starts an interpreter, a second of work beside its own. The worker ends, with all it forked, when the process
+that started it is gone.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection, Pipe, wait
-from typing import TYPE_CHECKING, Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from lab_assets.compute.parts import run_part
 from lab_assets.compute.protocol import BatchFunction, WorkError
@@ -32,8 +35,8 @@ Preparation = Callable[[], None]
 """Function of a module, called once in the worker before its first work: imports what the children are to have. It starts no threads."""
 
 
-def _nothing() -> None:
-    """Prepare nothing."""
+_PREPARE: Final = b"prepare "
+"""Begins a message that the worker itself is to follow; others are for its children."""
 
 
 class Worker:
@@ -41,19 +44,22 @@ class Worker:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._preparation: Preparation = _nothing
-        self._process: subprocess.Popen[bytes] | None = None
+        self._preparation: Preparation | None = None
+        self._process: subprocess.Popen[bytes] | _Forked | None = None
         self._connection: Connection[Any, Any] | None = None
 
-    def start(self, preparation: Preparation) -> None:
+    def start(self, preparation: Preparation | None = None) -> None:
         """Start the process if none runs; it gets ready while this one goes on.
 
         Args:
             preparation: Called there before the first work, also when a dead worker is replaced.
         """
         with self._lock:
-            self._preparation = preparation
-            self._started()
+            connection = self._started()
+            if preparation is not None and preparation is not self._preparation:
+                self._preparation = preparation
+                with contextlib.suppress(OSError):  # died just now; whoever needs it next replaces it
+                    connection.send_bytes(_PREPARE + pickle.dumps(preparation))
 
     def run(self, function: BatchFunction, payload: bytes, schema: pa.Schema) -> bytes:
         """Run a function over one part in a child of the worker.
@@ -90,18 +96,90 @@ class Worker:
         if self._connection is None or self._process is None or self._process.poll() is not None:
             self._connection, theirs = Pipe()
             with theirs:
-                self._process = subprocess.Popen(
-                    [sys.executable, "-m", __name__, str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,
-                    env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path), "OPENBLAS_NUM_THREADS": "1"},
-                )
-            self._connection.send_bytes(pickle.dumps(self._preparation))
+                self._process = _forked(theirs) if _has_one_thread() else _spawned(theirs)
+            if self._preparation is not None:
+                self._connection.send_bytes(_PREPARE + pickle.dumps(self._preparation))
         return self._connection
 
     def _how_it_ended(self) -> str:
-        return "not started" if self._process is None else _ending(self._process.wait(timeout=10))
+        return "not started" if self._process is None else _ending(self._process.wait(10))
+
+
+class _Forked:
+    """A forked child, with the little of ``Popen`` that is needed of it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """Return how it ended, or ``None`` while it runs."""
+        if self._code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end and return how it ended.
+
+        Raises:
+            TimeoutError: it did not end in time.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if deadline is not None and time.monotonic() > deadline:
+                raise TimeoutError(f"process {self.pid} did not end within {timeout} s")
+            time.sleep(0.01)
+        return code
+
+
+def threads_of(pid: int) -> int:
+    """Return how many threads of a process a fork would lose, those of libraries counted as well.
+
+    The one by which Arrow's allocator cleans up is not counted: jemalloc stops it before a fork and starts it again behind.
+
+    Raises:
+        OSError: there is no such process, or no ``/proc``.
+    """
+    names = [path.read_text().strip() for path in Path(f"/proc/{pid}/task").glob("*/comm")]
+    if not names:
+        raise ProcessLookupError(f"there is no process {pid}, or no /proc")
+    return len(names) - names.count("jemalloc_bg_thd")
+
+
+def _has_one_thread() -> bool:
+    """Return whether a fork of this process would be whole; where nobody can say, it would not."""
+    try:
+        return threads_of(os.getpid()) == 1
+    except OSError:
+        return False
+
+
+def _forked(theirs: Connection[Any, Any]) -> _Forked:
+    """Begin as a fork of this process, which has what is imported already; it takes along no file of it."""
+    pid = os.fork()
+    if pid:
+        return _Forked(pid)
+    try:
+        os.setsid()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
+            signal.signal(number, signal.SIG_DFL)
+        kept = os.dup2(theirs.fileno(), 3) if theirs.fileno() != 3 else 3
+        os.closerange(4, os.sysconf("SC_OPEN_MAX"))
+        _serve(Connection(kept))
+    finally:
+        os._exit(0)
+
+
+def _spawned(theirs: Connection[Any, Any]) -> subprocess.Popen[bytes]:
+    """Begin as an interpreter of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__, str(theirs.fileno())],
+        stdin=subprocess.DEVNULL,
+        pass_fds=(theirs.fileno(),),
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(path or "." for path in sys.path), "OPENBLAS_NUM_THREADS": "1"},
+    )
 
 
 def _ending(code: int) -> str:
@@ -127,12 +205,19 @@ def _stop_own(process: int) -> None:
 
 
 def main() -> None:
-    """Get ready, then fork a child for each request until the other end is closed."""
-    connection: Connection[Any, Any] = Connection(int(sys.argv[1]))
+    """Serve the process that started this one."""
+    _serve(Connection(int(sys.argv[1])))
+
+
+def _serve(connection: Connection[Any, Any]) -> None:
+    """Fork a child for each request until the other end is closed."""
     with contextlib.suppress(EOFError, OSError):
-        pickle.loads(connection.recv_bytes())()  # noqa: S301 - written by the process that started us
         while True:
-            connection.send_bytes(_done_by_a_child(connection, connection.recv_bytes()))
+            request = connection.recv_bytes()
+            if request.startswith(_PREPARE):
+                pickle.loads(request.removeprefix(_PREPARE))()  # noqa: S301 - written by the process that started us
+            else:  # what it holds is unpacked by the child alone
+                connection.send_bytes(_done_by_a_child(connection, request))
 
 
 def _done_by_a_child(connection: Connection[Any, Any], request: bytes) -> bytes:

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import psutil
 import pytest
@@ -89,3 +90,16 @@ def test_work_ends_with_the_process_that_asked_for_it() -> None:
     asking.stdout.close()
     _, alive = psutil.wait_procs(everyone, timeout=20)
     assert alive == []
+
+
+def test_a_process_without_threads_forks_its_worker_which_keeps_none_of_its_files(tmp_path: Path) -> None:
+    """The fork has what the process imported; a lock that the process holds ends with it."""
+    program = (
+        "import sys, fractions, os; from lab_assets_tests.compute.work import *; from pathlib import Path;"
+        "held = open(sys.argv[1], 'w'); worker = Worker(); worker.start(); beside = run(worker, look_around)['parent'];"
+        "print(run(worker, imported)['process'], [os.readlink(path) for path in Path(f'/proc/{beside}/fd').iterdir()].count(sys.argv[1]))"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "held.lock")]
+    alone = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # as what runs are forked from
+    done = subprocess.run(command, env=alone, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["1", "0"]

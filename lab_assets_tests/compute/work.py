@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-import psutil
 import pyarrow as pa
 
 from lab_assets.compute.parts import cut_rows, from_ipc
-from lab_assets.compute.worker import Worker
+from lab_assets.compute.worker import Worker, threads_of
 
 SEEN = pa.schema([("process", pa.int64()), ("parent", pa.int64()), ("threads", pa.int64())])
 ROWS = pa.table({"n": [1]})
@@ -21,8 +20,7 @@ ROWS = pa.table({"n": [1]})
 def look_around(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """Return which process this is, its parent, and how many threads that has."""
     for _ in batches:
-        parent = psutil.Process(os.getppid())
-        row = {"process": os.getpid(), "parent": parent.pid, "threads": parent.num_threads()}
+        row = {"process": os.getpid(), "parent": os.getppid(), "threads": threads_of(os.getppid())}
         yield pa.RecordBatch.from_pylist([row], schema=SEEN)
 
 

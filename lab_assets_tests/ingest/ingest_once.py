@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from lab_assets.compute.session import SessionKeeper
+from lab_assets.compute.worker import worker_of_this_process
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import get_settings
@@ -11,6 +12,7 @@ from lab_assets.state.ledger import Ledger
 
 
 def main() -> None:
+    worker_of_this_process().start()  # before the first thread, as a run of Dagster's does
     settings = get_settings()
     keeper = SessionKeeper(settings)
     Ingestor(Lakehouse(settings, keeper, Ledger(open_database(settings)))).run()

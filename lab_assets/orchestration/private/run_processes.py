@@ -83,10 +83,13 @@ def _run(arguments: str) -> int:
     """Be the run: without the pipes of the process it comes from, with the signals of a new one."""
     from dagster._cli.api import execute_run_command
 
+    from lab_assets.compute.worker import worker_of_this_process
+
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    worker_of_this_process().start()  # a fork, as long as the run has no threads
     return execute_run_command.main([arguments], standalone_mode=False) or 0
 
 
