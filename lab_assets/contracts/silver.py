@@ -66,10 +66,11 @@ INJECTIONS = TableContract(
 PEAKS = TableContract(
     layer="silver",
     name="peaks",
-    grain="one peak of one injection on one channel",
+    grain="one peak of one injection on one channel by one processing method",
     description="Peaks integrated from the trace, with suitability figures, the vendor's own values beside.",
     owner="team:chromatography",
-    primary_key=("injection_id", "channel", "peak_no"),
+    primary_key=("injection_id", "channel", "processing_id", "peak_no"),
+    version=2,
     columns=(
         Column(name="injection_id", kind="string", meaning="injection", nullable=False),
         Column(name="injection_name", kind="string", meaning="name in the data system", nullable=False),
@@ -96,6 +97,13 @@ PEAKS = TableContract(
         Column(name="vendor_tailing", kind="float64", meaning="the data system's tailing"),
         Column(name="vendor_resolution", kind="float64", meaning="the data system's resolution"),
         Column(name="source_sha256", kind="string", meaning="raw file of the trace", nullable=False),
+        Column(
+            name="processing_id",
+            kind="string",
+            meaning="digest of the windows it was integrated and named with; none where no method applies",
+            nullable=False,
+        ),
+        Column(name="is_current", kind="bool", meaning="whether these windows are the ones in force now", nullable=False),
     ),
 )
 

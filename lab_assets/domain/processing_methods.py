@@ -11,10 +11,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from lab_assets.domain.in_force import Facts, Row, Version, recency, utc
+from lab_assets.domain.in_force import ALWAYS, Facts, Row, Version, recency, utc
 
 NO_METHOD: Final = "none"
 WINDOW_COLUMNS: Final = (
@@ -22,10 +23,38 @@ WINDOW_COLUMNS: Final = (
     *("relative_response", "reference_analyte", "result_unit"),
 )
 """Columns of ``bronze.processing_methods`` that say what is done."""
-METHOD_COLUMNS: Final = ("method_name", "source", "effective_from_utc", "recorded_at_utc")
+METHOD_COLUMNS: Final = ("method_name", "source", "effective_from_utc", "recorded_at_utc", "ingested_at_utc")
 """Columns that say what they hold for, beside those of ``in_force.RECENCY``."""
 
-Windows = tuple[dict[str, Any], ...]
+
+@dataclass(frozen=True)
+class WindowSet:
+    """What one version of a processing method says.
+
+    Attributes:
+        rows: Its windows, ``WINDOW_COLUMNS`` by name, in the file's order.
+        processing_id: Digest of them; ``none`` for no windows.
+    """
+
+    rows: tuple[dict[str, Any], ...] = ()
+    processing_id: str = NO_METHOD
+
+    @staticmethod
+    def of(rows: Iterable[Row]) -> WindowSet:
+        """Build from rows of ``bronze.processing_methods``."""
+        windows = tuple({name: row[name] for name in WINDOW_COLUMNS} for row in rows)
+        return WindowSet(windows, processing_id(windows))
+
+    @property
+    def main_analyte(self) -> str:
+        """The analyte measured against its own standard, the first such; empty without one."""
+        for row in self.rows:
+            if row["calibration"] == "external_standard" and (row["reference_analyte"] or row["analyte"]) == row["analyte"]:
+                return str(row["analyte"])
+        return ""
+
+
+NO_WINDOWS: Final = WindowSet()
 
 
 def method_key(method_id: str | None, source: str) -> str:
@@ -40,33 +69,62 @@ class ProcessingMethods:
         """Build from rows of ``bronze.processing_methods`` with ``WINDOW_COLUMNS``, ``METHOD_COLUMNS`` and ``in_force.RECENCY``."""
         sets: dict[tuple[Any, ...], list[Row]] = {}
         for row in sorted(rows, key=lambda row: row["source_row"]):
-            name = (
-                method_key(row["method_name"] or None, row["source"]),
-                row["source_sha256"],
-                row["effective_from_utc"],
-                row["recorded_at_utc"],
-            )
-            sets.setdefault(name, []).append(row)
+            key = method_key(row["method_name"] or None, row["source"])
+            sets.setdefault((key, row["source_sha256"], row["effective_from_utc"], row["recorded_at_utc"]), []).append(row)
+        first = _first_undated(sets)
         self._facts = Facts(
             (
-                key,
+                name[0],
                 Version(
-                    effective=utc(effective),
-                    known=utc(recorded),
+                    effective=utc(name[2]),
+                    known=_known(name, found, first),
                     order=recency(found[0])[:3],
-                    row=tuple({name: row[name] for name in WINDOW_COLUMNS} for row in found),
+                    row=WindowSet.of(found),
                 ),
             )
-            for (key, _, effective, recorded), found in sets.items()
+            for name, found in sets.items()
         )
 
-    def windows(self, method_id: str | None, source: str, *, at: datetime | None = None, known_by: datetime | None = None) -> Windows:
-        """Return the windows in force for injections of a method, or of a source without one; none where there are none."""
-        return self._facts.row(method_key(method_id, source), at=at, known_by=known_by) or ()
+    def windows(self, method_id: str | None, source: str, *, at: datetime | None = None, known_by: datetime | None = None) -> WindowSet:
+        """Return the windows in force for injections of a method, or of a source without one; ``NO_WINDOWS`` where there are none."""
+        return self._facts.row(method_key(method_id, source), at=at, known_by=known_by) or NO_WINDOWS
+
+    def every_windows(self, method_id: str | None, source: str, *, at: datetime | None = None) -> list[WindowSet]:
+        """Return every set of windows that was in force at a moment by what was known at some time, the one in force now last."""
+        found: dict[str, WindowSet] = {}
+        for known_by in sorted(self.known_times(method_id, source)):
+            windows = self.windows(method_id, source, at=at, known_by=known_by)
+            found.pop(windows.processing_id, None)
+            found[windows.processing_id] = windows
+        return list(found.values()) or [NO_WINDOWS]
 
     def known_times(self, method_id: str | None, source: str) -> set[datetime]:
         """Return when versions of a method became known."""
         return self._facts.known_times(method_key(method_id, source))
+
+
+def _first_undated(sets: Mapping[tuple[Any, ...], Sequence[Row]]) -> dict[str, tuple[Any, ...]]:
+    """Return, of each method, the version without a recorded time that arrived first: it counts as known from the beginning."""
+    first: dict[str, tuple[Any, ...]] = {}
+    for name, rows in sets.items():
+        key = name[0]
+        if name[3] is None and (key not in first or _arrival(rows) < _arrival(sets[first[key]])):
+            first[key] = name
+    return first
+
+
+def _arrival(rows: Sequence[Row]) -> tuple[Any, ...]:
+    return (rows[0]["ingest_batch"], *recency(rows[0]))
+
+
+def _known(name: tuple[Any, ...], rows: Sequence[Row], first: Mapping[str, tuple[Any, ...]]) -> datetime:
+    """Return when a version became known: as it states, else from the beginning, or for a further one when it arrived.
+
+    A file that states no time has no other evidence than its arrival that it is the later one.
+    """
+    if name[3] is not None:
+        return utc(name[3])
+    return ALWAYS if first[name[0]] == name else utc(rows[0]["ingested_at_utc"])
 
 
 def processing_id(windows: Sequence[Mapping[str, Any]]) -> str:
@@ -74,11 +132,3 @@ def processing_id(windows: Sequence[Mapping[str, Any]]) -> str:
     if not windows:
         return NO_METHOD
     return hashlib.sha256(json.dumps(list(windows), sort_keys=True).encode()).hexdigest()[:16]
-
-
-def main_analyte(windows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the analyte that a method measures against its own standard, the first such window; empty without one."""
-    for row in windows:
-        if row["calibration"] == "external_standard" and (row["reference_analyte"] or row["analyte"]) == row["analyte"]:
-            return str(row["analyte"])
-    return ""

@@ -19,7 +19,7 @@ from typing import Any, Final
 from lab_assets.domain.calibration import apply_line, area_percent, external_standard_pct, mean_response_factor
 from lab_assets.domain.in_force import ALWAYS, Row
 from lab_assets.domain.oos import judge
-from lab_assets.domain.processing_methods import ProcessingMethods
+from lab_assets.domain.processing_methods import ProcessingMethods, WindowSet
 from lab_assets.domain.run_context import STANDARD_ROLES, LimsRecords, RunContext
 from lab_assets.domain.specifications import Specifications
 
@@ -38,7 +38,7 @@ class MeasuredRun:
         known_time_utc: End of the run, when its trace was known; ``None`` without a start.
         stated_sample_name: Sample that the file states.
         stated_method_name: Method that it states.
-        peaks: ``channel``, ``analyte``, ``area`` of its named peaks, ordered by channel and analyte.
+        peaks: ``channel``, ``analyte``, ``area`` of its named peaks by ``processing_id``, ordered by channel and analyte.
     """
 
     injection_id: str
@@ -48,7 +48,7 @@ class MeasuredRun:
     known_time_utc: datetime | None
     stated_sample_name: str | None
     stated_method_name: str | None
-    peaks: Sequence[Row]
+    peaks: Mapping[str, Sequence[Row]]
 
 
 def result_id(*parts: str) -> str:
@@ -171,14 +171,17 @@ class SequenceResults:
         context = self._context(run, moment)
         if context.sample_role == "blank" or context.sample_role in STANDARD_ROLES:
             return _Known({}, complete=True)
-        windows = self._methods.windows(context.method_id, run.source, at=run.injected_at_utc, known_by=moment)
-        complete = not any(window["calibration"] == "external_standard" for window in windows) or self._is_complete(context, moment)
+        windows = self._windows(run, context, moment)
+        complete = not any(window["calibration"] == "external_standard" for window in windows.rows) or self._is_complete(context, moment)
         rows = [
             self._row(run, context, window, moment, channel=channel, value=value, complete=complete)
-            for window in windows
-            for channel, value in self._values(run, context, window, moment)
+            for window in windows.rows
+            for channel, value in self._values(run.peaks.get(windows.processing_id, ()), context, window, moment)
         ]
         return _Known({row["result_id"]: row for row in rows}, complete=complete)
+
+    def _windows(self, run: MeasuredRun, context: RunContext, moment: datetime | None) -> WindowSet:
+        return self._methods.windows(context.method_id, run.source, at=run.injected_at_utc, known_by=moment)
 
     def _is_complete(self, context: RunContext, moment: datetime | None) -> bool:
         """Return whether every standard that the worklist plans has been run by a moment."""
@@ -218,7 +221,7 @@ class SequenceResults:
                 if other.injection_name in self._planned.get(context.sequence_id, ())
                 and self._is_run(other, moment)
                 and self._is_standard(plan := self._records.plans.row(other.injection_name, known_by=moment), context.sequence_id)
-                for peak in other.peaks
+                for peak in other.peaks.get(self._windows(other, self._context(other, moment), moment).processing_id, ())
             ]
         return self._standards[key]
 
@@ -249,16 +252,18 @@ class SequenceResults:
             "measured_at_utc": run.injected_at_utc,
         }
 
-    def _values(self, run: MeasuredRun, context: RunContext, window: Row, moment: datetime | None) -> Iterable[tuple[str | None, float]]:
-        """Return (channel, value) of one analyte of one run; none while its standards are missing."""
-        own = [peak for peak in run.peaks if peak["analyte"] == window["analyte"] and window["channel"] in {None, "", peak["channel"]}]
+    def _values(
+        self, peaks: Sequence[Row], context: RunContext, window: Row, moment: datetime | None
+    ) -> Iterable[tuple[str | None, float]]:
+        """Return (channel, value) of one analyte of one run from its named peaks; none while its standards are missing."""
+        own = [peak for peak in peaks if peak["analyte"] == window["analyte"] and window["channel"] in {None, "", peak["channel"]}]
         if window["calibration"] == "line":
             return [
                 (peak["channel"], apply_line(peak["area"], slope=window["slope"], intercept=window["intercept"] or 0.0)) for peak in own
             ]
         if window["calibration"] == "area_percent":
-            shares = area_percent([peak["area"] for peak in run.peaks]) if run.peaks else []
-            by_peak = dict(zip(map(id, run.peaks), shares, strict=True))
+            shares = area_percent([peak["area"] for peak in peaks]) if peaks else []
+            by_peak = dict(zip(map(id, peaks), shares, strict=True))
             return [(peak["channel"], by_peak[id(peak)]) for peak in own]
         if window["calibration"] == "external_standard":
             return _against_standards(context, own, window, self._standard_peaks(context, moment))

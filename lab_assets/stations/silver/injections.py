@@ -16,7 +16,7 @@ from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
 from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.injection_identity import PARTS, newest_of_channels, with_identity
-from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, processing_id
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
@@ -161,7 +161,7 @@ def _in_force(row: Mapping[str, Any], methods: ProcessingMethods, certificates: 
     windows = methods.windows(row["method_id"], row["source"], at=row["injected_at_utc"])
     certificate = certificates.in_force(row["instrument_id"], at=row["injected_at_utc"])
     return {
-        "processing_id": processing_id(windows),
+        "processing_id": windows.processing_id,
         "calibration_id": None if certificate is None else certificate.certificate_id,
         "calibration_valid": None if certificate is None else certificate.is_valid_at(row["injected_at_utc"]),
     }

@@ -14,7 +14,7 @@ from lab_assets.contracts.bronze import CHROMATOGRAMS, PROCESSING_METHODS, VENDO
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.injection_identity import with_identity
-from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, Windows
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, WindowSet
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 from lab_assets.stations.traces import (
     TRACE_COLUMNS,
@@ -92,7 +92,7 @@ def _known(read: StationReader, injections: pl.DataFrame, chosen: pl.DataFrame) 
     """Return what is known of each chosen trace beside its points."""
     methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
     windows = {
-        row["injection_id"]: methods.windows(row["method_id"], row["source"], at=row["injected_at_utc"])
+        row["injection_id"]: methods.every_windows(row["method_id"], row["source"], at=row["injected_at_utc"])
         for row in injections.iter_rows(named=True)
     }
     stated = read.keyed(VENDOR_PEAKS, [*_VENDOR_OF, "peak_no", *_VENDOR], injection_name=chosen["injection_name"])
@@ -113,12 +113,12 @@ class KnownTrace:
 
     Attributes:
         injection_id: Its injection.
-        windows: The windows in force.
+        windows: Every set of windows that was ever in force for it, the one in force now last.
         vendor: The vendor's own peaks, in order.
     """
 
     injection_id: str
-    windows: Windows
+    windows: Sequence[WindowSet]
     vendor: Sequence[Row]
 
 
@@ -142,7 +142,13 @@ class PeakWorker:
         known = self.known.get(place_of(trace, TRACE_PLACE))
         if known is None:
             return []
-        return integrate_trace({**trace, "injection_id": known.injection_id}, known.windows, known.vendor)
+        *earlier, current = known.windows
+        found: list[dict[str, Any]] = []
+        for windows in (*earlier, current):
+            by = {"processing_id": windows.processing_id, "is_current": windows is current}
+            rows = integrate_trace({**trace, "injection_id": known.injection_id}, windows.rows, known.vendor)
+            found += [{**row, **by} for row in rows]
+        return found
 
 
 def integrate_trace(trace: Row, windows: Sequence[Row], vendor: Sequence[Row]) -> list[dict[str, Any]]:
@@ -157,7 +163,7 @@ def integrate_trace(trace: Row, windows: Sequence[Row], vendor: Sequence[Row]) -
         vendor: The vendor's peaks of this trace.
 
     Returns:
-        Rows with every column of the contract; none when the abscissa's unit is not a time.
+        Rows with every column of the contract but the processing; none when the abscissa's unit is not a time.
     """
     from lab_assets.domain.chromatography import detect_peaks, largest_in_window, match_vendor_peaks
     from lab_assets.domain.units import area_unit, minutes_per, normalise_signal_unit, to_minutes
@@ -262,6 +268,8 @@ PEAKS_STATION: Final = Station(
         "analyte": _FROM_POINTS + of(PROCESSING_METHODS, "analyte", "channel"),
         "integration": of(PROCESSING_METHODS, "integration"),
         **dict.fromkeys(_MEASURES, _FROM_POINTS),
+        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS),
+        "is_current": of(PROCESSING_METHODS, "effective_from_utc", "recorded_at_utc", "ingested_at_utc"),
         "area_unit": of(CHROMATOGRAMS, "y_unit"),
         "height_unit": of(CHROMATOGRAMS, "y_unit"),
         "vendor_peak_name": of(VENDOR_PEAKS, "peak_name", "retention_time", "retention_unit"),

@@ -30,7 +30,7 @@ _RUN: Final = (
     *("injection_id", "injection_name", "source", "injected_at_utc", "known_time_utc", "stated_sample_name", "stated_method_name"),
 )
 _CONTEXT: Final = ("sequence_id", "sample_name", "lot_id", "product", "method_id", "processing_id")
-_PEAK: Final = ("injection_id", "injection_name", "channel", "analyte", "area", "area_unit")
+_PEAK: Final = ("injection_id", "injection_name", "channel", "analyte", "area", "area_unit", "processing_id")
 
 
 def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
@@ -114,12 +114,13 @@ def _measured(read: StationReader, wanted: pl.DataFrame) -> list[dict[str, Any]]
     plans = read.keyed(LIMS_SEQUENCES, [*PLAN_COLUMNS, *RECENCY], injection_name=names)
     runs = read.keyed(INJECTIONS, _RUN, injection_name=names)
     peaks = read.keyed(PEAKS, _PEAK, injection_name=names).drop_nulls("analyte").sort("injection_id", "channel", "analyte")
-    of_run = {
-        key: rows.select("channel", "analyte", "area").to_dicts() for (key,), rows in peaks.group_by(["injection_id"], maintain_order=True)
-    }
+    of_run: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for row in peaks.select("injection_id", "processing_id", "channel", "analyte", "area").iter_rows(named=True):
+        identity, processing = row.pop("injection_id"), row.pop("processing_id")
+        of_run.setdefault(identity, {}).setdefault(processing, []).append(row)
     records = _records(read, plans, sample_names(plans.iter_rows(named=True), runs["stated_sample_name"]))
     results = SequenceResults(
-        [MeasuredRun(**row, peaks=of_run.get(row["injection_id"], ())) for row in runs.iter_rows(named=True)],
+        [MeasuredRun(**row, peaks=of_run.get(row["injection_id"], {})) for row in runs.iter_rows(named=True)],
         records,
         ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True)),
         _specifications(read, records),
