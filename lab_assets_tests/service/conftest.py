@@ -7,9 +7,15 @@ from pathlib import Path
 
 import httpx
 import pytest
+import typer
+from click.testing import Result
 from fastapi import FastAPI
+from typer.testing import CliRunner
 
+from lab_assets.cli.explain import explain, reproduce
+from lab_assets.cli.score import score
 from lab_assets.service.app import create_app
+from lab_assets.settings import get_settings
 from lab_assets_tests.service import laboratory
 from lab_assets_tests.service.laboratory import NOW, Laboratory
 
@@ -72,6 +78,19 @@ def client(lab: Laboratory) -> Iterator[Client]:
     yield Client(app, lab, loop)
     loop.run_until_complete(context.__aexit__(None, None, None))
     loop.close()
+
+
+@pytest.fixture
+def command(lab: Laboratory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Result]]:
+    """The three commands, where LAB_HOME is the laboratory's."""
+    monkeypatch.setenv("LAB_HOME", str(lab.settings.home))
+    get_settings.cache_clear()
+    app = typer.Typer()
+    for each in (score, explain, reproduce):
+        app.command()(each)
+    runner = CliRunner()
+    yield lambda *arguments: runner.invoke(app, list(arguments))
+    get_settings.cache_clear()
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def test_a_sign_in_is_read_strictly(client, body):
 
 
 def test_sign_in_is_rate_limited_by_name(client):
-    """Ten tries at once use the name's tokens up; then a wait is told and no password is looked at."""
+    """Ten tries at once use the name's tokens up; then a wait is answered and no password is looked at."""
     limiter = client.state.access._by_name
     assert [limiter.take("guess.me", now_s=time.monotonic()) for _ in range(10)] == [0.0] * 10
     answer = client.post("/v1/login", json={"user": "guess.me", "password": "y" * 14})
@@ -213,8 +213,8 @@ def test_work_beyond_what_can_be_answered_soon_is_refused(client):
 
 def test_a_hidden_feature_is_hidden_in_predictions_explanations_and_pages(client):
     """A tag set on a feature's column hides its value, its part and its name in words from who is not cleared."""
-    told = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 50, "features": {"worst_margin_so_far": -2.5}}).json()
-    path = f"/v1/predictions/{told['prediction_id']}?explain=true"
+    answered = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 50, "features": {"worst_margin_so_far": -2.5}}).json()
+    path = f"/v1/predictions/{answered['prediction_id']}?explain=true"
     change, column = Stewardship(client.lab.engine, actor="admin"), "features.injection_progress.worst_margin_so_far"
     change.set_tag(column, "formulation", present=True, reason="trade secret")
     try:
@@ -222,8 +222,8 @@ def test_a_hidden_feature_is_hidden_in_predictions_explanations_and_pages(client
         assert shown["features"]["worst_margin_so_far"] is None
         assert "-2.5" not in client.get(path, user="analyst").text
         assert client.get(path, user="qa").json()["features"]["worst_margin_so_far"] == -2.5
-        assert "-2.5" not in client.get(f"/predictions/{told['prediction_id']}", user="analyst").text
-        decision = client.get(f"/v1/decisions/d-{told['prediction_id']}", user="analyst").text
+        assert "-2.5" not in client.get(f"/predictions/{answered['prediction_id']}", user="analyst").text
+        decision = client.get(f"/v1/decisions/d-{answered['prediction_id']}", user="analyst").text
         assert "smallest margin" not in decision
         assert "worst_margin" not in decision
     finally:

@@ -23,7 +23,7 @@ ROWS = st.lists(st.tuples(st.sampled_from("ab"), DAYS, DAYS, st.integers(0, 9)),
 def frame(table: str, rows) -> pl.DataFrame:
     promise = contract(f"features.{table}")
     keys = {name: None for name in ("instrument_id", "method_id", "injection_id", "lot_id", "sample_name") if name in promise.column_names}
-    told = [
+    answered = [
         {**dict.fromkeys(keys, key), **({"method_id": "ASSAY-01"} if "method_id" in keys else {}),
          **({"injection_id": f"{key}{number}"} if "injection_id" in keys else {}),
          "event_time_utc": START + timedelta(days=event), "known_time_utc": START + timedelta(days=known), "feature_set_version": "f",
@@ -31,7 +31,7 @@ def frame(table: str, rows) -> pl.DataFrame:
         for number, (key, event, known, _) in enumerate(rows)
     ]  # fmt: skip
     empty = empty_frame(promise, promise.column_names)
-    return pl.DataFrame(told, schema=empty.schema) if told else empty
+    return pl.DataFrame(answered, schema=empty.schema) if answered else empty
 
 
 @settings(max_examples=25, deadline=None, phases=[Phase.explicit, Phase.generate])

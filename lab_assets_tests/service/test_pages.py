@@ -33,12 +33,12 @@ def test_a_sign_in_from_another_site_is_refused(client):
 
 
 def test_the_first_page_shows_runs_lots_and_exceptions(client):
-    told = client.post(
+    answered = client.post(
         "/v1/score", user="analyst",
         json={"injection_id": "i-page", "lot_id": "<b>LOT</b>", "checkpoint_pct": 50, "features": {"worst_margin_so_far": -3.0}},
     ).json()  # fmt: skip
     page = client.get("/", user="qc_lead").text
-    assert f'href="/predictions/{told["prediction_id"]}"' in page
+    assert f'href="/predictions/{answered["prediction_id"]}"' in page
     assert "&lt;b&gt;LOT&lt;/b&gt;" in page
     assert "RS-01/IMP-A" in page
     assert "IMP-A 0.71 %, limit 0.5 %" in page
@@ -46,17 +46,17 @@ def test_the_first_page_shows_runs_lots_and_exceptions(client):
     assert "Secret Customer" not in page
 
 
-def test_the_queue_tells_each_run_once_and_the_highest_risk_first(client):
+def test_the_queue_shows_each_run_once_and_the_highest_risk_first(client):
     """A safe run is scored last, a doubtful one twice: its later prediction leads the page, the earlier one is gone."""
 
     def score(injection_id, checkpoint_pct, margin):
-        told = {
+        answered = {
             "injection_id": injection_id,
             "lot_id": "LOT-Q",
             "checkpoint_pct": checkpoint_pct,
             "features": {"worst_margin_so_far": margin},
         }
-        return client.post("/v1/score", user="analyst", json=told).json()
+        return client.post("/v1/score", user="analyst", json=answered).json()
 
     earlier, later = score("i-doubtful", 10, -3.0), score("i-doubtful", 50, -3.0)
     safe = score("i-safe", 50, 3.0)
@@ -73,16 +73,16 @@ def test_a_viewer_sees_lots_but_not_predictions(client):
     assert client.get("/predictions/p-x", user="viewer").status_code == 403
 
 
-def test_one_prediction_has_its_proof(client):
-    told = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 50, "features": {"worst_margin_so_far": -2.0}}).json()
-    page = client.get(f"/predictions/{told['prediction_id']}", user="analyst").text
+def test_one_prediction_shows_what_it_rests_on(client):
+    answered = client.post("/v1/score", user="analyst", json={"checkpoint_pct": 50, "features": {"worst_margin_so_far": -2.0}}).json()
+    page = client.get(f"/predictions/{answered['prediction_id']}", user="analyst").text
     assert client.lab.bundle.digest in page
     assert "worst_margin_so_far" in page
-    assert f"lab reproduce {told['prediction_id']}" in page
+    assert f"lab reproduce {answered['prediction_id']}" in page
     assert client.get("/predictions/p-none", user="analyst").status_code == 404
 
 
-def test_browsers_are_told_not_to_guess_frame_or_cache(client):
+def test_browsers_must_not_guess_frame_or_cache(client):
     headers = client.get("/signin").headers
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"

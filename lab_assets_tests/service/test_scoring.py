@@ -29,24 +29,24 @@ def possible(name: str, value: float) -> float:
 def test_answer_is_the_bundles_own_score(client):
     answer = client.post("/v1/score", user="analyst", json=GOOD)
     assert answer.status_code == 200, answer.text
-    told = answer.json()
+    answered = answer.json()
     expected = client.lab.bundle.score_row(from_map({**GOOD["features"], "checkpoint_pct": 50.0}))
-    assert (told["risk"], told["risk_low"], told["risk_high"], told["verdict"]) == (
+    assert (answered["risk"], answered["risk_low"], answered["risk_high"], answered["verdict"]) == (
         expected.risk, expected.low, expected.high, expected.verdict,
     )  # fmt: skip
-    assert told["model_name"] == "oos_risk"
-    assert told["model_version"] == "1"
-    assert told["model_digest"] == client.lab.bundle.digest
-    assert told["predicted_at_utc"] == "2026-03-02T12:00:00+00:00"
-    assert set(told["decision"]) == {"path", "checks", "reasons", "policy_version"}
+    assert answered["model_name"] == "oos_risk"
+    assert answered["model_version"] == "1"
+    assert answered["model_digest"] == client.lab.bundle.digest
+    assert answered["predicted_at_utc"] == "2026-03-02T12:00:00+00:00"
+    assert set(answered["decision"]) == {"path", "checks", "reasons", "policy_version"}
 
 
 def test_high_risk_adds_named_checks_from_the_drivers(client):
-    told = client.post("/v1/score", user="analyst", json=BAD).json()
-    assert told["risk"] > 0.5
-    assert told["decision"]["path"] in {"mandatory_checks", "standard"}
-    if told["decision"]["path"] == "mandatory_checks":
-        assert "check pump seals and prime the pump" in told["decision"]["checks"]
+    answered = client.post("/v1/score", user="analyst", json=BAD).json()
+    assert answered["risk"] > 0.5
+    assert answered["decision"]["path"] in {"mandatory_checks", "standard"}
+    if answered["decision"]["path"] == "mandatory_checks":
+        assert "check pump seals and prime the pump" in answered["decision"]["checks"]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,11 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
-import typer
-from typer.testing import CliRunner
 
-from lab_assets.cli.explain import explain, reproduce
-from lab_assets.cli.score import score
 from lab_assets.governance.approvals import Approvals
 from lab_assets.modeling.bundle import MODEL_FILE, ModelBundle
 from lab_assets.service.serving import ModelWatch, NoModelError
-from lab_assets.settings import Settings, get_settings
+from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
 from lab_assets_tests.service import laboratory
 from lab_assets_tests.service.laboratory import MODEL, approve
@@ -30,9 +26,9 @@ def second(lab):
     return laboratory.train(2)
 
 
-def wait_for(condition, seconds: float = 3.0) -> float:
+def wait_for(happened, seconds: float = 3.0) -> float:
     began = time.monotonic()
-    while not condition():
+    while not happened():
         assert time.monotonic() - began < seconds, "it did not happen in time"
         time.sleep(0.02)
     return time.monotonic() - began
@@ -49,11 +45,11 @@ def test_without_an_approved_model_nothing_is_scored(tmp_path):
 def test_promotion_and_rollback_reach_requests_within_two_seconds(client, lab, second):
     approve(lab, "2", second)
     wait_for(lambda: client.state.watch.current.version == "2")
-    told = client.post("/v1/score", user="analyst", json=FEATURES).json()
-    assert (told["model_version"], told["model_digest"]) == ("2", second.digest)
+    answered = client.post("/v1/score", user="analyst", json=FEATURES).json()
+    assert (answered["model_version"], answered["model_digest"]) == ("2", second.digest)
     Approvals(lab.engine).rollback(MODEL, by="qa", reason="try")
     assert wait_for(lambda: client.state.watch.current.version == "1") < 2
-    old = client.get(f"/v1/predictions/{told['prediction_id']}?explain=true", user="analyst")
+    old = client.get(f"/v1/predictions/{answered['prediction_id']}?explain=true", user="analyst")
     assert old.json()["drivers"], "a prediction of the replaced model can still be explained"
 
 
@@ -86,44 +82,31 @@ def test_bytes_that_are_not_the_approved_ones_never_serve(lab, tmp_path):
     engine.dispose()
 
 
-@pytest.fixture
-def shell(lab, monkeypatch):
-    """The three commands, in a shell whose LAB_HOME is the laboratory's."""
-    monkeypatch.setenv("LAB_HOME", str(lab.settings.home))
-    get_settings.cache_clear()
-    app = typer.Typer()
-    for command in (score, explain, reproduce):
-        app.command()(command)
-    runner = CliRunner()
-    yield lambda *arguments: runner.invoke(app, list(arguments))
-    get_settings.cache_clear()
-
-
-def test_score_explain_and_reproduce_from_the_shell(client, shell):
+def test_score_explain_and_reproduce_as_commands(client, command):
     import orjson
 
-    scored = shell("score", "--injection", "SEQ-1_002", "--checkpoint", "50", "--json")
+    scored = command("score", "--injection", "SEQ-1_002", "--checkpoint", "50", "--json")
     assert scored.exit_code == 0, scored.output
     prediction_id = orjson.loads(scored.stdout)["prediction_id"]
-    repeated = shell("reproduce", prediction_id, "--json")
+    repeated = command("reproduce", prediction_id, "--json")
     assert repeated.exit_code == 0, repeated.output
     assert orjson.loads(repeated.stdout)["features_from"] == "tables"
-    told = orjson.loads(shell("explain", prediction_id, "--as", "scientist", "--json").stdout)
-    assert told["prediction"]["requested_by"].startswith("person-")
-    assert told["raw_files"][0]["sha256"] == "cd" * 32
-    assert "silver.injections" in told["prediction"]["table_versions"]
+    answered = orjson.loads(command("explain", prediction_id, "--as", "scientist", "--json").stdout)
+    assert answered["prediction"]["requested_by"].startswith("person-")
+    assert answered["raw_files"][0]["sha256"] == "cd" * 32
+    assert "silver.injections" in answered["prediction"]["table_versions"]
     for arguments in (("explain", prediction_id), ("reproduce", prediction_id), ("score", "--injection", "i-1")):
-        assert shell(*arguments).exit_code == 0
+        assert command(*arguments).exit_code == 0
 
 
-def test_features_from_a_file(shell, tmp_path):
+def test_features_from_a_file(command, tmp_path):
     import orjson
 
     path = tmp_path / "features.json"
     path.write_bytes(orjson.dumps(FEATURES))
-    assert orjson.loads(shell("score", "--file", str(path), "--as", "analyst", "--json").stdout)["model_name"] == MODEL
+    assert orjson.loads(command("score", "--file", str(path), "--as", "analyst", "--json").stdout)["model_name"] == MODEL
     path.write_text('{"checkpoint_pct": 50, "features": {"nope": 1}}')
-    refused = shell("score", "--file", str(path))
+    refused = command("score", "--file", str(path))
     assert refused.exit_code == 1
     assert "features.nope" in refused.output
 
@@ -141,7 +124,7 @@ def test_features_from_a_file(shell, tmp_path):
         (("reproduce", "p-none"), 1, "no prediction"),
     ],
 )
-def test_what_cannot_be_done_is_said(shell, arguments, code, words):
-    result = shell(*arguments)
+def test_what_cannot_be_done_is_said(command, arguments, code, words):
+    result = command(*arguments)
     assert result.exit_code == code, result.output
     assert words in result.output
