@@ -42,8 +42,8 @@ def upgrade() -> None:
     if op.get_bind().dialect.name == "sqlite":
         for table, number in _NUMBERED.items():
             _number_once(table, number)
-        op.execute("DELETE FROM sqlite_sequence WHERE name = 'lineage_outbox'")
-        op.bulk_insert(sa.table("sqlite_sequence", sa.column("name"), sa.column("seq")), [{"name": "lineage_outbox", "seq": _OUTBOX_FROM}])
+        onwards = sa.text("UPDATE sqlite_sequence SET seq = max(seq, :start) WHERE name = 'lineage_outbox'")
+        op.execute(onwards.bindparams(start=_OUTBOX_FROM))
 
 
 def _number_once(table: str, number: str) -> None:
