@@ -7,21 +7,24 @@ from datetime import date
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import EXCEPTIONS, METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.gold.exceptions import update_exceptions
-from lab_assets_tests.stations.silver.test_reference import at
+from lab_assets.stations.gold.exception_kinds import number
+from lab_assets.stations.gold.exceptions import EXCEPTIONS_STATION
+from lab_assets.stations.runner import update
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
 
 Put = Callable[..., int]
-pytestmark = pytest.mark.spark
 
 
 def found(lake: Lakehouse) -> dict[str, dict[str, Any]]:
-    first = update_exceptions(lake)
-    assert update_exceptions(lake) == first
+    first = update(lake, EXCEPTIONS_STATION).version
+    assert update(lake, EXCEPTIONS_STATION).version == first
     rows = {row["exception_id"]: row for row in lake.polars(EXCEPTIONS).to_dicts()}
     assert len(rows) == lake.row_count(EXCEPTIONS)
     return rows
@@ -29,7 +32,11 @@ def found(lake: Lakehouse) -> dict[str, dict[str, Any]]:
 
 def result(name: str, sample: str, state: str = "fail", **more: Any) -> dict[str, Any]:
     row = {"result_id": name, "sample_name": sample, "lot_id": "NEB25-0001", "method_id": "ASSAY-01", "analyte": "API", "value": 93.2104}
-    return {**row, "unit": "%", "spec_low": 95.0, "spec_high": 105.0, "state": state, "replicate": 2, "measured_at_utc": at(6), **more}
+    return {**row, "unit": "%", "spec_low": 95.0, "spec_high": 105.0, "state": state, "replicate": 2, "measured_at_utc": at(6)} | {
+        "result_version": 1,
+        "is_current": True,
+        **more,
+    }
 
 
 def test_results_out_of_specification_are_critical_until_their_investigation_is_closed(lakehouse: Lakehouse, put: Put) -> None:
@@ -55,16 +62,15 @@ def test_results_out_of_specification_are_critical_until_their_investigation_is_
 
 
 def test_points_that_break_a_rule_one_after_the_other_are_one_exception(lakehouse: Lakehouse, put: Put) -> None:
-    def point(number: int, rules: list[str], value: float = 98.0) -> dict[str, Any]:
+    def point(number: int, rules: list[str], value: float = 98.0, lot_id: str | None = None) -> dict[str, Any]:
         row = {"result_id": f"r{number}", "product": "P", "method_id": "ASSAY-01", "analyte": "API", "point_no": number, "value": value}
         limits = {"centre": 100.0, "lower_limit": 94.5, "upper_limit": 105.5, "in_baseline": False}
-        return {**row, **limits, "unit": "%", "measured_at_utc": at(number), "rules": rules}
+        return {**row, **limits, "unit": "%", "measured_at_utc": at(number), "rules": rules, "lot_id": lot_id}
 
-    put(RESULTS, result("r21", "S1", "pass"))
     put(
         METHOD_TRENDS,
         point(20, []),
-        point(21, ["nelson_2"]),
+        point(21, ["nelson_2"], lot_id="NEB25-0001"),
         point(22, ["nelson_2", "nelson_1"], 94.0),
         point(23, []),
         point(24, ["nelson_5"]),
@@ -74,8 +80,8 @@ def test_points_that_break_a_rule_one_after_the_other_are_one_exception(lakehous
         "chart_rule:r21": ("warning", "P ASSAY-01/API", "NEB25-0001", at(22)),
         "chart_rule:r24": ("info", "P ASSAY-01/API", None, at(24)),
     }
-    told = "points 21 to 22 complete nelson_1, nelson_2; last 94 %; centre 100, limits 94.5 to 105.5"
-    assert rows["chart_rule:r21"]["evidence"] == told
+    evidence = "points 21 to 22 complete nelson_1, nelson_2; last 94 %; centre 100, limits 94.5 to 105.5"
+    assert rows["chart_rule:r21"]["evidence"] == evidence
     assert rows["chart_rule:r24"]["evidence"].startswith("point 24 completes nelson_5; last 98 %")
 
 
@@ -155,3 +161,143 @@ def test_days_of_one_excursion_are_one_exception_and_injections_without_context_
         "2025-03-03 to 2025-03-04: 1500.5 min outside tolerance (set 30 degC, 65 % RH); 29.5 to 45 degC; 3 degC*h above tolerance"
     )
     assert rows["no_context:i1"]["evidence"] == "injection lost of hplc_waters: lot not known"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        *((93.2104, "93.2104"), (95.0, "95"), (100.0, "100"), (0.5, "0.5"), (0.00005, "0.0001"), (-0.00001, "0"), (-2.5, "-2.5")),
+        *((1e30, "1" + "0" * 30), (None, ""), (float("nan"), "")),
+    ],
+)
+def test_numbers_have_at_most_four_decimals_and_no_trailing_zeros(value: float | None, text: str) -> None:
+    assert number(value) == text
+
+
+def test_a_corrected_failure_is_no_exception_any_more(lakehouse: Lakehouse, put: Put) -> None:
+    put(RESULTS, result("r1", "S1", is_current=False), result("r1", "S1", "pass", result_version=2, value=99.0))
+    assert found(lakehouse) == {}
+
+
+def test_what_is_in_order_touches_no_exception(lakehouse: Lakehouse, put: Put) -> None:
+    put(RESULTS, result("r1", "S1"))
+    put(STORAGE_CONDITIONS, {"chamber_id": "CH-30", "day": date(2025, 3, 1), "readings": 24, "excursion_min": 0.0, "gap_min": 0.0})
+    assert update(lakehouse, EXCEPTIONS_STATION).groups == 1
+    put(RESULTS, result("r2", "S1", "pass"), result("r3", "S2", "unjudged"), result("r4", "S2", "void"))
+    assert update(lakehouse, EXCEPTIONS_STATION).groups == 0
+
+
+SUBJECTS = st.sampled_from(["A", "B", None])
+NAMES = st.sampled_from(["S1", "S2", "A"])
+CHANGES = st.one_of(
+    st.builds(
+        lambda no, sample, lot_id, state, is_gone: Change(RESULTS, result(f"r{no}", sample, state, lot_id=lot_id), is_gone),
+        *(st.integers(1, 4), st.one_of(st.none(), NAMES), SUBJECTS, st.sampled_from(["fail", "fail", "pass"]), st.booleans()),
+    ),
+    st.builds(
+        lambda sample, event, no, is_gone: Change(
+            PROCESS_EVENTS,
+            {"event_id": f"e{no}", "lot_id": "A", "sample_name": sample, "event": event, "at_utc": at(7), "recorded_at_utc": at(7)},
+            is_gone,
+        ),
+        *(NAMES, st.sampled_from(["oos_opened", "oos_closed", "sampled"]), st.integers(1, 3), st.booleans()),
+    ),
+    st.builds(
+        lambda no, product, rules, is_gone: Change(
+            METHOD_TRENDS,
+            {
+                "result_id": f"r{no}",
+                "product": product,
+                "method_id": "ASSAY-01",
+                "analyte": "API",
+                "unit": "%",
+                "point_no": no,
+                "value": 98.0 + no,
+                "in_baseline": False,
+                "rules": rules,
+                "lot_id": "A",
+                "measured_at_utc": at(no),
+            },
+            is_gone,
+        ),
+        *(st.integers(1, 6), st.sampled_from(["P", "P 10"]), st.sampled_from([[], ["nelson_1"], ["nelson_2"]]), st.booleans()),
+    ),
+    st.builds(
+        lambda sequence, analyte, passed, is_gone: Change(
+            SUITABILITY, {"sequence_id": sequence, "analyte": analyte, "injections": 5, "passed": passed, "failures": ["rsd"]}, is_gone
+        ),
+        *(st.sampled_from(["SEQ-1", "SEQ-2"]), st.sampled_from(["API", "IMP"]), st.booleans(), st.booleans()),
+    ),
+    st.builds(
+        lambda no, instrument, outcome: Change(
+            CALIBRATIONS,
+            {
+                "certificate_id": "CAL-1",
+                "instrument_id": instrument,
+                "parameter": f"p{no}",
+                "deviation": 2.5,
+                "tolerance": 1.0,
+                "unit": "nm",
+                "outcome": outcome,
+                "performed_at_utc": at(no),
+                "valid_until_utc": at(9),
+                "source_row": no,
+            },
+        ),
+        *(st.integers(1, 3), st.sampled_from(["LC-1", "LC-2"]), st.sampled_from(["pass", "fail"])),
+    ),
+    st.builds(
+        lambda no, role, instrument, lot_id, is_valid, is_gone: Change(
+            INJECTIONS,
+            {
+                "injection_id": f"i{no}",
+                "injection_name": f"n{no}",
+                "source": "hplc",
+                "sample_role": role,
+                "instrument_id": instrument,
+                "calibration_valid": is_valid,
+                "calibration_id": None if is_valid is None else "CAL-1",
+                "lot_id": lot_id,
+                "method_id": "M",
+                "zone_known": True,
+                "channels": ["A"],
+                "processing_id": "none",
+                "injected_at_utc": at(no),
+            },
+            is_gone,
+        ),
+        *(st.integers(1, 4), st.sampled_from(["sample", "standard", "blank", None]), st.sampled_from(["LC-1", "LC-2", None])),
+        *(SUBJECTS, st.sampled_from([None, True, False]), st.booleans()),
+    ),
+    st.builds(
+        lambda chamber, day, minutes, is_gone: Change(
+            STORAGE_CONDITIONS,
+            {
+                "chamber_id": chamber,
+                "day": date(2025, 3, day),
+                "readings": 24,
+                "excursion_min": minutes,
+                "gap_min": 0.0,
+                "degree_hours_above": minutes / 60,
+                "set_temperature_c": 30.0,
+            },
+            is_gone,
+        ),
+        *(st.sampled_from(["CH-1", "CH-2"]), st.integers(1, 6), st.sampled_from([0.0, 800.3]), st.booleans()),
+    ),
+)
+KEYS = {
+    RESULTS.full_name: ["result_id"],
+    PROCESS_EVENTS.full_name: ["event_id"],
+    METHOD_TRENDS.full_name: ["result_id"],
+    SUITABILITY.full_name: ["sequence_id", "analyte"],
+    CALIBRATIONS.full_name: ["source_row"],
+    INJECTIONS.full_name: ["injection_id"],
+    STORAGE_CONDITIONS.full_name: ["chamber_id", "day"],
+}
+
+
+@settings(max_examples=25)
+@given(st.lists(st.lists(CHANGES, min_size=1, max_size=10), min_size=1, max_size=4))
+def test_exceptions_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
+    assert_content_follows_inputs(EXCEPTIONS_STATION, KEYS, batches)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
-import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import SPECIFICATIONS
 from lab_assets.contracts.gold import LOT_DISPOSITION
 from lab_assets.contracts.silver import LOTS, PROCESS_EVENTS, RESULTS, SAMPLES
+from lab_assets.domain.specifications import Specifications
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.gold.lot_disposition import limits_in_force, lot_row, release_samples, update_lot_disposition
-from lab_assets_tests.stations.silver.test_reference import at
+from lab_assets.stations.gold.lot_disposition import LOT_DISPOSITION_STATION, lot_row, release_samples
+from lab_assets.stations.runner import update
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
 
 Put = Callable[..., int]
 
@@ -27,7 +31,7 @@ def result(sample_name: str, state: str, day: int, *, method: str = "ASSAY-01", 
 
 
 def limit(method: str = "ASSAY-01", analyte: str = "API", *, low: float | None = 95.0, day: int = 1, recorded: int = 1) -> dict[str, Any]:
-    row = {"method_id": method, "analyte": analyte, "spec_low": low, "spec_high": None}
+    row = {"product": "NEBRILAT-10", "method_id": method, "analyte": analyte, "spec_low": low, "spec_high": None}
     return {**row, "effective_from_utc": at(day), "recorded_at_utc": at(recorded), "ingest_batch": 1}
 
 
@@ -36,10 +40,10 @@ def event(sample_name: str, name: str, number: int = 1) -> dict[str, Any]:
 
 
 def lot(*results: dict[str, Any], samples: Any = (), events: Any = (), limits: Any = None) -> dict[str, Any]:
-    lots = [{"product": "NEBRILAT-10", "manufactured_at_utc": at(5)}]
-    told = {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "lots": lots, "results": list(results)}
     return {
-        **told,
+        "lot_id": "NEB25-0001",
+        "product": "NEBRILAT-10",
+        "results": list(results),
         "samples": list(samples or (sample("S1"),)),
         "events": list(events),
         "limits": [limit()] if limits is None else list(limits),
@@ -98,24 +102,50 @@ def test_only_release_samples_and_their_retests_speak_for_a_lot() -> None:
     assert (row["state"], row["results"]) == ("pass", 1)
 
 
+def limits_of_lot(versions: list[dict[str, Any]], manufactured: datetime | None) -> list[Any]:
+    return Specifications(versions).limits_of_lot("NEBRILAT-10", manufactured)
+
+
 def test_the_limits_in_force_at_manufacture_count() -> None:
     added = limit("RS-01", "IMP-A", day=9)
     withdrawn = limit("WATER-01", "WATER", low=None, day=3)
     versions = [limit(), limit(low=96.0, day=4), limit(low=97.0, day=9), added, limit("WATER-01", "WATER"), withdrawn]
-    assert [(row["method_id"], row["spec_low"]) for row in limits_in_force(versions, at(5))] == [("ASSAY-01", 96.0)]
+    assert [(row["method_id"], row["spec_low"]) for row in limits_of_lot(versions, at(5))] == [("ASSAY-01", 96.0)]
 
 
 def test_of_a_limit_recorded_twice_the_later_record_counts() -> None:
-    assert [row["spec_low"] for row in limits_in_force([limit(low=95.5, recorded=2), limit()], at(5))] == [95.5]
+    assert [row["spec_low"] for row in limits_of_lot([limit(low=95.5, recorded=2), limit()], at(5))] == [95.5]
 
 
 def test_a_lot_older_than_every_limit_is_held_to_the_first_ones() -> None:
     later = [limit(low=96.0, day=9), limit(low=97.0, day=12)]
-    assert [row["spec_low"] for row in limits_in_force(later, at(5))] == [96.0]
-    assert [row["spec_low"] for row in limits_in_force(later, None)] == [96.0]
+    assert [row["spec_low"] for row in limits_of_lot(later, at(5))] == [96.0]
+    assert [row["spec_low"] for row in limits_of_lot(later, None)] == [96.0]
 
 
-@pytest.mark.spark
+def test_a_void_or_unjudged_result_neither_passes_nor_fails() -> None:
+    """A void one is as if it had not been measured; an unjudged one may yet fail, so one that passed beside it does not settle the test."""
+    for state in ("void", "not_reportable", "unjudged"):
+        row = lot_row(lot(result("S1", state, 6)))
+        assert (row["state"], row["failing_tests"], row["missing_tests"]) == ("open", [], ["ASSAY-01/API"]), state
+    row = lot_row(lot(result("S1", "pass", 6), result("S1", "void", 8, number=2)))
+    assert (row["state"], row["missing_tests"], row["decided_at_utc"]) == ("pass", [], at(6, 1))
+    row = lot_row(lot(result("S1", "pass", 6), result("S1", "unjudged", 8, number=2)))
+    assert (row["state"], row["missing_tests"], row["decided_at_utc"]) == ("open", ["ASSAY-01/API"], None)
+    row = lot_row(lot(result("S1", "fail", 6), result("S1", "unjudged", 8, number=2)))
+    assert (row["state"], row["failing_tests"], row["decided_at_utc"]) == ("fail", ["ASSAY-01/API"], at(6, 1))
+
+
+def test_a_void_retest_neither_saves_nor_confirms_a_failure_and_an_unjudged_one_is_waited_for() -> None:
+    samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
+    closed = (event("S1", "oos_opened"), event("S1", "oos_closed"))
+    failed, passed = result("S1", "fail", 6), result("S1-R1", "pass", 9)
+    for states, expected in ((("void",), "pass"), (("unjudged",), "fail")):
+        more = [result("S1-R1", state, 10, number=number) for number, state in enumerate(states, start=2)]
+        assert lot_row(lot(failed, passed, *more, samples=samples, events=closed))["state"] == expected
+    assert lot_row(lot(failed, result("S1-R1", "void", 9), samples=samples, events=closed))["state"] == "fail"
+
+
 def test_every_lot_is_judged_and_judged_again_when_news_comes(lakehouse: Lakehouse, put: Put) -> None:
     put(
         LOTS,
@@ -123,17 +153,98 @@ def test_every_lot_is_judged_and_judged_again_when_news_comes(lakehouse: Lakehou
     )
     put(SAMPLES, *({**sample(f"S-{name}"), "lot_id": name, "recorded_at_utc": at(5)} for name in ("A", "B")))
     put(SPECIFICATIONS, {**limit(), "spec_id": "1", "product": "P", "unit": "%"})
-    value = {"value": 1.0, "unit": "%"}
+    value = {"value": 1.0, "unit": "%", "result_version": 1, "is_current": True}
     put(RESULTS, {**result("S-A", "pass", 6), **value, "lot_id": "A"}, {**result("S-B", "fail", 6), **value, "lot_id": "B"})
-    first = update_lot_disposition(lakehouse)
+    first = update(lakehouse, LOT_DISPOSITION_STATION).version
     assert {row["lot_id"]: row["state"] for row in lakehouse.polars(LOT_DISPOSITION).to_dicts()} == {"A": "pass", "B": "fail", "C": "open"}
-    assert update_lot_disposition(lakehouse) == first
+    assert update(lakehouse, LOT_DISPOSITION_STATION).version == first
     put(SAMPLES, {**sample("S-B-R1", "retest", "S-B"), "lot_id": "B", "recorded_at_utc": at(7)})
     put(RESULTS, {**result("S-B-R1", "pass", 8), **value, "lot_id": "B"})
     put(
         PROCESS_EVENTS,
         *({**event("S-B", name), "lot_id": "B", "at_utc": at(9), "recorded_at_utc": at(9)} for name in ("oos_opened", "oos_closed")),
     )
-    assert update_lot_disposition(lakehouse) == first + 1
+    assert update(lakehouse, LOT_DISPOSITION_STATION).version == first + 1
     found = {row["lot_id"]: row for row in lakehouse.polars(LOT_DISPOSITION).to_dicts()}
     assert (found["B"]["state"], found["B"]["decided_at_utc"], found["B"]["product"]) == ("pass", at(8, 1), "P")
+
+
+def test_a_correction_counts_and_what_it_corrects_does_not(lakehouse: Lakehouse, put: Put) -> None:
+    put(LOTS, {"lot_id": "A", "product": "P", "manufactured_at_utc": at(5), "recorded_at_utc": at(5)})
+    put(SAMPLES, {**sample("S-A"), "lot_id": "A", "recorded_at_utc": at(5)})
+    put(SPECIFICATIONS, {**limit(), "spec_id": "1", "product": "P", "unit": "%"})
+    value = {"value": 1.0, "unit": "%", "lot_id": "A"}
+    superseded = {"result_version": 1, "is_current": False, "superseded_by": 2}
+    put(
+        RESULTS,
+        {**result("S-A", "fail", 6), **value, **superseded},
+        {**result("S-A", "pass", 7), **value, "result_version": 2, "is_current": True},
+    )
+    update(lakehouse, LOT_DISPOSITION_STATION)
+    (row,) = lakehouse.polars(LOT_DISPOSITION).to_dicts()
+    assert (row["state"], row["results"], row["decided_at_utc"]) == ("pass", 1, at(7, 1))
+
+
+LOT_NAMES = st.sampled_from(["A", "B"])
+SAMPLE_NAMES = st.sampled_from(["S1", "S2", "S3"])
+VALUE = {"value": 1.0, "unit": "%", "result_version": 1}
+CHANGES = st.one_of(
+    st.builds(
+        lambda lot_id, product, day, is_gone: Change(
+            LOTS, {"lot_id": lot_id, "product": product, "manufactured_at_utc": day and at(day), "recorded_at_utc": at(5)}, is_gone
+        ),
+        *(LOT_NAMES, st.sampled_from(["P", "Q"]), st.sampled_from([None, 2, 5]), st.booleans()),
+    ),
+    st.builds(
+        lambda name, lot_id, kind, of, is_gone: Change(
+            SAMPLES, {**sample(name, kind, of), "lot_id": lot_id, "recorded_at_utc": at(5)}, is_gone
+        ),
+        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["release", "retest", "stability"]), SAMPLE_NAMES, st.booleans()),
+    ),
+    st.builds(
+        lambda name, lot_id, state, analyte, number, is_current: Change(
+            RESULTS,
+            {**result(name, state, 6, analyte=analyte), "result_id": f"r{number}", "lot_id": lot_id, "is_current": is_current, **VALUE},
+        ),
+        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["pass", "pass", "fail", "no_spec", "void", "unjudged"])),
+        *(st.sampled_from(["API", "IMP"]), st.integers(1, 4), st.sampled_from([True, True, False])),
+    ),
+    st.builds(
+        lambda name, lot_id, kind, is_gone: Change(
+            PROCESS_EVENTS, {**event(name, kind), "lot_id": lot_id, "at_utc": at(7), "recorded_at_utc": at(7)}, is_gone
+        ),
+        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["oos_opened", "oos_closed"]), st.booleans()),
+    ),
+    st.builds(
+        lambda product, analyte, low, day, number: Change(
+            SPECIFICATIONS,
+            {
+                **limit("ASSAY-01", analyte, low=low, day=day, recorded=day),
+                "product": product,
+                "spec_id": "1",
+                "unit": "%",
+                "source_row": number,
+            },
+        ),
+        *(
+            st.sampled_from(["P", "Q"]),
+            st.sampled_from(["API", "IMP"]),
+            st.sampled_from([None, 95.0]),
+            st.integers(1, 6),
+            st.integers(1, 4),
+        ),
+    ),
+)
+KEYS = {
+    LOTS.full_name: ["lot_id"],
+    SAMPLES.full_name: ["sample_name"],
+    RESULTS.full_name: ["result_id"],
+    PROCESS_EVENTS.full_name: ["event_id"],
+    SPECIFICATIONS.full_name: ["source_row"],
+}
+
+
+@settings(max_examples=12)
+@given(st.lists(st.lists(CHANGES, min_size=1, max_size=8), min_size=1, max_size=4))
+def test_lots_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
+    assert_content_follows_inputs(LOT_DISPOSITION_STATION, KEYS, batches)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lab_assets.contracts.gold import METHOD_TRENDS
 from lab_assets.contracts.silver import LOTS, RESULTS, SAMPLES
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.gold.method_trends import chart_rows, update_method_trends
-from lab_assets_tests.stations.silver.test_reference import at
+from lab_assets.stations.gold.method_trends import BASELINE_POINTS, LOOK_BACK, METHOD_TRENDS_STATION, chart_rows
+from lab_assets.stations.runner import update
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
 
 Put = Callable[..., int]
 BASELINE = [99.0, 101.0] * 10
@@ -21,7 +25,8 @@ BASELINE = [99.0, 101.0] * 10
 
 def chart(values: Sequence[float]) -> dict[str, Any]:
     points = [
-        {"result_id": f"r{number:03d}", "measured_at_utc": at(1) + timedelta(hours=number), "known_time_utc": None, "value": value}
+        {"result_id": f"r{number:03d}", "lot_id": "A", "measured_at_utc": (when := at(1) + timedelta(hours=number)), "value": value}
+        | {"plotted_at_utc": when}
         for number, value in enumerate(values)
     ]
     return {"product": "P", "method_id": "ASSAY-01", "analyte": "API", "unit": "%", "points": points}
@@ -49,12 +54,23 @@ def test_without_a_complete_baseline_that_varies_there_are_points_but_no_limits(
 
 
 def test_points_are_ordered_by_time_and_those_without_time_come_last() -> None:
-    told = chart([1.0, 2.0, 3.0])
-    told["points"][0]["measured_at_utc"] = None
-    assert [row["value"] for row in chart_rows({**told, "points": told["points"][::-1]})] == [2.0, 3.0, 1.0]
+    whole = chart([1.0, 2.0, 3.0])
+    whole["points"][0]["plotted_at_utc"] = None
+    assert [row["value"] for row in chart_rows({**whole, "points": whole["points"][::-1]})] == [2.0, 3.0, 1.0]
 
 
-@pytest.mark.spark
+@pytest.mark.parametrize("later", [[100.5, 100.6] * 10, [99.9, 100.1] * 10, [105.0, 94.9] * 10, [100.0 + 0.1 * n for n in range(20)]])
+def test_a_chart_continued_from_what_stands_is_the_chart_drawn_whole(later: list[float]) -> None:
+    """Rules that look back fifteen, fourteen and nine points find the same wherever the chart is taken up again."""
+    values = [*BASELINE, *later]
+    whole = chart_rows(chart(values))
+    assert any(row["rules"] for row in whole)
+    for split in range(BASELINE_POINTS, len(values)):
+        before = [row for row in whole[:split] if row["point_no"] <= BASELINE_POINTS or row["point_no"] > split - LOOK_BACK]
+        points = chart(values)["points"][split:]
+        assert chart_rows({**chart([]), "points": points}, before=before) == whole[split:]
+
+
 def test_charts_hold_release_samples_by_product_method_analyte_and_unit(lakehouse: Lakehouse, put: Put) -> None:
     put(LOTS, {"lot_id": "A", "product": "P", "recorded_at_utc": at(1)}, {"lot_id": "B", "product": "Q", "recorded_at_utc": at(1)})
     kinds = (("S-A", "A", "release"), ("S-B", "B", "release"), ("ST-A", "A", "stability"))
@@ -63,13 +79,97 @@ def test_charts_hold_release_samples_by_product_method_analyte_and_unit(lakehous
     def result(number: int, value: float, sample: str = "S-A", lot: str = "A") -> dict[str, Any]:
         when = at(1) + timedelta(hours=number)
         row = {"result_id": f"{sample}-{number}", "sample_name": sample, "lot_id": lot, "method_id": "ASSAY-01", "analyte": "API"}
-        return {**row, "value": value, "unit": "%", "state": "pass", "measured_at_utc": when}
+        version = {"result_version": 1, "is_current": True}
+        return {**row, **version, "value": value, "unit": "%", "state": "pass", "measured_at_utc": when}
 
     put(RESULTS, *(result(number, value) for number, value in enumerate(BASELINE)), result(1, 90.0, "S-B", "B"), result(1, 80.0, "ST-A"))
-    first = update_method_trends(lakehouse)
-    assert update_method_trends(lakehouse) == first
+    first = update(lakehouse, METHOD_TRENDS_STATION).version
+    assert update(lakehouse, METHOD_TRENDS_STATION).version == first
     put(RESULTS, result(20, 94.0))
-    update_method_trends(lakehouse)
+    update(lakehouse, METHOD_TRENDS_STATION)
     rows = lakehouse.polars(METHOD_TRENDS).sort("product", "point_no").to_dicts()
     assert [row["product"] for row in rows] == ["P"] * 21 + ["Q"]
     assert (rows[20]["result_id"], rows[20]["rules"], rows[20]["centre"]) == ("S-A-20", ["nelson_1"], 100.0)
+
+
+def laboratory(put: Put) -> None:
+    put(LOTS, {"lot_id": "A", "product": "P", "recorded_at_utc": at(1)})
+    put(SAMPLES, {"sample_name": "S", "lot_id": "A", "sample_type": "release", "recorded_at_utc": at(1)})
+
+
+def reported(number: float, value: float, *, version: int = 1, is_current: bool = True, state: str = "pass") -> dict[str, Any]:
+    row = {"result_id": f"r{number}", "sample_name": "S", "lot_id": "A", "method_id": "ASSAY-01", "analyte": "API", "unit": "%"}
+    versions = {"result_version": version, "is_current": is_current}
+    return {**row, **versions, "value": value, "state": state, "measured_at_utc": at(1) + timedelta(hours=number)}
+
+
+def test_a_point_at_the_end_is_one_row_appended_and_one_in_the_past_moves_what_follows(lakehouse: Lakehouse, put: Put) -> None:
+    laboratory(put)
+    put(RESULTS, *(reported(number, value) for number, value in enumerate([*BASELINE, *[100.0, 100.5] * 10])))
+    update(lakehouse, METHOD_TRENDS_STATION)
+    put(RESULTS, reported(40, 106.0))
+    last = update(lakehouse, METHOD_TRENDS_STATION)
+    assert (last.groups, last.changed, last.rows) == (1, 1, 1)
+    assert lakehouse.history(METHOD_TRENDS)[0]["operationParameters"]["mode"] == "Append"
+    put(RESULTS, reported(35.5, 100.0))
+    past = update(lakehouse, METHOD_TRENDS_STATION)
+    assert (past.groups, past.changed) == (6, 6)
+    rows = lakehouse.polars(METHOD_TRENDS).sort("point_no").to_dicts()
+    assert [row["point_no"] for row in rows] == list(range(1, 43))
+    assert [row["result_id"] for row in rows][35:] == ["r35", "r35.5", "r36", "r37", "r38", "r39", "r40"]
+
+
+def test_only_reportable_current_values_are_points(lakehouse: Lakehouse, put: Put) -> None:
+    laboratory(put)
+    put(
+        RESULTS,
+        *(reported(1, 99.0, is_current=False), reported(1, 101.0, version=2)),
+        *(reported(number, 50.0, state=state) for number, state in enumerate(("void", "not_reportable", "unjudged"), start=2)),
+        *(reported(5, 102.0, state="no_spec"), reported(6, 80.0, state="fail")),
+    )
+    update(lakehouse, METHOD_TRENDS_STATION)
+    assert lakehouse.polars(METHOD_TRENDS).sort("point_no")["value"].to_list() == [101.0, 102.0, 80.0]
+
+
+def history(random: Random) -> list[list[Change]]:
+    """Return batches of results of two lots in no order of time, with corrections, moves and withdrawals among them."""
+    changes: list[list[Change]] = []
+    for number in range(random.randint(0, 70)):
+        value = random.choice([99.0, 101.0, 100.4, 100.6, 106.0, 94.0])
+        changes.append([Change(RESULTS, random_result(random, number, value))])
+        if random.random() < 0.2:
+            corrected = random_result(random, number, value + 1)
+            changes.append(
+                [Change(RESULTS, {**changes[-1][0].row, "is_current": False}), Change(RESULTS, {**corrected, "result_version": 2})]
+            )
+    for number in range(random.randint(0, 6)):
+        other = {"sample_name": f"S{number % 3}", "sample_type": random.choice(["release", "release", "stability"]), "lot_id": "A"}
+        changes.append([Change(SAMPLES, {**other, "recorded_at_utc": at(1)}, is_gone=random.random() < 0.2)])
+        lot = {"lot_id": random.choice("AB"), "product": random.choice("PPQ"), "recorded_at_utc": at(1)}
+        changes.append([Change(LOTS, lot, is_gone=random.random() < 0.2)])
+        changes.append([Change(RESULTS, {"result_id": f"r{random.randrange(70)}", "result_version": 1}, is_gone=True)])
+    kept = [Change(SAMPLES, {"sample_name": f"S{n}", "sample_type": "release", "lot_id": "A", "recorded_at_utc": at(1)}) for n in range(3)]
+    kept += [Change(LOTS, {"lot_id": name, "product": "P", "recorded_at_utc": at(1)}) for name in "AB"]
+    changes.insert(random.randint(0, len(changes)), kept)
+    cuts = sorted(random.sample(range(len(changes)), min(len(changes), 5)))
+    return [
+        [change for changed in changes[start:end] for change in changed]
+        for start, end in zip([0, *cuts], [*cuts, len(changes)], strict=True)
+    ]
+
+
+def random_result(random: Random, number: int, value: float) -> dict[str, Any]:
+    hours = random.choice([number, number, number, random.randrange(70)])
+    row = {"result_id": f"r{number}", "sample_name": f"S{random.randrange(3)}", "lot_id": random.choice("AAB"), "method_id": "ASSAY-01"}
+    times = {"measured_at_utc": random.choice([at(1) + timedelta(hours=hours)] * 9 + [None]), "known_time_utc": at(2)}
+    versions = {"result_version": 1, "is_current": True, "state": random.choice(["pass"] * 5 + ["unjudged"])}
+    return {**row, **times, **versions, "analyte": "API", "unit": random.choice(["%"] * 9 + ["mg"]), "value": value}
+
+
+KEYS = {LOTS.full_name: ["lot_id"], SAMPLES.full_name: ["sample_name"], RESULTS.full_name: ["result_id", "result_version"]}
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32).map(Random).map(history))
+def test_charts_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
+    assert_content_follows_inputs(METHOD_TRENDS_STATION, KEYS, batches)

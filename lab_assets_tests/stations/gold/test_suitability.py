@@ -6,18 +6,21 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lab_assets.contracts.gold import SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.gold.suitability import suitability_row, update_suitability
-from lab_assets_tests.stations.silver.test_reference import at
+from lab_assets.stations.gold.suitability import SUITABILITY_STATION, suitability_row
+from lab_assets.stations.runner import update
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
 
 Put = Callable[..., int]
 
 
 def peak(number: int, area: float, *, tailing: float | None = 1.2, channel: str = "A", weight_mg: float | None = None) -> dict[str, Any]:
-    row = {"injection_id": f"i{number}", "channel": channel, "area": area, "tailing": tailing, "plates": 9000.0 + number}
+    row = {"injection_id": f"i{number}", "channel": channel, "peak_no": 1, "area": area, "tailing": tailing, "plates": 9000.0 + number}
     context = {"method_id": "ASSAY-01", "instrument_id": "LC-01", "injected_at_utc": at(1, number)}
     return {**row, **context, "weight_mg": weight_mg, "standard_purity_pct": None}
 
@@ -58,7 +61,6 @@ def test_channels_are_not_mixed_and_the_worst_counts() -> None:
     assert (row["injections"], row["area_rsd_pct"]) == (2, pytest.approx(2.828, abs=1e-3))
 
 
-@pytest.mark.spark
 def test_each_sequence_is_judged_by_its_standards_alone(lakehouse: Lakehouse, put: Put) -> None:
     def injection(number: int, role: str, sequence: str | None = "SEQ-1") -> dict[str, Any]:
         row = {"injection_id": f"i{number}", "injection_name": f"n{number}", "sample_role": role, "sequence_id": sequence}
@@ -70,8 +72,61 @@ def test_each_sequence_is_judged_by_its_standards_alone(lakehouse: Lakehouse, pu
 
     put(INJECTIONS, injection(1, "standard"), injection(2, "suitability"), injection(3, "sample"), injection(4, "standard", None))
     put(PEAKS, found(1, 100.0), found(2, 101.0), found(3, 50.0), found(4, 10.0))
-    first = update_suitability(lakehouse)
-    assert update_suitability(lakehouse) == first
+    first = update(lakehouse, SUITABILITY_STATION).version
+    assert update(lakehouse, SUITABILITY_STATION).version == first
     (row,) = lakehouse.polars(SUITABILITY).to_dicts()
     assert (row["sequence_id"], row["analyte"], row["injections"], row["passed"], row["method_id"]) == ("SEQ-1", "API", 2, True, "M")
     assert row["area_rsd_pct"] == pytest.approx(0.7036, abs=1e-4)
+
+
+INJECTION_NAMES = st.sampled_from(["i1", "i2", "i3", "i4"])
+CHANGES = st.one_of(
+    st.builds(
+        lambda name, role, sequence, hour, weight, is_gone: Change(
+            INJECTIONS,
+            {
+                "injection_id": name,
+                "injection_name": name,
+                "sample_role": role,
+                "sequence_id": sequence,
+                "weight_mg": weight,
+                "zone_known": True,
+                "channels": ["A"],
+                "processing_id": "none",
+                "instrument_id": f"LC-{hour}",
+                "method_id": "M",
+                "injected_at_utc": hour and at(1, hour),
+            },
+            is_gone,
+        ),
+        *(INJECTION_NAMES, st.sampled_from(["standard", "suitability", "sample", None]), st.sampled_from(["SEQ-1", "SEQ-2", None])),
+        *(st.sampled_from([None, 1, 2]), st.sampled_from([None, 10.0, 20.0]), st.booleans()),
+    ),
+    st.builds(
+        lambda name, number, channel, analyte, area, is_gone: Change(
+            PEAKS,
+            {
+                "injection_id": name,
+                "injection_name": name,
+                "channel": channel,
+                "peak_no": number,
+                "analyte": analyte,
+                "area": area,
+                "integration": "detected",
+                "area_unit": "mAU*min",
+                "height_unit": "mAU",
+                "tailing": 1.1,
+            },
+            is_gone,
+        ),
+        *(INJECTION_NAMES, st.integers(1, 2), st.sampled_from(["A", "B"]), st.sampled_from(["API", "IMP", None])),
+        *(st.sampled_from([97.3, 100.1, 103.9]), st.booleans()),
+    ),
+)
+KEYS = {INJECTIONS.full_name: ["injection_id"], PEAKS.full_name: ["injection_id", "channel", "peak_no"]}
+
+
+@settings(max_examples=12)
+@given(st.lists(st.lists(CHANGES, min_size=1, max_size=8), min_size=1, max_size=4))
+def test_systems_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
+    assert_content_follows_inputs(SUITABILITY_STATION, KEYS, batches)
