@@ -21,6 +21,7 @@ MINUTES_PER_DAY: Final = 1440.0
 DAYS_PER_MONTH: Final = 30.4375
 """Mean length of a month of the Gregorian calendar (365.25 / 12)."""
 
+_VERSION: Final = "_version"
 _SAMPLE_COLUMNS: Final = ("sample_name", "chamber_id", "storage_condition", "stored_at_utc", "sampled_at_utc", "recorded_at_utc")
 _DAY_COLUMNS: Final = ("chamber_id", "day", "mkt_c", "excursion_min", "degree_hours_above", "gap_min")
 
@@ -31,15 +32,17 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
     Only whole UTC days before the day of sampling count, so everything used was known when the sample was taken. The mean kinetic temperature
     over the storage is that of the daily ones, each weighted with its minutes of readings, which equals the one over all readings of those
     days. Stress is storage time times ``exp(-dH/R (1/T - 1/298.15 K))`` at that temperature, or at the nominal one (``25C/60RH``) where the
-    chamber has no readings. Samples never stored (release) have zero days and no temperature; samples not taken yet are left out.
+    chamber has no readings. Samples never stored (release) have zero days and no temperature; samples not taken yet are left out. A sample
+    whose record was corrected later has a further row from then on, where the correction changes anything.
 
     Args:
-        samples: ``silver.samples``: sample_name, chamber_id, storage_condition, stored_at_utc, sampled_at_utc, recorded_at_utc.
+        samples: Every version of each sample's record: sample_name, chamber_id, storage_condition, stored_at_utc, sampled_at_utc,
+            recorded_at_utc; of versions recorded at the same time the last row counts.
         chamber_days: ``silver.storage_conditions``: chamber_id, day, mkt_c, excursion_min, degree_hours_above, gap_min.
 
     Returns:
-        One row a sample: sample_name, event_time_utc (sampling), known_time_utc (sampling, or recording where later), feature_set_version
-        and the features of the table; what is not known is null. Ordered by sample.
+        One row a sample and known time: sample_name, event_time_utc (sampling), known_time_utc (sampling, or recording where later), feature_set_version
+        and the features of the table; what is not known is null. Ordered by sample and known time.
 
     Raises:
         ValueError: a column is missing.
@@ -49,28 +52,33 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
     for frame, columns in ((samples, _SAMPLE_COLUMNS), (chamber_days, _DAY_COLUMNS)):
         if missing := [name for name in columns if name not in frame.columns]:
             raise ValueError(f"missing column(s) {missing}")
+    utc = pl.Datetime("us", "UTC")
     taken = (
         samples.select(_SAMPLE_COLUMNS)
         .drop_nulls(["sample_name", "sampled_at_utc"])
-        .sort("sample_name", "recorded_at_utc")
-        .unique(subset="sample_name", keep="first", maintain_order=True)
+        .with_columns(known_time_utc=pl.max_horizontal("sampled_at_utc", "recorded_at_utc").cast(utc))
+        .sort("sample_name", "recorded_at_utc", maintain_order=True)
+        .unique(subset=["sample_name", "known_time_utc"], keep="last", maintain_order=True)
+        .with_row_index(_VERSION)
         .with_columns(first_day=pl.col("stored_at_utc").dt.date(), end_day=pl.col("sampled_at_utc").dt.date())
         .with_columns(storage_days=_storage_days())
     )
-    joined = taken.join(_summed(taken, chamber_days), on="sample_name", how="left")
-    utc = pl.Datetime("us", "UTC")
-    return (
+    joined = taken.join(_summed(taken, chamber_days), on=_VERSION, how="left")
+    names = names_of("storage_exposure")
+    made = (
         joined.with_columns(_features())
         .with_columns(storage_stress_months=_stress(pl.coalesce("storage_mkt_c", _nominal_c())))
         .select(
             "sample_name",
             pl.col("sampled_at_utc").cast(utc).alias("event_time_utc"),
-            pl.max_horizontal("sampled_at_utc", "recorded_at_utc").cast(utc).alias("known_time_utc"),
+            "known_time_utc",
             pl.lit(FEATURE_SET_VERSION).alias("feature_set_version"),
-            *(pl.col(name).cast(pl.Float64) for name in names_of("storage_exposure")),
+            *(pl.col(name).cast(pl.Float64) for name in names),
         )
-        .sort("sample_name")
+        .sort("sample_name", "known_time_utc")
     )
+    before = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in ("sample_name", "event_time_utc", *names)]
+    return made.filter(pl.any_horizontal(before))
 
 
 def _storage_days() -> pl.Expr:
@@ -82,22 +90,22 @@ def _storage_days() -> pl.Expr:
 
 
 def _summed(taken: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.DataFrame:
-    """Return the sums over the chamber days of each sample, one row a sample that has any."""
+    """Return the sums over the chamber days of each version of a sample, one row each that has any."""
     import polars as pl
 
     days = chamber_days.select(_DAY_COLUMNS).with_columns(
         pl.col("gap_min").fill_null(0.0), pl.col("excursion_min").fill_null(0.0), pl.col("degree_hours_above").fill_null(0.0)
     )
     seen = (
-        taken.select("sample_name", "chamber_id", "first_day", "end_day")
+        taken.select(_VERSION, "chamber_id", "first_day", "end_day")
         .join(days.drop_nulls(["chamber_id", "day"]), on="chamber_id")
         .filter((pl.col("day") >= pl.col("first_day")) & (pl.col("day") < pl.col("end_day")))
-        .sort("sample_name", "day")
+        .sort(_VERSION, "day")
         .with_columns(read_min=(MINUTES_PER_DAY - pl.col("gap_min")).clip(0.0))
         .with_columns(rate=(-ACTIVATION_K / (pl.col("mkt_c") + ZERO_CELSIUS_K)).exp())
     )
     weight = pl.when(pl.col("mkt_c").is_not_null()).then(pl.col("read_min")).otherwise(0.0)
-    return seen.group_by("sample_name", maintain_order=True).agg(
+    return seen.group_by(_VERSION, maintain_order=True).agg(
         rated_min=(weight * pl.col("rate")).sum(),
         weight_min=weight.sum(),
         read_min=pl.col("read_min").sum(),

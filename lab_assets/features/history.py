@@ -8,7 +8,7 @@ A row made at known time K uses only input rows whose own known time is at most 
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -66,7 +66,7 @@ STANDARDS_BEFORE: Final = 10
 DRIFT_DAYS: Final = 30.0
 DRIFT_MIN_DAYS: Final = 1.0
 _DAY_S: Final = 86_400.0
-_KEEP: Final = 400
+KEEP: Final = 400
 """Injections kept in mind an instrument, and of each of its methods and columns."""
 
 
@@ -79,6 +79,7 @@ class _Run:
     method_id: str = field(compare=False)
     column_id: str = field(compare=False)
     values: Mapping[str, float] = field(compare=False)
+    calibration_due_utc: datetime | None = field(compare=False, default=None)
 
     @property
     def scopes(self) -> tuple[tuple[str, ...], ...]:
@@ -88,16 +89,17 @@ class _Run:
 def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
     """Return the state of instrument, method and column after each injection.
 
-    Deterministic: the order of the input rows does not matter. Where an injection occurs twice (a correction) its first known version counts,
-    here and in the windows of later rows. Nothing is known before it happened. "Main peak" columns are empty for injections without one; ``standard_response`` is the main peak's
-    area per mg of pure standard (one unit an instrument) and empty except for standards.
+    Deterministic: the order of the input rows does not matter. Where an injection occurs again with a later known time (a correction), the
+    corrected values count from then on; the state of the method's last injection is given once more with that known time, and rows known
+    before stay. Nothing is known before it happened. "Main peak" columns are empty for injections without one; ``standard_response`` is the
+    main peak's area per mg of pure standard (one unit an instrument) and empty except for standards.
 
     Args:
-        rows: One row an injection, columns ``INSTRUMENT_HISTORY_INPUT``; times are UTC datetimes.
+        rows: One row an injection and known time, columns ``INSTRUMENT_HISTORY_INPUT``; times are UTC datetimes.
 
     Returns:
-        One row an injection: instrument_id, method_id, injection_id, event_time_utc (start of the injection), known_time_utc,
-        feature_set_version and the features of the table; what is not known is null. Ordered by instrument and time.
+        One row an injection and known time: instrument_id, method_id, injection_id, event_time_utc (start of the injection), known_time_utc,
+        feature_set_version and the features of the table; what is not known is null. Ordered by instrument, event and known time.
 
     Raises:
         ValueError: a column that identifies or dates a row is missing.
@@ -111,12 +113,16 @@ def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
         .drop_nulls(["injection_id", "instrument_id", "method_id", "injected_at_utc", "known_time_utc"])
         .with_columns(known_time_utc=pl.max_horizontal("known_time_utc", "injected_at_utc"))
         .sort(keys)
-        .unique(subset=["instrument_id", "injection_id"], keep="first", maintain_order=True)
+        .unique(subset=["instrument_id", "injection_id", "known_time_utc"], keep="last", maintain_order=True)
     )
     states: dict[str, _InstrumentState] = defaultdict(_InstrumentState)
-    made = [_instrument_row(row, states[row["instrument_id"]]) for row in ordered.iter_rows(named=True)]
+    made = {
+        (row["injection_id"], row["known_time_utc"]): row
+        for row in (_instrument_row(row, states[row["instrument_id"]]) for row in ordered.iter_rows(named=True))
+    }
     keyed = ("instrument_id", "method_id", "injection_id")
-    return pl.DataFrame(made, schema=_schema(keyed, "instrument_history")).sort("instrument_id", "event_time_utc", "injection_id")
+    order = ("instrument_id", "event_time_utc", "injection_id", "known_time_utc")
+    return pl.DataFrame(list(made.values()), schema=_schema(keyed, "instrument_history")).sort(order)
 
 
 @dataclass(kw_only=True)
@@ -124,18 +130,37 @@ class _InstrumentState:
     """What is known of one instrument so far, in order of injection."""
 
     runs: dict[tuple[str, ...], list[_Run]] = field(default_factory=dict[tuple[str, ...], list[_Run]])
-    first_plates: dict[tuple[str, str], list[float]] = field(default_factory=dict[tuple[str, str], list[float]])
+    first_plates: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict[tuple[str, str], dict[str, float]])
     column_times: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
+    known: dict[str, _Run] = field(default_factory=dict[str, _Run])
 
-    def add(self, run: _Run) -> None:
+    def add(self, run: _Run) -> bool:
+        """Take a run in, in place of what was known of it before; return whether something was."""
+        before = self.known.get(run.injection_id)
+        if before is not None:
+            self._remove(before)
+        self.known[run.injection_id] = run
         for scope in run.scopes:
             kept = self.runs.setdefault(scope, [])
             insort(kept, run)
-            del kept[:-_KEEP]
+            del kept[:-KEEP]
         insort(self.column_times.setdefault(run.column_id, []), run.at)
-        first = self.first_plates.setdefault((run.column_id, run.method_id), [])
-        if len(first) < RECENT and isfinite(run.values["plates"]):
-            first.append(run.values["plates"])
+        first = self.first_plates.setdefault((run.column_id, run.method_id), {})
+        if (len(first) < RECENT or run.injection_id in first) and isfinite(run.values["plates"]):
+            first[run.injection_id] = run.values["plates"]
+        return before is not None
+
+    def _remove(self, run: _Run) -> None:
+        for scope in run.scopes:
+            kept = self.runs[scope]
+            place = bisect_left(kept, run)
+            if place < len(kept) and kept[place] == run:
+                del kept[place]
+        self.column_times[run.column_id].remove(run.at)
+
+    def last_of(self, method_id: str) -> _Run:
+        """Return the last run of a method known so far."""
+        return self.runs[(method_id,)][-1]
 
     def upto(self, run: _Run) -> list[list[_Run]]:
         """Return the runs known so far and not injected after this one: on the instrument, of the method, of the method on the column."""
@@ -155,11 +180,13 @@ def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str
         method_id=row["method_id"],
         column_id=row.get("column_id") or "",
         values=values,
+        calibration_due_utc=row.get("calibration_due_utc"),
     )
-    state.add(run)
+    if state.add(run):
+        run = state.last_of(run.method_id)
     runs, of_method, on_column = state.upto(run)
     features = _pressure_state(runs, of_method) | _column_state(state, on_column, run) | _standard_state(of_method)
-    due = row.get("calibration_due_utc")
+    due = run.calibration_due_utc
     features["ih_days_to_calibration_due"] = (due - run.at).total_seconds() / _DAY_S if due is not None else nan
     return {
         "instrument_id": row["instrument_id"],
@@ -195,7 +222,7 @@ def _pressure_state(runs: Sequence[_Run], of_method: Sequence[_Run]) -> dict[str
 
 
 def _column_state(state: _InstrumentState, runs: Sequence[_Run], run: _Run) -> dict[str, float]:
-    first = state.first_plates.get((run.column_id, run.method_id), [])
+    first = list(state.first_plates.get((run.column_id, run.method_id), {}).values())
     plates = _mean(_last(runs, "plates", RECENT))
     return {
         "ih_plates_ratio": plates / _mean(first) if len(first) == RECENT and _mean(first) > 0 else nan,

@@ -1,124 +1,119 @@
-"""The histories among the feature tables: instrument, lot, storage exposure.
+"""Stations of the histories among the feature tables: lot and storage exposure.
 
-Belongs here: gathering what the feature functions need. Does not belong here: the functions (``lab_assets.features``), partial
-traces (``injection_progress.py``).
-
-They are computed in this process for the instruments, lots and samples that news touches; with more history than one process
-holds, the same functions run grouped by their key in ``applyInPandas``.
+Belongs here: which lots and samples are touched, and gathering what the feature functions need. Does not belong here: the functions
+(``lab_assets.features``), instruments (``instrument_history.py``), partial traces (``injection_progress.py``).
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Final
 
-from lab_assets.contracts.bronze import CALIBRATIONS
-from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
-from lab_assets.contracts.silver import INJECTIONS, PEAKS, RESULTS, SAMPLES, STORAGE_CONDITIONS
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.changes import upsert_changes
-from lab_assets.stations.silver.methods import method_key, windows_in_force
+from lab_assets.contracts.bronze import LIMS_SAMPLES
+from lab_assets.contracts.features import LOT_HISTORY, STORAGE_EXPOSURE
+from lab_assets.contracts.silver import RESULTS, STORAGE_CONDITIONS
+from lab_assets.domain.in_force import RECENCY, recency
+from lab_assets.features.definitions import names_of
+from lab_assets.features.exposure import storage_exposure
+from lab_assets.features.history import LOT_HISTORY_INPUT, lot_history
+from lab_assets.stations.station import Group, Input, Station, of, touched_by
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
-def update_instrument_history(lake: Lakehouse) -> int:
-    """Recompute the history of every instrument that waiting injections belong to, and write what differs.
 
-    Returns:
-        Version of ``features.instrument_history`` afterwards.
-    """
+def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Say what was known of each lot from each known time on; a result that moved to another lot leaves this one then."""
     import polars as pl
 
-    from lab_assets.features.history import instrument_history
-
-    station = INSTRUMENT_HISTORY.full_name
-    injection_ids = lake.ledger.queued(station)
-    if not injection_ids:
-        return lake.version(INSTRUMENT_HISTORY)
-    columns = ["injection_id", "instrument_id", "method_id", "column_id", "sample_role", "source", "injected_at_utc", "known_time_utc"]
-    weights = ["weight_mg", "standard_purity_pct"]
-    injections = lake.polars(INJECTIONS, [*columns, *weights])
-    touched = injections.filter(pl.col("injection_id").is_in(injection_ids))["instrument_id"].drop_nulls().unique()
-    rows = injections.filter(pl.col("instrument_id").is_in(touched.to_list()))
-    rows = rows.join(_main_peaks(lake, rows), on="injection_id", how="left").join(_pressures(lake), on="injection_id", how="left")
-    rows = rows.join(_calibration_due(lake), on="instrument_id", how="left")
-    response = pl.col("area") / (pl.col("weight_mg") * pl.col("standard_purity_pct").fill_null(100.0) / 100.0)
-    rows = rows.with_columns(standard_response=response)
-    version = upsert_changes(lake, INSTRUMENT_HISTORY, instrument_history(rows))
-    lake.ledger.dequeue(station, injection_ids)
-    return version
+    rows = read.keyed(RESULTS, lot_id=keys["lot_id"])
+    moved = rows.drop_nulls("superseded_by")
+    later = read.keyed(RESULTS, ["result_id", "result_version", "lot_id", "known_time_utc"], result_id=moved["result_id"])
+    gone = moved.join(
+        later.select("result_id", pl.col("result_version").alias("superseded_by"), _lot="lot_id", _known="known_time_utc"),
+        on=["result_id", "superseded_by"],
+    ).filter(pl.col("_lot").ne_missing(pl.col("lot_id")))
+    # without limits a value does not count, which is how it leaves
+    empty = pl.lit(None, pl.Float64)
+    left = gone.with_columns(known_time_utc="_known", spec_low=empty, spec_high=empty).select(LOT_HISTORY_INPUT)
+    return lot_history(pl.concat([rows.select(LOT_HISTORY_INPUT), left]))
 
 
-def _main_peaks(lake: Lakehouse, injections: pl.DataFrame) -> pl.DataFrame:
-    """Return the peak of each injection's main analyte, the one its method measures against its own standard."""
+_RESULTS: Final = Input(
+    table=RESULTS, columns=(*LOT_HISTORY_INPUT, "result_id", "result_version", "superseded_by"), touches=touched_by(lot_id="lot_id")
+)
+_MARGINS: Final = of(RESULTS, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc")
+_KIND: Final = of(RESULTS, "method_id", "sample_name", "replicate", "injection_id")
+LOT_HISTORY_STATION: Final = Station(
+    target=LOT_HISTORY,
+    inputs=(_RESULTS,),
+    make=_lot_history,
+    group=Group(columns=("lot_id",)),
+    feeds={
+        "lot_id": of(RESULTS, "lot_id"),
+        "event_time_utc": of(RESULTS, "measured_at_utc", "known_time_utc"),
+        "known_time_utc": of(RESULTS, "known_time_utc", "measured_at_utc"),
+        "feature_set_version": (),
+        **{name: _MARGINS + (_KIND if name.startswith("lot_margin") else ()) for name in names_of("lot_history")},
+    },
+)
+
+
+def _of_chambers(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the samples that lay in a chamber on a changed day."""
     import polars as pl
 
-    windows = windows_in_force(lake)
-    main = {
-        key: row["analyte"]
-        for key, rows in windows.items()
-        for row in reversed(rows)
-        if row["calibration"] == "external_standard" and (row["reference_analyte"] or row["analyte"]) == row["analyte"]
-    }
-    keyed = injections.select("injection_id", "method_id", "source").with_columns(
-        main=pl.struct("method_id", "source").map_elements(
-            lambda key: main.get(method_key(key["method_id"], key["source"])), return_dtype=pl.String
-        )
-    )
-    peaks = lake.polars(PEAKS, ["injection_id", "channel", "analyte", "area", "plates", "tailing", "retention_time_min"])
-    named = peaks.join(keyed.select("injection_id", "main"), on="injection_id").filter(pl.col("analyte") == pl.col("main"))
-    first = named.sort("channel").unique("injection_id", keep="first")
-    return first.select("injection_id", "area", "plates", "tailing", "retention_time_min")
+    days = changes.both.select("chamber_id", "day").unique()
+    samples = read.keyed(LIMS_SAMPLES, ["sample_name", "chamber_id", "stored_at_utc", "sampled_at_utc"], chamber_id=days["chamber_id"])
+    stored = samples.drop_nulls(["stored_at_utc", "sampled_at_utc"]).join(days, on="chamber_id")
+    lay = pl.col("day").is_between(pl.col("stored_at_utc").dt.date(), pl.col("sampled_at_utc").dt.date())
+    return stored.filter(lay).select("sample_name").unique()
 
 
-def _pressures(lake: Lakehouse) -> pl.DataFrame:
-    """Return each injection's pressure as its last checkpoint saw it."""
+def _storage_exposure(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Sum the chamber days of each sample's storage."""
     import polars as pl
 
-    progress = lake.polars(INJECTION_PROGRESS, ["injection_id", "checkpoint_pct", "pressure_mean_bar", "pressure_ripple_pct"])
-    latest = progress.sort("checkpoint_pct").unique("injection_id", keep="last")
-    return latest.select(pl.exclude("checkpoint_pct"))
+    records = read.keyed(LIMS_SAMPLES, sample_name=keys["sample_name"])
+    rows = sorted(records.iter_rows(named=True), key=lambda row: (row["sample_name"], row["recorded_at_utc"], recency(row)))
+    samples = pl.DataFrame(rows, schema=records.schema)
+    start, end = samples["stored_at_utc"].min(), samples["sampled_at_utc"].max()
+    stored = samples["chamber_id"].drop_nulls().unique()
+    if isinstance(start, datetime) and isinstance(end, datetime) and stored.len():
+        within = pl.col("chamber_id").is_in(stored.implode()) & pl.col("day").is_between(_day(start), _day(end))
+        days = read.rows(STORAGE_CONDITIONS, where=within)
+    else:
+        days = read.empty(STORAGE_CONDITIONS, _DAY)
+    return storage_exposure(samples, days)
 
 
-def _calibration_due(lake: Lakehouse) -> pl.DataFrame:
-    import polars as pl
-
-    certificates = lake.polars(CALIBRATIONS, ["instrument_id", "performed_at_utc", "valid_until_utc"])
-    latest = certificates.sort("performed_at_utc").group_by("instrument_id").agg(pl.col("valid_until_utc").last())
-    return latest.rename({"valid_until_utc": "calibration_due_utc"})
+def _day(moment: datetime) -> date:
+    return moment.date()
 
 
-def update_lot_history(lake: Lakehouse) -> int:
-    """Bring the history of lots up to date with their results.
-
-    Returns:
-        Version of ``features.lot_history`` afterwards.
-    """
-    from lab_assets.features.history import LOT_HISTORY_INPUT, lot_history
-
-    station = LOT_HISTORY.full_name
-    version = lake.version(RESULTS)
-    if lake.ledger.progress(station).get(RESULTS.full_name) == version:
-        return lake.version(LOT_HISTORY)
-    results = lake.polars(RESULTS, list(LOT_HISTORY_INPUT)).drop_nulls(["lot_id"])
-    written = upsert_changes(lake, LOT_HISTORY, lot_history(results))
-    lake.ledger.set_progress(station, {RESULTS.full_name: version})
-    return written
-
-
-def update_storage_exposure(lake: Lakehouse) -> int:
-    """Bring the storage of samples up to date with the chambers' days.
-
-    Returns:
-        Version of ``features.storage_exposure`` afterwards.
-    """
-    from lab_assets.features.exposure import storage_exposure
-
-    station = STORAGE_EXPOSURE.full_name
-    versions = {table.full_name: lake.version(table) for table in (SAMPLES, STORAGE_CONDITIONS)}
-    if lake.ledger.progress(station) == versions:
-        return lake.version(STORAGE_EXPOSURE)
-    written = upsert_changes(lake, STORAGE_EXPOSURE, storage_exposure(lake.polars(SAMPLES), lake.polars(STORAGE_CONDITIONS)))
-    lake.ledger.set_progress(station, versions)
-    return written
+_DAY: Final = ("chamber_id", "day", "mkt_c", "excursion_min", "degree_hours_above", "gap_min")
+_SAMPLE: Final = ("sample_name", "chamber_id", "storage_condition", "stored_at_utc", "sampled_at_utc", "recorded_at_utc")
+_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*_SAMPLE, *RECENCY), touches=touched_by(sample_name="sample_name"))
+_DAYS: Final = Input(table=STORAGE_CONDITIONS, columns=_DAY, touches=_of_chambers)
+_STORED: Final = of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc", "chamber_id")
+STORAGE_EXPOSURE_STATION: Final = Station(
+    target=STORAGE_EXPOSURE,
+    inputs=(_SAMPLES, _DAYS),
+    make=_storage_exposure,
+    group=Group(columns=("sample_name",)),
+    feeds={
+        "sample_name": of(LIMS_SAMPLES, "sample_name"),
+        "event_time_utc": of(LIMS_SAMPLES, "sampled_at_utc"),
+        "known_time_utc": of(LIMS_SAMPLES, "sampled_at_utc", "recorded_at_utc"),
+        "feature_set_version": (),
+        "storage_days": of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc"),
+        "storage_mkt_c": _STORED + of(STORAGE_CONDITIONS, "mkt_c", "gap_min"),
+        "storage_stress_months": _STORED + of(LIMS_SAMPLES, "storage_condition") + of(STORAGE_CONDITIONS, "mkt_c", "gap_min"),
+        "storage_excursion_min": _STORED + of(STORAGE_CONDITIONS, "excursion_min"),
+        "storage_degree_hours_above": _STORED + of(STORAGE_CONDITIONS, "degree_hours_above"),
+        "storage_gap_min": _STORED + of(STORAGE_CONDITIONS, "gap_min"),
+    },
+)

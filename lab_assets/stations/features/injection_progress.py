@@ -1,132 +1,314 @@
-"""``features.injection_progress``: partial-trace features at each checkpoint of a run.
+"""Station of ``features.injection_progress``: partial-trace features at each checkpoint of a run.
 
-Belongs here: gathering what the feature functions need of an injection. Does not belong here: the functions
-(``lab_assets.features``), histories (``feature_histories.py``).
+Belongs here: which runs are touched, and gathering what the feature functions need of them. Does not belong here: the functions and the
+facts (``lab_assets.features``), histories.
+
+A row says what was known when the checkpoint was reached. A record made later (a corrected weight, a lot recorded late) adds a row beside
+it with its own known time; the earlier row stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import CHROMATOGRAMS, INSTRUMENT_STATUS
-from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.bronze import (
+    CHROMATOGRAMS,
+    INSTRUMENT_STATUS,
+    LIMS_LOTS,
+    LIMS_SAMPLES,
+    LIMS_SEQUENCES,
+    PROCESSING_METHODS,
+    SPECIFICATIONS,
+)
 from lab_assets.contracts.features import INJECTION_PROGRESS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
-from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
-from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.changes import portions, put_of_injections
-from lab_assets.stations.silver.methods import Windows, method_key, windows_in_force
-from lab_assets.stations.silver.results import STANDARD_ROLES, specification_rows
-from lab_assets.stations.traces import FEW_INJECTIONS, SIGNAL_PLACE, TRACE_PLACE, Place, chosen_traces, here, place_of, rows_of, trace_rows
+from lab_assets.domain.in_force import RECENCY, natural
+from lab_assets.domain.injection_identity import PARTS
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
+from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES, LimsRecords, sample_names
+from lab_assets.domain.specifications import LIMIT_COLUMNS, Specifications
+from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, names_of
+from lab_assets.features.expectation import MethodExpectation
+from lab_assets.features.run_facts import LAST_STANDARDS, STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity, SeenRun
+from lab_assets.stations.relations import injections_of_samples, names_in_sequences, names_of_plans, samples_of_lots
+from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
+from lab_assets.stations.traces import (
+    TRACE_COLUMNS,
+    TRACE_NEWS,
+    TRACE_PLACE,
+    TRACE_POINTS,
+    Place,
+    chosen_traces,
+    place_of,
+    tasks_for,
+    trace_rows,
+)
 
 if TYPE_CHECKING:
     import polars as pl
     import pyarrow as pa
-    from pyspark.sql import DataFrame
+
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
 
 Row = Mapping[str, Any]
 
-_STANDARD: Final = (
-    *("analyte", "channel", "area", "height", "retention_time_min", "weight_mg", "nominal_weight_mg", "standard_purity_pct"),
-    *("sample_role", "known_time_utc"),
-)
+_KEY: Final = ("injection_id", "injection_name")
 _RUN: Final = (
-    *("injection_id", "injection_name", "sequence_id", "method_id", "product", "source", "weight_mg", "nominal_weight_mg"),
-    *("injected_at_utc", "run_time_min"),
+    *(*_KEY, "source", "instrument_id", "method_id", "product", "sample_role", "sequence_id", "injected_at_utc", "known_time_utc"),
+    *("run_time_min", "stated_sample_name", "stated_method_name", "processing_id"),
 )
-_PLACE: Final = (*TRACE_PLACE[:-1], "trace")
-_POINTS: Final = ("x", "y", "x_unit", "y_unit", "y_factor")
+_SIGNAL_PLACE: Final = ("source_sha256", *PARTS, "signal")
+_PLACE: Final = ("source_sha256", *PARTS, "trace")
+_PEAK: Final = ("injection_id", "injection_name", "processing_id", *STANDARD_PEAK_COLUMNS)
 
 
-def update_injection_progress(lake: Lakehouse) -> int:
-    """Compute the partial-trace features of the injections that wait, at every checkpoint.
-
-    Injections without a time or a method cannot be placed in a history and get no row.
-
-    Returns:
-        Version of ``features.injection_progress`` afterwards.
-    """
-    station = INJECTION_PROGRESS.full_name
-    for injection_ids in portions(lake.ledger.queued(station)):
-        put_of_injections(lake, INJECTION_PROGRESS, _computed(lake, injection_ids), injection_ids)
-        lake.ledger.dequeue(station, injection_ids)
-    return lake.version(INJECTION_PROGRESS)
+# --- which runs are touched
 
 
-def _computed(lake: Lakehouse, injection_ids: Sequence[str]) -> pa.Table:
-    """Return the rows of some injections; traces and pressures of more than a few meet in Spark's workers."""
+def _of_traces(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    from lab_assets.domain.injection_identity import with_identity
+
+    return keys_of(with_identity(changes.both), _KEY)
+
+
+def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
+    return read.keyed(INJECTIONS, _KEY, injection_name=list(names))
+
+
+def _of_signals(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return _of_names(read, changes.both["injection_name"])
+
+
+def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the runs of the sequences of changed ones, and those that may be measured against a changed standard."""
     import polars as pl
 
-    placed = pl.col("injection_id").is_in(injection_ids) & pl.col("injected_at_utc").is_not_null() & pl.col("method_id").is_not_null()
-    runs = lake.polars(INJECTIONS, list(_RUN), where=placed)
-    traces = chosen_traces(lake, runs["injection_id"].to_list()).sort("channel").unique("injection_id", keep="first")
-    pressures = _pressures_of(lake, traces["injection_name"].unique().to_list())
-    worker = _worker(lake, runs, traces, pressures)
-    wanted = ((CHROMATOGRAMS, traces, TRACE_PLACE), (INSTRUMENT_STATUS, pressures, SIGNAL_PLACE))
-    if len(injection_ids) <= FEW_INJECTIONS:
-        points = [here(lake, table, chosen, _named(place)).with_columns(kind=pl.lit(table.name)) for table, chosen, place in wanted]
-        return worker.arrow(pl.concat(points).to_arrow())
-
-    def of_name(table: pa.Table) -> pa.Table:  # a bound method will not do: Spark counts its self as an argument
-        return worker.arrow(table)
-
-    first, second = (_points(lake, table, chosen, place) for table, chosen, place in wanted)
-    frame = first.unionByName(second).groupBy("injection_name").applyInArrow(of_name, schema=INJECTION_PROGRESS.spark_ddl())
-    return lake.keeper.guard(frame.toArrow)
+    own = _of_names(read, names_in_sequences(read, changes.both["injection_name"]))
+    standards = changes.both.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))
+    return pl.concat([own, _measured_against(read, standards)])
 
 
-def _named(place: Sequence[str]) -> dict[str, str]:
-    """Return the columns that a worker is given, whichever table they come from; the last of a place is the trace's own name."""
-    return {**{name: name for name in place[:-1]}, place[-1]: "trace", **{name: name for name in _POINTS}}
-
-
-def _pressures_of(lake: Lakehouse, names: Sequence[str]) -> pl.DataFrame:
-    """Return the pressure that counts for each injection name, the first by name of its signal in the newest file."""
+def _of_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the runs that changed peaks are standards for."""
     import polars as pl
 
-    wanted = pl.col("injection_name").is_in(names) & pl.col("signal").str.to_lowercase().str.contains("pressure", literal=True)
-    told = lake.polars(INSTRUMENT_STATUS, [*SIGNAL_PLACE, "ingest_batch", "source_row"], where=wanted)
-    ordered = told.sort("signal", "ingest_batch", "source_sha256", "source_row", descending=[False, True, True, True])
-    return ordered.unique("injection_name", keep="first", maintain_order=True)
+    names = changes.both.drop_nulls("analyte")["injection_name"].unique()
+    runs = read.keyed(INJECTIONS, _RUN, injection_name=names).filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))
+    own = _of_names(read, names_in_sequences(read, runs["injection_name"]))
+    return pl.concat([own, _measured_against(read, runs)])
 
 
-def _points(lake: Lakehouse, table: TableContract, chosen: pl.DataFrame, place: Sequence[str]) -> DataFrame:
-    from pyspark.sql import functions as sf
+def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the runs of the sequences of changed worklist entries, and those measured against their standards."""
+    import polars as pl
 
-    named = [sf.col(column).alias(name) for column, name in _named(place).items()]
-    return rows_of(lake, table, chosen).select(sf.lit(table.name).alias("kind"), *named)
+    names = names_of_plans(read, changes.both)
+    planned = changes.both.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))
+    standards = read.keyed(INJECTIONS, _RUN, injection_name=planned["injection_name"])
+    return pl.concat([_of_names(read, names), _measured_against(read, standards)])
 
 
-def _worker(lake: Lakehouse, runs: pl.DataFrame, traces: pl.DataFrame, pressures: pl.DataFrame) -> ProgressWorker:
-    """Return the function for the workers with what it knows of each run."""
-    standards = _standards(lake, runs["sequence_id"].drop_nulls().unique().to_list())
-    by_id = {run["injection_id"]: run for run in runs.iter_rows(named=True)}
-    pressure = {row["injection_name"]: place_of(row, SIGNAL_PLACE) for row in pressures.iter_rows(named=True)}
-    known = {
-        place_of(row, TRACE_PLACE): KnownRun(
-            run=(run := by_id[row["injection_id"]]),
-            standards=standards.get(run["sequence_id"], ()),
+def _measured_against(read: StationReader, standards: pl.DataFrame) -> pl.DataFrame:
+    """Return later runs of the method on the instrument of some standards whose own sequence had no standard yet when they began."""
+    import polars as pl
+
+    known = standards.drop_nulls(["instrument_id", "method_id", "injected_at_utc"])
+    if known.is_empty():
+        return read.empty(INJECTIONS, _KEY)
+    since = known.group_by("instrument_id", "method_id").agg(
+        pl.col("injected_at_utc").min().alias("since"), pl.col("injected_at_utc").max().alias("until")
+    )
+    later = read.rows(
+        INJECTIONS,
+        [*_KEY, "instrument_id", "method_id", "sequence_id", "sample_role", "injected_at_utc", "known_time_utc"],
+        where=pl.col("instrument_id").is_in(since["instrument_id"].unique().implode())
+        & pl.col("method_id").is_in(since["method_id"].unique().implode())
+        & (pl.col("injected_at_utc") >= pl.lit(known["injected_at_utc"].min())),
+    )
+    first = (
+        later.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES))).group_by("sequence_id").agg(_first=pl.col("known_time_utc").min())
+    )
+    rows = later.join(since, on=["instrument_id", "method_id"]).join(first, on="sequence_id", how="left")
+    reached = pl.col("injected_at_utc").is_between(pl.col("since"), pl.col("until") + STANDARDS_LOOKBACK)
+    alone = pl.col("_first").is_null() | (pl.col("_first") > pl.col("injected_at_utc"))
+    return rows.filter(reached & alone).select(_KEY)
+
+
+def _of_samples(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return injections_of_samples(read, list(_KEY), changes.both["sample_name"])
+
+
+def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return injections_of_samples(read, list(_KEY), samples_of_lots(read, changes.both["lot_id"]))
+
+
+def _of_limits(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return read.keyed(INJECTIONS, _KEY, method_id=changes.both["method_id"], product=changes.both["product"])
+
+
+# --- what is made of them
+
+
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Compute the partial-trace features of some runs; a run without a time cannot be placed in a history and gets no row."""
+    import polars as pl
+
+    runs = read.keyed(INJECTIONS, _RUN, injection_name=keys["injection_name"]).join(keys, on="injection_id", how="semi")
+    runs = runs.drop_nulls("injected_at_utc")
+    traces = chosen_traces(read, runs).sort("channel").unique("injection_id", keep="first", maintain_order=True)
+    if traces.is_empty():
+        return read.empty(INJECTION_PROGRESS, INJECTION_PROGRESS.column_names)
+    pressures = _pressures_of(read, traces["injection_name"])
+    worker = ProgressWorker(_known(read, runs, traces, pressures))
+    rows = [
+        _rows_of(read, CHROMATOGRAMS, traces, TRACE_PLACE),
+        *([_rows_of(read, INSTRUMENT_STATUS, pressures, _SIGNAL_PLACE)] if pressures.height else []),
+    ]
+    made = read.lake.compute.map_files(
+        worker, rows, INJECTION_PROGRESS.arrow_schema(), tasks=tasks_for(traces.height), group_by="injection_name"
+    )
+    return pl.DataFrame(pl.from_arrow(made))
+
+
+def _rows_of(read: StationReader, table: Any, chosen: pl.DataFrame, place: Sequence[str]) -> Any:
+    """Return where chosen rows lie; the last column of a place is the trace's own name."""
+    columns = {**{name: name for name in place[:-1]}, place[-1]: "trace", **{name: name for name in TRACE_POINTS}}
+    return read.files(table, columns, injection_name=chosen["injection_name"].unique(), source_sha256=chosen["source_sha256"].unique())
+
+
+def _pressures_of(read: StationReader, names: pl.Series) -> pl.DataFrame:
+    """Return the pressure that counts for each injection name: the first by name of its signal, of the last file."""
+    import polars as pl
+
+    stated = read.keyed(INSTRUMENT_STATUS, list(dict.fromkeys((*_SIGNAL_PLACE, *RECENCY))), injection_name=names)
+    stated = stated.filter(pl.col("signal").str.to_lowercase().str.contains("pressure", literal=True))
+    places = {name: place for place, name in enumerate(sorted(stated["source_file"].unique().to_list(), key=natural))}
+    rank = pl.Series("__place", [places[name] for name in stated["source_file"]], dtype=pl.Int64)
+    order = ["signal", "__place", "ingest_batch", "source_sha256", "source_row"]
+    ordered = stated.with_columns(rank).sort(order, descending=[False, True, True, True, True])
+    return ordered.unique("injection_name", keep="first", maintain_order=True).drop("__place")
+
+
+def _known(read: StationReader, runs: pl.DataFrame, traces: pl.DataFrame, pressures: pl.DataFrame) -> dict[Place, KnownRun]:
+    """Return what is known of each run beside its trace."""
+    book = _book(read, runs)
+    pressure = {row["injection_name"]: place_of(row, _SIGNAL_PLACE) for row in pressures.iter_rows(named=True)}
+    by_id = {row["injection_id"]: row for row in runs.iter_rows(named=True)}
+    known: dict[Place, KnownRun] = {}
+    for row in traces.iter_rows(named=True):
+        run = by_id[row["injection_id"]]
+        known[place_of(row, TRACE_PLACE)] = KnownRun(
+            injection_id=run["injection_id"],
+            injection_name=run["injection_name"],
+            started_at_utc=run["injected_at_utc"],
+            run_time_min=run["run_time_min"],
+            expectations=_expectations(book, identity_of(run), run["injected_at_utc"], run["run_time_min"], row["channel"]),
             pressure=pressure.get(row["injection_name"]),
         )
-        for row in traces.iter_rows(named=True)
-    }
-    return ProgressWorker(known, windows_in_force(lake), specification_rows(lake))
+    return known
 
 
-def _standards(lake: Lakehouse, sequence_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
-    """Return the named peaks of the standards of some sequences, always in the same order: means depend on it in the last digit."""
+def _book(read: StationReader, runs: pl.DataFrame) -> RunBook:
+    """Gather everything that the facts of some runs are made of."""
     import polars as pl
 
-    of_standards = pl.col("sequence_id").is_in(sequence_ids) & pl.col("sample_role").is_in(STANDARD_ROLES)
-    columns = ["weight_mg", "nominal_weight_mg", "standard_purity_pct", "sample_role", "known_time_utc"]
-    injections = lake.polars(INJECTIONS, ["injection_id", "sequence_id", *columns], where=of_standards)
-    named = pl.col("injection_id").is_in(injections["injection_id"].implode()) & pl.col("analyte").is_not_null()
-    peaks = lake.polars(PEAKS, ["injection_id", "analyte", "channel", "area", "height", "retention_time_min"], where=named)
-    rows = injections.join(peaks, on="injection_id").sort(_STANDARD)
-    return {sequence: group.select(_STANDARD).to_dicts() for (sequence,), group in rows.group_by(["sequence_id"], maintain_order=True)}
+    plans = read.keyed(LIMS_SEQUENCES, injection_name=names_in_sequences(read, runs["injection_name"]))
+    members = read.keyed(INJECTIONS, _RUN, injection_name=plans["injection_name"])
+    before = _standards_before(read, runs, members)
+    plans = pl.concat([plans, read.keyed(LIMS_SEQUENCES, injection_name=before["injection_name"])]).unique(maintain_order=True)
+    seen = pl.concat([members, before]).unique("injection_id", maintain_order=True).drop_nulls("known_time_utc")
+    planned = plans.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))["injection_name"]
+    standards = seen.filter(pl.col("injection_name").is_in(planned.unique().implode()))
+    peaks: dict[str, dict[str, list[Row]]] = {}
+    for row in read.keyed(PEAKS, _PEAK, injection_name=standards["injection_name"]).drop_nulls("analyte").iter_rows(named=True):
+        peaks.setdefault(row["injection_id"], {}).setdefault(row["processing_id"], []).append(row)
+    samples = read.keyed(LIMS_SAMPLES, sample_name=sample_names(plans.iter_rows(named=True), runs["stated_sample_name"]))
+    lots = read.keyed(LIMS_LOTS, lot_id=samples["lot_id"])
+    return RunBook(
+        LimsRecords(*(frame.iter_rows(named=True) for frame in (plans, samples, lots))),
+        ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True)),
+        Specifications(read.keyed(SPECIFICATIONS, product=lots["product"]).iter_rows(named=True)),
+        [
+            SeenRun(run=identity_of(row), ended_at_utc=row["known_time_utc"], peaks=peaks.get(row["injection_id"], {}))
+            for row in standards.iter_rows(named=True)
+        ],
+    )
+
+
+def _standards_before(read: StationReader, runs: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
+    """Return the instrument's last standards of the method before each run whose own sequence had none yet when it ended."""
+    import polars as pl
+
+    is_standard = pl.col("sample_role").is_in(list(STANDARD_ROLES))
+    first = members.filter(is_standard).group_by("sequence_id").agg(_first=pl.col("known_time_utc").min())
+    alone = runs.join(first, on="sequence_id", how="left").filter(
+        pl.col("_first").is_null() | (pl.col("_first") > pl.col("injected_at_utc")), pl.col("instrument_id").is_not_null()
+    )
+    if alone.is_empty():
+        return members.clear()
+    start, end = alone["injected_at_utc"].min(), alone["known_time_utc"].max()
+    assert isinstance(start, datetime) and isinstance(end, datetime)  # noqa: S101, PT018 - there is a run, and runs have a time
+    found = read.rows(
+        INJECTIONS,
+        _RUN,
+        where=pl.col("instrument_id").is_in(alone["instrument_id"].unique().implode())
+        & is_standard
+        & pl.col("injected_at_utc").is_between(start - STANDARDS_LOOKBACK, end),
+    ).sort("known_time_utc", "injection_id")
+    kept: set[str] = set()
+    ends = dict(found.group_by("instrument_id", "method_id", maintain_order=True))
+    for run in alone.iter_rows(named=True):
+        rows = ends.get((run["instrument_id"], run["method_id"]))
+        if rows is not None:
+            seen = rows.filter(pl.col("known_time_utc") <= run["known_time_utc"]).tail(2 * LAST_STANDARDS)
+            kept.update(seen["injection_id"])
+    return found.filter(pl.col("injection_id").is_in(sorted(kept)))
+
+
+def identity_of(run: Row) -> RunIdentity:
+    """Return a row of ``silver.injections`` as the gatherer knows a run."""
+    return RunIdentity(
+        injection_id=run["injection_id"],
+        injection_name=run["injection_name"],
+        source=run["source"],
+        started_at_utc=run["injected_at_utc"],
+        instrument_id=run["instrument_id"],
+        stated_sample_name=run["stated_sample_name"],
+        stated_method_name=run["stated_method_name"],
+    )
+
+
+Known = tuple[datetime, MethodExpectation]
+
+
+def _expectations(
+    book: RunBook, run: RunIdentity, started: datetime, run_time_min: float | None, channel: str
+) -> dict[int, tuple[Known, ...]]:
+    """Return, by checkpoint, what the run was expected to show and from when on; none while its method was not known."""
+    if run_time_min is None:
+        return {}
+    found: dict[int, tuple[Known, ...]] = {}
+    cached: dict[tuple[int, int], MethodExpectation | None] = {}
+    last = checkpoint_time(started, run_time_min, max(CHECKPOINTS_PCT))
+    changes = book.times(run, seen_by=last)
+    for checkpoint in CHECKPOINTS_PCT:
+        reached = checkpoint_time(started, run_time_min, checkpoint)
+        known: list[Known] = []
+        for moment in (reached, *book.moments(run, seen_by=reached)):
+            place = (bisect_right(changes.seen, reached), bisect_right(changes.known, moment))
+            if place not in cached:
+                facts = book.facts(run, seen_by=reached, known_by=moment)
+                cached[place] = facts.expectation(run_time_min=run_time_min, channel=channel)
+            expected = cached[place]
+            if expected is not None and (not known or known[-1][1] != expected):
+                known.append((moment, expected))
+        found[checkpoint] = tuple(known)
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,89 +316,102 @@ class KnownRun:
     """What is known of a run beside its trace.
 
     Attributes:
-        run: Its injection, the columns of ``_RUN``.
-        standards: Named peaks of the standards of its sequence.
+        injection_id: Its injection.
+        injection_name: Its name.
+        started_at_utc: Start.
+        run_time_min: Length, minutes.
+        expectations: By checkpoint: what it was expected to show, from each known time on.
         pressure: Place of its pressure, if there is one.
     """
 
-    run: Row
-    standards: Sequence[Row]
+    injection_id: str
+    injection_name: str
+    started_at_utc: datetime
+    run_time_min: float | None
+    expectations: Mapping[int, Sequence[Known]]
     pressure: Place | None
 
 
 class ProgressWorker:
-    """Partial-trace features of whole traces, in Spark's workers or here."""
+    """Partial-trace features of whole traces, wherever they are worked on."""
 
-    def __init__(self, known: Mapping[Place, KnownRun], windows: Windows, specifications: Sequence[Row]) -> None:
+    def __init__(self, known: Mapping[Place, KnownRun]) -> None:
         self.known = known
-        self.windows = windows
-        self.specifications = list(specifications)
 
-    def arrow(self, table: pa.Table) -> pa.Table:
-        """Compute runs; the function given to ``applyInArrow``, which calls it for each injection name.
-
-        Args:
-            table: Traces and pressures, all those of a name together.
-        """
+    def __call__(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        """Compute the runs of one injection name: its traces and pressures come together."""
         import pyarrow as pa
 
-        kinds: dict[str, dict[Place, Row]] = {CHROMATOGRAMS.name: {}, INSTRUMENT_STATUS.name: {}}
-        for row in trace_rows(table.combine_chunks()):
-            kinds[row["kind"]][place_of(row, _PLACE)] = row
+        rows: dict[str, dict[Place, Row]] = {CHROMATOGRAMS.name: {}, INSTRUMENT_STATUS.name: {}}
+        for batch in batches:
+            for row in trace_rows(batch):
+                rows[row["table"]][place_of(row, _PLACE)] = row
         made: list[dict[str, Any]] = []
-        for place, trace in kinds[CHROMATOGRAMS.name].items():
+        for place, trace in rows[CHROMATOGRAMS.name].items():
             if (known := self.known.get(place)) is not None:
-                pressure = None if known.pressure is None else kinds[INSTRUMENT_STATUS.name].get(known.pressure)
-                made += self.rows(known, trace, pressure)
-        return pa.Table.from_pylist(made, schema=INJECTION_PROGRESS.arrow_schema())
+                pressure = None if known.pressure is None else rows[INSTRUMENT_STATUS.name].get(known.pressure)
+                made += progress_rows(known, trace, pressure)
+        yield pa.RecordBatch.from_pylist(made, schema=INJECTION_PROGRESS.arrow_schema())
 
-    def rows(self, known: KnownRun, trace: Row, pressure: Row | None) -> list[dict[str, Any]]:
-        """Return the rows of one injection, one a checkpoint."""
-        from lab_assets.domain.units import to_minutes
-        from lab_assets.features.progress import checkpoint_features
-        from lab_assets.features.reference import expectation_from_rows
-        from lab_assets.features.vector import storable
 
-        run = known.run
-        started: datetime = run["injected_at_utc"]
-        x_min = to_minutes(trace["x"], trace["x_unit"] or "min")
-        run_time_min = run["run_time_min"] or float(x_min[-1])
-        expectation = expectation_from_rows(
-            self.windows.get(method_key(run["method_id"], run["source"]), ()),
-            self.specifications,
-            known.standards,
-            method_id=run["method_id"],
-            run_time_min=run_time_min,
-            product=run["product"],
-            channel=trace["trace"],
-            weight_mg=run["weight_mg"],
-            nominal_weight_mg=run["nominal_weight_mg"],
-            as_of_utc=started,
-        )
+def progress_rows(known: KnownRun, trace: Row, pressure: Row | None) -> list[dict[str, Any]]:
+    """Return the rows of one injection: one a checkpoint, and one more each time that a later record changed what it shows."""
+    from lab_assets.domain.units import to_minutes
+    from lab_assets.features.progress import checkpoint_features
+    from lab_assets.features.vector import storable
+
+    x_min = to_minutes(trace["x"], trace["x_unit"] or "min")
+    run_time_min = known.run_time_min or float(x_min[-1])
+    y = trace["y"] * (trace["y_factor"] or 1.0)
+    made: list[dict[str, Any]] = []
+    for expected, checkpoints in _together(known.expectations):
         found = checkpoint_features(
-            x_min,
-            trace["y"] * (trace["y_factor"] or 1.0),
-            run_time_min=run_time_min,
-            expectation=expectation,
-            pressure=_pressure(pressure),
+            x_min, y, run_time_min=run_time_min, expectation=expected, pressure=_pressure(pressure), checkpoints=sorted(checkpoints)
         )
-        names = names_of("injection_progress")
-        return [
-            {
-                "injection_id": run["injection_id"],
-                "injection_name": run["injection_name"],
-                "checkpoint_pct": int(features["checkpoint_pct"]),
-                "event_time_utc": (at := checkpoint_time(started, run_time_min, features["checkpoint_pct"])),
-                "known_time_utc": at,
-                "feature_set_version": FEATURE_SET_VERSION,
-                **storable({name: features[name] for name in names}),
-            }
-            for features in found
-        ]
+        for features in found:
+            checkpoint = int(features["checkpoint_pct"])
+            made += [
+                {
+                    "injection_id": known.injection_id,
+                    "injection_name": known.injection_name,
+                    "checkpoint_pct": checkpoint,
+                    "event_time_utc": checkpoint_time(known.started_at_utc, run_time_min, checkpoint),
+                    "known_time_utc": moment,
+                    "feature_set_version": FEATURE_SET_VERSION,
+                    **storable({name: features[name] for name in names_of("injection_progress")}),
+                }
+                for moment in checkpoints[checkpoint]
+            ]
+    return _changed(made)
+
+
+def _together(expectations: Mapping[int, Sequence[Known]]) -> list[tuple[MethodExpectation, dict[int, list[datetime]]]]:
+    """Return each different expectation once, with the checkpoints and known times that it holds for."""
+    found: list[tuple[MethodExpectation, dict[int, list[datetime]]]] = []
+    for checkpoint, known in expectations.items():
+        for moment, expected in known:
+            for other, checkpoints in found:
+                if other is expected or other == expected:
+                    checkpoints.setdefault(checkpoint, []).append(moment)
+                    break
+            else:
+                found.append((expected, {checkpoint: [moment]}))
+    return found
+
+
+def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out rows that say the same as the one known before them."""
+    names = names_of("injection_progress")
+    kept: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["checkpoint_pct"], row["known_time_utc"])):
+        before = kept[-1] if kept and kept[-1]["checkpoint_pct"] == row["checkpoint_pct"] else None
+        if before is None or any(before[name] != row[name] for name in names):
+            kept.append(row)
+    return kept
 
 
 def checkpoint_time(started: datetime, run_time_min: float, checkpoint_pct: float) -> datetime:
-    """Return when a share of the run has passed; an instrument tells its trace as it runs."""
+    """Return when a share of the run has passed; an instrument gives its trace as it runs."""
     return started + timedelta(minutes=run_time_min * checkpoint_pct / 100)
 
 
@@ -228,3 +423,59 @@ def _pressure(signal: Row | None) -> Any:
         return None
     x_min = to_minutes(signal["x"], signal["x_unit"] or "min")
     return pressure_trace(x_min, signal["y"] * (signal["y_factor"] or 1.0), unit=signal["y_unit"])
+
+
+_RUNS: Final = Input(table=INJECTIONS, columns=_RUN, touches=_of_runs)
+_TRACES: Final = Input(table=CHROMATOGRAMS, columns=TRACE_COLUMNS, news=TRACE_NEWS, touches=_of_traces)
+_SIGNALS: Final = Input(
+    table=INSTRUMENT_STATUS,
+    columns=tuple(dict.fromkeys((*_SIGNAL_PLACE, *RECENCY, *TRACE_POINTS))),
+    news=tuple(dict.fromkeys((*_SIGNAL_PLACE, "ingest_batch"))),
+    touches=_of_signals,
+)
+_STANDARD_PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_peaks)
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), touches=_of_plans)
+_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*SAMPLE_COLUMNS, *RECENCY), touches=_of_samples)
+_LOTS: Final = Input(table=LIMS_LOTS, columns=(*LOT_COLUMNS, *RECENCY), touches=_of_lots)
+_LIMITS: Final = Input(table=SPECIFICATIONS, columns=(*LIMIT_COLUMNS, *RECENCY), touches=_of_limits)
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
+"""Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
+
+_TRACE_OF: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(INJECTIONS, "run_time_min")
+_STANDARDS_OF: Final = of(PEAKS, "area", "height", "retention_time_min", "analyte", "channel") + of(
+    LIMS_SEQUENCES, "weight_mg", "nominal_weight_mg", "standard_purity_pct"
+)
+_WINDOWS_OF: Final = of(PROCESSING_METHODS, "window_start", "window_end", "window_unit", "analyte", "channel")
+_LIMITS_OF: Final = of(SPECIFICATIONS, "spec_low", "spec_high") + of(LIMS_LOTS, "product") + of(LIMS_SAMPLES, "lot_id")
+_PRESSURE_OF: Final = of(INSTRUMENT_STATUS, "x", "y", "x_unit", "y_unit", "y_factor", "signal")
+_WINDOWED: Final = ("retention_shift_pct", "early_impurity_pct", "main_area_share", "main_height_share", "main_value_pct")
+
+
+def _feeds() -> dict[str, tuple[str, ...]]:
+    feeds = {**copied(INJECTION_PROGRESS, _RUNS)}
+    feeds["checkpoint_pct"] = of(INJECTIONS, "run_time_min")
+    feeds["event_time_utc"] = of(INJECTIONS, "injected_at_utc", "run_time_min")
+    feeds["known_time_utc"] = feeds["event_time_utc"] + tuple(
+        source
+        for table in (LIMS_SEQUENCES, LIMS_SAMPLES, LIMS_LOTS, SPECIFICATIONS, PROCESSING_METHODS)
+        for source in of(table, "recorded_at_utc")
+    )
+    feeds["feature_set_version"] = ()
+    for name in names_of("injection_progress"):
+        if name.startswith("pressure"):
+            feeds[name] = _PRESSURE_OF + of(INJECTIONS, "run_time_min")
+        elif name == "worst_margin_so_far":
+            feeds[name] = _TRACE_OF + _WINDOWS_OF + _STANDARDS_OF + _LIMITS_OF
+        else:
+            feeds[name] = _TRACE_OF + _WINDOWS_OF + (_STANDARDS_OF if name in _WINDOWED or name.endswith("_pct") else ())
+    return feeds
+
+
+INJECTION_PROGRESS_STATION: Final = Station(
+    target=INJECTION_PROGRESS,
+    inputs=(_RUNS, _TRACES, _SIGNALS, _STANDARD_PEAKS, _PLANS, _SAMPLES, _LOTS, _LIMITS, _METHODS),
+    make=_make,
+    group=Group(columns=("injection_id",), also=("injection_name",)),
+    kinds=("spark", "polars", "deltalake"),
+    feeds=_feeds(),
+)

@@ -1,0 +1,248 @@
+"""The one gatherer of a run's facts: what was known of a run at a moment, for batch, stream, online and reproduction alike.
+
+Belongs here: context, windows, limits and standards of one run as known at a moment. Does not belong here: reading rows (each caller
+brings those it has), what follows from the facts (``reference.py``, ``progress.py``).
+
+Two moments count. *Seen*: runs that ended later have not been seen. *Known*: records made later are not known. They are the same while a
+run goes on; a correction recorded afterwards is looked at with a later known time and the same seen one.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from lab_assets.domain.in_force import Row
+from lab_assets.domain.processing_methods import ProcessingMethods, WindowSet
+from lab_assets.domain.run_context import STANDARD_ROLES, LimsRecords, RunContext
+from lab_assets.domain.specifications import Specifications
+from lab_assets.features.expectation import MethodExpectation
+from lab_assets.features.reference import expectation_of
+
+LAST_STANDARDS: Final = 5
+"""Standard injections used where the run's own sequence has none yet: the instrument's last of the method."""
+STANDARDS_LOOKBACK: Final = timedelta(days=180)
+"""Standards older than this tell nothing about today's run."""
+STANDARD_PEAK_COLUMNS: Final = ("analyte", "channel", "area", "height", "retention_time_min")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIdentity:
+    """A run as its file or a request states it.
+
+    Attributes:
+        injection_id: Identity.
+        injection_name: Name by which a worklist plans it.
+        source: Drop folder; empty for a request.
+        started_at_utc: Start; ``None`` where it is not stated.
+        instrument_id: Instrument.
+        stated_sample_name: Sample it states.
+        stated_method_name: Method it states.
+        stated_lot_id: Lot it states.
+    """
+
+    injection_id: str
+    injection_name: str
+    source: str
+    started_at_utc: datetime | None
+    instrument_id: str | None = None
+    stated_sample_name: str | None = None
+    stated_method_name: str | None = None
+    stated_lot_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeenRun:
+    """A run that may be a standard for others.
+
+    Attributes:
+        run: The run.
+        ended_at_utc: When it was over and its trace known.
+        peaks: Its named peaks by ``processing_id``: ``STANDARD_PEAK_COLUMNS``.
+    """
+
+    run: RunIdentity
+    ended_at_utc: datetime
+    peaks: Mapping[str, Sequence[Row]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFacts:
+    """What was known of one run besides its trace.
+
+    Attributes:
+        context: Worklist entry, sample, lot.
+        windows: Windows in force.
+        limits: Limits in force by analyte.
+        standards: Peaks of the standards it is measured against, always in the same order.
+    """
+
+    context: RunContext
+    windows: WindowSet
+    limits: Mapping[str, Row]
+    standards: Sequence[Row]
+
+    def expectation(self, *, run_time_min: float, channel: str | None) -> MethodExpectation | None:
+        """Return what the run should show on a channel; ``None`` where its method is not known."""
+        if self.context.method_id is None:
+            return None
+        return expectation_of(
+            self.windows.rows,
+            self.limits,
+            self.standards,
+            method_id=self.context.method_id,
+            run_time_min=run_time_min,
+            channel=channel,
+            weight_mg=self.context.weight_mg,
+            nominal_weight_mg=self.context.nominal_weight_mg,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FactTimes:
+    """Moments at which the facts of a run may change, each in order.
+
+    Attributes:
+        seen: When a run that may be its standard was over.
+        known: When a record that concerns it became known.
+    """
+
+    seen: Sequence[datetime]
+    known: Sequence[datetime]
+
+
+class RunBook:
+    """Everything the facts of some runs are made of."""
+
+    def __init__(self, records: LimsRecords, methods: ProcessingMethods, specifications: Specifications, seen: Iterable[SeenRun]) -> None:
+        """Prepare.
+
+        Args:
+            records: Worklist entries, samples and lots, every version.
+            methods: Processing methods, every version.
+            specifications: Limits, every version.
+            seen: Runs that may be standards: those of the runs' sequences, and of their instruments and methods before them.
+        """
+        self.records = records
+        self.methods = methods
+        self.specifications = specifications
+        self._of_sequence: dict[str, list[SeenRun]] = {}
+        self._of_instrument: dict[str | None, list[SeenRun]] = {}
+        for other in sorted(seen, key=lambda other: (other.ended_at_utc, other.run.injection_id)):
+            plans = records.plans.versions(other.run.injection_name)
+            if any(version.row["sample_role"] in STANDARD_ROLES for version in plans):
+                for sequence in {version.row["sequence_id"] for version in plans}:
+                    self._of_sequence.setdefault(sequence, []).append(other)
+                self._of_instrument.setdefault(other.run.instrument_id, []).append(other)
+        self._ends = {name: [other.ended_at_utc for other in runs] for name, runs in self._of_instrument.items()}
+
+    def facts(self, run: RunIdentity, *, seen_by: datetime, known_by: datetime) -> RunFacts:
+        """Return what was known of a run.
+
+        Args:
+            run: The run.
+            seen_by: Runs that ended later have not been seen.
+            known_by: Records made later are not known.
+        """
+        context = self._context(run, known_by)
+        at = run.started_at_utc or seen_by
+        method = context.method_id
+        limits = {} if method is None else self.specifications.limits_of_method(context.product, method, at=at, known_by=known_by)
+        return RunFacts(
+            context=context,
+            windows=self.methods.windows(method, run.source, at=at, known_by=known_by),
+            limits=limits,
+            standards=self._standards(run, context, seen_by, known_by),
+        )
+
+    def moments(self, run: RunIdentity, *, seen_by: datetime) -> list[datetime]:
+        """Return every later moment at which a record about a run, or about a standard it may use, became known, in order.
+
+        Args:
+            run: The run.
+            seen_by: Moment after which they are asked for; standards that ended later are none of it.
+        """
+        return [moment for moment in self.times(run, seen_by=seen_by).known if moment > seen_by]
+
+    def times(self, run: RunIdentity, *, seen_by: datetime) -> FactTimes:
+        """Return every moment at which the facts of a run up to one may change: between two of them they are the same."""
+        candidates = [*self._candidates(run, seen_by), *self._before(run, seen_by)]
+        known = set(self.records.known_times(run.injection_name, sample_name=run.stated_sample_name))
+        for context in [self._context(run, moment) for moment in (*sorted(known), None)]:
+            known |= self.methods.known_times(context.method_id, run.source)
+            known |= self.specifications.known_times(context.product, context.method_id)
+        for other in candidates:
+            known |= self.records.plans.known_times(other.run.injection_name)
+            for version in self.records.plans.versions(other.run.injection_name):
+                known |= self.methods.known_times(version.row["method_id"], other.run.source)
+        return FactTimes(seen=sorted({other.ended_at_utc for other in candidates}), known=sorted(known))
+
+    def _context(self, run: RunIdentity, known_by: datetime | None) -> RunContext:
+        return self.records.context(
+            run.injection_name,
+            known_by=known_by,
+            sample_name=run.stated_sample_name,
+            method_id=run.stated_method_name,
+            instrument_id=run.instrument_id,
+            lot_id=run.stated_lot_id,
+        )
+
+    def _candidates(self, run: RunIdentity, seen_by: datetime) -> list[SeenRun]:
+        """Return the standards that a run may use by any version of the records."""
+        found = [
+            other
+            for version in self.records.plans.versions(run.injection_name)
+            for other in self._of_sequence.get(version.row["sequence_id"], ())
+            if other.ended_at_utc <= seen_by and other.run.injection_id != run.injection_id
+        ]
+        return found or self._before(run, seen_by)
+
+    def _before(self, run: RunIdentity, seen_by: datetime) -> list[SeenRun]:
+        """Return the standards seen on the instrument within the time that counts, oldest first."""
+        others = self._of_instrument.get(run.instrument_id, [])
+        ends = self._ends.get(run.instrument_id, [])
+        first, last = bisect_right(ends, seen_by - STANDARDS_LOOKBACK), bisect_right(ends, seen_by)
+        return [other for other in others[first:last] if other.run.injection_id != run.injection_id]
+
+    def _standards(self, run: RunIdentity, context: RunContext, seen_by: datetime, known_by: datetime) -> list[dict[str, Any]]:
+        """Return the standards of the run's own sequence so far, else the instrument's last ones of the method."""
+        own = [
+            (other, plan)
+            for other in self._of_sequence.get(context.sequence_id or "", ())
+            if other.ended_at_utc <= seen_by
+            and other.run.injection_id != run.injection_id
+            and (plan := self._as_standard(other, known_by)) is not None
+            and plan["sequence_id"] == context.sequence_id
+        ]
+        rows = self._peaks(own, known_by)
+        if rows or context.method_id is None:
+            return rows
+        last: list[tuple[SeenRun, Row]] = []
+        for other in reversed(self._before(run, seen_by)):
+            plan = self._as_standard(other, known_by)
+            if plan is not None and plan["method_id"] == context.method_id:
+                last.append((other, plan))
+                if len(last) == LAST_STANDARDS:
+                    break
+        return self._peaks(last, known_by)
+
+    def _as_standard(self, other: SeenRun, known_by: datetime) -> Row | None:
+        plan = self.records.plans.row(other.run.injection_name, known_by=known_by)
+        return plan if plan is not None and plan["sample_role"] in STANDARD_ROLES else None
+
+    def _peaks(self, standards: Sequence[tuple[SeenRun, Row]], known_by: datetime) -> list[dict[str, Any]]:
+        """Return the named peaks of standards with their weighings, in an order that depends on their values alone."""
+        rows: list[dict[str, Any]] = []
+        for other, plan in standards:
+            windows = self.methods.windows(plan["method_id"], other.run.source, at=other.run.started_at_utc, known_by=known_by)
+            weighing = {name: plan[name] for name in ("weight_mg", "nominal_weight_mg", "standard_purity_pct")}
+            rows += [
+                {**{name: peak[name] for name in STANDARD_PEAK_COLUMNS}, **weighing} for peak in other.peaks.get(windows.processing_id, ())
+            ]
+        return sorted(rows, key=lambda row: tuple((row[name] is not None, row[name]) for name in _ORDER))
+
+
+_ORDER: Final = (*STANDARD_PEAK_COLUMNS, "weight_mg", "nominal_weight_mg", "standard_purity_pct")

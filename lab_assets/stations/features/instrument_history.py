@@ -1,0 +1,263 @@
+"""Station of ``features.instrument_history``: the state each injection leaves on its instrument.
+
+Belongs here: which injections are touched, and gathering what the feature function needs. Does not belong here: the function
+(``lab_assets.features.history``).
+
+A changed run touches every later one of its instrument. Their states are worked out from the last runs before them, as many as the
+function keeps in mind, and not from the beginning: the cost of one more run does not grow with the history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SEQUENCES, PROCESSING_METHODS
+from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY
+from lab_assets.contracts.silver import INJECTIONS, PEAKS
+from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
+from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
+from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
+from lab_assets.features.definitions import names_of
+from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
+from lab_assets.features.reference import standard_response
+from lab_assets.stations.station import Group, Input, Station, keys_of, of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lab_assets.lake.changes import Changes
+    from lab_assets.stations.reading import StationReader
+
+Row = Mapping[str, Any]
+
+_RUN: Final = (
+    *("injection_id", "injection_name", "source", "instrument_id", "method_id", "column_id", "injected_at_utc", "known_time_utc"),
+    *("stated_sample_name", "stated_method_name", "processing_id"),
+)
+_PEAK: Final = ("injection_id", "injection_name", "processing_id", "channel", "analyte", "area", "plates", "tailing", "retention_time_min")
+_PROGRESS: Final = ("injection_id", "injection_name", "checkpoint_pct", "known_time_utc", "pressure_mean_bar", "pressure_ripple_pct")
+_MEASURED: Final = ("area", "plates", "tailing", "retention_time_min")
+
+
+def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return every injection of the instruments of some runs from the first of these on."""
+    import polars as pl
+
+    since = runs.drop_nulls(["instrument_id", "injected_at_utc"]).group_by("instrument_id").agg(_since=pl.col("injected_at_utc").min())
+    if since.is_empty():
+        return read.empty(INJECTIONS, ("injection_id", "instrument_id"))
+    start = since["_since"].min()
+    among = pl.col("instrument_id").is_in(since["instrument_id"].implode()) & (pl.col("injected_at_utc") >= pl.lit(start))
+    later = read.rows(INJECTIONS, ["injection_id", "instrument_id", "injected_at_utc"], where=among)
+    joined = later.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("_since"))
+    return joined.select("injection_id", "instrument_id")
+
+
+def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
+    import polars as pl
+
+    gone = keys_of(changes.removed, ("injection_id", "instrument_id"))
+    return pl.concat([_since(read, changes.both.select("instrument_id", "injected_at_utc")), gone])
+
+
+def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
+    return _since(read, read.keyed(INJECTIONS, ["instrument_id", "injected_at_utc"], injection_name=list(names)))
+
+
+def _of_named_rows(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return _of_names(read, changes.both["injection_name"].unique())
+
+
+def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return _since(read, changes.both.select("instrument_id", injected_at_utc="performed_at_utc"))
+
+
+def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Work out the states that some injections leave, each instrument from the last runs before them."""
+    import polars as pl
+
+    wanted = read.keyed(INJECTIONS, _RUN, injection_id=keys["injection_id"]).join(keys, on=["injection_id", "instrument_id"], how="semi")
+    wanted = wanted.drop_nulls(["instrument_id", "injected_at_utc", "known_time_utc"])
+    if wanted.is_empty():
+        return read.empty(INSTRUMENT_HISTORY, INSTRUMENT_HISTORY.column_names)
+    runs = _with_earlier(read, wanted)
+    made = instrument_history(pl.DataFrame(_versions(read, runs), schema=_schema()))
+    return made.join(keys, on=["injection_id", "instrument_id"], how="semi")
+
+
+def _with_earlier(read: StationReader, wanted: pl.DataFrame) -> pl.DataFrame:
+    """Return runs of the instruments from the first wanted one on, and those before it that their states depend on."""
+    import polars as pl
+
+    since = wanted.group_by("instrument_id").agg(_since=pl.col("injected_at_utc").min())
+    everything = (
+        read.keyed(INJECTIONS, _RUN, instrument_id=since["instrument_id"])
+        .drop_nulls(["injected_at_utc", "known_time_utc"])
+        .join(since, on="instrument_id")
+        .sort("injected_at_utc", "injection_id")
+    )
+    later = everything.filter(pl.col("injected_at_utc") >= pl.col("_since"))
+    before = everything.filter(pl.col("injected_at_utc") < pl.col("_since"))
+    scopes = (["instrument_id"], ["instrument_id", "method_id"], ["instrument_id", "method_id", "column_id"])
+    kept = [
+        before.join(later.select(scope).unique(), on=scope, how="semi", nulls_equal=True).group_by(scope).tail(KEEP) for scope in scopes
+    ]
+    on_columns = before.join(
+        later.select("instrument_id", "column_id").drop_nulls().unique(), on=["instrument_id", "column_id"], how="semi"
+    )
+    first = _first_on_columns(read, on_columns, later)
+    chosen = pl.concat([later, *(frame.select(later.columns) for frame in (*kept, on_columns, first))]).unique("injection_id")
+    needed = pl.concat([frame["injection_id"] for frame in (*kept, first, later)]).unique()
+    return chosen.with_columns(_measured=pl.col("injection_id").is_in(needed.implode()))
+
+
+def _first_on_columns(read: StationReader, before: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
+    """Return the first runs of a method on a column, with as many plates among them as its first state is made of."""
+    import polars as pl
+
+    scope = ["instrument_id", "method_id", "column_id"]
+    pairs = later.select(scope).drop_nulls().unique()
+    candidates = before.join(pairs, on=scope, how="semi").sort("known_time_utc", "injected_at_utc", "injection_id")
+    numbered = candidates.with_columns(_number=pl.int_range(pl.len()).over(scope))
+    step = 10 * RECENT
+    for place in range(0, candidates.height, step):
+        found = numbered.filter(pl.col("_number") < place + step)
+        named = read.keyed(PEAKS, ["injection_id", "plates"], injection_name=found["injection_name"]).drop_nulls("plates")
+        with_plates = found.join(named.select("injection_id").unique(), on="injection_id", how="semi").group_by(scope).len()
+        short = pairs.join(with_plates.filter(pl.col("len") >= 2 * RECENT), on=scope, how="anti")
+        if numbered.filter(pl.col("_number") >= place + step).join(short, on=scope, how="semi").is_empty():
+            return found.drop("_number")
+    return candidates
+
+
+def _versions(read: StationReader, runs: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the input rows of the feature function: one a run and known time, with what its main peak and pressure were."""
+    measured = runs.filter("_measured")
+    records = LimsRecords(read.keyed(LIMS_SEQUENCES, injection_name=runs["injection_name"]).iter_rows(named=True), (), ())
+    methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
+    certificates = Certificates(read.keyed(CALIBRATIONS, instrument_id=runs["instrument_id"]).iter_rows(named=True))
+    peaks: dict[tuple[str, str, str], Row] = {}
+    named = read.keyed(PEAKS, _PEAK, injection_name=measured["injection_name"]).drop_nulls("analyte").sort("channel")
+    for row in named.iter_rows(named=True):
+        peaks.setdefault((row["injection_id"], row["processing_id"], row["analyte"]), row)
+    stated = read.keyed(INJECTION_PROGRESS, _PROGRESS, injection_name=measured["injection_name"])
+    pressures = {
+        row["injection_id"]: row
+        for row in stated.sort("checkpoint_pct", "known_time_utc").unique("injection_id", keep="last").iter_rows(named=True)
+    }
+    facts = _Facts(records=records, methods=methods, certificates=certificates, peaks=peaks, pressures=pressures)
+    made: list[dict[str, Any]] = []
+    for run in runs.iter_rows(named=True):
+        made += _differing([_input_row(run, moment, facts) for moment in _known_times(run, facts)])
+    return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What the states of runs are made of."""
+
+    records: LimsRecords
+    methods: ProcessingMethods
+    certificates: Certificates
+    peaks: Mapping[tuple[str, str, str], Row]
+    pressures: Mapping[str, Row]
+
+
+def _known_times(run: Row, facts: _Facts) -> list[datetime]:
+    """Return the end of a run, and each later moment at which something about its state became known."""
+    end = run["known_time_utc"]
+    times = set(facts.records.plans.known_times(run["injection_name"]))
+    for plan in facts.records.plans.versions(run["injection_name"]):
+        times |= facts.methods.known_times(plan.row["method_id"], run["source"])
+    times |= facts.methods.known_times(run["stated_method_name"], run["source"])
+    times |= facts.certificates.known_times(run["instrument_id"])
+    return [end, *sorted(moment for moment in times if moment > end)]
+
+
+def _input_row(run: Row, moment: datetime, facts: _Facts) -> dict[str, Any]:
+    """Return what was known of a run at a moment, as the feature function takes it."""
+    context = facts.records.context(
+        run["injection_name"], known_by=moment, method_id=run["stated_method_name"], instrument_id=run["instrument_id"]
+    )
+    windows = facts.methods.windows(context.method_id, run["source"], at=run["injected_at_utc"], known_by=moment)
+    peak = facts.peaks.get((run["injection_id"], windows.processing_id, windows.main_analyte), {})
+    pressure = facts.pressures.get(run["injection_id"], {})
+    certificate = facts.certificates.in_force(run["instrument_id"], at=run["injected_at_utc"], known_by=moment)
+    weighed = {"area": peak.get("area"), "weight_mg": context.weight_mg, "standard_purity_pct": context.standard_purity_pct}
+    return {
+        **{name: run[name] for name in ("injection_id", "instrument_id", "injected_at_utc")},
+        "known_time_utc": moment,
+        "method_id": context.method_id,
+        "column_id": context.column_id,
+        "sample_role": context.sample_role,
+        **{name: peak.get(name) for name in _MEASURED[1:]},
+        "standard_response": standard_response(weighed),
+        **{name: pressure.get(name) for name in ("pressure_mean_bar", "pressure_ripple_pct")},
+        "calibration_due_utc": None if certificate is None else certificate.valid_until_utc,
+    }
+
+
+def _differing(versions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out versions that say the same as the one known before them."""
+    kept: list[dict[str, Any]] = []
+    for row in versions:
+        if row["method_id"] is not None and (
+            not kept or any(kept[-1][name] != value for name, value in row.items() if name != "known_time_utc")
+        ):
+            kept.append(row)
+    return kept
+
+
+def _schema() -> dict[str, Any]:
+    import polars as pl
+
+    utc = pl.Datetime("us", "UTC")
+    kinds = {name: pl.Float64() for name in INSTRUMENT_HISTORY_INPUT}
+    texts = dict.fromkeys(("injection_id", "instrument_id", "method_id", "column_id", "sample_role"), pl.String())
+    return kinds | texts | dict.fromkeys(("injected_at_utc", "known_time_utc", "calibration_due_utc"), utc)
+
+
+_RUNS: Final = Input(table=INJECTIONS, columns=_RUN, touches=_of_runs)
+_PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_named_rows)
+_PRESSURES: Final = Input(table=INJECTION_PROGRESS, columns=_PROGRESS, touches=_of_named_rows)
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), touches=_of_named_rows)
+_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=(*CERTIFICATE_COLUMNS, *RECENCY), touches=_of_certificates)
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
+"""Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
+
+_RUNS_OF: Final = of(INJECTIONS, "instrument_id", "injected_at_utc") + of(LIMS_SEQUENCES, "method_id")
+_COLUMN_OF: Final = _RUNS_OF + of(LIMS_SEQUENCES, "column_id")
+_FEEDS_OF: Final[dict[str, tuple[str, ...]]] = {
+    "ih_pressure_mean_bar": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_mean_bar"),
+    "ih_pressure_ripple_pct": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct"),
+    "ih_pressure_ripple_slope": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct"),
+    "ih_plates_ratio": _COLUMN_OF + of(PEAKS, "plates", "analyte"),
+    "ih_tailing": _COLUMN_OF + of(PEAKS, "tailing", "analyte"),
+    "ih_retention_drift_pct_per_day": _COLUMN_OF + of(PEAKS, "retention_time_min", "analyte"),
+    "ih_standard_rsd_pct": _RUNS_OF + of(PEAKS, "area", "analyte") + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role"),
+    "ih_standard_drift_pct": _RUNS_OF
+    + of(PEAKS, "area", "analyte")
+    + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role"),
+    "ih_injections_on_column": _COLUMN_OF,
+    "ih_days_to_calibration_due": of(INJECTIONS, "injected_at_utc") + of(CALIBRATIONS, "valid_until_utc", "performed_at_utc"),
+}
+INSTRUMENT_HISTORY_STATION: Final = Station(
+    target=INSTRUMENT_HISTORY,
+    inputs=(_RUNS, _PEAKS, _PRESSURES, _PLANS, _CERTIFICATES, _METHODS),
+    make=_make,
+    group=Group(columns=("injection_id",), also=("instrument_id",)),
+    at_once=1_000_000,  # the states of an instrument follow from one another
+    feeds={
+        "instrument_id": of(INJECTIONS, "instrument_id"),
+        "method_id": of(LIMS_SEQUENCES, "method_id") + of(INJECTIONS, "stated_method_name"),
+        "injection_id": of(INJECTIONS, "injection_id"),
+        "event_time_utc": of(INJECTIONS, "injected_at_utc"),
+        "known_time_utc": of(INJECTIONS, "known_time_utc") + of(LIMS_SEQUENCES, "recorded_at_utc") + of(CALIBRATIONS, "recorded_at_utc"),
+        "feature_set_version": (),
+        **{name: _FEEDS_OF[name] for name in names_of("instrument_history")},
+    },
+)

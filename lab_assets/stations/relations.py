@@ -1,0 +1,67 @@
+"""How news reaches neighbours: the relations between sequences, samples, lots and injections, used by several stations.
+
+Belongs here: from changed rows to the injections they concern. Does not belong here: what is made of these.
+
+Every function reads tables by key; which ones is said, since a station that uses it must declare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from lab_assets.contracts.bronze import LIMS_SAMPLES, LIMS_SEQUENCES
+from lab_assets.contracts.silver import INJECTIONS
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from lab_assets.stations.reading import StationReader
+
+
+def names_in_sequences(read: StationReader, names: Iterable[Any]) -> pl.Series:
+    """Return the injections that any worklist ever planned together with some, and these themselves, by name.
+
+    Reads ``bronze.lims_sequences``: ``injection_name``, ``sequence_id``.
+    """
+    import polars as pl
+
+    given = pl.Series("injection_name", list(names), dtype=pl.String).drop_nulls().unique()
+    plans = read.keyed(LIMS_SEQUENCES, ["sequence_id"], injection_name=given)
+    planned = read.keyed(LIMS_SEQUENCES, ["injection_name"], sequence_id=plans["sequence_id"])
+    return pl.concat([given, planned["injection_name"]]).unique()
+
+
+def names_of_plans(read: StationReader, plans: pl.DataFrame) -> pl.Series:
+    """Return the injections of the sequences of some worklist entries, by name.
+
+    Reads ``bronze.lims_sequences``: ``injection_name``, ``sequence_id``.
+    """
+    import polars as pl
+
+    same = read.keyed(LIMS_SEQUENCES, ["injection_name"], sequence_id=plans["sequence_id"])
+    return names_in_sequences(read, pl.concat([plans["injection_name"], same["injection_name"]]))
+
+
+def samples_of_lots(read: StationReader, lots: pl.Series) -> pl.Series:
+    """Return the samples that any record places in some lots.
+
+    Reads ``bronze.lims_samples``: ``sample_name``, ``lot_id``.
+    """
+    return read.keyed(LIMS_SAMPLES, ["sample_name"], lot_id=lots)["sample_name"].unique()
+
+
+def injections_of_samples(read: StationReader, columns: list[str], samples: pl.Series) -> pl.DataFrame:
+    """Return the injections of some samples, as any worklist plans them or as their files state them.
+
+    Reads ``silver.injections``: ``sample_name``, ``stated_sample_name``, ``injection_name``; ``bronze.lims_sequences``:
+    ``injection_name``, ``sample_name``.
+    """
+    import polars as pl
+
+    planned = read.keyed(LIMS_SEQUENCES, ["injection_name"], sample_name=samples)
+    found = [
+        read.keyed(INJECTIONS, columns, injection_name=planned["injection_name"]),
+        read.keyed(INJECTIONS, columns, stated_sample_name=samples),
+    ]
+    return pl.concat(found).unique(maintain_order=True)
