@@ -34,5 +34,4 @@ class NoSparkKeeper(SessionKeeper):
         raise SparkNotAskedForError(f"{self._test} asked for a Spark session; use the fixture spark_lakehouse")
 
     def open_early(self) -> None:
-        """Refuse as for a session, and not in a thread where nobody would see it."""
-        _ = self.session
+        """Open nothing: a hint that Spark may be needed is no need."""

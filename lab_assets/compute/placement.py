@@ -17,8 +17,12 @@ from lab_assets.compute.spark import SparkCompute
 if TYPE_CHECKING:
     import pyarrow as pa
 
-FEW: Final = 64
-"""Rows, such as traces or files to read, that this machine works on without Spark."""
+FEW: Final = 256
+"""Rows, such as traces or files to read, that this machine works on without Spark.
+
+A warm server takes 0.2 s for the smallest job; a trace takes 1.6 ms and a small file 3 ms on one core. Two cores of Spark's get even with
+one of this process at about 250 traces (``bench/placement.py``); a server that has to be started first takes as long as thousands.
+"""
 
 LITTLE_BYTES: Final = 64 << 20
 """Bytes of files that it reads without Spark."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from lab_assets.compute.parts import Part, PartsCompute, from_ipc, run_part, to_ipc
 from lab_assets.compute.protocol import BatchFunction, WorkError
 from lab_assets.compute.session import SessionKeeper
+from lab_assets.compute.worker import Preparation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,6 +62,10 @@ class SparkCompute(PartsCompute):
         ordered = sorted(zip(cells["part"].to_pylist(), range(cells.num_rows), strict=True))
         rows = cells["rows"]
         return pa.concat_tables([schema.empty_table(), *(from_ipc(rows[at].as_py()) for _, at in ordered)])
+
+    def prepare(self, preparation: Preparation) -> None:  # noqa: ARG002 - workers of the embedded server are ready (``spark_python.py``)
+        """Begin to open the session."""
+        self._keeper.open_early()
 
     def _answered(self, made: Callable[[], pa.Table]) -> pa.Table:
         from pyspark.errors import PySparkException

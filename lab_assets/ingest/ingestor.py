@@ -133,9 +133,9 @@ class Ingestor:
         self.say(line)
         self.progress(line)
 
-    def _prepare(self) -> None:
-        """Begin to get ready for reading, while files are copied."""
-        self.lakehouse.compute.local.prepare(import_readers)
+    def _prepare(self, count: int) -> None:
+        """Begin to get ready for reading some files, while they are copied."""
+        self.lakehouse.compute.choose(min(count, self.settings.batch_files)).prepare(import_readers)
 
     def _finish(self, batch: int, report: IngestReport, *, staged: bool) -> None:
         arrivals = self.ledger.batch_arrivals(batch)

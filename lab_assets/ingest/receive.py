@@ -62,14 +62,14 @@ class Receiver:
         """
         return self._watch.look(partial(taken_paths, self.ledger.engine), patience_of(self.settings))
 
-    def take(self, limit: int, *, before_copying: Callable[[], None] = lambda: None) -> Intake:
+    def take(self, limit: int, *, before_copying: Callable[[int], None] = lambda _count: None) -> Intake:
         """Copy finished files and record them: surely new ones first, files that only look moved last.
 
         The inbox is looked at when nothing is left of the last look.
 
         Args:
             limit: Most files to copy.
-            before_copying: Called when there is something to copy that is surely new.
+            before_copying: Called with the number of files that are surely new, when one of them is copied now.
 
         Raises:
             InboxError: the inbox is not there, is no folder, or cannot be read.
@@ -81,7 +81,7 @@ class Receiver:
         ready = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
         refused = [self._refused.popleft() for _ in range(min(limit, len(self._refused)))]
         if any(not candidate.recorded_sha256 for candidate in ready):
-            before_copying()
+            before_copying(sum(not candidate.recorded_sha256 for candidate in (*ready, *self._ready)))
         # each copy waits for the disk, so several wait together
         with ThreadPoolExecutor(max_workers=_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
             arrivals = [arrival for arrival in pool.map(self._copy, ready) if arrival is not None]
