@@ -19,9 +19,8 @@ _BY_INGESTION: Final = "service:ingest"
 _COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of")
 
 
-_REFUSED: Final = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule).where(
-    ARRIVALS.c.file_id == bindparam("b_file"), ARRIVALS.c.state == "quarantined"
-)
+_OF_FILE: Final = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule, ARRIVALS.c.state).where(ARRIVALS.c.file_id == bindparam("b_file"))
+"""Arrivals of some bytes. Asked for with their state too, SQLite would read all that are in this state, however many."""
 
 
 def note_refusal(connection: Connection, arrival_id: int, *, rule: str | None, reason: str | None, place: str | None) -> None:
@@ -32,7 +31,9 @@ def note_refusal(connection: Connection, arrival_id: int, *, rule: str | None, r
 
 def release_refused(connection: Connection, file_id: str, by_arrival: int) -> None:
     """Close refused arrivals whose bytes were dropped again and are read anew by another arrival."""
-    for row in list(connection.execute(_REFUSED, {"b_file": file_id})):
+    for row in connection.execute(_OF_FILE, {"b_file": file_id}).all():
+        if row.state != "quarantined":
+            continue
         _close(connection, row.arrival_id)
         reason = f"the same bytes were dropped again as arrival {by_arrival}"
         _note(connection, row.arrival_id, "retried", _BY_INGESTION, {"rule": row.rule, "reason": reason})

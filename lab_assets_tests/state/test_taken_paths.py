@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from sqlalchemy import text
+from sqlalchemy import event, text
 
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
@@ -33,6 +35,26 @@ def test_names_are_found_by_the_key_and_not_by_reading_the_table(ledger: Ledger)
         plan = " ".join(row[3] for row in connection.execute(text(query)))
     assert "SEARCH current_paths USING INDEX" in plan
     assert "SCAN" not in plan
+
+
+def test_one_arrival_asks_by_its_keys_whatever_the_history_holds(ledger: Ledger) -> None:
+    """Every query of recording one new file and opening its batch, as SQLite plans it: none reads a table or all of one state."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, _context: object, _many: bool) -> None:
+        asked.append((statement, parameters))
+
+    event.listen(ledger.engine, "before_cursor_execute", note)
+    ledger.record([NewArrival(source="a", file_name="a.txt", size=1, mtime_ns=2, ctime_ns=3, file_id="1" * 64)])
+    assert ledger.open_batch(10) == 1
+    event.remove(ledger.engine, "before_cursor_execute", note)
+    queries = [(statement, parameters) for statement, parameters in asked if statement.startswith(("SELECT", "UPDATE"))]
+    assert len(queries) >= 4
+    with ledger.engine.connect() as connection:
+        for statement, parameters in queries:
+            plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
+            assert "SCAN" not in plan, (statement, plan)
+            assert "ix_arrivals_state" not in plan, (statement, plan)
 
 
 def test_work_waits_while_anything_is_queued_or_asked_for(ledger: Ledger) -> None:
