@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import FILES, READER_TABLES
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
@@ -25,17 +24,18 @@ from lab_assets.state.ledger import Ledger
 from lab_assets_tests.faults.laboratory import environment_of
 from lab_assets_tests.faults.warm_process import WarmProcess
 from lab_assets_tests.ingest import ingest_once
+from lab_assets_tests.no_spark import NoSparkKeeper
 from lab_assets_tests.sources.builders import labsolutions
 
 KILLED = -9
+NO_SPARK = "sc://localhost:1/"
 
 
 @dataclass(frozen=True)
 class Plant:
-    """One home behind the shared Spark server."""
+    """One home."""
 
     settings: Settings
-    keeper: SessionKeeper
 
     @property
     def inbox(self) -> Path:
@@ -43,7 +43,7 @@ class Plant:
 
     @property
     def lake(self) -> Lakehouse:
-        return Lakehouse(self.settings, self.keeper, Ledger(open_database(self.settings)))
+        return Lakehouse(self.settings, NoSparkKeeper(self.settings, str(self.settings.home)), Ledger(open_database(self.settings)))
 
     def drop(self, name: str, data: str | bytes, source: str = "hplc") -> Path:
         path = self.inbox / source / name
@@ -87,11 +87,17 @@ class Plant:
         return held
 
 
-def plant_at(home: Path, keeper: SessionKeeper, spark_url: str, **settings: Any) -> Plant:
-    """Found a home."""
-    found = Settings(home=home, stable_s=0, folder_stable_s=0, spark_remote=spark_url, **settings)
+def plant_at(home: Path, *, spark_remote: str = NO_SPARK, **settings: Any) -> Plant:
+    """Found a home.
+
+    Args:
+        home: Its folder.
+        spark_remote: Server of its processes; by default an address where none answers, so that none of them starts one.
+        settings: Others.
+    """
+    found = Settings(home=home, stable_s=0, folder_stable_s=0, spark_remote=spark_remote, **settings)
     found.inbox.mkdir(parents=True)
-    return Plant(found, keeper)
+    return Plant(found)
 
 
 def run_of(sample: str) -> str:

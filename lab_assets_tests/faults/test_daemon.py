@@ -14,7 +14,6 @@ import yaml
 from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from filelock import FileLock
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
 from lab_assets.ops.components import Component, code_socket, components
 from lab_assets.ops.dagster_home import prepare_home, write_workspace
@@ -30,9 +29,9 @@ POLL_S = 3
 
 
 @pytest.fixture
-def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Iterator[Plant]:
+def plant(tmp_path: Path, spark_url: str) -> Iterator[Plant]:
     """A home with one file, whose Dagster looks after its runs every few seconds; its processes are ended with it."""
-    plant = plant_at(tmp_path / "lab", keeper, spark_url, inbox_interval_s=1)
+    plant = plant_at(tmp_path / "lab", spark_remote=spark_url, inbox_interval_s=1)
     prepare(plant.settings)
     template = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
     template["run_monitoring"]["poll_interval_seconds"] = POLL_S

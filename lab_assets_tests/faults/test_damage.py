@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from pyspark.errors import PySparkException
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
 from lab_assets.contracts.registry import contract
 from lab_assets.governance.gateway import QueryFailedError, QueryGateway
@@ -21,8 +20,6 @@ from lab_assets.service.table_cache import TableUnavailableError, load_snapshot
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.faults.laboratory import Laboratory, found
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
-
-pytestmark = pytest.mark.spark
 
 NAME = NUMBERS.full_name
 DAMAGE: dict[str, Callable[[bytes], bytes]] = {
@@ -105,55 +102,55 @@ def test_a_table_that_is_gone_is_not_made_anew(lakehouse: Lakehouse, tmp_path: P
     assert not local_path(lakehouse.uri(NUMBERS)).exists()
 
 
-def test_a_damaged_checkpoint_is_named_and_can_be_done_without(lakehouse: Lakehouse) -> None:
+def test_a_damaged_checkpoint_is_named_and_can_be_done_without(spark_lakehouse: Lakehouse) -> None:
     """Case 30: cut, emptied, or with one bit changed, which readers alone do not notice; moved away as told, all 52 rows are there."""
-    log = filled(lakehouse, 52) / "_delta_log"
+    log = filled(spark_lakehouse, 52) / "_delta_log"
     (checkpoint,) = log.glob("*.checkpoint.parquet")
     whole = checkpoint.read_bytes()
     for how in (flip_a_bit, lambda _: b"", lambda data: data[:200]):
         checkpoint.write_bytes(how(whole))
-        for work in (lambda: lakehouse.polars(NUMBERS), lambda: lakehouse.append(NUMBERS, numbers(lakehouse, "a", 53))):
+        for work in (lambda: spark_lakehouse.polars(NUMBERS), lambda: spark_lakehouse.append(NUMBERS, numbers(spark_lakehouse, "a", 53))):
             with pytest.raises(
                 DamagedTableError, match=rf"{NAME}: version 49 is damaged, .*{checkpoint.name} .*move it and _last_checkpoint"
             ):
                 work()
     checkpoint.unlink()
     with pytest.raises(DamagedTableError, match=rf"{NAME}: the log at .* cannot be read .*_last_checkpoint"):
-        lakehouse.polars(NUMBERS)
+        spark_lakehouse.polars(NUMBERS)
     (log / "_last_checkpoint").unlink()
-    assert sorted(lakehouse.polars(NUMBERS)["number"]) == list(range(1, 53))
-    assert lakehouse.read(NUMBERS).count() == 52
+    assert sorted(spark_lakehouse.polars(NUMBERS)["number"]) == list(range(1, 53))
+    assert spark_lakehouse.read(NUMBERS).count() == 52
 
 
-def test_damage_before_the_checkpoint_is_told_where_it_counts(lakehouse: Lakehouse) -> None:
+def test_damage_before_the_checkpoint_is_told_where_it_counts(spark_lakehouse: Lakehouse) -> None:
     """Case 30: commit 30 of 52 is emptied; the checkpoint at 49 knows its row, so the last version is whole, and version 40 is not."""
-    folder = filled(lakehouse, 52)
+    folder = filled(spark_lakehouse, 52)
     commit_path(folder, 30).write_bytes(b"")
-    assert lakehouse.polars(NUMBERS).height == lakehouse.read(NUMBERS).count() == 52
-    assert lakehouse.polars(NUMBERS, version=29).height == 29
+    assert spark_lakehouse.polars(NUMBERS).height == spark_lakehouse.read(NUMBERS).count() == 52
+    assert spark_lakehouse.polars(NUMBERS, version=29).height == 29
     for work in (
-        lambda: lakehouse.polars(NUMBERS, version=40),
-        lambda: lakehouse.read(NUMBERS, version=40),
-        lambda: lakehouse.restore(NUMBERS, 40),
+        lambda: spark_lakehouse.polars(NUMBERS, version=40),
+        lambda: spark_lakehouse.read(NUMBERS, version=40),
+        lambda: spark_lakehouse.restore(NUMBERS, 40),
     ):
         with pytest.raises(DamagedTableError, match=rf"{NAME}: version 30 is damaged, .*{30:020d}\.json is empty"):
             work()
 
 
-def test_a_lost_data_file_is_no_short_answer(lakehouse: Lakehouse) -> None:
+def test_a_lost_data_file_is_no_short_answer(spark_lakehouse: Lakehouse) -> None:
     """Case 31: one of two files is deleted: neither Spark nor polars answers with the other one's row."""
-    folder = filled(lakehouse, 2)
+    folder = filled(spark_lakehouse, 2)
     next(folder.glob("*.parquet")).unlink()
     with pytest.raises(FileNotFoundError):
-        lakehouse.polars(NUMBERS)
+        spark_lakehouse.polars(NUMBERS)
     with pytest.raises(PySparkException, match=r"FILE_NOT_EXIST|does not exist"):
-        lakehouse.read(NUMBERS).collect()
+        spark_lakehouse.read(NUMBERS).collect()
 
 
 @pytest.fixture
-def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Plant:
+def plant(tmp_path: Path) -> Plant:
     """A home with one file of two chromatograms and two peaks, ingested."""
-    plant = plant_at(tmp_path / "lab", keeper, spark_url)
+    plant = plant_at(tmp_path / "lab")
     plant.drop("a.txt", run_of("S-1"))
     plant.ingest_whole()
     return plant

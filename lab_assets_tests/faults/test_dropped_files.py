@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS, QUARANTINE, QUARANTINED_ROWS, SCHEMA_EVENTS
 from lab_assets.ingest.inbox import InboxWatch, Patience, look, nothing_taken
 from lab_assets.ingest.raw_store import RawStore
@@ -22,8 +21,6 @@ from lab_assets.ingest.receive import Receiver
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.quarantine import Quarantine
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
-
-pytestmark = pytest.mark.spark
 
 LOTS = "lot_id,product,site,batch_size_kg,recorded_at_utc\n"
 CHAMBER = "time_utc,chamber,temperature_c,humidity_pct\n2025-01-01T00:00:00Z,CH-1,25.0,60.0\n2025-01-01T01:00:00Z,CH-1,25.1,60.5\n"
@@ -50,9 +47,9 @@ def nested() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def plant(tmp_path_factory: pytest.TempPathFactory, keeper: SessionKeeper, spark_url: str) -> Plant:
+def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
     """A laboratory after two runs: the first files, then all kinds of trouble."""
-    plant = plant_at(tmp_path_factory.mktemp("dropped") / "lab", keeper, spark_url)
+    plant = plant_at(tmp_path_factory.mktemp("dropped") / "lab")
     plant.drop("revised.txt", run_of("S-3 first"))
     plant.drop("touched.txt", run_of("S-4"))
     plant.ingest_whole()
@@ -234,9 +231,9 @@ def test_case_10_no_right_to_read_is_a_reason(plant: Plant, monkeypatch: pytest.
     assert (told.state, told.rule) == ("quarantined", "unreadable")
 
 
-def test_case_11_many_files_and_a_few_bad_ones(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> None:
+def test_case_11_many_files_and_a_few_bad_ones(tmp_path: Path) -> None:
     """300 runs of which 3 are bad, in bounded batches of 100: 297 in, 3 refused for their reasons, two traces of each good one."""
-    plant = plant_at(tmp_path / "lab", keeper, spark_url)
+    plant = plant_at(tmp_path / "lab")
     bad = {50: b"", 150: run_of("S-150")[:900].encode(), 250: b"\x01\x02\x03" * 50}
     for number in range(300):
         plant.drop(f"{number:03d}.txt", bad.get(number, run_of(f"S-{number}").encode()))

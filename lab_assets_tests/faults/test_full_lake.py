@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from deltalake import DeltaTable
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
 from lab_assets.contracts.core import TableContract
 from lab_assets.disk import NoSpaceError, naming_a_full_disk
@@ -19,15 +18,13 @@ from lab_assets_tests.faults.ingestion import Plant, full, plant_at, run_of, tmp
 from lab_assets_tests.faults.laboratory import Laboratory
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
 
-pytestmark = pytest.mark.spark
-
 NO_SPACE = "No space left on device"
 
 
 @pytest.fixture
-def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Plant:
+def plant(tmp_path: Path) -> Plant:
     """A home whose ledger may lie on a disk of its own, with one good file, its duplicate and one that is refused."""
-    plant = plant_at(tmp_path / "lab", keeper, spark_url, db_url=f"sqlite:///{tmp_path}/ledger/lab.db")
+    plant = plant_at(tmp_path / "lab", db_url=f"sqlite:///{tmp_path}/ledger/lab.db")
     (tmp_path / "ledger").mkdir()
     plant.drop("a.txt", run_of("S-1"))
     plant.drop("b.txt", run_of("S-1"))

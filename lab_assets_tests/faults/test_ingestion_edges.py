@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, ELN_ENTRIES, FILES, LIMS_LOTS, SCHEMA_EVENTS, SENSOR_READINGS
 from lab_assets.state.database import writing
 from lab_assets.state.quarantine import Quarantine
@@ -19,12 +18,10 @@ from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources.builders import LABSOLUTIONS_HEAD, labsolutions_trace
 
-pytestmark = pytest.mark.spark
-
 
 @pytest.fixture
-def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Plant:
-    return plant_at(tmp_path / "lab", keeper, spark_url)
+def plant(tmp_path: Path) -> Plant:
+    return plant_at(tmp_path / "lab")
 
 
 def long_run(n_points: int) -> str:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, READER_TABLES, VENDOR_PEAKS
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.reconciler import LakeBehindError, Reconciler
@@ -19,8 +18,6 @@ from lab_assets.state.ledger import Ledger
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import KILLED, Plant, plant_at, run_of
-
-pytestmark = pytest.mark.spark
 
 EXPECTED = {"hplc/a.txt": "committed", "hplc/b.txt": "duplicate", "hplc/noise.dat": "quarantined"}
 PLACES = (
@@ -37,8 +34,8 @@ PLACES = (
 
 
 @pytest.fixture
-def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Plant:
-    plant = plant_at(tmp_path / "lab", keeper, spark_url)
+def plant(tmp_path: Path) -> Plant:
+    plant = plant_at(tmp_path / "lab")
     plant.drop("a.txt", run_of("S-1"))
     plant.drop("b.txt", run_of("S-1"))
     plant.drop("noise.dat", b"\x01\x02\x03" * 50)

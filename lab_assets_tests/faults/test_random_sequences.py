@@ -6,13 +6,11 @@ import hashlib
 import itertools
 from pathlib import Path
 
-import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from sqlalchemy import select
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, QUARANTINE, VENDOR_PEAKS
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.state.audit import AuditLog
@@ -20,8 +18,6 @@ from lab_assets.state.ledger_tables import ARRIVALS
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import KILLED, Plant, plant_at, run_of
 from lab_assets_tests.faults.test_kills import PLACES
-
-pytestmark = pytest.mark.spark
 
 NAMES = st.sampled_from([f"{letter}.txt" for letter in "abcdef"])
 CONTENTS = st.integers(0, 5).map(lambda number: run_of(f"S-{number}").encode())
@@ -31,13 +27,11 @@ class DropFolder(RuleBasedStateMachine):
     """One laboratory under a random sequence."""
 
     home: Path
-    keeper: SessionKeeper
-    spark_url: str
     numbers = itertools.count()
 
     @initialize()
     def found(self) -> None:
-        self.plant: Plant = plant_at(self.home / f"lab-{next(self.numbers)}", self.keeper, self.spark_url)
+        self.plant: Plant = plant_at(self.home / f"lab-{next(self.numbers)}")
         (self.plant.inbox / "hplc").mkdir()
 
     @property
@@ -118,10 +112,8 @@ class DropFolder(RuleBasedStateMachine):
         assert AuditLog(lake.ledger.engine).verify().ok
 
 
-def test_whatever_happens_each_record_is_there_once_and_each_file_in_one_state(
-    tmp_path: Path, keeper: SessionKeeper, spark_url: str
-) -> None:
-    machine = type("Here", (DropFolder,), {"home": tmp_path, "keeper": keeper, "spark_url": spark_url})
+def test_whatever_happens_each_record_is_there_once_and_each_file_in_one_state(tmp_path: Path) -> None:
+    machine = type("OwnDropFolder", (DropFolder,), {"home": tmp_path})
     plan = settings(
         max_examples=4,
         stateful_step_count=14,

@@ -6,20 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.compute.session import SessionKeeper
 from lab_assets.contracts.bronze import CHROMATOGRAMS, VENDOR_PEAKS
 from lab_assets.lake import commits as arrow_commits
 from lab_assets.ops.progress import progress_since
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 
-pytestmark = pytest.mark.spark
-
 
 @pytest.fixture
-def plant(tmp_path: Path, keeper: SessionKeeper, spark_url: str) -> Plant:
+def plant(tmp_path: Path) -> Plant:
     """Two runs of 2 traces and 2 peaks each, taken."""
-    plant = plant_at(tmp_path / "lab", keeper, spark_url)
+    plant = plant_at(tmp_path / "lab")
     plant.drop("a.txt", run_of("S-1"))
     plant.drop("b.txt", run_of("S-2"))
     plant.ingest_whole()
