@@ -45,6 +45,7 @@ class StationReader:
         self.station = station
         self.versions = dict(versions)
         self.reads: list[Read] = []
+        self._inputs: dict[str, pl.LazyFrame] = {}
 
     def rows(self, table: TableContract, columns: Sequence[str] | None = None, *, where: pl.Expr | None = None) -> pl.DataFrame:
         """Read rows of an input, or of the target itself.
@@ -58,7 +59,7 @@ class StationReader:
             UndeclaredReadError: the declaration does not name it.
         """
         wanted = self._declared(table, columns, whole=where is None)
-        return self.lake.polars(table, wanted, version=self.versions.get(table.full_name), where=where)
+        return self._read(table, wanted, where)
 
     def keyed(self, table: TableContract, columns: Sequence[str] | None = None, **keys: Iterable[Any]) -> pl.DataFrame:
         """Read the rows whose columns hold one of the given values; no values give no rows without a read.
@@ -77,7 +78,7 @@ class StationReader:
                 return self.empty(table, wanted)
             conditions.append(pl.col(name) == values[0] if values.len() == 1 else pl.col(name).is_in(values.implode()))
         where = pl.all_horizontal(conditions) if len(conditions) > 1 else conditions[0]
-        return self.lake.polars(table, wanted, version=self.versions.get(table.full_name), where=where)
+        return self._read(table, wanted, where)
 
     def files(self, table: TableContract, columns: Mapping[str, str], **keys: Iterable[Any]) -> FileRows:
         """Return where the rows lie whose columns hold one of the given values, for work that reads them itself.
@@ -94,6 +95,15 @@ class StationReader:
         where = {name: list(values) for name, values in keys.items()}
         files = self.lake.files(table, version=self.versions.get(table.full_name), where=where)
         return FileRows(files=files, schema=table.arrow_schema(), columns=columns, where=where, constants={"table": table.name})
+
+    def _read(self, table: TableContract, columns: Sequence[str], where: pl.Expr | None) -> pl.DataFrame:
+        """Read rows; an input is opened once, since its version is fixed, the target each time."""
+        name = table.full_name
+        if (frame := self._inputs.get(name)) is None:
+            frame = self.lake.scan(table, version=self.versions.get(name))
+            if name in self.versions:
+                self._inputs[name] = frame
+        return (frame if where is None else frame.filter(where)).select(columns).collect()
 
     def empty(self, table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
         """Return no rows, with the types of the table."""

@@ -40,7 +40,7 @@ _LAST: Final = datetime.max.replace(tzinfo=UTC)
 
 
 def _touched_by_results(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _from_points_on(read, changes.both["result_id"], changes.added)
+    return _from_points_on(read, changes.removed["result_id"], changes.added)
 
 
 def _touched_by_samples(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -58,8 +58,8 @@ def _from_points_on(read: StationReader, result_ids: pl.Series, results: pl.Data
 
     Args:
         read: Reads the standing charts.
-        result_ids: The results.
-        results: Their rows as they are now.
+        result_ids: Results that may stand on a chart.
+        results: Results as they are now.
     """
     import polars as pl
 
@@ -69,8 +69,10 @@ def _from_points_on(read: StationReader, result_ids: pl.Series, results: pl.Data
     if touched.is_empty():
         return touched.select("result_id")
     first = touched.sort("plotted_at_utc", "result_id").unique(_CHART, keep="first")
-    standing = _standing(read, first, ["plotted_at_utc"]).join(first, on=_CHART, suffix="_first")
-    at, start = pl.col("plotted_at_utc").fill_null(_LAST), pl.col("plotted_at_utc_first")
+    at, start = pl.col("plotted_at_utc"), pl.col("plotted_at_utc_first")
+    # of points before the first touched one only those of the baseline matter: whether it lies among them
+    needed = at.is_null() | (at >= first["plotted_at_utc"].min()) | (pl.col("point_no") <= BASELINE_POINTS)
+    standing = _standing(read, first, ["plotted_at_utc"], needed).with_columns(at.fill_null(_LAST)).join(first, on=_CHART, suffix="_first")
     is_later = (at > start) | ((at == start) & (pl.col("result_id") >= pl.col("result_id_first")))
     before = (~is_later).sum().over(_CHART)
     follow = standing.filter(is_later | (before < BASELINE_POINTS))
@@ -104,11 +106,15 @@ def _points(read: StationReader, results: pl.DataFrame) -> pl.DataFrame:
     return released.join(lots, on="lot_id").with_columns(plotted_at_utc=pl.coalesce("measured_at_utc", "known_time_utc"))
 
 
-def _standing(read: StationReader, charts: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Return the points that stand on some charts."""
+def _standing(read: StationReader, charts: pl.DataFrame, columns: Sequence[str], where: pl.Expr | None = None) -> pl.DataFrame:
+    """Return the points that stand on some charts, or those of them that a condition holds for."""
+    import polars as pl
+
+    wanted = [*_CHART, "result_id", "point_no", *columns]
     if charts.is_empty():
-        return read.empty(METHOD_TRENDS, [*_CHART, "result_id", "point_no", *columns])
-    rows = read.keyed(METHOD_TRENDS, [*_CHART, "result_id", "point_no", *columns], **{name: charts[name] for name in _CHART})
+        return read.empty(METHOD_TRENDS, wanted)
+    is_on_chart = pl.all_horizontal(pl.col(name).is_in(charts[name].unique().implode()) for name in _CHART)
+    rows = read.rows(METHOD_TRENDS, wanted, where=is_on_chart if where is None else is_on_chart & where)
     return rows.join(charts, on=_CHART, how="semi")
 
 
