@@ -10,12 +10,10 @@ import pytest
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.ops.warm_up import warm_up
 
-pytestmark = pytest.mark.spark
 
-
-def test_a_simulated_lot_goes_through_the_stations_beside_the_lake(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_simulated_lot_goes_through_the_stations_beside_the_lake(spark_lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables that move the lake or the database elsewhere do not move the scratch laboratory there."""
-    settings = lakehouse.settings
+    settings = spark_lakehouse.settings
     elsewhere = settings.home / "elsewhere"
     monkeypatch.setenv("LAB_LAKE_URI", str(elsewhere))
     taken = warm_up(settings)
@@ -23,10 +21,10 @@ def test_a_simulated_lot_goes_through_the_stations_beside_the_lake(lakehouse: La
     assert not Path(settings.lake).exists()
     assert not elsewhere.exists()
     assert not (settings.run / "warm_up").exists()
-    assert lakehouse.ledger.counts() == {}
+    assert spark_lakehouse.ledger.counts() == {}
 
 
-def test_it_ends_when_told(lakehouse: Lakehouse) -> None:
+def test_it_ends_when_asked(spark_lakehouse: Lakehouse) -> None:
     enough = threading.Event()
     enough.set()
-    assert warm_up(lakehouse.settings, until=enough) == []
+    assert warm_up(spark_lakehouse.settings, until=enough) == []

@@ -23,8 +23,6 @@ from lab_assets.settings import PROJECT_ROOT
 from lab_assets_tests.faults.laboratory import environment_of, go, told
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
 
-pytestmark = pytest.mark.spark
-
 SOURCE = TableContract(
     layer="bronze", name="source_of_test", grain=NUMBERS.grain, description="Read as a stream.", owner="team:test", columns=NUMBERS.columns
 )
@@ -77,25 +75,25 @@ def test_two_processes_lose_and_double_no_commit(lakehouse: Lakehouse, start: St
     assert versions == list(range(1, len(versions) + 1))
 
 
-def test_a_stream_that_outlived_its_process_costs_no_commit(lakehouse: Lakehouse, start: Start) -> None:
+def test_a_stream_that_outlived_its_process_costs_no_commit(spark_lakehouse: Lakehouse, start: Start) -> None:
     """Case 23: Spark commits to the table without our lock, as it does when the run that began a stream was killed meanwhile.
 
     Two processes append all the while; each row of theirs that was acknowledged, and each row of the stream, is there once.
     """
-    lakehouse.open(NUMBERS)
+    spark_lakehouse.open(NUMBERS)
     writers = {name: start("write", name) for name in ("a", "b")}
     go(*writers.values())
     acknowledged = {name: [told(child)] for name, child in writers.items()}
-    checkpoint = lakehouse.settings.run / "checkpoints" / "orphan"
+    checkpoint = spark_lakehouse.settings.run / "checkpoints" / "orphan"
     for number in (1, 2):
-        lakehouse.append(SOURCE, numbers(lakehouse, "spark", number))
-        stream = lakehouse.read_stream(SOURCE).writeStream.format("delta").option("checkpointLocation", str(checkpoint))
-        stream.trigger(availableNow=True).start(lakehouse.uri(NUMBERS)).awaitTermination(120)
+        spark_lakehouse.append(SOURCE, numbers(spark_lakehouse, "spark", number))
+        stream = spark_lakehouse.read_stream(SOURCE).writeStream.format("delta").option("checkpointLocation", str(checkpoint))
+        stream.trigger(availableNow=True).start(spark_lakehouse.uri(NUMBERS)).awaitTermination(120)
     for name, child in writers.items():
         acknowledged[name] += rest(child)
     expected = {name: [number for number, _ in acks] for name, acks in acknowledged.items()}
-    assert held(lakehouse) == {**expected, "spark": [1, 2]}
-    commits = {entry["version"]: entry["operation"] for entry in lakehouse.history(NUMBERS)}
+    assert held(spark_lakehouse) == {**expected, "spark": [1, 2]}
+    commits = {entry["version"]: entry["operation"] for entry in spark_lakehouse.history(NUMBERS)}
     streamed = [version for version, operation in commits.items() if operation == "STREAMING UPDATE"]
     versions = [version for acks in acknowledged.values() for _, version in acks]
     assert len(streamed) == 2
@@ -136,19 +134,19 @@ def test_a_commit_that_another_writer_put_its_own_over_is_missed_at_once(lakehou
             write()
 
 
-def test_files_of_earlier_versions_cannot_be_vacuumed(lakehouse: Lakehouse) -> None:
+def test_files_of_earlier_versions_cannot_be_vacuumed(spark_lakehouse: Lakehouse) -> None:
     """Case 24: version 1 has the row that version 2 replaced; its file stays, whoever asks for it to be removed."""
-    lakehouse.append(NUMBERS, numbers(lakehouse, "a", 1))
-    lakehouse.replace(NUMBERS, numbers(lakehouse, "a", 2))
+    spark_lakehouse.append(NUMBERS, numbers(spark_lakehouse, "a", 1))
+    spark_lakehouse.replace(NUMBERS, numbers(spark_lakehouse, "a", 2))
     with pytest.raises(DeltaError, match="minimum retention for vacuum is configured to be greater than 87600 hours"):
-        lakehouse.open(NUMBERS).vacuum(retention_hours=24, dry_run=False)
+        spark_lakehouse.open(NUMBERS).vacuum(retention_hours=24, dry_run=False)
     with pytest.raises(PySparkException, match="DELTA_VACUUM_RETENTION_PERIOD_TOO_SHORT"):
-        lakehouse.spark.sql(f"VACUUM delta.`{lakehouse.uri(NUMBERS)}` RETAIN 0 HOURS").collect()
-    assert lakehouse.open(NUMBERS).vacuum(dry_run=False) == []
-    assert [lakehouse.polars(NUMBERS, version=version)["number"].to_list() for version in (1, 2)] == [[1], [2]]
+        spark_lakehouse.spark.sql(f"VACUUM delta.`{spark_lakehouse.uri(NUMBERS)}` RETAIN 0 HOURS").collect()
+    assert spark_lakehouse.open(NUMBERS).vacuum(dry_run=False) == []
+    assert [spark_lakehouse.polars(NUMBERS, version=version)["number"].to_list() for version in (1, 2)] == [[1], [2]]
 
 
-def test_compaction_disturbs_no_reader(lakehouse: Lakehouse, start: Start) -> None:
+def test_compaction_disturbs_no_reader(spark_lakehouse: Lakehouse, start: Start) -> None:
     """Case 24: ten rows a commit, compacted after each of three while another process reads: it sees whole commits and nothing else.
 
     Spark reads version 5 the same before and after, every version has ten rows more than the append before it, and a stream
@@ -158,20 +156,20 @@ def test_compaction_disturbs_no_reader(lakehouse: Lakehouse, start: Start) -> No
         layer="silver", name="copy_of_test", grain="a copy", description="A copy.", owner="team:test", columns=NUMBERS.columns
     )
     for batch in range(1, 9):
-        lakehouse.append(NUMBERS, numbers(lakehouse, "a", *range(10 * batch, 10 * batch + 10)))
-    lakehouse.stream(lakehouse.read_stream(NUMBERS), copy, name="copy")
+        spark_lakehouse.append(NUMBERS, numbers(spark_lakehouse, "a", *range(10 * batch, 10 * batch + 10)))
+    spark_lakehouse.stream(spark_lakehouse.read_stream(NUMBERS), copy, name="copy")
     reader = start("read", "5")
     go(reader)
-    assert lakehouse.compact(NUMBERS) == 9
-    assert lakehouse.compact(NUMBERS) == 9
+    assert spark_lakehouse.compact(NUMBERS) == 9
+    assert spark_lakehouse.compact(NUMBERS) == 9
     for batch, version in ((9, 11), (10, 13)):
-        lakehouse.append(NUMBERS, numbers(lakehouse, "a", *range(10 * batch, 10 * batch + 10)))
-        assert lakehouse.compact(NUMBERS) == version
+        spark_lakehouse.append(NUMBERS, numbers(spark_lakehouse, "a", *range(10 * batch, 10 * batch + 10)))
+        assert spark_lakehouse.compact(NUMBERS) == version
     (seen,) = rest(reader)
     assert seen["pinned"] == [50]
     assert set(seen["latest"]) <= {80, 90, 100}
-    assert lakehouse.read(NUMBERS, version=5).count() == 50
-    assert [lakehouse.polars(NUMBERS, version=version).height for version in range(14)] == [*range(0, 81, 10), 80, 90, 90, 100, 100]
-    assert len(lakehouse.open(NUMBERS).file_uris()) == 1
-    lakehouse.stream(lakehouse.read_stream(NUMBERS), copy, name="copy")
-    assert sorted(lakehouse.polars(copy)["number"]) == list(range(10, 110))
+    assert spark_lakehouse.read(NUMBERS, version=5).count() == 50
+    assert [spark_lakehouse.polars(NUMBERS, version=version).height for version in range(14)] == [*range(0, 81, 10), 80, 90, 90, 100, 100]
+    assert len(spark_lakehouse.open(NUMBERS).file_uris()) == 1
+    spark_lakehouse.stream(spark_lakehouse.read_stream(NUMBERS), copy, name="copy")
+    assert sorted(spark_lakehouse.polars(copy)["number"]) == list(range(10, 110))
