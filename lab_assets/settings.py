@@ -41,6 +41,9 @@ class Settings(BaseSettings):
     strict_sources: list[str] = Field(
         default_factory=list, description="Sources, JSON list, whose files are refused for a column that no contract names."
     )
+    context_grace_s: float = Field(
+        default=900.0, ge=0, description="A run that no worklist names is scored as unknown only after waiting this long for one."
+    )
     batch_files: int = Field(default=1000, ge=1, description="Most files taken by one ingestion batch.")
     parse_timeout_s: float = Field(default=120.0, gt=0, description="Longest time a reader may work on one file.")
     parse_memory_mb: int = Field(default=3072, ge=256, description="Most memory a reader may take for one file, MiB.")

@@ -7,6 +7,7 @@ Does not belong here: the computations (``progress.py``, ``history.py``, ``expos
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -176,6 +177,20 @@ def _version(features: tuple[Feature, ...]) -> str:
 
 FEATURE_SET_VERSION: Final[str] = _version(FEATURES)
 """Changes whenever a feature is added, removed, reordered or computed in another way."""
+
+
+def supports(version: str, names: Sequence[str]) -> bool:
+    """Return whether this program computes a feature set: one whose features are all features of today, computed as today.
+
+    A model made with such a set can be given the columns it knows out of today's rows. A set with a feature that is computed otherwise today
+    has its own rows in the feature tables, and no new ones.
+
+    Args:
+        version: Version of the set.
+        names: Its features, in its order.
+    """
+    known = {feature.name: feature for feature in FEATURES}
+    return all(name in known for name in names) and _version(tuple(known[name] for name in names)) == version
 
 
 def names_of(table: str) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.features.context import context_features
-from lab_assets.features.definitions import FEATURE_NAMES, names_of
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, names_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +32,7 @@ def point_in_time_join(
     lot_history: pl.DataFrame,
     storage_exposure: pl.DataFrame,
     lookback_days: float | None = LOOKBACK_DAYS,
+    feature_set_version: str = FEATURE_SET_VERSION,
 ) -> pl.DataFrame:
     """Return the spine with every feature of ``FEATURE_NAMES`` as it was known at ``as_of_utc``.
 
@@ -48,6 +49,7 @@ def point_in_time_join(
         storage_exposure: ``features.storage_exposure``.
         lookback_days: Oldest state of an instrument that counts, in days before ``as_of_utc``; ``None`` for any. Lot and storage are facts of
             the sample and do not age.
+        feature_set_version: Only rows of this feature set count.
 
     Returns:
         One row a row of the spine, in its order: the spine's columns, then the features as float64 (null where unknown), in
@@ -62,6 +64,10 @@ def point_in_time_join(
         raise ValueError(f"missing spine column(s) {missing}")
     if collides := (set(spine.columns) & set(FEATURE_NAMES)) - {"checkpoint_pct"}:
         raise ValueError(f"spine column(s) named like features: {sorted(collides)}")
+    of_set = pl.col("feature_set_version") == feature_set_version
+    progress, instrument_history, lot_history, storage_exposure = (
+        table.filter(of_set) for table in (progress, instrument_history, lot_history, storage_exposure)
+    )
     utc = pl.Datetime("us", "UTC")
     asked = spine.with_row_index(_ROW).with_columns(
         _as_of=pl.col("as_of_utc").cast(utc), _key_pct=pl.col("checkpoint_pct").cast(pl.Float64)

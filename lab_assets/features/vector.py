@@ -6,7 +6,7 @@ Does not belong here: computing features from data, models.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any
 
@@ -22,32 +22,32 @@ if TYPE_CHECKING:
 _STORED_TABLES = ("injection_progress", "instrument_history", "lot_history", "storage_exposure")
 
 
-def to_matrix(frame: pl.DataFrame) -> NDArray[np.float64]:
-    """Return the features of a frame, shape (n, len(FEATURE_NAMES)), ``nan`` for null, infinity or an absent column."""
+def to_matrix(frame: pl.DataFrame, names: Sequence[str] = FEATURE_NAMES) -> NDArray[np.float64]:
+    """Return features of a frame, shape (n, len(names)), ``nan`` for null, infinity or an absent column."""
     import polars as pl
 
-    columns = [pl.col(name).cast(pl.Float64) if name in frame.columns else pl.lit(None, pl.Float64).alias(name) for name in FEATURE_NAMES]
+    columns = [pl.col(name).cast(pl.Float64) if name in frame.columns else pl.lit(None, pl.Float64).alias(name) for name in names]
     if frame.height == 0:
-        return np.empty((0, len(FEATURE_NAMES)), dtype=np.float64)
+        return np.empty((0, len(names)), dtype=np.float64)
     matrix = np.ascontiguousarray(frame.select(columns).fill_null(nan).to_numpy(), dtype=np.float64)
     return np.where(np.isfinite(matrix), matrix, nan)
 
 
-def to_map(row: Mapping[str, Any]) -> dict[str, float]:
-    """Return the finite features of a row by name, in ``FEATURE_NAMES`` order; what is unknown is absent."""
-    found = ((name, row.get(name)) for name in FEATURE_NAMES)
+def to_map(row: Mapping[str, Any], names: Sequence[str] = FEATURE_NAMES) -> dict[str, float]:
+    """Return the finite features of a row by name, in the order asked for; what is unknown is absent."""
+    found = ((name, row.get(name)) for name in names)
     return {name: float(value) for name, value in found if value is not None and isfinite(value)}
 
 
-def from_map(features: Mapping[str, float]) -> NDArray[np.float64]:
-    """Return the model's input of one feature map, shape (len(FEATURE_NAMES),), ``nan`` where a feature is absent.
+def from_map(features: Mapping[str, float], names: Sequence[str] = FEATURE_NAMES) -> NDArray[np.float64]:
+    """Return the model's input of one feature map, shape (len(names),), ``nan`` where a feature is absent.
 
     Raises:
         ValueError: a name is not a feature: the map belongs to another feature set.
     """
-    if unknown := features.keys() - set(FEATURE_NAMES):
+    if unknown := features.keys() - set(names):
         raise ValueError(f"not features of this set: {sorted(unknown)}")
-    return np.array([features.get(name, nan) for name in FEATURE_NAMES], dtype=np.float64)
+    return np.array([features.get(name, nan) for name in names], dtype=np.float64)
 
 
 def storable(features: Mapping[str, float]) -> dict[str, float | None]:

@@ -30,7 +30,9 @@ from lab_assets.ingest.receive import Receiver
 from lab_assets.ingest.reconciler import Reconciler
 from lab_assets.ingest.sandbox import Limits
 from lab_assets.ingest.staged import outcome_schema
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
+from lab_assets.provenance import code_version
 from lab_assets.state.ledger import FoundMember, Ledger, Outcome
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.state.schema_proposals import Proposal, SchemaProposals
@@ -72,15 +74,24 @@ class IngestReport:
 class Ingestor:
     """Takes finished files in bounded batches."""
 
-    def __init__(self, lakehouse: Lakehouse, *, say: Progress = lambda _line: None, progress: Progress = lambda _line: None) -> None:
+    def __init__(
+        self,
+        lakehouse: Lakehouse,
+        *,
+        run_id: str = "",
+        say: Progress = lambda _line: None,
+        progress: Progress = lambda _line: None,
+    ) -> None:
         """Prepare an ingestion.
 
         Args:
             lakehouse: Tables, ledger and settings.
-            say: Told each step, for the log.
-            progress: Told after each batch how many files are done of how many, the rate and the time left.
+            run_id: Run that the commits name.
+            say: Given each step, for the log.
+            progress: Given after each batch how many files are done of how many, the rate and the time left.
         """
         self.lakehouse = lakehouse
+        self.run_id = run_id
         self.settings = lakehouse.settings
         self.ledger: Ledger = lakehouse.ledger
         self.quarantine = Quarantine(self.ledger.engine)
@@ -216,8 +227,10 @@ class Ingestor:
         """Append the staged rows of each table that has any; the arrivals themselves last, so that they speak of a whole batch."""
         tables = [table for table in (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS) if any(folder.glob(f"{table.name}/*.parquet"))]
 
+        derivation = Derivation(inputs={"files:batch": batch}, run_id=self.run_id, code_version=code_version())
+
         def append(contract: TableContract, rows: Callable[[], pa.Table | pa.RecordBatchReader]) -> tuple[str, int]:
-            version = self.lakehouse.append_once(contract, rows(), app=f"ingest:{contract.full_name}", version=batch)
+            version = self.lakehouse.append_once(contract, rows(), app=f"ingest:{contract.full_name}", version=batch, derivation=derivation)
             failpoint(f"committed_{contract.name}")
             return contract.full_name, version
 
@@ -243,7 +256,8 @@ class Ingestor:
         app = f"events:{QUARANTINE.full_name}"
         while events := self.quarantine.events_after(self.lakehouse.transaction_version(QUARANTINE, app) or 0):
             rows = self.lakehouse.local_rows(QUARANTINE, [quarantine_row(event) for event in events])
-            self.lakehouse.append_once(QUARANTINE, rows, app=app, version=events[-1].event_id)
+            derivation = Derivation(inputs={"state:quarantine": events[-1].event_id}, run_id=self.run_id, code_version=code_version())
+            self.lakehouse.append_once(QUARANTINE, rows, app=app, version=events[-1].event_id, derivation=derivation)
 
 
 def _staged_rows(folder: Path, contract: TableContract) -> pa.RecordBatchReader:

@@ -193,6 +193,13 @@ class LakeReader:
         came, gone = changed_files(self.uri(contract), since, last)
         return difference(rows_of(came, schema).select(columns), rows_of(gone, schema).select(columns))
 
+    def written(self, contract: TableContract, columns: Sequence[str], *, since: int, until: int) -> pl.DataFrame:
+        """Return the rows of every file that commits between two versions wrote, rows that stood before included."""
+        import polars as pl
+
+        schema = pl.Schema({name: kind for name, kind in _polars_schema(contract).items() if name in columns})
+        return rows_of(changed_files(self.uri(contract), since, until)[0], schema).select(columns)
+
     def history(self, contract: TableContract, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the commits, newest first, as Delta tells them."""
         return self.open(contract).history(limit)

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from lab_assets.lake.lakehouse import Lakehouse
@@ -45,6 +46,7 @@ def warm_up(settings: Settings, *, until: threading.Event | None = None) -> list
 
 @contextmanager
 def _scratch_laboratory(settings: Settings) -> Iterator[Lakehouse]:
+    from lab_assets.compute.placement import PlacedCompute
     from lab_assets.compute.session import SessionKeeper
     from lab_assets.state.database import open_database
     from lab_assets.state.ledger import Ledger
@@ -58,7 +60,9 @@ def _scratch_laboratory(settings: Settings) -> Iterator[Lakehouse]:
     engine = open_database(scratch)
     try:
         _simulate(scratch.inbox)
-        yield Lakehouse(scratch, keeper, Ledger(engine))
+        lake = Lakehouse(scratch, keeper, Ledger(engine))
+        lake.compute = PlacedCompute(keeper, few=0)  # the server is what is to be warmed
+        yield lake
     finally:
         keeper.close()
         engine.dispose()
@@ -74,26 +78,12 @@ def _simulate(inbox: Path) -> None:
 def _steps(lake: Lakehouse) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the stations in flow order, each with what it calls."""
     from lab_assets.ingest.ingestor import Ingestor
-    from lab_assets.stations.features.injection_progress import update_injection_progress
-    from lab_assets.stations.gold.exceptions import update_exceptions
-    from lab_assets.stations.gold.lot_disposition import update_lot_disposition
-    from lab_assets.stations.gold.method_trends import update_method_trends
-    from lab_assets.stations.gold.suitability import update_suitability
-    from lab_assets.stations.gold.time_to_release import update_time_to_release
-    from lab_assets.stations.silver import media, reference
-    from lab_assets.stations.silver import storage_conditions as storage
-    from lab_assets.stations.silver.injections import update_injections
-    from lab_assets.stations.silver.peaks import update_peaks
-    from lab_assets.stations.silver.results import update_results
+    from lab_assets.stations.registry import stations
+    from lab_assets.stations.runner import update
 
     yield "bronze", Ingestor(lake).run
-    updates = (
-        *(reference.update_lots, reference.update_samples, update_injections, update_peaks, update_results),
-        *(update_injection_progress, storage.update_storage_conditions, media.update_images, reference.update_instruments),
-        *(update_suitability, update_method_trends, update_lot_disposition, update_exceptions, update_time_to_release),
-    )
-    for update in updates:
-        yield update.__name__, lambda update=update: update(lake)
+    for name, station in stations().items():
+        yield name, partial(update, lake, station)
 
 
 def main() -> int:

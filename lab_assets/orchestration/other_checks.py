@@ -6,7 +6,7 @@ Belongs here: verdicts. Does not belong here: what is judged.
 import dagster as dg
 
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.orchestration.assets.station import asset_key
+from lab_assets.orchestration.assets.reports import asset_key
 
 
 @dg.asset_check(
@@ -26,10 +26,20 @@ def reconciliation(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     )
 
 
+@dg.asset_check(asset=asset_key("governance.lineage"), description="Every version of every table has its lineage.")
+def lineage_complete(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
+    """Fail when a version of a table has no lineage row."""
+    from lab_assets.stations.governance.lineage import missing_lineage
+
+    missing = missing_lineage(lake)
+    listed = {name: ", ".join(map(str, versions[:20])) for name, versions in missing.items()}
+    return dg.AssetCheckResult(passed=not missing, metadata={"versions_without_lineage": listed, "tables": len(missing)})
+
+
 @dg.asset_check(asset=asset_key("governance.integrity"), description="Originals and files of tables are what they were when written.")
 def originals(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Fail when the newest scrub found a file missing or changed."""
-    from lab_assets.stations.governance.tables import newest_scrub
+    from lab_assets.stations.governance.copies import newest_scrub
 
     seen = newest_scrub(lake)
     return dg.AssetCheckResult(passed=not seen.findings, metadata={"files": seen.files, "findings": seen.findings, "at": seen.at})

@@ -4,8 +4,6 @@ Belongs here: looking and asking. Does not belong here: any state that could be 
 truth, and what the process remembers of the inbox only spares it questions.
 """
 
-from __future__ import annotations
-
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -51,7 +49,7 @@ def active_runs(instance: dg.DagsterInstance, job: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _watch(inbox: Path, _database: str) -> InboxWatch:
+def _watch(inbox: Path, _database: str) -> "InboxWatch":
     """Return what this process remembers of the inbox between two looks."""
     from lab_assets.ingest.inbox import InboxWatch
 
@@ -71,6 +69,7 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
     from lab_assets.state.database import open_database
     from lab_assets.state.ledger import Ledger
     from lab_assets.state.taken_paths import taken_paths
+    from lab_assets.stations.registry import stations
 
     if active := active_runs(context.instance, INGEST.name):
         return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well")
@@ -85,7 +84,7 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
             found = watch.look(recorded, patience)
         unfinished = ledger.unfinished_batches()
         retried = ledger.waiting_arrivals()
-        work = ledger.work_waits()
+        work = ledger.work_waits((*stations(), "ml.predictions"))
     except InboxError as error:
         return dg.SkipReason(str(error))
     finally:

@@ -224,7 +224,13 @@ class AuditLog:
             _LOG.exception("audit entry %d is committed but not anchored; the next entry's anchor covers it", entry.seq)
 
     def entries(
-        self, *, actor: str | None = None, action: str | None = None, target: str | None = None, limit: int | None = None
+        self,
+        *,
+        actor: str | None = None,
+        action: str | None = None,
+        target: str | None = None,
+        after: int | None = None,
+        limit: int | None = None,
     ) -> list[AuditEntry]:
         """Return entries, oldest first; with a limit, the newest that many.
 
@@ -232,6 +238,7 @@ class AuditLog:
             actor: Only this actor's.
             action: Only this action, or those that begin with it and a dot.
             target: Only this object's.
+            after: Only entries with a higher number.
             limit: Most entries.
         """
         query = select(AUDIT).order_by(AUDIT.c.seq.desc()).limit(limit)
@@ -241,6 +248,8 @@ class AuditLog:
             query = query.where((AUDIT.c.action == action) | AUDIT.c.action.startswith(f"{action}.", autoescape=True))
         if target is not None:
             query = query.where(AUDIT.c.object == target)
+        if after is not None:
+            query = query.where(AUDIT.c.seq > after)
         with self._engine.connect() as connection:
             return [AuditEntry(**row) for row in connection.execute(query).mappings()][::-1]
 

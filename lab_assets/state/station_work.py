@@ -14,9 +14,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, bindparam, delete, insert, select
 
 from lab_assets.state.database import utc_text, writing
-from lab_assets.state.ledger_tables import LINEAGE_OUTBOX, STATION_ATTENTION, STATION_PROGRESS, STATION_QUEUE
+from lab_assets.state.ledger_tables import LINEAGE_OUTBOX, STATION_ATTENTION, STATION_PROGRESS, STATION_QUEUE, TABLE_COMMITS
 from lab_assets.state.upsert import upsert
 
+NOT_BEFORE: Final = "not_before"
+"""Kind of attention that waits for a time: its key begins with it, as ISO text in UTC, and goes on after a bar."""
 EVERYTHING: Final = "everything"
 """Kind of attention that asks a station to make its table anew, as after a restore; its key is empty."""
 
@@ -121,9 +123,24 @@ class StationWork:
         with writing(self.engine) as connection:
             connection.execute(statement if asked_by is None else statement.where(columns.at_utc <= asked_by), rows)
 
-    def work_waits(self) -> bool:
-        """Tell whether any station has work left, queued or asked for; the cost does not follow how much."""
-        query = select(select(STATION_QUEUE.c.station).exists() | select(STATION_ATTENTION.c.station).exists())
+    def work_waits(self, stations: Iterable[str]) -> bool:
+        """Tell whether any of some stations has work left; the cost does not follow how much.
+
+        An input that has moved since the station last looked at it is work, and so is what it was asked to look at again. What it was
+        asked to look at later is work when its time has come.
+
+        Args:
+            stations: Names of the stations.
+        """
+        names = list(stations)
+        asked = STATION_ATTENTION.c
+        due = (asked.kind != NOT_BEFORE) | (asked.key <= utc_text())
+        moved = (
+            select(STATION_PROGRESS.c.station)
+            .join(TABLE_COMMITS, TABLE_COMMITS.c.table_name == STATION_PROGRESS.c.input_table)
+            .where(STATION_PROGRESS.c.station.in_(names), TABLE_COMMITS.c.version != STATION_PROGRESS.c.version)
+        )
+        query = select(moved.exists() | select(asked.station).where(asked.station.in_(names), due).exists())
         with self.engine.connect() as connection:
             return bool(connection.execute(query).scalar_one())
 

@@ -1,6 +1,6 @@
-"""Does a table keep its contract: counts of broken rules over the whole table, from the files as they lie.
+"""Does a table keep its contract, and does bronze hold what the ledger says: counted over what has changed since it was last found right.
 
-Belongs here: which table is asked, and when. Does not belong here: the rules (``lab_assets.contracts.formats``), verdicts
+Belongs here: which rows are looked at, and when. Does not belong here: the rules (``lab_assets.contracts.formats``), verdicts
 (``lab_assets.orchestration``).
 """
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.polars_rules import broken_rules
+from lab_assets.contracts.formats.rules import rules_of
 from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.lake.lakehouse import Lakehouse
 
@@ -20,59 +21,88 @@ if TYPE_CHECKING:
 def violations(lake: Lakehouse, contract: TableContract) -> dict[str, int]:
     """Return the number of rows that break each rule of a contract; an empty dict when it is kept.
 
-    A version that was found whole before is not scanned again.
+    Rows of a version that was found whole before are not looked at again; new keys are looked for among all rows.
     """
-    import polars as pl
-
     station = f"check:{contract.full_name}"
     version = lake.version(contract)
-    if lake.ledger.progress(station).get(contract.full_name) == version:
+    whole = lake.ledger.progress(station).get(contract.full_name)
+    if whole == version:
         return {}
-    broken = broken_rules(contract, pl.scan_delta(lake.open(contract)))
+    is_first = whole is None or whole > version
+    broken = broken_rules(contract, lake.scan(contract)) if is_first else _of_news(lake, contract, whole, version)
     if not broken:
         lake.ledger.set_progress(station, {contract.full_name: version})
     return broken
 
 
+def _of_news(lake: Lakehouse, contract: TableContract, since: int, until: int) -> dict[str, int]:
+    ruled = [column.name for column in contract.columns if rules_of(column) or column.name in contract.primary_key]
+    written = lake.written(contract, ruled, since=since, until=until)
+    broken = broken_rules(contract, written, unique=False)
+    if contract.primary_key and written.height and (twice := _repeated(lake, contract, written)):
+        broken[f"unique({', '.join(contract.primary_key)})"] = twice
+    return broken
+
+
+def _repeated(lake: Lakehouse, contract: TableContract, written: pl.DataFrame) -> int:
+    """Return how many rows of the whole table repeat a key that was written."""
+    import polars as pl
+
+    key = list(contract.primary_key)
+    among = [pl.col(name).is_in(written[name].unique().implode()) for name in key if written[name].null_count() == 0]
+    held = lake.polars(contract, key, where=pl.all_horizontal(among) if among else None)
+    held = held.join(written.select(key).unique(), on=key, how="semi", nulls_equal=True)
+    return held.height - held.unique().height
+
+
+_TOTALS: Final = "check:totals"
+_CHECKED: Final = "check:file_by_file"
+
+
 def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     """Hold the ledger against bronze: what it says was committed and what the tables hold, where they differ.
 
-    Totals come from the tables' logs; file by file is counted for batches that were not found right before.
+    Totals come from the tables' logs and are carried on from the last time; file by file is counted for batches that were not found
+    right before.
 
     Returns:
-        By subject (``bronze.files``, a bronze table, or a table and a file): rows that were told and rows that are there.
+        By subject (``bronze.files``, a bronze table, or a table and a file): rows that were reported and rows that are held.
     """
     import polars as pl
 
     from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES
 
+    known = lake.ledger.progress(_TOTALS)
     columns = ["arrival_id", "file_id", "source", "file_name", "rows_parsed", "rows_rejected", "state", "ingest_batch"]
-    files = lake.polars(FILES, columns)
+    last = min(known.get("#batch", 0), lake.ledger.progress(_CHECKED).get("batch", 0))
+    files = lake.polars(FILES, columns, where=pl.col("ingest_batch") > last)
     committed = files.filter(pl.col("state") == "committed")
-    told: dict[str, int] = {}
-    rejected = 0
-    for row in committed.iter_rows(named=True):
+    reported, rejected, arrivals = dict(known), known.get("#rejected", 0), known.get("#arrivals", 0)
+    newer = files.filter(pl.col("ingest_batch") > known.get("#batch", 0))
+    arrivals += newer.height
+    for row in newer.filter(pl.col("state") == "committed").iter_rows(named=True):
         rejected += sum(counts_of(row["rows_rejected"]).values())
         for name, count in _kept(row).items():
-            told[name] = told.get(name, 0) + count
+            reported[name] = reported.get(name, 0) + count
     differences = {
-        table.full_name: (told.get(table.name, 0), held)
+        table.full_name: (reported.get(table.name, 0), held)
         for table in READER_TABLES
-        if (held := lake.row_count(table)) != told.get(table.name, 0)
+        if (held := lake.row_count(table)) != reported.get(table.name, 0)
     }
     if (held := lake.row_count(QUARANTINED_ROWS)) != rejected:
         differences[QUARANTINED_ROWS.full_name] = (rejected, held)
-    recorded = lake.ledger.recorded_arrivals()
-    if recorded != files.height:
-        differences[FILES.full_name] = (recorded, files.height)
-    return differences | _file_by_file(lake, committed)
-
-
-_CHECKED: Final = "check:file_by_file"
+    recorded, in_files = lake.ledger.recorded_arrivals(), lake.row_count(FILES)
+    if recorded != in_files or in_files != arrivals:
+        differences[FILES.full_name] = (recorded, in_files)
+    differences |= _file_by_file(lake, committed)
+    if not differences and newer.height:
+        batch = int(newer["ingest_batch"].max() or 0)  # pyright: ignore[reportArgumentType]
+        lake.ledger.set_progress(_TOTALS, reported | {"#rejected": rejected, "#arrivals": arrivals, "#batch": batch})
+    return differences
 
 
 def _file_by_file(lake: Lakehouse, committed: pl.DataFrame) -> dict[str, tuple[int, int]]:
-    """Compare rows told and rows held of each file of the batches since the last that was found right."""
+    """Compare rows reported and rows held of each file of the batches since the last that was found right."""
     import polars as pl
 
     from lab_assets.contracts.bronze import READER_TABLES
@@ -81,20 +111,20 @@ def _file_by_file(lake: Lakehouse, committed: pl.DataFrame) -> dict[str, tuple[i
     news = committed.filter(pl.col("ingest_batch") > last)
     if news.height == 0:
         return {}
-    told: dict[tuple[str, str], int] = {}
+    reported: dict[tuple[str, str], int] = {}
     names: dict[str, str] = {}
     for row in news.iter_rows(named=True):
         names[row["file_id"]] = f"{row['source']}/{row['file_name']}"
         for name, count in _kept(row).items():
-            told[name, row["file_id"]] = told.get((name, row["file_id"]), 0) + count
+            reported[name, row["file_id"]] = reported.get((name, row["file_id"]), 0) + count
     held: dict[tuple[str, str], int] = {}
     for table in READER_TABLES:
         rows = lake.polars(table, ["source_sha256"], where=pl.col("ingest_batch") > last)
         held |= {(table.name, digest): count for digest, count in rows["source_sha256"].value_counts().iter_rows()}
     differences = {
-        f"bronze.{name}: {names.get(digest, digest)}": (told.get((name, digest), 0), held.get((name, digest), 0))
-        for name, digest in told.keys() | held.keys()
-        if told.get((name, digest), 0) != held.get((name, digest), 0)
+        f"bronze.{name}: {names.get(digest, digest)}": (reported.get((name, digest), 0), held.get((name, digest), 0))
+        for name, digest in reported.keys() | held.keys()
+        if reported.get((name, digest), 0) != held.get((name, digest), 0)
     }
     if not differences:
         lake.ledger.set_progress(_CHECKED, {"batch": int(news["ingest_batch"].max() or 0)})  # pyright: ignore[reportArgumentType]

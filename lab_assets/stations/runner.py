@@ -120,7 +120,7 @@ def mark_anew(lake: Lakehouse, names: Sequence[str], reason: str) -> None:
 
 def definition(station: Station) -> int:
     """Return a number that changes with the station's version and with the columns of its contract."""
-    stated = f"{station.version}|{','.join(f'{column.name}:{column.kind}' for column in station.target.columns)}"
+    stated = f"{station.version}|{station.within}|{','.join(f'{column.name}:{column.kind}' for column in station.target.columns)}"
     return int.from_bytes(hashlib.sha256(stated.encode()).digest()[:6], "big")
 
 
@@ -189,9 +189,14 @@ def _work(read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, deri
     outcome.rows += rows.height
     arrow = rows.to_arrow()
     if replaced:
-        lake.replace_where(station.target, arrow, station.group.predicate(changed), derivation=derivation)
+        lake.replace_where(station.target, arrow, _predicate(station, changed), derivation=derivation)
     elif rows.height:
         lake.append(station.target, arrow, derivation=derivation)
+
+
+def _predicate(station: Station, keys: pl.DataFrame) -> str:
+    condition = station.group.predicate(keys)
+    return condition if station.within is None else f"({condition}) AND `{station.within[0]}` = '{station.within[1]}'"
 
 
 def _of(station: Station, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
@@ -206,8 +211,13 @@ def _of(station: Station, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFram
 
 def _standing(read: StationReader, keys: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     """Return what the groups have now, in the types of what was made."""
+    import polars as pl
+
     station = read.station
-    rows = read.lake.polars(station.target, list(station.target.column_names), where=station.group.where(keys))
+    where = station.group.where(keys)
+    if station.within is not None:
+        where = where & (pl.col(station.within[0]) == station.within[1])
+    rows = read.lake.polars(station.target, list(station.target.column_names), where=where)
     if len(station.group.columns) > 1 and not station.group.coalesce:
         rows = rows.join(keys, on=station.group.columns, how="semi")
     return rows.cast(dict(made.schema))  # pyright: ignore[reportArgumentType]

@@ -142,6 +142,8 @@ class Station:
         version: Raised when the same inputs give other rows: the table is then made anew.
         kinds: What makes it, for the asset graph.
         at_once: Groups made between two commits.
+        within: Column and value that delimit what the station makes: rows with another value, such as those of an earlier feature set,
+            stay beside untouched.
     """
 
     target: TableContract
@@ -152,6 +154,7 @@ class Station:
     version: int = 1
     kinds: tuple[str, ...] = ("polars", "deltalake")
     at_once: int = 5000
+    within: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
         names = [each.name for each in self.inputs]

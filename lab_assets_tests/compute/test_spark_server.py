@@ -24,7 +24,7 @@ from lab_assets.compute.spark_server import (
     stop_server,
 )
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
-from lab_assets.orchestration.assets.station import resilient
+from lab_assets.orchestration.assets.reports import resilient
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger

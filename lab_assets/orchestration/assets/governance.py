@@ -1,45 +1,67 @@
-"""Station 10: lineage, and copies of audit trail and access for analysis."""
+"""Lineage, copies of audit trail and access for analysis, scrubs."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
+from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.orchestration.assets.station import PYTHON, reports, resilient, table_spec
+from lab_assets.orchestration.assets.reports import Detail, check_results, check_spec, report, resilient, selected, table_spec
+
+PYTHON = ("python", "deltalake")
+OVERSIGHT = ("governance.audit", "governance.access")
 
 
 @dg.multi_asset(
     specs=[table_spec("governance.lineage", deps=["gold.exceptions", "ml.explanations", "ml.evaluations", "ml.alerts"], kinds=PYTHON)],
+    check_specs=[check_spec("governance.lineage")],
     name="lineage",
-    op_tags={"lab/engine": "spark"},
+    can_subset=True,
 )
-def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
-    """Commit the derivations that every materialisation noted."""
-    from lab_assets.stations.governance.tables import update_lineage
+def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Read from the commits of all tables what each version was made from, and from the stations which columns feed which."""
+    from lab_assets.stations.governance.lineage import update_lineage
+    from lab_assets.stations.registry import STATIONS
 
-    resilient(context, lake, lambda: update_lineage(lake))
-    yield from reports(context, lake, ["governance.lineage"])
+    if selected(context, ["governance.lineage"]):
+        before = lake.version(contract("governance.lineage"))
+        resilient(context, lake, lambda: update_lineage(lake, STATIONS, run_id=context.run_id))
+        yield report(lake, "governance.lineage", before)
+    yield from check_results(context, lake, ["governance.lineage"])
 
 
 @dg.multi_asset(
-    specs=[table_spec("governance.audit", kinds=PYTHON), table_spec("governance.access", kinds=PYTHON)],
+    specs=[table_spec(name, kinds=PYTHON) for name in OVERSIGHT],
+    check_specs=[check_spec(name) for name in OVERSIGHT],
     name="oversight",
-    op_tags={"lab/engine": "spark"},
+    can_subset=True,
 )
-def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Copy new entries of the audit trail, and who may see what now."""
-    from lab_assets.stations.governance.tables import update_access, update_audit
+    from lab_assets.stations.governance.copies import update_access, update_audit
 
-    resilient(context, lake, lambda: (update_audit(lake), update_access(lake)))
-    yield from reports(context, lake, ["governance.audit", "governance.access"])
+    for name, update in zip(OVERSIGHT, (update_audit, update_access), strict=True):
+        if selected(context, [name]):
+            before = lake.version(contract(name))
+            resilient(context, lake, lambda update=update: update(lake, run_id=context.run_id))
+            yield report(lake, name, before)
+    yield from check_results(context, lake, OVERSIGHT)
 
 
-@dg.multi_asset(specs=[table_spec("governance.integrity", kinds=PYTHON)], name="integrity")
-def integrity(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+@dg.multi_asset(
+    specs=[table_spec("governance.integrity", kinds=PYTHON)],
+    check_specs=[check_spec("governance.integrity")],
+    name="integrity",
+    can_subset=True,
+)
+def integrity(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Hash originals and files of tables again, and keep what is missing or changed."""
-    from lab_assets.stations.governance.tables import update_integrity
+    from lab_assets.stations.governance.copies import update_integrity
 
-    report = update_integrity(lake, say=context.log.info)
-    listed = {finding.object: f"{finding.problem} ({finding.told_as})" for finding in report.findings[:100]}
-    told = {"files": report.files, "bytes": report.bytes, "findings": len(report.findings), "listed": listed}
-    yield from reports(context, lake, ["governance.integrity"], extra={"governance.integrity": told})
+    if selected(context, ["governance.integrity"]):
+        before = lake.version(contract("governance.integrity"))
+        found = update_integrity(lake, run_id=context.run_id, say=context.log.info)
+        listed = {finding.object: f"{finding.problem} ({finding.told_as})" for finding in found.findings[:100]}
+        detail: dict[str, Detail] = {"files": found.files, "bytes": found.bytes, "findings": len(found.findings), "listed": listed}
+        yield report(lake, "governance.integrity", before, detail)
+    yield from check_results(context, lake, ["governance.integrity"])

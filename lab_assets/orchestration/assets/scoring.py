@@ -1,91 +1,138 @@
-"""Stations 8 and 9: predictions with decisions and explanations, and the watch over the model."""
+"""Predictions with decisions and explanations, and the watch over the model."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import dagster as dg
 
+from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.orchestration.assets.station import LIGHTGBM, POLARS, TOWARDS_A_SCORE, Detail, reports, resilient, table_spec
+from lab_assets.orchestration.assets.reports import (
+    TOWARDS_A_SCORE,
+    Detail,
+    check_results,
+    check_spec,
+    report,
+    resilient,
+    selected,
+    table_spec,
+)
 
 SCORED = ("ml.predictions", "ml.decisions", "ml.explanations")
 WATCHED = ("ml.drift", "ml.alerts")
 FEATURES = ("features.injection_progress", "features.instrument_history", "features.lot_history", "features.storage_exposure")
+LIGHTGBM = ("lightgbm", "deltalake")
 
 ONLINE_LOG = table_spec("ml.online_log", kinds=("fastapi", "deltalake"))
-"""Written by the service; here so that the graph shows where online predictions come from."""
+"""Written by the service; part of the graph so that it shows where online predictions come from."""
+
+
+class ScoringConfig(dg.Config):
+    """Which runs are scored."""
+
+    everything: bool = False
+    """Look at every run, not only at those whose features are new or have changed."""
 
 
 @dg.multi_asset(
     specs=[
-        table_spec("ml.predictions", deps=[*FEATURES, "silver.injections", "ml.oos_risk", "ml.online_log"], kinds=LIGHTGBM),
+        table_spec(
+            "ml.predictions", deps=[*FEATURES, "silver.injections", "bronze.chromatograms", "ml.oos_risk", "ml.online_log"], kinds=LIGHTGBM
+        ),
         table_spec("ml.decisions", deps=["ml.predictions"], kinds=LIGHTGBM),
         table_spec("ml.explanations", deps=["ml.predictions"], kinds=LIGHTGBM),
     ],
+    check_specs=[check_spec(name) for name in SCORED],
     name="scoring",
-    op_tags={"lab/engine": "spark", **TOWARDS_A_SCORE},
+    can_subset=True,
+    op_tags={"lab/engine": "polars", **TOWARDS_A_SCORE},
 )
-def scoring(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
-    """Score what has features and no prediction of the serving model; fold the service's online predictions in."""
+def scoring(
+    context: dg.AssetExecutionContext, config: ScoringConfig, lake: dg.ResourceParam[Lakehouse]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    """Score what has new or changed features by the serving model; fold the service's online predictions in."""
+    chosen = selected(context, SCORED)
+    if chosen:
+        before = {name: lake.version(contract(name)) for name in chosen}
+        done = _score(context, config, lake)
+        context.log.info("scored: %s", done)
+        for name in chosen:
+            yield report(lake, name, before[name], done if name == "ml.predictions" else None)
+    yield from check_results(context, lake, SCORED)
+
+
+def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakehouse) -> dict[str, Detail]:
     from lab_assets.registry.serving import current_serving, verified_bundle
     from lab_assets.stations.ml.online import fold_online_log
-    from lab_assets.stations.ml.predictions import score_waiting
+    from lab_assets.stations.ml.predictions import Scoring, score_waiting
 
-    resilient(context, lake, lambda: fold_online_log(lake))
+    resilient(context, lake, lambda: fold_online_log(lake, run_id=context.run_id))
     serving = current_serving(lake.ledger.engine)
-    told: dict[str, Detail] = {"model": "none in service: train, submit, approve and promote one"}
-    if serving is not None:
-        bundle = verified_bundle(lake.settings, lake.ledger.engine)
-        mode = "batch" if context.job_name == "score_batch" else "stream"
-        scored = resilient(
-            context,
-            lake,
-            lambda: score_waiting(
-                lake,
-                bundle,
-                model_version=serving.version,
-                mode=mode,
-                requested_by=context.run.tags.get("lab/user", "system:pipeline"),
-                predicted_at_utc=datetime.now(UTC),
-                again=mode == "batch",
-            ),
-        )
-        told = {
-            "model": f"{serving.model_name} {serving.version}",
-            "model_digest": serving.digest,
-            "scored": scored.predictions,
-            **scored.paths,
-        }
-    context.log.info("scored: %s", told)
-    yield from reports(context, lake, SCORED, extra={"ml.predictions": told})
+    if serving is None:
+        return {"model": "none in service: train, submit, approve and promote one"}
+    bundle = verified_bundle(lake.settings, lake.ledger.engine)
+    mode = "batch" if context.job_name == "score_batch" else "stream"
+    scoring = Scoring(
+        model_version=serving.version,
+        mode=mode,
+        requested_by=context.run.tags.get("lab/user", "system:pipeline"),
+        predicted_at_utc=datetime.now(UTC),
+        run_id=context.run_id,
+    )
+    done = resilient(context, lake, lambda: score_waiting(lake, bundle, scoring, everything=config.everything or mode == "batch"))
+    found: dict[str, Detail] = {
+        "model": f"{serving.model_name} {serving.version}",
+        "model_digest": serving.digest,
+        "scored": done.predictions,
+        "superseded": done.superseded,
+        "ended": done.ended,
+        "waiting_for_context": done.waiting,
+        **done.paths,
+    }
+    return found | ({"reason": done.reason} if done.reason else {})
 
 
 @dg.multi_asset(
     specs=[
-        table_spec("ml.drift", deps=["ml.predictions", "ml.training_sets"], kinds=POLARS),
-        table_spec("ml.alerts", deps=["ml.drift", "ml.oos_risk"], kinds=POLARS),
+        table_spec("ml.drift", deps=["ml.predictions", "ml.training_sets"]),
+        table_spec("ml.alerts", deps=["ml.drift", "ml.oos_risk"]),
     ],
+    check_specs=[check_spec(name) for name in WATCHED],
     name="watching",
-    op_tags={"lab/engine": "spark"},
+    can_subset=True,
+    op_tags={"lab/engine": "polars"},
 )
-def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
+def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Hold recent inputs and predictions against what the model was calibrated on, and the alias against the ledger."""
+    chosen = selected(context, WATCHED)
+    if chosen:
+        before = {name: lake.version(contract(name)) for name in chosen}
+        done = _watch(context, lake)
+        context.log.info("drift: %s", done)
+        for name in chosen:
+            yield report(lake, name, before[name], done if name == "ml.drift" else None)
+    yield from check_results(context, lake, WATCHED)
+
+
+def _watch(context: dg.AssetExecutionContext, lake: Lakehouse) -> dict[str, Detail]:
     from lab_assets.registry.serving import current_serving, verified_bundle
     from lab_assets.stations.ml.drift import check_alias_moved, check_recent
 
     now = datetime.now(UTC)
     serving = current_serving(lake.ledger.engine)
-    told: dict[str, Detail] = {"model": "none in service"}
-    if serving is not None:
-        bundle = verified_bundle(lake.settings, lake.ledger.engine)
-        report = resilient(context, lake, lambda: check_recent(lake, bundle, model_version=serving.version, checked_at_utc=now))
-        resilient(context, lake, lambda: check_alias_moved(lake, at_utc=now))
-        told = {
-            "drifted": list(report.drifted),
-            "subjects": report.subjects,
-            "rows": report.rows,
-            "persistent": report.persistent,
-            **({"reason": report.reason} if report.reason else {}),
-        }
-    context.log.info("drift: %s", told)
-    yield from reports(context, lake, WATCHED, extra={"ml.drift": told})
+    if serving is None:
+        return {"model": "none in service"}
+    bundle = verified_bundle(lake.settings, lake.ledger.engine)
+    found = resilient(
+        context,
+        lake,
+        lambda: check_recent(lake, bundle, model_version=serving.version, checked_at_utc=now, run_id=context.run_id),
+    )
+    resilient(context, lake, lambda: check_alias_moved(lake, at_utc=now))
+    return {
+        "drifted": list(found.drifted),
+        "subjects": found.subjects,
+        "rows": found.rows,
+        "persistent": found.persistent,
+        **({"reason": found.reason} if found.reason else {}),
+    }

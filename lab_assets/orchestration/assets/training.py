@@ -1,37 +1,27 @@
-"""Stations 6 and 7: labels, and a model trained, calibrated, judged and registered."""
+"""A model trained, calibrated, judged and registered."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 
+from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.orchestration.assets.station import POLARS, asset_key, note_derivation, reports, resilient, table_spec
+from lab_assets.orchestration.assets.reports import asset_key, check_results, check_spec, report, resilient, selected, table_spec
+from lab_assets.orchestration.assets.scoring import FEATURES
 
 MODEL_KEY = dg.AssetKey(["ml", "oos_risk"])
-FEATURES = ("features.injection_progress", "features.instrument_history", "features.lot_history", "features.storage_exposure")
-
-
-@dg.multi_asset(
-    specs=[table_spec("ml.labels", deps=["silver.injections", "silver.results"], kinds=POLARS)],
-    name="labels",
-    op_tags={"lab/engine": "spark"},
-)
-def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult]:
-    """Label each sample injection by its judged results."""
-    from lab_assets.stations.ml.training_sets import update_labels
-
-    resilient(context, lake, lambda: update_labels(lake))
-    yield from reports(context, lake, ["ml.labels"])
+NAMES = ("ml.training_sets", "ml.evaluations")
 
 
 @dg.multi_asset(
     specs=[
-        table_spec("ml.training_sets", deps=["ml.labels", "silver.injections", *FEATURES], kinds=POLARS),
+        table_spec("ml.training_sets", deps=["ml.labels", "silver.injections", *FEATURES]),
         dg.AssetSpec(
             MODEL_KEY,
             deps=[asset_key("ml.training_sets")],
-            description="Risk that an injection's reportable values turn out out of specification, told before the run ends.\n\n"
+            description="Risk that an injection's reportable values turn out out of specification, given before the run ends.\n\n"
             "LightGBM, calibrated; registered in MLflow as challenger when the gate lets it pass, in service only after a second person approved it.",
             group_name="ml",
             owners=["team:data-science"],
@@ -40,18 +30,40 @@ def labels(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse])
         table_spec("ml.evaluations", deps=["ml.oos_risk"], kinds=("mlflow", "deltalake")),
     ],
     check_specs=[
+        *(check_spec(name) for name in NAMES),
         dg.AssetCheckSpec(
             "gate",
             asset=MODEL_KEY,
             blocking=True,
             description="Log-loss, Brier skill and calibration error against base rate and logistic baseline; refused models are not registered.",
-        )
+        ),
     ],
     name="training",
-    op_tags={"lab/engine": "spark"},
+    can_subset=True,
+    op_tags={"lab/engine": "lightgbm"},
 )
 def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Freeze a training set, train and calibrate on it, judge on later lots, log to MLflow."""
+    """Freeze a training set, train and calibrate on it, judge on later lots, log to MLflow; or only the part that was chosen."""
+    chosen = selected(context, NAMES)
+    before = {name: lake.version(contract(name)) for name in NAMES}
+    if MODEL_KEY in context.selected_asset_keys:
+        yield from _train(context, lake, chosen, before)
+    else:
+        if "ml.training_sets" in chosen:
+            from lab_assets.stations.ml.training_sets import freeze_training_set
+
+            frozen = resilient(context, lake, lambda: freeze_training_set(lake, frozen_at_utc=datetime.now(UTC), run_id=context.run_id))
+            yield report(lake, "ml.training_sets", before["ml.training_sets"], {"training_set_id": frozen.training_set_id})
+        if "ml.evaluations" in chosen:
+            yield report(lake, "ml.evaluations", before["ml.evaluations"], {"news": "written with each training: materialise oos_risk"})
+        if dg.AssetCheckKey(MODEL_KEY, "gate") in context.selected_asset_check_keys:
+            yield _last_verdict(lake)
+    yield from check_results(context, lake, NAMES)
+
+
+def _train(
+    context: dg.AssetExecutionContext, lake: Lakehouse, chosen: list[str], before: dict[str, int]
+) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     from lab_assets.registry.serving import registry_of
     from lab_assets.stations.ml.experiments import keep_evaluations, train
 
@@ -63,11 +75,9 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
     )
     logged = registry_of(lake.settings).log_training(made.record)
     resilient(context, lake, lambda: keep_evaluations(lake, made.record, logged, at_utc=now))
-    note_derivation(
-        context, lake, "ml.oos_risk", logged.version or logged.run_id, {**made.record.table_versions, made.training_set_id: "frozen"}
-    )
     verdict = made.record.experiment.verdict
-    yield from reports(context, lake, ["ml.training_sets"], extra={"ml.training_sets": {"training_set_id": made.training_set_id}})
+    if "ml.training_sets" in chosen:
+        yield report(lake, "ml.training_sets", before["ml.training_sets"], {"training_set_id": made.training_set_id})
     yield dg.MaterializeResult(
         asset_key=MODEL_KEY,
         metadata={
@@ -78,13 +88,30 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
             "reliability": _picture(made.record.diagram),
         },
     )
-    yield from reports(context, lake, ["ml.evaluations"])
-    yield dg.AssetCheckResult(
-        check_name="gate",
-        asset_key=MODEL_KEY,
-        passed=verdict.passed,
-        metadata={"reasons": dg.MetadataValue.md("\n".join(f"- {r}" for r in verdict.reasons))},
-    )
+    if "ml.evaluations" in chosen:
+        yield report(lake, "ml.evaluations", before["ml.evaluations"])
+    if dg.AssetCheckKey(MODEL_KEY, "gate") in context.selected_asset_check_keys:
+        yield _verdict(passed=verdict.passed, reasons=list(verdict.reasons))
+
+
+def _verdict(*, passed: bool, reasons: list[str]) -> dg.AssetCheckResult:
+    words: dict[str, Any] = {"reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in reasons))}
+    return dg.AssetCheckResult(check_name="gate", asset_key=MODEL_KEY, passed=passed, metadata=words)
+
+
+def _last_verdict(lake: Lakehouse) -> dg.AssetCheckResult:
+    """Return what the gate said of the model trained last: it was registered, or refused and has no version."""
+    import polars as pl
+
+    from lab_assets.contracts.ml import EVALUATIONS
+
+    rows = lake.polars(EVALUATIONS, ["model_version", "run_id", "evaluated_at_utc"]).sort("evaluated_at_utc").tail(1)
+    if rows.is_empty():
+        return _verdict(passed=False, reasons=["no model was trained yet"])
+    version, run_id = rows.select(pl.col("model_version"), pl.col("run_id")).row(0)
+    if version:
+        return _verdict(passed=True, reasons=[f"version {version} passed when it was trained (MLflow run {run_id})"])
+    return _verdict(passed=False, reasons=[f"the model trained last was refused (MLflow run {run_id})"])
 
 
 def _picture(png: bytes) -> dg.MarkdownMetadataValue:

@@ -13,7 +13,7 @@ from lab_assets.contracts.bronze import LIMS_SAMPLES
 from lab_assets.contracts.features import LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.silver import RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.in_force import RECENCY, recency
-from lab_assets.features.definitions import names_of
+from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.exposure import storage_exposure
 from lab_assets.features.history import LOT_HISTORY_INPUT, lot_history
 from lab_assets.stations.station import Group, Input, Station, of, touched_by
@@ -49,6 +49,7 @@ _MARGINS: Final = of(RESULTS, "value", "spec_low", "spec_high", "known_time_utc"
 _KIND: Final = of(RESULTS, "method_id", "sample_name", "replicate", "injection_id")
 LOT_HISTORY_STATION: Final = Station(
     target=LOT_HISTORY,
+    within=("feature_set_version", FEATURE_SET_VERSION),
     inputs=(_RESULTS,),
     make=_lot_history,
     group=Group(columns=("lot_id",)),
@@ -101,6 +102,7 @@ _DAYS: Final = Input(table=STORAGE_CONDITIONS, columns=_DAY, touches=_of_chamber
 _STORED: Final = of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc", "chamber_id")
 STORAGE_EXPOSURE_STATION: Final = Station(
     target=STORAGE_EXPOSURE,
+    within=("feature_set_version", FEATURE_SET_VERSION),
     inputs=(_SAMPLES, _DAYS),
     make=_storage_exposure,
     group=Group(columns=("sample_name",)),

@@ -28,12 +28,13 @@ from lab_assets.contracts.features import INJECTION_PROGRESS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.domain.in_force import RECENCY, natural
 from lab_assets.domain.injection_identity import PARTS
-from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
-from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES, LimsRecords, sample_names
-from lab_assets.domain.specifications import LIMIT_COLUMNS, Specifications
+from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS
+from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES
+from lab_assets.domain.specifications import LIMIT_COLUMNS
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, names_of
 from lab_assets.features.expectation import MethodExpectation
-from lab_assets.features.run_facts import LAST_STANDARDS, STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity, SeenRun
+from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
+from lab_assets.stations.gather import gather, identity_of
 from lab_assets.stations.relations import injections_of_samples, names_in_sequences, names_of_plans, samples_of_lots
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 from lab_assets.stations.traces import (
@@ -196,7 +197,7 @@ def _pressures_of(read: StationReader, names: pl.Series) -> pl.DataFrame:
 
 def _known(read: StationReader, runs: pl.DataFrame, traces: pl.DataFrame, pressures: pl.DataFrame) -> dict[Place, KnownRun]:
     """Return what is known of each run beside its trace."""
-    book = _book(read, runs)
+    book = gather(read, [identity_of(row) for row in runs.iter_rows(named=True)])
     pressure = {row["injection_name"]: place_of(row, _SIGNAL_PLACE) for row in pressures.iter_rows(named=True)}
     by_id = {row["injection_id"]: row for row in runs.iter_rows(named=True)}
     known: dict[Place, KnownRun] = {}
@@ -211,76 +212,6 @@ def _known(read: StationReader, runs: pl.DataFrame, traces: pl.DataFrame, pressu
             pressure=pressure.get(row["injection_name"]),
         )
     return known
-
-
-def _book(read: StationReader, runs: pl.DataFrame) -> RunBook:
-    """Gather everything that the facts of some runs are made of."""
-    import polars as pl
-
-    plans = read.keyed(LIMS_SEQUENCES, injection_name=names_in_sequences(read, runs["injection_name"]))
-    members = read.keyed(INJECTIONS, _RUN, injection_name=plans["injection_name"])
-    before = _standards_before(read, runs, members)
-    plans = pl.concat([plans, read.keyed(LIMS_SEQUENCES, injection_name=before["injection_name"])]).unique(maintain_order=True)
-    seen = pl.concat([members, before]).unique("injection_id", maintain_order=True).drop_nulls("known_time_utc")
-    planned = plans.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))["injection_name"]
-    standards = seen.filter(pl.col("injection_name").is_in(planned.unique().implode()))
-    peaks: dict[str, dict[str, list[Row]]] = {}
-    for row in read.keyed(PEAKS, _PEAK, injection_name=standards["injection_name"]).drop_nulls("analyte").iter_rows(named=True):
-        peaks.setdefault(row["injection_id"], {}).setdefault(row["processing_id"], []).append(row)
-    samples = read.keyed(LIMS_SAMPLES, sample_name=sample_names(plans.iter_rows(named=True), runs["stated_sample_name"]))
-    lots = read.keyed(LIMS_LOTS, lot_id=samples["lot_id"])
-    return RunBook(
-        LimsRecords(*(frame.iter_rows(named=True) for frame in (plans, samples, lots))),
-        ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True)),
-        Specifications(read.keyed(SPECIFICATIONS, product=lots["product"]).iter_rows(named=True)),
-        [
-            SeenRun(run=identity_of(row), ended_at_utc=row["known_time_utc"], peaks=peaks.get(row["injection_id"], {}))
-            for row in standards.iter_rows(named=True)
-        ],
-    )
-
-
-def _standards_before(read: StationReader, runs: pl.DataFrame, members: pl.DataFrame) -> pl.DataFrame:
-    """Return the instrument's last standards of the method before each run whose own sequence had none yet when it ended."""
-    import polars as pl
-
-    is_standard = pl.col("sample_role").is_in(list(STANDARD_ROLES))
-    first = members.filter(is_standard).group_by("sequence_id").agg(_first=pl.col("known_time_utc").min())
-    alone = runs.join(first, on="sequence_id", how="left").filter(
-        pl.col("_first").is_null() | (pl.col("_first") > pl.col("injected_at_utc")), pl.col("instrument_id").is_not_null()
-    )
-    if alone.is_empty():
-        return members.clear()
-    start, end = alone["injected_at_utc"].min(), alone["known_time_utc"].max()
-    assert isinstance(start, datetime) and isinstance(end, datetime)  # noqa: S101, PT018 - there is a run, and runs have a time
-    found = read.rows(
-        INJECTIONS,
-        _RUN,
-        where=pl.col("instrument_id").is_in(alone["instrument_id"].unique().implode())
-        & is_standard
-        & pl.col("injected_at_utc").is_between(start - STANDARDS_LOOKBACK, end),
-    ).sort("known_time_utc", "injection_id")
-    kept: set[str] = set()
-    ends = dict(found.group_by("instrument_id", "method_id", maintain_order=True))
-    for run in alone.iter_rows(named=True):
-        rows = ends.get((run["instrument_id"], run["method_id"]))
-        if rows is not None:
-            seen = rows.filter(pl.col("known_time_utc") <= run["known_time_utc"]).tail(2 * LAST_STANDARDS)
-            kept.update(seen["injection_id"])
-    return found.filter(pl.col("injection_id").is_in(sorted(kept)))
-
-
-def identity_of(run: Row) -> RunIdentity:
-    """Return a row of ``silver.injections`` as the gatherer knows a run."""
-    return RunIdentity(
-        injection_id=run["injection_id"],
-        injection_name=run["injection_name"],
-        source=run["source"],
-        started_at_utc=run["injected_at_utc"],
-        instrument_id=run["instrument_id"],
-        stated_sample_name=run["stated_sample_name"],
-        stated_method_name=run["stated_method_name"],
-    )
 
 
 Known = tuple[datetime, MethodExpectation]
@@ -473,6 +404,7 @@ def _feeds() -> dict[str, tuple[str, ...]]:
 
 INJECTION_PROGRESS_STATION: Final = Station(
     target=INJECTION_PROGRESS,
+    within=("feature_set_version", FEATURE_SET_VERSION),
     inputs=(_RUNS, _TRACES, _SIGNALS, _STANDARD_PEAKS, _PLANS, _SAMPLES, _LOTS, _LIMITS, _METHODS),
     make=_make,
     group=Group(columns=("injection_id",), also=("injection_name",)),

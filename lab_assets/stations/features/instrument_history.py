@@ -21,7 +21,7 @@ from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
 from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
-from lab_assets.features.definitions import names_of
+from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
@@ -247,6 +247,7 @@ _FEEDS_OF: Final[dict[str, tuple[str, ...]]] = {
 }
 INSTRUMENT_HISTORY_STATION: Final = Station(
     target=INSTRUMENT_HISTORY,
+    within=("feature_set_version", FEATURE_SET_VERSION),
     inputs=(_RUNS, _PEAKS, _PRESSURES, _PLANS, _CERTIFICATES, _METHODS),
     make=_make,
     group=Group(columns=("injection_id",), also=("instrument_id",)),

@@ -7,12 +7,13 @@ Belongs here: which rows are compared and what is kept. Does not belong here: di
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.ml import ALERTS, DRIFT, PREDICTIONS, TRAINING_SETS
-from lab_assets.features.definitions import FEATURE_NAMES
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.provenance import code_version
 
 if TYPE_CHECKING:
     import polars as pl
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 RISK: Final = "prediction:risk"
 WINDOW_DAYS: Final = 60
+HISTORY_DAYS: Final = 366
+"""Checks older than this say nothing about whether drift persists."""
 CHECKPOINT_PCT: Final = 50
 """Compared at one checkpoint: what is known differs between checkpoints by design."""
 
@@ -46,7 +49,7 @@ class DriftReport:
     reason: str = ""
 
 
-def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, checked_at_utc: datetime) -> DriftReport:
+def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, checked_at_utc: datetime, run_id: str = "") -> DriftReport:
     """Compare recent predictions of the serving model with the rows it was calibrated and tested on.
 
     Recent is the last ``WINDOW_DAYS`` of laboratory time (``as_of_utc``) among the predictions, so a laboratory that reads old
@@ -57,6 +60,7 @@ def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, ch
         bundle: Serving model.
         model_version: Its registered version.
         checked_at_utc: Now.
+        run_id: Run of the orchestrator.
     """
     from lab_assets.modeling.drift import check_drift
 
@@ -64,7 +68,7 @@ def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, ch
     recent = _recent(lake, bundle)
     if reference.height == 0 or recent.height == 0:
         return DriftReport(check_id="", reason="no out-of-sample reference or no recent prediction of the serving model")
-    names = [name for name in FEATURE_NAMES if name != "checkpoint_pct"]
+    names = [name for name in bundle.feature_names if name != "checkpoint_pct"]
     found = check_drift(
         _matrix(reference, names, bundle),
         _matrix(recent, names, bundle),
@@ -86,35 +90,46 @@ def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, ch
         }
         for each in found
     ]
-    lake.append(DRIFT, lake.local_rows(DRIFT, rows))
+    derivation = _derivation(lake, bundle, model_version, run_id)
+    lake.append(DRIFT, lake.local_rows(DRIFT, rows), derivation=derivation)
     drifted = tuple(each.subject for each in found if each.drifted)
     report = DriftReport(check_id=check_id, drifted=drifted, subjects=len(found), rows=recent.height, persistent=_persistent(lake))
     if drifted:
-        lake.append(ALERTS, lake.local_rows(ALERTS, [_alert(report, checked_at_utc, start, end)]))
+        lake.append(ALERTS, lake.local_rows(ALERTS, [_alert(report, checked_at_utc, start, end)]), derivation=derivation)
     return report
+
+
+def _derivation(lake: Lakehouse, bundle: ModelBundle, model_version: str, run_id: str) -> Derivation:
+    inputs: dict[str, int | str] = {table.full_name: lake.version(table) for table in (PREDICTIONS, TRAINING_SETS)}
+    return Derivation(inputs={**inputs, f"model:{bundle.info.model_name}": model_version}, run_id=run_id, code_version=code_version())
 
 
 def _reference(lake: Lakehouse, bundle: ModelBundle) -> pl.DataFrame:
     """Return the rows the model did not train on, as predictions would show them."""
     import polars as pl
 
-    rows = lake.polars(TRAINING_SETS, ["training_set_id", "lot_id", "checkpoint_pct", "as_of_utc", "part", "features"])
-    return rows.filter(
+    own = (
         (pl.col("training_set_id") == bundle.info.training_set_id)
         & (pl.col("part") != "train")
         & (pl.col("checkpoint_pct") == CHECKPOINT_PCT)
     )
+    return lake.polars(TRAINING_SETS, ["lot_id", "as_of_utc", "features"], where=own)
 
 
 def _recent(lake: Lakehouse, bundle: ModelBundle) -> pl.DataFrame:
     import polars as pl
 
-    rows = lake.polars(PREDICTIONS, ["model_digest", "lot_id", "checkpoint_pct", "as_of_utc", "features"])
-    own = rows.filter((pl.col("model_digest") == bundle.digest) & (pl.col("checkpoint_pct") == CHECKPOINT_PCT)).drop_nulls(["as_of_utc"])
-    if own.height == 0:
-        return own
-    newest: Any = own["as_of_utc"].max()
-    return own.filter(pl.col("as_of_utc") > newest - timedelta(days=WINDOW_DAYS))
+    mine = (
+        (pl.col("model_digest") == bundle.digest)
+        & (pl.col("checkpoint_pct") == CHECKPOINT_PCT)
+        & pl.col("as_of_utc").is_not_null()
+        & pl.col("ended_at_utc").is_null()
+    )
+    newest = lake.scan(PREDICTIONS).filter(mine).select(pl.col("as_of_utc").max()).collect().item()
+    columns = ["lot_id", "as_of_utc", "features"]
+    if newest is None:
+        return lake.polars(PREDICTIONS, columns, where=pl.lit(False))  # noqa: FBT003 - a literal of polars
+    return lake.polars(PREDICTIONS, columns, where=mine & (pl.col("as_of_utc") > newest - timedelta(days=WINDOW_DAYS)))
 
 
 def _matrix(frame: pl.DataFrame, names: list[str], bundle: ModelBundle) -> Any:
@@ -123,9 +138,9 @@ def _matrix(frame: pl.DataFrame, names: list[str], bundle: ModelBundle) -> Any:
 
     from lab_assets.features.vector import from_map
 
-    full = np.vstack([from_map(_as_map(features)) for features in frame["features"].to_list()])
+    full = np.vstack([from_map(_as_map(features), bundle.feature_names) for features in frame["features"].to_list()])
     risk = bundle.score(full).risk
-    columns = [FEATURE_NAMES.index(name) for name in names]
+    columns = [bundle.feature_names.index(name) for name in names]
     return np.column_stack([full[:, columns], risk])
 
 
@@ -143,7 +158,8 @@ def _persistent(lake: Lakehouse) -> bool:
 
     from lab_assets.modeling.drift import persistent
 
-    checks = lake.polars(DRIFT, ["check_id", "checked_at_utc", "drifted"])
+    since = datetime.now(UTC) - timedelta(days=HISTORY_DAYS)
+    checks = lake.polars(DRIFT, ["check_id", "checked_at_utc", "drifted"], where=pl.col("checked_at_utc") > since)
     history = checks.group_by("check_id").agg(pl.col("checked_at_utc").first(), pl.col("drifted").any()).sort("checked_at_utc")
     return persistent(history["drifted"].to_list())
 
@@ -171,5 +187,7 @@ def check_alias_moved(lake: Lakehouse, *, at_utc: datetime) -> bool:
     alert = check_alias(registry_of(lake.settings), lake.ledger.engine, at_utc=at_utc)
     if alert is None:
         return False
-    lake.append(ALERTS, lake.local_rows(ALERTS, [alert]))
+    lake.append(
+        ALERTS, lake.local_rows(ALERTS, [alert]), derivation=Derivation(inputs={"model:registry": "latest"}, code_version=code_version())
+    )
     return True

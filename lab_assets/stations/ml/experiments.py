@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_assets.contracts.ml import EVALUATIONS
 from lab_assets.contracts.registry import contract
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.training_sets import freeze_training_set, matrix_of
 
@@ -36,7 +37,7 @@ class Trained:
         values = {who: slices["all"].values() for who, slices in found.items()}
         lines = ["| metric | " + " | ".join(values) + " |", "|---" * (len(values) + 1) + "|"]
         for name in values["model"]:
-            cells = (f"{told[name]:.4f}" if name in told else "" for told in values.values())
+            cells = (f"{metrics[name]:.4f}" if name in metrics else "" for metrics in values.values())
             lines.append(f"| {name} | " + " | ".join(cells) + " |")
         return "\n".join(lines)
 
@@ -59,7 +60,7 @@ def train(lake: Lakehouse, *, at_utc: datetime, run_id: str, trained_by: str) ->
     from lab_assets.registry.mlflow_registry import MODEL_NAME
     from lab_assets.registry.records import TrainingRecord
 
-    frozen = freeze_training_set(lake, frozen_at_utc=at_utc)
+    frozen = freeze_training_set(lake, frozen_at_utc=at_utc, run_id=run_id)
     plan = ExperimentPlan(model_name=MODEL_NAME, feature_set_version=FEATURE_SET_VERSION, training_set_id=frozen.training_set_id)
     parts = frozen.frame["part"].to_numpy().astype(str)
     experiment = run_experiment(matrix_of(frozen.frame), plan, parts=parts)
@@ -82,9 +83,15 @@ def keep_evaluations(lake: Lakehouse, record: TrainingRecord, logged: LoggedTrai
     Returns:
         Version of ``ml.evaluations`` afterwards.
     """
-    if logged.run_id in lake.polars(EVALUATIONS, ["run_id"])["run_id"].unique().to_list():
+    import polars as pl
+
+    if not lake.polars(EVALUATIONS, ["run_id"], where=pl.col("run_id") == logged.run_id).is_empty():
         return lake.version(EVALUATIONS)
-    return lake.append(EVALUATIONS, lake.local_rows(EVALUATIONS, evaluation_rows(record, logged, at_utc=at_utc)))
+    rows = lake.local_rows(EVALUATIONS, evaluation_rows(record, logged, at_utc=at_utc))
+    inputs: dict[str, int | str] = {f"model:{record.plan.model_name}": logged.version or logged.run_id}
+    return lake.append(
+        EVALUATIONS, rows, derivation=Derivation(inputs=inputs, run_id=record.orchestration_run_id, code_version=record.code_commit)
+    )
 
 
 def evaluation_rows(record: TrainingRecord, logged: LoggedTraining, *, at_utc: datetime) -> list[dict[str, Any]]:

@@ -1,7 +1,11 @@
 """Scoring of injections whose features are in the tables: predictions, decisions, explanations.
 
-Belongs here: which rows are scored and what is kept of it. Does not belong here: the model (``lab_assets.modeling``), the
-rules (``lab_assets.decisions``), online requests (``lab_assets.service``).
+Belongs here: which rows are scored, what is kept of it, and when a prediction stops counting. Does not belong here: the model
+(``lab_assets.modeling``), the rules (``lab_assets.decisions``), online requests (``lab_assets.service``).
+
+A prediction is a record: it is never changed or taken away. When the features that it rests on change (a late standard, a corrected weight),
+the run is scored again; the earlier prediction is kept, marked as superseded, and its decision with it. When a worklist says that the run
+is a standard or blank, its predictions are marked as ended.
 """
 
 from __future__ import annotations
@@ -9,15 +13,20 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.bronze import CHROMATOGRAMS
+from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
-from lab_assets.features.definitions import FEATURE_SET_VERSION
+from lab_assets.domain.injection_identity import PARTS, with_identity
+from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
+from lab_assets.provenance import code_version
+from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of, versions_of
 
 if TYPE_CHECKING:
@@ -29,6 +38,10 @@ if TYPE_CHECKING:
 
 EXPLAIN_FROM_RISK: Final = 0.05
 """Exact explanations cost a millisecond each: lower risks are explained on request."""
+STATION: Final = PREDICTIONS.full_name
+SCORED_ROLES: Final = ("sample", "unknown")
+_RUN: Final = ("injection_id", "injection_name", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role")
+_MODEL: Final = "#model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,57 +50,192 @@ class Scored:
 
     Attributes:
         predictions: Rows written to ``ml.predictions``.
+        superseded: Earlier predictions whose place was taken.
+        ended: Predictions of runs that are not scored any more.
+        waiting: Runs without context that wait until their grace time is over.
         paths: Decisions by suggested path.
         table_versions: Versions the features came from.
-        versions: Version of each table written.
+        reason: Why nothing could be scored, where that is so.
     """
 
     predictions: int = 0
-    paths: dict[str, int] = field(default_factory=dict)
-    table_versions: dict[str, int] = field(default_factory=dict)
-    versions: dict[str, int] = field(default_factory=dict)
+    superseded: int = 0
+    ended: int = 0
+    waiting: int = 0
+    paths: dict[str, int] = field(default_factory=dict[str, int])
+    table_versions: dict[str, int] = field(default_factory=dict[str, int])
+    reason: str = ""
 
 
-def score_waiting(
-    lake: Lakehouse,
-    bundle: ModelBundle,
-    *,
-    model_version: str,
-    mode: str,
-    requested_by: str,
-    predicted_at_utc: datetime,
-    again: bool = False,
-) -> Scored:
-    """Score every injection x checkpoint with features that this model has not scored.
+@dataclass(frozen=True, kw_only=True)
+class Scoring:
+    """One scoring, as its records name it.
 
-    Identities of predictions follow from model, injection, checkpoint and feature values, so repeating is harmless and a
-    corrected feature gives a new prediction beside the old one.
+    Attributes:
+        model_version: Registered version of the model.
+        mode: ``stream`` for what just arrived, ``batch`` for a deliberate scoring.
+        requested_by: Who asked.
+        predicted_at_utc: Now.
+        run_id: Run of the orchestrator.
+    """
+
+    model_version: str
+    mode: str
+    requested_by: str
+    predicted_at_utc: datetime
+    run_id: str = ""
+
+
+def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, everything: bool = False) -> Scored:
+    """Score the runs whose features are new or have changed, and end predictions that no longer stand.
+
+    Identities of predictions follow from model, injection, checkpoint and feature values, so repeating is harmless.
 
     Args:
         lake: Tables.
         bundle: Verified model.
-        model_version: Its registered version.
-        mode: ``stream`` for what just arrived, ``batch`` for a deliberate scoring.
-        requested_by: Who asked.
-        predicted_at_utc: Now.
-        again: Also look at rows scored before, for corrected features.
+        scoring: How it is asked for.
+        everything: Look at every run, not only at those that news touches.
     """
+    feature_set = feature_set_of(bundle)
+    versions = versions_of(lake, INJECTIONS, *FEATURE_TABLES)
+    attention = lake.ledger.attention(STATION)
+    progress = lake.ledger.progress(STATION)
+    new_model = progress.get(_MODEL) != _number(bundle.digest)
+    whole = everything or new_model or any(kind == EVERYTHING for kind, _ in attention)
+    due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
+    names = None if whole else _touched(lake, progress, versions) | {key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING}
+    scored = (
+        Scored(table_versions=versions)
+        if names is not None and not names
+        else _score(lake, bundle, scoring, names=names, versions=versions, feature_set=feature_set)
+    )
+    lake.ledger.set_progress(STATION, {**versions, _MODEL: _number(bundle.digest)})
+    if due:
+        lake.ledger.attended(STATION, due)
+    return scored
+
+
+def feature_set_of(bundle: ModelBundle) -> str:
+    """Return the feature set whose rows a model is given: today's where it holds the model's features unchanged, else the model's own."""
+    version = bundle.info.feature_set_version
+    return FEATURE_SET_VERSION if supports(version, bundle.feature_names) else version
+
+
+def _number(digest: str) -> int:
+    return int(digest[:12], 16)
+
+
+def _touched(lake: Lakehouse, progress: dict[str, int], versions: dict[str, int]) -> set[str]:
+    """Return the injections whose features, or whose part in their sequence, have changed."""
     import polars as pl
 
-    versions = versions_of(lake, INJECTIONS, *FEATURE_TABLES)
-    spine = spine_of(lake, versions).filter(pl.col("sample_role").is_in(["sample", "unknown"]))
-    columns = ["prediction_id", "injection_id", "checkpoint_pct", "model_digest"]
-    done = lake.polars(PREDICTIONS, columns).filter(pl.col("model_digest") == bundle.digest)
-    if not again:
-        spine = spine.join(done.drop_nulls(["injection_id"]), on=["injection_id", "checkpoint_pct"], how="anti")
-    if spine.height == 0:
-        return Scored(table_versions=versions)
-    rows = assemble(lake, spine, versions)
-    known = set(done["prediction_id"].to_list())
-    made = [row for row in _predictions(rows, bundle, model_version, versions) if row["prediction_id"] not in known]
-    for row in made:
-        row.update(mode=mode, requested_by=requested_by, predicted_at_utc=predicted_at_utc)
-    return _keep(lake, bundle, made, versions, predicted_at_utc)
+    found: set[str] = set()
+
+    def changed(table: Any, columns: Sequence[str]) -> pl.DataFrame:
+        since, until = progress.get(table.full_name, 0), versions[table.full_name]
+        return lake.changes(table, columns, since=since, until=until).both.unique() if since != until else pl.DataFrame()
+
+    def injections(where: pl.Expr) -> set[str]:
+        return set(lake.polars(INJECTIONS, ["injection_id"], version=versions[INJECTIONS.full_name], where=where)["injection_id"])
+
+    if not (rows := changed(INJECTION_PROGRESS, list(INJECTION_PROGRESS.column_names))).is_empty():
+        found |= set(rows["injection_id"])
+    if not (rows := changed(INJECTIONS, _RUN)).is_empty():
+        found |= set(rows["injection_id"])
+    if not (rows := changed(INSTRUMENT_HISTORY, list(INSTRUMENT_HISTORY.column_names))).is_empty():
+        for (instrument, method), states in rows.group_by("instrument_id", "method_id"):
+            own = (pl.col("instrument_id") == instrument) & (pl.col("method_id") == method)
+            found |= injections(own & (pl.col("injected_at_utc") >= states["event_time_utc"].min()))
+    if not (rows := changed(LOT_HISTORY, list(LOT_HISTORY.column_names))).is_empty():
+        found |= injections(pl.col("lot_id").is_in(rows["lot_id"].unique().implode()))
+    if not (rows := changed(STORAGE_EXPOSURE, list(STORAGE_EXPOSURE.column_names))).is_empty():
+        found |= injections(pl.col("sample_name").is_in(rows["sample_name"].unique().implode()))
+    return found
+
+
+def _score(
+    lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, names: set[str] | None, versions: dict[str, int], feature_set: str
+) -> Scored:
+    """Score some runs, or all, and hold what comes out against what is kept."""
+    import polars as pl
+
+    among = pl.lit(True) if names is None else pl.col("injection_id").is_in(sorted(names))  # noqa: FBT003 - a literal of polars
+    runs = lake.polars(INJECTIONS, list(_RUN), version=versions[INJECTIONS.full_name], where=among)
+    scorable = runs.filter(pl.col("sample_role").is_in(SCORED_ROLES))
+    waiting = _waiting(lake, scorable.filter(pl.col("sample_role") == "unknown"), scoring.predicted_at_utc)
+    scorable = scorable.join(waiting, on="injection_id", how="anti")
+    spine = spine_of(lake, versions, scorable, latest=True, feature_set_version=feature_set)
+    rows = assemble(lake, spine, versions, feature_set_version=feature_set) if spine.height else spine
+    made = _predictions(rows, bundle, scoring, versions) if rows.height else []
+    standing = _standing(lake, bundle.digest, names)
+    plan = _compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
+    paths = _keep(lake, bundle, plan, scoring, versions)
+    return Scored(
+        predictions=len(plan.new),
+        superseded=sum(row["superseded_by"] is not None for row in plan.ended),
+        ended=sum(row["superseded_by"] is None for row in plan.ended),
+        waiting=waiting.height,
+        paths=paths,
+        table_versions=versions,
+        reason="" if spine.height or scorable.is_empty() else f"no run has features of the model's feature set {feature_set}",
+    )
+
+
+def _waiting(lake: Lakehouse, unknown: pl.DataFrame, now: datetime) -> pl.DataFrame:
+    """Return the runs whose worklist may still come, and ask to look at them again when their grace time is over."""
+    import polars as pl
+
+    grace = timedelta(seconds=lake.settings.context_grace_s)
+    if unknown.is_empty() or not grace:
+        return unknown.select("injection_id").clear()
+    columns = list(dict.fromkeys((*PARTS, "ingested_at_utc")))
+    traces = lake.polars(CHROMATOGRAMS, columns, where=pl.col("injection_name").is_in(unknown["injection_name"].unique().implode()))
+    arrived = with_identity(traces).group_by("injection_id").agg(pl.col("ingested_at_utc").min())
+    young = unknown.join(arrived, on="injection_id").filter(pl.col("ingested_at_utc") > now - grace)
+    lake.ledger.call_attention(
+        Attention(station=STATION, kind=NOT_BEFORE, key=f"{(at + grace).isoformat()}|{name}", reason="no worklist names the run yet")
+        for name, at in young.select("injection_id", "ingested_at_utc").iter_rows()
+    )
+    return young.select("injection_id")
+
+
+def _standing(lake: Lakehouse, digest: str, names: set[str] | None) -> list[dict[str, Any]]:
+    """Return this model's predictions from tables of some runs, or of all: those that count and those that do not."""
+    import polars as pl
+
+    own = (pl.col("model_digest") == digest) & (pl.col("mode") != "online")
+    where = own if names is None else own & pl.col("injection_id").is_in(sorted(names))
+    columns = ["prediction_id", "injection_id", "checkpoint_pct", "ended_at_utc", "ended_reason", "superseded_by"]
+    return lake.polars(PREDICTIONS, columns, where=where).to_dicts()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Plan:
+    """What becomes of the predictions: new ones, and what is said now of those that stand."""
+
+    new: list[dict[str, Any]]
+    ended: list[dict[str, Any]]
+    again: list[str]
+
+
+def _compared(made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime) -> _Plan:
+    """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again."""
+    by_id = {row["prediction_id"]: row for row in standing}
+    chosen = {(row["injection_id"], row["checkpoint_pct"]): row["prediction_id"] for row in made}
+    ended: list[dict[str, Any]] = []
+    for row in standing:
+        if row["ended_at_utc"] is not None or row["injection_id"] in waiting:
+            continue
+        successor = chosen.get((row["injection_id"], row["checkpoint_pct"]))
+        if successor is None:
+            reason = "the run is no sample by what is known now, or has no features any more"
+            ended.append({"prediction_id": row["prediction_id"], "superseded_by": None, "ended_at_utc": now, "ended_reason": reason})
+        elif successor != row["prediction_id"]:
+            reason = "the features changed by what became known since"
+            ended.append({"prediction_id": row["prediction_id"], "superseded_by": successor, "ended_at_utc": now, "ended_reason": reason})
+    again = [name for name in chosen.values() if name in by_id and by_id[name]["ended_at_utc"] is not None]
+    return _Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)
 
 
 def prediction_id(bundle_digest: str, injection_id: str, checkpoint_pct: int, features: dict[str, float]) -> str:
@@ -96,13 +244,14 @@ def prediction_id(bundle_digest: str, injection_id: str, checkpoint_pct: int, fe
     return "pred_" + hashlib.sha256(f"{bundle_digest}|{injection_id}|{checkpoint_pct}|{values}".encode()).hexdigest()[:20]
 
 
-def _predictions(rows: pl.DataFrame, bundle: ModelBundle, model_version: str, versions: dict[str, int]) -> list[dict[str, Any]]:
+def _predictions(rows: pl.DataFrame, bundle: ModelBundle, scoring: Scoring, versions: dict[str, int]) -> list[dict[str, Any]]:
     from lab_assets.features.vector import to_map, to_matrix
 
-    scores = bundle.score(to_matrix(rows))
+    names = bundle.feature_names
+    scores = bundle.score(to_matrix(rows, names))
     made: list[dict[str, Any]] = []
     for position, row in enumerate(rows.iter_rows(named=True)):
-        features = to_map(row)
+        features = to_map(row, names)
         checkpoint = int(row["checkpoint_pct"])
         made.append(
             {
@@ -114,19 +263,82 @@ def _predictions(rows: pl.DataFrame, bundle: ModelBundle, model_version: str, ve
                 "risk_high": float(scores.high[position]),
                 "raw_score": float(scores.raw[position]),
                 "model_name": bundle.info.model_name,
-                "model_version": model_version,
+                "model_version": scoring.model_version,
                 "model_digest": bundle.digest,
-                "feature_set_version": FEATURE_SET_VERSION,
+                "feature_set_version": bundle.info.feature_set_version,
                 "features": features,
                 "table_versions": versions,
+                "mode": scoring.mode,
+                "requested_by": scoring.requested_by,
+                "predicted_at_utc": scoring.predicted_at_utc,
                 "_verdict": str(scores.verdict[position]),
             }
         )
     return made
 
 
-def _keep(lake: Lakehouse, bundle: ModelBundle, made: Sequence[dict[str, Any]], versions: dict[str, int], at: datetime) -> Scored:
-    decisions, explanations, paths = [], [], dict[str, int]()
+def _keep(lake: Lakehouse, bundle: ModelBundle, plan: _Plan, scoring: Scoring, versions: dict[str, int]) -> dict[str, int]:
+    """Write new predictions with their decisions and explanations, then mark what they take the place of.
+
+    Predictions come after their decisions: a run killed in between scores the rows again and finds their decisions kept.
+
+    Returns:
+        Decisions by suggested path.
+    """
+    decisions, explanations, paths = _decided(bundle, plan.new, scoring.predicted_at_utc)
+    model: dict[str, int | str] = {f"model:{bundle.info.model_name}": scoring.model_version}
+    derivation = Derivation(inputs={**versions, **model}, run_id=scoring.run_id, code_version=code_version())
+    in_parallel(
+        [
+            lambda: _append_new(lake, DECISIONS, decisions, "decision_id", derivation),
+            lambda: _append_new(lake, EXPLANATIONS, explanations, "prediction_id", derivation),
+        ]
+    )
+    _append_new(lake, PREDICTIONS, plan.new, "prediction_id", derivation)
+    ends = [*plan.ended, *({"prediction_id": name, **_COUNTS} for name in plan.again)]
+    mark(lake, ends, derivation)
+    return paths
+
+
+_COUNTS: Final = {"superseded_by": None, "ended_at_utc": None, "ended_reason": None}
+
+
+def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation) -> None:
+    """Write what is said now of predictions, and of the decisions that follow from them: ended, superseded or counting again.
+
+    Args:
+        lake: Tables.
+        ends: ``prediction_id`` with ``superseded_by``, ``ended_at_utc`` and ``ended_reason``.
+        derivation: Where it came from.
+    """
+    import polars as pl
+
+    if not ends:
+        return
+    schema = {
+        "prediction_id": pl.String(),
+        "superseded_by": pl.String(),
+        "ended_at_utc": pl.Datetime("us", "UTC"),
+        "ended_reason": pl.String(),
+    }
+    said = pl.DataFrame([{name: row[name] for name in schema} for row in ends], schema=schema)
+    for table, key, prefix in ((PREDICTIONS, "prediction_id", ""), (DECISIONS, "decision_id", "d-")):
+        rows = lake.polars(table, where=pl.col("prediction_id").is_in(said["prediction_id"].implode()))
+        if rows.is_empty():
+            continue
+        own = said.with_columns(superseded_by=pl.lit(prefix) + pl.col("superseded_by"))
+        marked = rows.drop("superseded_by", "ended_at_utc", "ended_reason").join(own, on="prediction_id").select(table.column_names)
+        values = ", ".join(f"'{value}'" for value in marked[key].to_list())
+        lake.replace_where(table, marked.to_arrow(), f"`{key}` IN ({values})", derivation=derivation)
+
+
+def _decided(
+    bundle: ModelBundle, made: Sequence[dict[str, Any]], at: datetime
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
+    """Return the decisions and explanations of new predictions, and the number of decisions by path."""
+    decisions: list[dict[str, Any]] = []
+    explanations: list[dict[str, Any]] = []
+    paths: dict[str, int] = {}
     for row, drivers in zip(made, _drivers(bundle, made), strict=True):
         decision = decide_for(row, row["_verdict"], drivers)
         paths[decision.path] = paths.get(decision.path, 0) + 1
@@ -150,23 +362,18 @@ def _keep(lake: Lakehouse, bundle: ModelBundle, made: Sequence[dict[str, Any]], 
             }
             for driver in drivers
         ]
-    # predictions last: a run killed before that line scores the rows again and finds their decisions kept
-    written = in_parallel(
-        [
-            lambda: _append_new(lake, DECISIONS, decisions, "decision_id"),
-            lambda: _append_new(lake, EXPLANATIONS, explanations, "prediction_id"),
-        ]
-    )
-    predictions = _append_new(lake, PREDICTIONS, list(made), "prediction_id")
-    return Scored(predictions=len(made), paths=paths, table_versions=versions, versions=dict([*written, predictions]))
+    return decisions, explanations, paths
 
 
-def _append_new(lake: Lakehouse, contract: TableContract, rows: list[dict[str, Any]], key: str) -> tuple[str, int]:
-    """Append the rows whose key is not there yet; return the table's name and version."""
-    known = set(lake.polars(contract, [key])[key].to_list())
-    new = [row for row in rows if row[key] not in known]
-    version = lake.append(contract, lake.local_rows(contract, new)) if new else lake.version(contract)
-    return contract.full_name, version
+def _append_new(lake: Lakehouse, contract: Any, rows: list[dict[str, Any]], key: str, derivation: Derivation) -> None:
+    """Append the rows whose key is not there yet."""
+    import polars as pl
+
+    if not rows:
+        return
+    keys = sorted({row[key] for row in rows})
+    held = set(lake.polars(contract, [key], where=pl.col(key).is_in(keys))[key])
+    lake.append(contract, lake.local_rows(contract, [row for row in rows if row[key] not in held]), derivation=derivation)
 
 
 def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[Driver]]:
@@ -175,11 +382,11 @@ def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[D
 
     from lab_assets.features.vector import from_map
 
-    told = [position for position, row in enumerate(made) if row["risk"] >= EXPLAIN_FROM_RISK]
+    chosen = [position for position, row in enumerate(made) if row["risk"] >= EXPLAIN_FROM_RISK]
     drivers: list[list[Driver]] = [[] for _ in made]
-    if told:
-        explained = bundle.explain_rows(np.vstack([from_map(made[position]["features"]) for position in told]))
-        for position, found in zip(told, explained, strict=True):
+    if chosen:
+        explained = bundle.explain_rows(np.vstack([from_map(made[position]["features"], bundle.feature_names) for position in chosen]))
+        for position, found in zip(chosen, explained, strict=True):
             drivers[position] = found
     return drivers
 

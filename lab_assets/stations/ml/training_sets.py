@@ -1,4 +1,4 @@
-"""Labels and frozen training sets.
+"""Frozen training sets.
 
 Belongs here: what is learned from, with the version of every table it came from. Does not belong here: learning
 (``lab_assets.modeling``), features.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.ml import LABELS, TRAINING_SETS
-from lab_assets.contracts.silver import INJECTIONS, RESULTS
+from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.changes import upsert_changes
+from lab_assets.provenance import code_version
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,46 +52,30 @@ class TrainingSet:
     table_versions: dict[str, int]
 
 
-def update_labels(lake: Lakehouse) -> int:
-    """Label every sample injection whose reportable values are judged: any failing value makes it out of specification.
+def assemble(
+    lake: Lakehouse, spine: pl.DataFrame, versions: dict[str, int], *, feature_set_version: str = FEATURE_SET_VERSION
+) -> pl.DataFrame:
+    """Join the features of a spine as they were known, from fixed versions of the feature tables.
 
-    Returns:
-        Version of ``ml.labels`` afterwards.
+    Only rows that the join can choose are read: those of the spine's injections, instruments, lots and samples.
     """
     import polars as pl
 
-    station = LABELS.full_name
-    versions = {table.full_name: lake.version(table) for table in (INJECTIONS, RESULTS)}
-    if lake.ledger.progress(station) == versions:
-        return lake.version(LABELS)
-    columns = ["injection_id", "lot_id", "method_id", "sample_role", "injected_at_utc"]
-    samples = lake.polars(INJECTIONS, columns).filter(pl.col("sample_role") == "sample").drop_nulls()
-    results = lake.polars(RESULTS, ["injection_id", "analyte", "state", "known_time_utc"]).filter(pl.col("state") != "no_spec")
-    judged = (
-        results.drop_nulls()
-        .group_by("injection_id")
-        .agg(
-            (pl.col("state") == "fail").any().alias("is_oos"),
-            pl.col("analyte").filter(pl.col("state") == "fail").sort().alias("failing"),
-            pl.col("known_time_utc").max(),
-        )
-    )
-    written = upsert_changes(lake, LABELS, samples.drop("sample_role").join(judged, on="injection_id"))
-    lake.ledger.set_progress(station, versions)
-    return written
+    from lab_assets.features.join import LOOKBACK_DAYS, point_in_time_join
 
+    def rows(table: TableContract, column: str, *, since: bool = False) -> pl.DataFrame:
+        where = pl.col(column).is_in(spine[column].drop_nulls().unique().implode())
+        if since and isinstance(first := spine["as_of_utc"].min(), datetime):
+            where = where & (pl.col("event_time_utc") >= first - timedelta(days=LOOKBACK_DAYS + 1))
+        return lake.polars(table, version=versions[table.full_name], where=where)
 
-def assemble(lake: Lakehouse, spine: pl.DataFrame, versions: dict[str, int]) -> pl.DataFrame:
-    """Join the features of a spine as they were known, from fixed versions of the feature tables."""
-    from lab_assets.features.join import point_in_time_join
-
-    tables = {table.name: lake.polars(table, version=versions[table.full_name]) for table in FEATURE_TABLES}
     return point_in_time_join(
         spine,
-        progress=tables["injection_progress"],
-        instrument_history=tables["instrument_history"],
-        lot_history=tables["lot_history"],
-        storage_exposure=tables["storage_exposure"],
+        progress=rows(INJECTION_PROGRESS, "injection_id"),
+        instrument_history=rows(INSTRUMENT_HISTORY, "instrument_id", since=True),
+        lot_history=rows(LOT_HISTORY, "lot_id"),
+        storage_exposure=rows(STORAGE_EXPOSURE, "sample_name"),
+        feature_set_version=feature_set_version,
     )
 
 
@@ -99,23 +84,41 @@ def versions_of(lake: Lakehouse, *tables: TableContract) -> dict[str, int]:
     return {table.full_name: lake.version(table) for table in tables}
 
 
-def spine_of(lake: Lakehouse, versions: dict[str, int]) -> pl.DataFrame:
-    """Return every injection x checkpoint that has features, as the join wants it: as of the checkpoint itself."""
+def spine_of(
+    lake: Lakehouse,
+    versions: dict[str, int],
+    injections: pl.DataFrame,
+    *,
+    latest: bool,
+    feature_set_version: str = FEATURE_SET_VERSION,
+) -> pl.DataFrame:
+    """Return every checkpoint of some injections that has features, as the join wants it.
+
+    Args:
+        lake: Tables.
+        versions: Version of the feature tables.
+        injections: ``injection_id``, ``lot_id``, ``method_id``, ``instrument_id``, ``sample_name``; further columns pass through.
+        latest: As of the newest known row of the checkpoint (what a risk should rest on now), or of the first (what could be known when
+            the checkpoint was reached, from which is learned).
+        feature_set_version: Feature set of the rows.
+    """
     import polars as pl
 
+    of_them = pl.col("injection_id").is_in(injections["injection_id"].unique().implode())
     progress = lake.polars(
-        INJECTION_PROGRESS, ["injection_id", "checkpoint_pct", "event_time_utc"], version=versions[INJECTION_PROGRESS.full_name]
+        INJECTION_PROGRESS,
+        ["injection_id", "checkpoint_pct", "event_time_utc", "known_time_utc"],
+        version=versions[INJECTION_PROGRESS.full_name],
+        where=of_them & (pl.col("feature_set_version") == feature_set_version),
     )
-    columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role"]
-    injections = lake.polars(INJECTIONS, columns, version=versions[INJECTIONS.full_name])
-    return (
-        progress.rename({"event_time_utc": "as_of_utc"})
-        .join(injections, on="injection_id")
-        .with_columns(pl.col("checkpoint_pct").cast(pl.Int64))
+    chosen = progress.sort("known_time_utc").unique(
+        ["injection_id", "checkpoint_pct"], keep="last" if latest else "first", maintain_order=True
     )
+    as_of = pl.max_horizontal("event_time_utc", "known_time_utc").alias("as_of_utc")
+    return chosen.select("injection_id", pl.col("checkpoint_pct").cast(pl.Int64), as_of).join(injections, on="injection_id")
 
 
-def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime) -> TrainingSet:
+def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str = "") -> TrainingSet:
     """Build and keep a training set from the latest versions; the same rows from the same versions are kept once.
 
     Raises:
@@ -126,22 +129,25 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime) -> Training
     from lab_assets.modeling.split import split_by_time_and_lot
 
     versions = versions_of(lake, INJECTIONS, LABELS, *FEATURE_TABLES)
-    labels = lake.polars(LABELS, ["injection_id", "is_oos", "injected_at_utc"], version=versions[LABELS.full_name])
+    known = lake.polars(LABELS, ["injection_id", "is_oos", "injected_at_utc", "known_time_utc"], version=versions[LABELS.full_name])
+    labels = known.sort("known_time_utc").unique("injection_id", keep="last", maintain_order=True).drop("known_time_utc")
     if labels.height < MIN_INJECTIONS or labels["is_oos"].n_unique() < 2:
         raise TooFewLabelsError(
             f"{labels.height} labelled injection(s) with {int(labels['is_oos'].sum())} out of specification: at least {MIN_INJECTIONS} "
             "with both outcomes are needed; ingest more files ('lab simulate' makes a demonstration laboratory)"
         )
-    spine = spine_of(lake, versions).join(labels, on="injection_id").sort("injected_at_utc", "injection_id", "checkpoint_pct")
+    columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role"]
+    injections = lake.polars(INJECTIONS, columns, version=versions[INJECTIONS.full_name]).join(labels, on="injection_id")
+    spine = spine_of(lake, versions, injections, latest=False).sort("injected_at_utc", "injection_id", "checkpoint_pct")
     rows = assemble(lake, spine, versions)
     parts = split_by_time_and_lot(
         rows["injected_at_utc"].to_numpy(), rows["lot_id"].to_numpy(), train_share=TRAIN_SHARE, calibrate_share=CALIBRATE_SHARE
     )
     rows = rows.with_columns(part=pl.Series(parts.tolist(), dtype=pl.String))
     set_id = _digest(rows, versions)
-    known = lake.polars(TRAINING_SETS, ["training_set_id"])["training_set_id"].unique().to_list()
-    if set_id not in known:
-        lake.append(TRAINING_SETS, lake.local_rows(TRAINING_SETS, _stored(rows, set_id, versions, frozen_at_utc)))
+    if lake.polars(TRAINING_SETS, ["training_set_id"], where=pl.col("training_set_id") == set_id).is_empty():
+        stored = lake.local_rows(TRAINING_SETS, _stored(rows, set_id, versions, frozen_at_utc))
+        lake.append(TRAINING_SETS, stored, derivation=Derivation(inputs=dict(versions), run_id=run_id, code_version=code_version()))
     return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions)
 
 

@@ -1,4 +1,4 @@
-"""Lineage, and copies of audit trail and access as tables.
+"""Copies of audit trail, access and scrubs as tables.
 
 Belongs here: moving rows from the relational state into Delta. Does not belong here: the rules (``lab_assets.governance``).
 """
@@ -10,33 +10,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY, LINEAGE
+from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY
 from lab_assets.contracts.registry import contracts
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.provenance import code_version
 
 if TYPE_CHECKING:
     from lab_assets.ingest.scrub import ScrubReport
 
 
-def update_lineage(lake: Lakehouse) -> int:
-    """Commit noted derivations; the number of the last one makes a repeated commit a no-op.
-
-    Returns:
-        Version of ``governance.lineage`` afterwards.
-    """
-    from lab_assets.governance.lineage import Derivation, lineage_rows
-
-    waiting = lake.ledger.pending_derivations()
-    if not waiting:
-        return lake.version(LINEAGE)
-    made = [Derivation(**{**told, "recorded_at": datetime.fromisoformat(told["recorded_at"])}) for _, told in waiting]
-    last = waiting[-1][0]
-    version = lake.append_once(LINEAGE, lake.local_rows(LINEAGE, lineage_rows(made)), app="lineage_outbox", version=last)
-    lake.ledger.clear_derivations(last)
-    return version
-
-
-def update_audit(lake: Lakehouse) -> int:
+def update_audit(lake: Lakehouse, *, run_id: str = "") -> int:
     """Append the audit entries that the table does not have yet.
 
     Returns:
@@ -47,14 +31,16 @@ def update_audit(lake: Lakehouse) -> int:
     from lab_assets.state.audit import AuditLog
 
     last = int(lake.open(AUDIT).transaction_version("audit_trail") or 0)
-    new = [entry for entry in AuditLog(lake.ledger.engine).entries() if entry.seq > last]
+    new = AuditLog(lake.ledger.engine).entries(after=last)
     if not new:
         return lake.version(AUDIT)
     rows = [{**asdict(entry), "at_utc": datetime.fromisoformat(entry.at_utc)} for entry in new]
-    return lake.append_once(AUDIT, lake.local_rows(AUDIT, rows), app="audit_trail", version=new[-1].seq)
+    return lake.append_once(
+        AUDIT, lake.local_rows(AUDIT, rows), app="audit_trail", version=new[-1].seq, derivation=_from("audit_trail", new[-1].seq, run_id)
+    )
 
 
-def update_access(lake: Lakehouse) -> int:
+def update_access(lake: Lakehouse, *, run_id: str = "") -> int:
     """Add an access review when people, grants or tags changed since the last one.
 
     Returns:
@@ -68,12 +54,12 @@ def update_access(lake: Lakehouse) -> int:
     version = int(policy.version)
     if lake.ledger.progress(station).get("policy") == version:
         return lake.version(ACCESS)
-    written = lake.append(ACCESS, lake.local_rows(ACCESS, _review(policy, datetime.now(UTC))))
+    written = lake.append(ACCESS, lake.local_rows(ACCESS, _review(policy, datetime.now(UTC))), derivation=_from("policy", version, run_id))
     lake.ledger.set_progress(station, {"policy": version})
     return written
 
 
-def update_integrity(lake: Lakehouse, *, say: Callable[[str], None] = lambda _line: None) -> ScrubReport:
+def update_integrity(lake: Lakehouse, *, run_id: str = "", say: Callable[[str], None] = lambda _line: None) -> ScrubReport:
     """Scrub, and append what was found.
 
     Returns:
@@ -87,13 +73,17 @@ def update_integrity(lake: Lakehouse, *, say: Callable[[str], None] = lambda _li
     report = scrub(lake.settings, lake.ledger, say=say)
     if report.findings:
         rows = [{**asdict(finding), "scrubbed_at_utc": at} for finding in report.findings]
-        lake.append(INTEGRITY, lake.local_rows(INTEGRITY, rows))
+        lake.append(INTEGRITY, lake.local_rows(INTEGRITY, rows), derivation=_from("scrub", at.isoformat(), run_id))
     return report
+
+
+def _from(what: str, version: int | str, run_id: str) -> Derivation:
+    return Derivation(inputs={f"state:{what}": version}, run_id=run_id, code_version=code_version())
 
 
 @dataclass(frozen=True, kw_only=True)
 class SeenScrub:
-    """The newest scrub, as the audit trail tells of it.
+    """The newest scrub, as the audit trail reports it.
 
     Attributes:
         files: Files hashed.
@@ -115,8 +105,8 @@ def newest_scrub(lake: Lakehouse) -> SeenScrub:
     entries = AuditLog(lake.ledger.engine).entries(action="integrity", limit=1)
     if not entries:
         return SeenScrub()
-    told = json.loads(entries[-1].new or "{}")
-    return SeenScrub(files=told["files"], findings=len(told["findings"]), at=entries[-1].at_utc)
+    found = json.loads(entries[-1].new or "{}")
+    return SeenScrub(files=found["files"], findings=len(found["findings"]), at=entries[-1].at_utc)
 
 
 def _review(policy: Any, at: datetime) -> list[dict[str, Any]]:

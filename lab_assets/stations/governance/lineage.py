@@ -1,0 +1,197 @@
+"""``governance.lineage``: what each version of each table was made from, read from the commits themselves.
+
+Belongs here: from commits and declarations to lineage rows. Does not belong here: walking them (``lab_assets.governance.lineage``).
+
+A commit carries in itself what it was made from, so that nothing can be lost between the commit and this table; what is here can be made
+again from the logs at any time. Which columns feed which is declared by the stations, and written once for each declaration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.governance import LINEAGE
+from lab_assets.contracts.ml import EVALUATIONS, TRAINING_SETS
+from lab_assets.contracts.registry import contracts
+from lab_assets.lake.derivation import Derivation
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.provenance import code_version
+
+if TYPE_CHECKING:
+    from lab_assets.stations.station import Station
+
+STATION: Final = LINEAGE.full_name
+DECLARED: Final = "declared"
+"""Input version of rows about columns: they hold for every version of the input."""
+_MODELS: Final = "#models"
+
+
+def covered() -> list[TableContract]:
+    """Return the tables whose versions are followed: all but this one, whose own commits say the same."""
+    return [table for table in contracts().values() if table is not LINEAGE]
+
+
+def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str = "") -> int:
+    """Add the lineage of every version that was committed since the last time.
+
+    Returns:
+        Version of ``governance.lineage`` afterwards.
+    """
+    progress = lake.ledger.progress(STATION)
+    rows: list[dict[str, Any]] = []
+    reached: dict[str, int] = {}
+    for table in covered():
+        version = lake.versions_as_they_are([table.full_name])[table.full_name]
+        since = progress.get(table.full_name, -1)
+        if version > since:
+            reached[table.full_name] = version
+            rows += rows_of_commits(table, lake.history(table, version - since))
+    for station in stations:
+        feeds = feeds_number(station)
+        if progress.get(f"feeds:{station.name}") != feeds and lake.versions_as_they_are([station.name])[station.name] >= 0:
+            reached[f"feeds:{station.name}"] = feeds
+            rows += rows_of_columns(station, lake.version(station.target), run_id=run_id)
+    evaluated = reached.get(EVALUATIONS.full_name)
+    if evaluated is not None:
+        rows += _rows_of_models(lake, since=progress.get(_MODELS, 0), until=evaluated)
+        reached[_MODELS] = evaluated
+    new = _not_there(lake, rows)
+    version = lake.version(LINEAGE)
+    if new:
+        derivation = Derivation(inputs={"commits": "each"}, run_id=run_id, code_version=code_version())
+        version = lake.append(LINEAGE, lake.local_rows(LINEAGE, new), derivation=derivation)
+    if reached:
+        lake.ledger.set_progress(STATION, reached)
+    return version
+
+
+def rows_of_commits(table: TableContract, history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lineage of some versions of a table, oldest first."""
+    rows: list[dict[str, Any]] = []
+    for entry in sorted(history, key=lambda entry: entry["version"]):
+        version = int(entry["version"])
+        found = Derivation.of_commit(entry)
+        inputs = dict(found.inputs) if found is not None else {}
+        if not inputs:
+            inputs = _without_statement(table, entry, version)
+        rows += [
+            {
+                "output": table.full_name,
+                "output_version": str(version),
+                "input": name,
+                "input_version": str(read),
+                "run_id": "" if found is None else found.run_id,
+                "code_version": "" if found is None else found.code_version,
+                "recorded_at_utc": datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC),
+            }
+            for name, read in sorted(inputs.items())
+        ]
+    return rows
+
+
+def _without_statement(table: TableContract, entry: Mapping[str, Any], version: int) -> dict[str, int | str]:
+    """Return what a commit was made from that names no inputs: it made, widened or arranged the table, or is the service's."""
+    operation = str(entry.get("operation", ""))
+    if operation.startswith(("CREATE", "ADD COLUMN", "SET TBLPROPERTIES")):
+        return {f"contract:{table.full_name}": str(table.version)}
+    if operation.startswith("OPTIMIZE"):
+        return {table.full_name: version - 1}
+    if table.full_name == "ml.online_log":
+        return {"service:predictions": "answered"}
+    return {"not stated": f"by {entry.get('engineInfo') or entry.get('clientVersion') or 'its writer'}"}
+
+
+def feeds_number(station: Station) -> int:
+    """Return a number that changes when a station's declaration of columns does."""
+    stated = json.dumps({name: list(sources) for name, sources in station.feeds.items()}, sort_keys=True)
+    return int.from_bytes(hashlib.sha256(stated.encode()).digest()[:6], "big")
+
+
+def rows_of_columns(station: Station, version: int, *, run_id: str) -> list[dict[str, Any]]:
+    """Return which input columns feed which columns of a table, from a version on."""
+    at = datetime.now(UTC)
+    return [
+        {
+            "output": station.name,
+            "output_version": str(version),
+            "output_column": column,
+            "input": source.rpartition(".")[0],
+            "input_version": DECLARED,
+            "input_column": source.rpartition(".")[2],
+            "run_id": run_id,
+            "code_version": code_version(),
+            "recorded_at_utc": at,
+        }
+        for column, sources in station.feeds.items()
+        for source in dict.fromkeys(sources)
+    ]
+
+
+def _rows_of_models(lake: Lakehouse, *, since: int, until: int) -> list[dict[str, Any]]:
+    """Return what models were trained from, by the evaluations that were added."""
+    import polars as pl
+
+    columns = ["model_name", "model_version", "run_id", "training_set_id", "evaluated_at_utc"]
+    added = lake.changes(EVALUATIONS, columns, since=since, until=until).added.unique()
+    rows: list[dict[str, Any]] = []
+    for row in added.iter_rows(named=True):
+        frozen = lake.polars(TRAINING_SETS, ["table_versions"], where=pl.col("training_set_id") == row["training_set_id"]).head(1)
+        versions = dict(_pairs(frozen["table_versions"][0])) if frozen.height else {}
+        inputs = {**versions, f"training_set:{row['training_set_id']}": "frozen"}
+        rows += [
+            {
+                "output": f"model:{row['model_name']}",
+                "output_version": row["model_version"] or row["run_id"],
+                "input": name,
+                "input_version": str(version),
+                "run_id": row["run_id"],
+                "code_version": code_version(),
+                "recorded_at_utc": row["evaluated_at_utc"],
+            }
+            for name, version in inputs.items()
+        ]
+    return rows
+
+
+def _pairs(entries: Any) -> list[tuple[str, int]]:
+    if isinstance(entries, dict):
+        return list(entries.items())
+    return [(entry["key"], entry["value"]) if isinstance(entry, dict) else (entry[0], entry[1]) for entry in entries]
+
+
+_KEY: Final = ("output", "output_version", "output_column", "input", "input_version", "input_column", "run_id")
+
+
+def _not_there(lake: Lakehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Leave out rows that a run that was killed before it noted its progress has written already."""
+    import polars as pl
+
+    outputs = sorted({row["output"] for row in rows})
+    if not outputs:
+        return []
+    versions = sorted({row["output_version"] for row in rows})
+    where = pl.col("output").is_in(outputs) & pl.col("output_version").is_in(versions)
+    held = set(lake.polars(LINEAGE, list(_KEY), where=where).iter_rows())
+    return list({key: row for row in rows if (key := tuple(row.get(name) for name in _KEY)) not in held}.values())
+
+
+def missing_lineage(lake: Lakehouse) -> dict[str, list[int]]:
+    """Return the versions of each table that no lineage row speaks of; an empty dict when none is missing."""
+    import polars as pl
+
+    recorded = lake.polars(LINEAGE, ["output", "output_version"], where=pl.col("output_column").is_null()).unique()
+    known: dict[str, set[str]] = {}
+    for output, version in recorded.iter_rows():
+        known.setdefault(output, set()).add(version)
+    missing: dict[str, list[int]] = {}
+    for table in covered():
+        last = lake.versions_as_they_are([table.full_name])[table.full_name]
+        gone = [version for version in range(last + 1) if str(version) not in known.get(table.full_name, ())]
+        if gone:
+            missing[table.full_name] = gone
+    return missing
