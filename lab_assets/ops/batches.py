@@ -66,7 +66,8 @@ def report_since(engine: Engine, last: int, *, also: list[int] | None = None) ->
         also: Lower batches that count too: those that were open before.
     """
     batch = INGEST_BATCHES.c
-    wanted = select(batch.batch, batch.table_versions).where(batch.state == "committed", (batch.batch > last) | batch.batch.in_(also or []))
+    numbered = (batch.batch > last) | batch.batch.in_(also) if also else batch.batch > last
+    wanted = select(batch.batch, batch.table_versions).where(batch.state == "committed", numbered)
     with engine.connect() as connection:
         found = list(connection.execute(wanted.order_by(batch.batch)))
         numbers = [row.batch for row in found]

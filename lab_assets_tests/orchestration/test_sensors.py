@@ -16,6 +16,7 @@ from lab_assets.orchestration.sensors import TRIGGER, UNFINISHED_WORK, inbox
 from lab_assets.settings import get_settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
+from lab_assets.state.station_work import Attention
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ def test_an_inbox_that_is_gone_is_said_and_is_no_empty_one(source: Path, instanc
 def test_work_of_a_station_asks_for_a_run_although_no_file_came(source: Path, instance: dg.DagsterInstance) -> None:
     assert source.is_dir()
     engine = open_database(get_settings())
-    Ledger(engine).enqueue({"silver.peaks": ["i-1"]})
+    Ledger(engine).call_attention([Attention(station="silver.peaks", kind="everything", reason="restored")])
     engine.dispose()
     found = look(instance)
     assert isinstance(found, dg.RunRequest)
@@ -168,7 +169,7 @@ def test_files_that_every_run_fails_on_are_not_tried_in_a_loop(source: Path, ins
 def test_work_that_successful_runs_leave_is_not_tried_in_a_loop(source: Path, instance: dg.DagsterInstance) -> None:
     """As where a station waits for something that only a person can give; a file is taken at once all the same."""
     engine = open_database(get_settings())
-    Ledger(engine).enqueue({"silver.peaks": ["i-1"]})
+    Ledger(engine).call_attention([Attention(station="silver.peaks", kind="everything", reason="restored")])
     engine.dispose()
     for _ in range(3):
         ended_run(instance, fails=False, trigger=UNFINISHED_WORK)

@@ -1,4 +1,4 @@
-"""What paths held when they were taken, asked for by name; and whether stations have work left."""
+"""What paths held when they were taken, asked for by name."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from sqlalchemy import event, text
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger, NewArrival
-from lab_assets.state.station_work import Attention
 from lab_assets.state.taken_paths import TakenPath, taken_paths
 
 
@@ -55,15 +54,3 @@ def test_one_arrival_asks_by_its_keys_whatever_the_history_holds(ledger: Ledger)
             plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
             assert "SCAN" not in plan, (statement, plan)
             assert "ix_arrivals_state" not in plan, (statement, plan)
-
-
-def test_work_waits_while_anything_is_queued_or_asked_for(ledger: Ledger) -> None:
-    assert not ledger.work_waits()
-    ledger.enqueue({"silver.peaks": ["i-1"]})
-    assert ledger.work_waits()
-    ledger.dequeue("silver.peaks", ["i-1"])
-    assert not ledger.work_waits()
-    ledger.call_attention([Attention(station="silver.peaks", kind="everything", reason="restored")])
-    assert ledger.work_waits()
-    ledger.attended("silver.peaks", [("everything", "")])
-    assert not ledger.work_waits()
