@@ -1,7 +1,7 @@
 """``POST /v1/score`` and a posted trace over real HTTP, on a small laboratory made for it: latency of one connection, requests a second of eight.
 
 Belongs here: the service's fast path, measured from outside. Does not belong here: tests; nothing here passes or fails.
-Run as ``.venv/bin/python bench/score.py``; ``--code DIR`` serves another copy of the program on the same laboratory, in turns with this one.
+Run as ``.venv/bin/python bench/score.py``; ``--code DIR`` measures another copy of the program in turns with this one.
 """
 
 from __future__ import annotations
@@ -46,13 +46,13 @@ def main() -> None:
     chosen = options.parse_args()
     table = Table("program", "route", "p50 ms", "p99 ms", "requests/s, 8 connections", title="Scoring over HTTP, best of the rounds")
     with tempfile.TemporaryDirectory() as folder:
-        lab = laboratory.build(Path(folder))
-        laboratory.fill_tables(lab.settings)
+        programs = {code: Path(folder) / str(place) for place, code in enumerate((ROOT, *chosen.code))}
+        passwords = {code: make_laboratory(code, home) for code, home in programs.items()}
         found: dict[tuple[Path, str], list[tuple[float, float, float]]] = {}
         for _ in range(chosen.rounds):
-            for code in (ROOT, *chosen.code):
-                with served(code, lab.settings.home) as port:
-                    token = sign_in(port, lab.passwords["analyst"])
+            for code, home in programs.items():
+                with served(code, home) as port:
+                    token = sign_in(port, passwords[code])
                     for name, path, body, share in routes():
                         request = raw(path, body, token)
                         latencies = one_connection(port, request, chosen.requests // share)
@@ -71,6 +71,19 @@ def routes() -> Iterator[tuple[str, str, bytes, int]]:
     x, y = laboratory.chromatogram(3.0, points_per_min=1667)
     trace = {"injection_name": "SEQ-1_003", "method_id": "ASSAY-01", "instrument_id": "HPLC-1", "y_unit": "mAU", "x_min": x.tolist()}
     yield f"trace, {x.size} points", "/v1/runs/i-bench/trace", orjson.dumps({**trace, "y": y.tolist()}), 20
+
+
+def make_laboratory(code: Path, home: Path) -> str:
+    """Make a small laboratory by a copy of the program, and return its analyst's password."""
+    lines = (
+        "import sys; from pathlib import Path; from lab_assets_tests.service import laboratory as made",
+        "lab = made.build(Path(sys.argv[1])); made.fill_tables(lab.settings); print(lab.passwords['analyst'])",
+    )
+    environment = {**os.environ, "PYTHONPATH": str(code)}
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(lines), str(home)], cwd=code, env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.split()[-1]
 
 
 @contextmanager

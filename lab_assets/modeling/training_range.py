@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -51,6 +52,12 @@ class TrainingRange:
         bounds = np.array(found, dtype=np.float64).reshape(len(names), 2)
         return TrainingRange(names=names, low=bounds[:, 0].copy(), high=bounds[:, 1].copy())
 
+    @cached_property
+    def limits(self) -> tuple[FloatArray, FloatArray]:
+        """Values beyond which a feature lies far outside, two of ``(p,)``; NaN where it is not judged."""
+        margin = WIDTHS * (self.high - self.low)
+        return self.low - margin, self.high + margin
+
     def far_outside(self, vector: FloatArray) -> list[tuple[str, float, float]]:
         """Return the features of one row, ``(p,)``, that lie far outside: name, smallest and largest training value.
 
@@ -59,8 +66,6 @@ class TrainingRange:
         """
         if vector.shape != self.low.shape:
             raise ValueError(f"vector has {vector.shape}, expected {self.low.shape}")
-        margin = WIDTHS * (self.high - self.low)
-        outside = (vector < self.low - margin) | (vector > self.high + margin)  # NaN is outside of nothing
-        if not outside.any():
-            return []
+        low, high = self.limits
+        outside = (vector < low) | (vector > high)  # NaN is outside of nothing
         return [(self.names[at], float(self.low[at]), float(self.high[at])) for at in np.flatnonzero(outside)]

@@ -9,7 +9,9 @@ Belongs here: what is refused or warned of, in words. Does not belong here: the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from dataclasses import dataclass
+from math import isnan, nan
 from typing import Final
 
 import numpy as np
@@ -98,17 +100,39 @@ def signal_warnings(trace: Signal, expectation: MethodExpectation | None) -> tup
     return (f"the signal reaches {times:.3g} times the highest peak of the standards: check its unit and scale",)
 
 
-def feature_warnings(features: Mapping[str, float], vector: FloatArray, training: TrainingRange) -> tuple[str, ...]:
-    """Return what is implausible about feature values: what the quantity cannot be, or lies far outside of the model's training rows.
+@dataclass(frozen=True, kw_only=True)
+class PlausibleRanges:
+    """What feature values need no word about, for one model.
 
-    Args:
-        features: Values by name.
-        vector: The same as the model's input, shape ``(p,)``.
-        training: Ranges of the training rows.
+    Attributes:
+        training: Ranges of the model's training rows.
+        low: ``(p,)`` smallest value that a quantity can have and that is not far outside of training.
+        high: ``(p,)`` largest such value.
     """
-    cannot = {one.name: one.bound_reason for one in _BOUNDED if one.name in features and not one.allows(features[one.name])}
-    far = training.far_outside(vector)
-    return (
-        *(f"{name} has a value it cannot have: {reason}" for name, reason in cannot.items()),
-        *(f"{name} lies far outside of what the model was trained on ({low:.4g} to {high:.4g})" for name, low, high in far),
-    )
+
+    training: TrainingRange
+    low: FloatArray
+    high: FloatArray
+
+    @staticmethod
+    def of(training: TrainingRange) -> PlausibleRanges:
+        """Bring together what quantities can be and what a model has seen."""
+        low, high = training.limits
+        can_be = {feature.name: feature for feature in FEATURES}
+        lowest = [-np.inf if (one := can_be.get(name)) is None or one.minimum is None else one.minimum for name in training.names]
+        highest = [np.inf if (one := can_be.get(name)) is None or one.maximum is None else one.maximum for name in training.names]
+        return PlausibleRanges(training=training, low=np.fmax(low, lowest), high=np.fmin(high, highest))
+
+    def warnings(self, vector: FloatArray) -> tuple[str, ...]:
+        """Return what is implausible about one row, ``(p,)``: what a quantity cannot be, or lies far outside of the training rows."""
+        if not ((vector < self.low) | (vector > self.high)).any():
+            return ()
+        values = dict(zip(self.training.names, vector.tolist(), strict=True))
+        cannot = [one for one in _BOUNDED if not isnan(value := values.get(one.name, nan)) and not one.allows(value)]
+        return (
+            *(f"{one.name} has a value it cannot have: {one.bound_reason}" for one in cannot),
+            *(
+                f"{name} lies far outside of what the model was trained on ({low:.4g} to {high:.4g})"
+                for name, low, high in self.training.far_outside(vector)
+            ),
+        )

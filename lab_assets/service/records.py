@@ -123,6 +123,11 @@ class Record:
         return cls(prediction=Prediction.from_row(row), outcome=Outcome.from_row(row))
 
 
+_MAPS: Final = ("features", "table_versions")
+_PREDICTION_FIELDS: Final = frozenset(PREDICTION_COLUMNS)
+_OUTCOME_FIELDS: Final = frozenset(field.name for field in fields(Outcome))
+
+
 def driver_rows(drivers: Sequence[Driver]) -> tuple[dict[str, Any], ...]:
     """Return drivers as rows; a value that is missing is ``None``."""
     return tuple(
@@ -148,19 +153,23 @@ def to_arrow(records: Iterable[Record]) -> pa.Table:
 
     from lab_assets.contracts.ml import ONLINE_LOG
 
-    rows = [_row(record) for record in records]
-    schema = ONLINE_LOG.arrow_schema()
-    return pa.Table.from_arrays([pa.array([row.get(column.name) for row in rows], type=column.type) for column in schema], schema=schema)
-
-
-def _row(record: Record) -> dict[str, Any]:
-    prediction, outcome = record.prediction, record.outcome
-    row = {name: getattr(prediction, name) for name in PREDICTION_COLUMNS}
-    row["features"], row["table_versions"] = list(prediction.features.items()), list(prediction.table_versions.items())
-    if outcome is None:
-        return row | dict.fromkeys(("verdict", "path", "checks", "reasons", "policy_version", "drivers"))
-    drivers = None if outcome.drivers is None else orjson.dumps(outcome.drivers).decode()
-    return row | {"verdict": outcome.verdict, **outcome.decision(), "drivers": drivers}
+    rows = list(records)
+    predictions, outcomes = [row.prediction for row in rows], [row.outcome for row in rows]
+    arrays: list[Any] = []
+    for column in ONLINE_LOG.arrow_schema():
+        name, values = column.name, list[Any]()
+        if name in _MAPS:
+            values = [list(getattr(one, name).items()) for one in predictions]
+        elif name in _PREDICTION_FIELDS:
+            values = [getattr(one, name) for one in predictions]
+        elif name == "drivers":
+            values = [None if one is None or one.drivers is None else orjson.dumps(one.drivers).decode() for one in outcomes]
+        elif name in _OUTCOME_FIELDS:
+            values = [None if one is None else getattr(one, name) for one in outcomes]
+        else:
+            values = [None] * len(rows)
+        arrays.append(pa.array(values, type=column.type))
+    return pa.Table.from_arrays(arrays, schema=ONLINE_LOG.arrow_schema())
 
 
 def _time(value: str | datetime | None) -> datetime | None:

@@ -19,7 +19,7 @@ from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.conformal import CANNOT_TELL, Verdict
 from lab_assets.service.expectations import ExpectationTables, LiveExpectations
 from lab_assets.service.feature_context import Context, LiveContext
-from lab_assets.service.plausibility import feature_warnings, in_unit_of, refuse_other_quantity, refuse_unknown, signal_warnings
+from lab_assets.service.plausibility import in_unit_of, refuse_other_quantity, refuse_unknown, signal_warnings
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.problems import FieldProblem, ProblemError
 from lab_assets.service.records import Outcome, Prediction, Record, driver_rows, new_prediction_id
@@ -112,7 +112,7 @@ def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) ->
         raise FeatureSetMismatchError(f"the model uses feature set {info.feature_set_version}, this program {FEATURE_SET_VERSION}")
     vector = from_map(subject.features)
     scores = model.bundle.score_row(vector)
-    warnings = subject.warnings + feature_warnings(subject.features, vector, model.training_range)
+    warnings = subject.warnings + model.plausible.warnings(vector)
     prediction = Prediction(
         prediction_id=new_prediction_id(now),
         injection_id=subject.injection_id,

@@ -19,6 +19,7 @@ from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.modeling.training_range import TrainingRange
 from lab_assets.service.fetch import cached_bundle
+from lab_assets.service.plausibility import PlausibleRanges
 from lab_assets.settings import Settings
 
 POLL_S: Final = 0.5
@@ -53,9 +54,9 @@ class ServedModel:
     bundle: ModelBundle
 
     @cached_property
-    def training_range(self) -> TrainingRange:
-        """Ranges of the features in the model's training rows."""
-        return TrainingRange.from_model_text(self.bundle.model_text)
+    def plausible(self) -> PlausibleRanges:
+        """What feature values need no word about."""
+        return PlausibleRanges.of(TrainingRange.from_model_text(self.bundle.model_text))
 
 
 class ModelWatch:
