@@ -217,4 +217,6 @@ def fit_intervals(raw: FloatArray, labels: FloatArray) -> Intervals:
     grid = np.unique(np.quantile(raw, np.linspace(0.0, 1.0, _GRID_POINTS), method="nearest"))
     low = [_with_one_more(scores, means, counts, score=float(s), outcome=0.0) for s in grid]
     high = [_with_one_more(scores, means, counts, score=float(s), outcome=1.0) for s in grid]
-    return Intervals(scores=grid, low=np.array(low), high=np.array(high))
+    # the ends do not decrease with the score but for the last digit of their sums (1e-17), which is taken out
+    low_end, high_end = (np.maximum.accumulate(np.clip(np.array(ends), 0.0, 1.0)) for ends in (low, high))
+    return Intervals(scores=grid, low=low_end, high=high_end)

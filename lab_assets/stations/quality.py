@@ -28,8 +28,10 @@ def violations(lake: Lakehouse, contract: TableContract) -> dict[str, int]:
     whole = lake.ledger.progress(station).get(contract.full_name)
     if whole == version:
         return {}
-    is_first = whole is None or whole > version
-    broken = broken_rules(contract, lake.scan(contract)) if is_first else _of_news(lake, contract, whole, version)
+    if whole is not None and whole < version:
+        broken = _of_news(lake, contract, whole, version)
+    else:
+        broken = broken_rules(contract, lake.scan(contract))
     if not broken:
         lake.ledger.set_progress(station, {contract.full_name: version})
     return broken
