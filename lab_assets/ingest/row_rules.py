@@ -81,7 +81,7 @@ def contract_failures(contract: TableContract, rows: list[dict[str, Any]]) -> di
     """
     columns = _own_columns(contract)
     if all(surely_kept(column, [row.get(column.name) for row in rows]) for column in columns):
-        return {}  # as nearly always; pandera is asked only where there is something to tell
+        return {}  # as nearly always; pandera is asked only where there is doubt
     import pandas as pd
     import pandera.errors
 
