@@ -21,7 +21,7 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     from lab_assets.ingest.inbox import InboxError
     from lab_assets.ops.batches import last_batch, open_batches, report_since, waiting_files
     from lab_assets.ops.jobs import run_job
-    from lab_assets.ops.progress import telling
+    from lab_assets.ops.progress import progress_lines
     from lab_assets.settings import get_settings
     from lab_assets.state.database import open_database
 
@@ -37,7 +37,7 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
             return 0
         return found["ready"] + found["refused"]
 
-    with telling(engine, before, waiting=waiting, say=lambda line: typer.echo(line, err=True)):
+    with progress_lines(engine, before, waiting=waiting, say=lambda line: typer.echo(line, err=True)):
         outcome = run_job(settings, "ingest", run_config=_quietly(settings.log_level))
     report = report_since(engine, before, also=unfinished)
     if as_json:

@@ -1,6 +1,6 @@
 """Original bytes, kept by digest, never changed.
 
-Belongs here: copying in, looking up. Does not belong here: which file is taken when (``inbox.py``, ``ingest.py``).
+Belongs here: copying in, looking up. Does not belong here: which file is taken when (``inbox.py``, ``ingestor.py``).
 """
 
 from __future__ import annotations

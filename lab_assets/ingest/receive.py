@@ -1,6 +1,6 @@
 """Taking files in: from a look at the inbox to bytes in the raw store and a row in the ledger.
 
-Belongs here: copying and recording. Does not belong here: which files are finished (``inbox.py``), reading them (``ingest.py``).
+Belongs here: copying and recording. Does not belong here: which files are finished (``inbox.py``), reading them (``ingestor.py``).
 """
 
 from __future__ import annotations

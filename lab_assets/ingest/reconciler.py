@@ -1,7 +1,7 @@
 """Ledger, raw store and tables held against each other before anything new is taken.
 
 Belongs here: finding and mending what a kill, a restored backup or a lost ledger left. Does not belong here: unfinished batches
-of this ledger, which ingestion itself goes on with (``ingest.py``); whether bytes are still what they were (``scrub.py``).
+of this ledger, which ingestion itself goes on with (``ingestor.py``); whether bytes are still what they were (``scrub.py``).
 
 Each commit of ingestion carries its batch number, and ``bronze.files`` is committed last. So there are three differences:
 

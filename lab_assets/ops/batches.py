@@ -1,4 +1,4 @@
-"""What ingestion did, told from the ledger.
+"""What ingestion did, read from the ledger.
 
 Belongs here: reading finished batches and waiting files. Does not belong here: ingesting (``lab_assets.ingest.ingestor``).
 """

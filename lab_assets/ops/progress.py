@@ -1,4 +1,4 @@
-"""How far an ingestion is, told from the ledger while it runs.
+"""How far an ingestion is, read from the ledger while it runs.
 
 Belongs here: looking at the ledger and saying a line. Does not belong here: ingesting (``lab_assets.ingest.ingestor``).
 """
@@ -63,7 +63,9 @@ def taken_since(engine: Engine, batch: int) -> int:
 
 
 @contextmanager
-def telling(engine: Engine, batch: int, *, waiting: Callable[[], int], say: Callable[[str], None], every_s: float = 5.0) -> Iterator[None]:
+def progress_lines(
+    engine: Engine, batch: int, *, waiting: Callable[[], int], say: Callable[[str], None], every_s: float = 5.0
+) -> Iterator[None]:
     """Say how far an ingestion is while the body runs, whenever that changed.
 
     Args:
@@ -76,7 +78,7 @@ def telling(engine: Engine, batch: int, *, waiting: Callable[[], int], say: Call
     ended = Event()
     started = time.monotonic()
 
-    def tell() -> None:
+    def watch() -> None:
         said, total = -1, None
         while not ended.wait(every_s):
             if total is None:
@@ -86,10 +88,10 @@ def telling(engine: Engine, batch: int, *, waiting: Callable[[], int], say: Call
                 say(now.line() if now.done < now.total else f"{now.line()}; the tables made from them follow")
                 said = now.done
 
-    teller = Thread(target=tell, name="progress", daemon=True)
-    teller.start()
+    watcher = Thread(target=watch, name="progress", daemon=True)
+    watcher.start()
     try:
         yield
     finally:
         ended.set()
-        teller.join()
+        watcher.join()

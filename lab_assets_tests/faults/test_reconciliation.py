@@ -46,7 +46,7 @@ def test_what_adds_up_is_counted_once(plant: Plant) -> None:
 def test_progress_is_told_from_the_ledger(plant: Plant) -> None:
     """2 files in 4 s: 0.5 files/s; of 6 waiting, 4 are left for 8 s."""
     engine = plant.lake.ledger.engine
-    told = progress_since(engine, 0, waiting=6, seconds=4.0)
-    assert told.line() == "2 of 6 file(s), 0.5 files/s, about 8 s left"
+    now = progress_since(engine, 0, waiting=6, seconds=4.0)
+    assert now.line() == "2 of 6 file(s), 0.5 files/s, about 8 s left"
     assert progress_since(engine, 1, waiting=6, seconds=4.0).line() == "0 of 6 file(s)"
     assert progress_since(engine, 0, waiting=0, seconds=4.0).line() == "2 of 2 file(s), 0.5 files/s"
