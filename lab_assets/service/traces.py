@@ -1,6 +1,6 @@
 """Posted partial traces, kept by content beside the raw files so that their predictions can be repeated.
 
-Belongs here: bytes by digest. Does not belong here: what a trace says (``requests.py``, ``scoring.py``).
+Belongs here: bytes by digest. Does not belong here: what a trace says (``requests.py``, ``scorer.py``).
 """
 
 from __future__ import annotations

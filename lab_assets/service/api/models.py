@@ -45,11 +45,11 @@ async def serving(request: Request, name: str, who: Annotated[Identity, Depends(
     ledger = Approvals(state.engine)
     history = await to_thread.run_sync(lambda: ledger.serving_history(_known(name)))
     try:
-        here = {"version": state.watch.current.version, "digest": state.watch.current.bundle.digest}
+        loaded = {"version": state.watch.current.version, "digest": state.watch.current.bundle.digest}
     except NoModelError:
-        here = None
+        loaded = None
     rows = [await to_thread.run_sync(lambda one=one: state.views.ledger_row(asdict(one), user=who.name)) for one in history]
-    return json_response({"serving_here": here, "in_step": state.watch.alarm is None, "history": rows})
+    return json_response({"serving_here": loaded, "in_step": state.watch.alarm is None, "history": rows})
 
 
 @router.get("/approvals")
