@@ -1,4 +1,4 @@
-"""The range of each feature in a model's training rows, and which values lie far outside of it.
+"""The range of each feature in a model's training rows, and where far outside of it begins.
 
 Trees answer any number: beyond the training rows they repeat the outermost leaf, as sure as ever. LightGBM writes the range of each
 feature into the model's own text, so that the range is bound to the same digest as the trees.
@@ -57,15 +57,3 @@ class TrainingRange:
         """Values beyond which a feature lies far outside, two of ``(p,)``; NaN where it is not judged."""
         margin = WIDTHS * (self.high - self.low)
         return self.low - margin, self.high + margin
-
-    def far_outside(self, vector: FloatArray) -> list[tuple[str, float, float]]:
-        """Return the features of one row, ``(p,)``, that lie far outside: name, smallest and largest training value.
-
-        Raises:
-            ValueError: the row has another number of columns.
-        """
-        if vector.shape != self.low.shape:
-            raise ValueError(f"vector has {vector.shape}, expected {self.low.shape}")
-        low, high = self.limits
-        outside = (vector < low) | (vector > high)  # NaN is outside of nothing
-        return [(self.names[at], float(self.low[at]), float(self.high[at])) for at in np.flatnonzero(outside)]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from math import isnan, nan
 from typing import Final
 
 import numpy as np
@@ -29,7 +28,10 @@ from lab_assets.service.requests import REFUSED, Signal, TraceRequest
 TIMES_REFERENCE_HEIGHT: Final = 20.0
 """A signal this many times the highest standard peak is no chromatogram of the method: a detector saturates far below."""
 MAX_NAMED: Final = 8
-_BOUNDED: Final = tuple(feature for feature in FEATURES if feature.bound_reason)
+GROWING: Final = frozenset({"lot_results_known", "lot_failures_known", "ih_injections_on_column"})
+"""Counts that grow with every month of work, beyond any training rows."""
+TIMES_HIGHEST_COUNT: Final = 10.0
+_BOUNDED: Final = {feature.name: feature for feature in FEATURES if feature.bound_reason}
 
 
 def refuse_unknown(request: TraceRequest, *, methods: Collection[str]) -> None:
@@ -118,6 +120,8 @@ class PlausibleRanges:
     def of(training: TrainingRange) -> PlausibleRanges:
         """Bring together what quantities can be and what a model has seen."""
         low, high = training.limits
+        growing = np.array([name in GROWING for name in training.names])
+        high = np.where(growing, np.fmax(high, TIMES_HIGHEST_COUNT * training.high), high)
         can_be = {feature.name: feature for feature in FEATURES}
         lowest = [-np.inf if (one := can_be.get(name)) is None or one.minimum is None else one.minimum for name in training.names]
         highest = [np.inf if (one := can_be.get(name)) is None or one.maximum is None else one.maximum for name in training.names]
@@ -125,14 +129,15 @@ class PlausibleRanges:
 
     def warnings(self, vector: FloatArray) -> tuple[str, ...]:
         """Return what is implausible about one row, ``(p,)``: what a quantity cannot be, or lies far outside of the training rows."""
-        if not ((vector < self.low) | (vector > self.high)).any():
+        outside = (vector < self.low) | (vector > self.high)  # NaN, where a feature is absent, is outside of nothing
+        if not outside.any():
             return ()
-        values = dict(zip(self.training.names, vector.tolist(), strict=True))
-        cannot = [one for one in _BOUNDED if not isnan(value := values.get(one.name, nan)) and not one.allows(value)]
-        return (
-            *(f"{one.name} has a value it cannot have: {one.bound_reason}" for one in cannot),
-            *(
-                f"{name} lies far outside of what the model was trained on ({low:.4g} to {high:.4g})"
-                for name, low, high in self.training.far_outside(vector)
-            ),
-        )
+        return tuple(self._words(int(place), float(vector[place])) for place in np.flatnonzero(outside))
+
+    def _words(self, place: int, value: float) -> str:
+        name = self.training.names[place]
+        feature = _BOUNDED.get(name)
+        if feature is not None and not feature.allows(value):
+            return f"{name} has a value it cannot have: {feature.bound_reason}"
+        low, high = self.training.low[place], self.training.high[place]
+        return f"{name} lies far outside of what the model was trained on ({low:.4g} to {high:.4g})"

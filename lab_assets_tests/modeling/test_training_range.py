@@ -27,23 +27,14 @@ def test_ranges_are_those_of_the_rows(training: TrainingRange) -> None:
     np.testing.assert_array_equal(training.high, [10.0, np.nan, 1.0])
 
 
-@pytest.mark.parametrize(
-    ("row", "outside"),
-    [
-        ([5.0, 7.0, 0.0], []),
-        ([40.0, 7.0, -7.0], []),  # three widths beyond: 10 + 3 * 10, -1 - 3 * 2
-        ([40.1, 7.0, -7.1], ["wide", "small"]),
-        ([np.nan, 1e9, np.nan], []),  # a feature that did not vary moves no tree
-    ],
-)
-def test_far_is_three_widths_beyond(training: TrainingRange, row: list[float], outside: list[str]) -> None:
-    assert [name for name, _, _ in training.far_outside(np.array(row))] == outside
-
-
-def test_another_number_of_columns_is_an_error(training: TrainingRange) -> None:
-    with pytest.raises(ValueError, match="expected"):
-        training.far_outside(np.zeros(2))
+def test_far_outside_begins_three_widths_beyond(training: TrainingRange) -> None:
+    """0 to 10: -30 and 40; -1 to 1: -7 and 7."""
+    low, high = training.limits
+    np.testing.assert_array_equal(low, [-30.0, np.nan, -7.0])
+    np.testing.assert_array_equal(high, [40.0, np.nan, 7.0])
 
 
 def test_a_text_without_ranges_judges_nothing() -> None:
-    assert TrainingRange.from_model_text("feature_names=a b\nfeature_infos=[0:1]\n").far_outside(np.array([1e9, 1e9])) == []
+    low, high = TrainingRange.from_model_text("feature_names=a b\nfeature_infos=[0:1]\n").limits
+    assert np.isnan(low).all()
+    assert np.isnan(high).all()
