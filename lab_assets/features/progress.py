@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from math import isfinite, nan
 from typing import Final
 
@@ -37,6 +38,11 @@ VOID_TO_SHARE: Final = 0.15
 SHAPE_OVER_NOISE: Final = 20.0
 """A peak's shape is told from this height over noise on: below, 5 % of the height drowns."""
 RETENTION_OVER_NOISE: Final = 10.0
+
+
+def checkpoint_time(started: datetime, run_time_min: float, checkpoint_pct: float) -> datetime:
+    """Return when a share of the run has passed; an instrument gives its trace as it runs."""
+    return started + timedelta(minutes=run_time_min * checkpoint_pct / 100)
 
 
 def progress_features(

@@ -26,7 +26,7 @@ LAST_STANDARDS: Final = 5
 """Standard injections used where the run's own sequence has none yet: the instrument's last of the method."""
 STANDARDS_LOOKBACK: Final = timedelta(days=180)
 """Standards older than this tell nothing about today's run."""
-STANDARD_PEAK_COLUMNS: Final = ("analyte", "channel", "area", "height", "retention_time_min")
+STANDARD_PEAK_COLUMNS: Final = ("analyte", "channel", "area", "height", "retention_time_min", "area_unit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

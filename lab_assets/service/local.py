@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from lab_assets.governance.policy import PolicyEngine, PolicyStore
-from lab_assets.service.expectations import LiveExpectations
-from lab_assets.service.feature_context import LiveContext
 from lab_assets.service.prediction_log import PredictionLog
+from lab_assets.service.run_rows import DeltaRows
 from lab_assets.service.scorer import Scorer
 from lab_assets.service.serving import ModelWatch
 from lab_assets.service.store import Models
@@ -62,8 +61,7 @@ def command_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
     try:
         watch = ModelWatch(settings, engine)
         watch.refresh()
-        tables = TableCache(settings)
-        scorer = Scorer(settings, models=watch, log=log, context=LiveContext(tables), expectations=LiveExpectations(tables), clock=utc_now)
+        scorer = Scorer(settings, models=watch, log=log, rows=lambda: DeltaRows(settings), clock=utc_now)
         yield scorer, PolicyStore(engine).current()
     finally:
         log.close()

@@ -9,12 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lab_assets.features.definitions import FEATURE_SET_VERSION
+from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
 from lab_assets.features.vector import from_map
-from lab_assets.service.expectations import ExpectationTables
-from lab_assets.service.feature_context import Context
 from lab_assets.service.records import Prediction
 from lab_assets.service.requests import parse_trace
+from lab_assets.service.run_rows import DeltaRows
 from lab_assets.service.scorer import trace_subject
 from lab_assets.service.store import Models
 from lab_assets.service.stored_features import ReadBackError, find_run, joined_features
@@ -66,16 +65,17 @@ def reproduce(settings: Settings, prediction: Prediction, *, models: Models) -> 
         NotFoundError: the exact model cannot be had any more.
         TableUnavailableError: a recorded table version is gone.
     """
-    if prediction.feature_set_version != FEATURE_SET_VERSION:
-        raise ReproductionError(
-            f"the prediction used feature set {prediction.feature_set_version}, this program computes {FEATURE_SET_VERSION}: "
-            "repeat it with the version of the program that made it"
-        )
     bundle = models.of(prediction)
-    features, origin, note = _features_again(settings, prediction)
+    if not supports(prediction.feature_set_version, bundle.feature_names):
+        raise ReproductionError(
+            f"the prediction used feature set {prediction.feature_set_version}, which this program (set {FEATURE_SET_VERSION}) does not "
+            "compute: repeat it with the version of the program that made it"
+        )
+    again, origin, note = _features_again(settings, prediction)
+    features = {name: again[name] for name in bundle.feature_names if name in again}
     names = sorted(features.keys() | prediction.features.keys())
     differing = tuple(name for name in names if features.get(name) != prediction.features.get(name))
-    risk = bundle.score_row(from_map(features)).risk
+    risk = bundle.score_row(from_map(features, bundle.feature_names)).risk
     difference = abs(risk - prediction.risk)
     return Reproduction(
         prediction_id=prediction.prediction_id,
@@ -111,9 +111,8 @@ def _from_trace(settings: Settings, prediction: Prediction, digest: str) -> Mapp
     subject = trace_subject(
         prediction.injection_id,
         parse_trace(body),
-        context=Context.at_versions(settings, prediction.table_versions),
-        tables=ExpectationTables.at_versions(settings, prediction.table_versions),
-        at=prediction.as_of_utc,
+        read=DeltaRows(settings, prediction.table_versions),
+        now=prediction.as_of_utc,
     )
     return subject.features
 

@@ -8,31 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import lru_cache
+from typing import Final
 
 from lab_assets.decisions.review_path import decide
-from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION
-from lab_assets.features.progress import progress_features
+from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, supports
+from lab_assets.features.progress import checkpoint_time, progress_features
 from lab_assets.features.trace import pressure_trace
 from lab_assets.features.vector import assemble_online, from_map
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.conformal import CANNOT_TELL, Verdict
-from lab_assets.service.expectations import ExpectationTables, LiveExpectations
-from lab_assets.service.feature_context import Context, LiveContext
+from lab_assets.service.expectations import KnownMethods, expected_run, last_run_time
+from lab_assets.service.feature_context import surroundings
 from lab_assets.service.plausibility import in_unit_of, refuse_other_quantity, refuse_unknown, signal_warnings
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.problems import FieldProblem, ProblemError
 from lab_assets.service.records import Outcome, Prediction, Record, driver_rows, new_prediction_id
 from lab_assets.service.requests import Numbers, ScoreRequest, TraceRequest
+from lab_assets.service.run_rows import RunRows
 from lab_assets.service.serving import ModelWatch, ServedModel
 from lab_assets.service.traces import TRACE_KEY, keep_trace
 from lab_assets.settings import Settings
 
 Clock = Callable[[], datetime]
+is_computable: Final = lru_cache(maxsize=64)(supports)
+"""``supports``, asked for each prediction."""
 
 
 class FeatureSetMismatchError(Exception):
-    """The model was made with another set of features than this program computes."""
+    """The model was made with features that this program does not compute, or computes otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,13 +109,19 @@ class Subject:
 def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) -> Answer:
     """Score one subject with one model; keeps nothing.
 
+    A model is given the features it was made with, of those computed for the subject; no others are kept with the prediction.
+
     Raises:
-        FeatureSetMismatchError: the model was made with another set of features.
+        FeatureSetMismatchError: this program does not compute the model's features.
     """
     info = model.bundle.info
-    if info.feature_set_version != FEATURE_SET_VERSION or info.feature_names != FEATURE_NAMES:
-        raise FeatureSetMismatchError(f"the model uses feature set {info.feature_set_version}, this program {FEATURE_SET_VERSION}")
-    vector = from_map(subject.features)
+    if not is_computable(info.feature_set_version, info.feature_names):
+        raise FeatureSetMismatchError(
+            f"the model uses feature set {info.feature_set_version}, which this program (set {FEATURE_SET_VERSION}) does not compute: "
+            "serve a model made with today's features, or run the version of the program that made this one"
+        )
+    features = {name: subject.features[name] for name in info.feature_names if name in subject.features}
+    vector = from_map(features, info.feature_names)
     scores = model.bundle.score_row(vector)
     warnings = subject.warnings + model.plausible.warnings(vector)
     prediction = Prediction(
@@ -126,7 +137,7 @@ def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) ->
         model_version=model.version,
         model_digest=model.bundle.digest,
         feature_set_version=info.feature_set_version,
-        features=subject.features,
+        features=features,
         table_versions=subject.table_versions,
         predicted_at_utc=now,
         as_of_utc=subject.as_of,
@@ -147,7 +158,7 @@ def _decided(prediction: Prediction, bundle: ModelBundle, verdict: Verdict, warn
     known = {"risk": prediction.risk, "risk_low": low, "risk_high": high, "verdict": verdict, "features": prediction.features}
     decision, drivers = decide(**known), None
     if decision.path == "mandatory_checks":
-        drivers = bundle.explain(from_map(prediction.features))
+        drivers = bundle.explain(from_map(prediction.features, bundle.feature_names))
         decision = decide(**known, drivers=drivers)
     return Outcome(
         verdict=verdict,
@@ -168,15 +179,22 @@ class Scorer:
         *,
         models: ModelWatch,
         log: PredictionLog,
-        context: LiveContext,
-        expectations: LiveExpectations,
+        rows: Callable[[], RunRows],
         clock: Clock,
     ) -> None:
+        """Put together.
+
+        Args:
+            settings: Where traces are kept.
+            models: What serves.
+            log: Keeps predictions.
+            rows: Gives the tables as they are now, once for each prediction.
+            clock: Gives the time.
+        """
         self._settings = settings
         self._models = models
         self._log = log
-        self._context = context
-        self._expectations = expectations
+        self._rows = rows
         self._clock = clock
 
     def score_features(self, request: ScoreRequest, *, user: str) -> Answer:
@@ -241,10 +259,9 @@ class Scorer:
         """
         now = self._clock()
         model = self._models.current
-        at = moment_of(request, now=now)
-        tables = self._expectations.get()
-        refuse_unknown(request, methods=tables.methods)
-        subject = trace_subject(injection_id, request, context=self._context.get(), tables=tables, at=at)
+        read = self._rows()
+        refuse_unknown(request, methods=KnownMethods(read))
+        subject = trace_subject(injection_id, request, read=read, now=now)
         refuse_other_quantity(request.trace.unit, subject.standards_unit)
         digest, path = keep_trace(self._settings.raw, body)
         subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0})
@@ -253,29 +270,33 @@ class Scorer:
         return made
 
 
-def moment_of(request: TraceRequest, *, now: datetime) -> datetime:
-    """Return when the last point of a trace was seen; what became known later is not used.
+def trace_subject(injection_id: str, request: TraceRequest, *, read: RunRows, now: datetime) -> Subject:
+    """Compute the features of a partial trace at the last checkpoint it has reached, from what was known then.
 
-    A run without a start is going on now. A start in the future (a clock that is wrong) counts as now.
-    """
-    if request.injected_at_utc is None:
-        return now
-    return min(now, request.injected_at_utc + timedelta(minutes=float(request.trace.x_min[-1])))
+    A run that states its start is seen as when it reached the checkpoint, as in the tables of features; one that states none goes on now. A
+    start in the future (a clock that is wrong) counts as now.
 
-
-def trace_subject(injection_id: str, request: TraceRequest, *, context: Context, tables: ExpectationTables, at: datetime) -> Subject:
-    """Compute the features of a partial trace at the last checkpoint it has reached.
+    Args:
+        injection_id: Injection the trace belongs to.
+        request: The trace and what is stated of its run.
+        read: Reads the tables.
+        now: Nothing seen or recorded later is used.
 
     Raises:
         ProblemError: 422 too little is seen, or the length of the run is not known.
+        TableUnavailableError: a table cannot be read.
     """
-    facts = tables.facts(injection_id, request, at=at)
-    expectation = facts.expectation
-    run_time_min = request.run_time_min or (expectation.run_time_min if expectation is not None else None)
+    started = request.injected_at_utc
+    run_time_min = request.run_time_min or last_run_time(
+        read, instrument_id=request.instrument_id, method_id=request.method_id, at=now if started is None else min(now, started)
+    )
     if run_time_min is None:
         raise ProblemError(422, "the length of this run is not known", (FieldProblem("run_time_min", "is required for this method"),))
     checkpoint = reached_checkpoint(request.trace.x_min, run_time_min)
-    pressure, trace = request.pressure, in_unit_of(request.trace, facts.signal_unit)
+    at = now if started is None else min(now, checkpoint_time(started, run_time_min, checkpoint))
+    expected = expected_run(read, injection_id, request, run_time_min=run_time_min, at=at)
+    context, expectation = expected.context, expected.expectation
+    pressure, trace = request.pressure, in_unit_of(request.trace, expected.signal_unit)
     progress = progress_features(
         trace.x_min,
         trace.y,
@@ -284,26 +305,27 @@ def trace_subject(injection_id: str, request: TraceRequest, *, context: Context,
         expectation=expectation,
         pressure=None if pressure is None else pressure_trace(pressure.x_min, pressure.y, unit=pressure.unit),
     )
-    around = context.around(
+    around = surroundings(
+        read,
         injection_id=injection_id,
-        instrument_id=request.instrument_id,
-        method_id=request.method_id,
-        lot_id=facts.lot_id,
-        sample_name=facts.sample_name,
+        instrument_id=context.instrument_id,
+        method_id=context.method_id,
+        lot_id=context.lot_id,
+        sample_name=context.sample_name,
         at=at,
     )
     features = assemble_online(
-        progress, around.instrument, around.lot, around.storage, checkpoint_pct=checkpoint, method_id=request.method_id
+        progress, around.instrument, around.lot, around.storage, checkpoint_pct=checkpoint, method_id=context.method_id
     )
     return Subject(
         injection_id=injection_id,
-        lot_id=facts.lot_id,
+        lot_id=context.lot_id,
         checkpoint_pct=checkpoint,
         features=features,
-        table_versions={**context.versions, **tables.versions},
+        table_versions=read.versions,
         as_of=at,
         warnings=signal_warnings(trace, expectation),
-        standards_unit=facts.signal_unit,
+        standards_unit=expected.signal_unit,
     )
 
 

@@ -14,11 +14,10 @@ from starlette.requests import Request
 from lab_assets.governance.gateway import GatewayLimits, QueryGateway
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.auth import Access
-from lab_assets.service.expectations import LiveExpectations
-from lab_assets.service.feature_context import LiveContext
 from lab_assets.service.metrics import Metrics
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.record_watch import RecordWatch
+from lab_assets.service.run_rows import CachedRows
 from lab_assets.service.scorer import Clock, Scorer
 from lab_assets.service.serving import ModelWatch
 from lab_assets.service.store import Models
@@ -75,7 +74,6 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
     record_watch = RecordWatch(settings, engine)
     record_watch.start()
     models = Models(settings, watch)
-    context, expectations = LiveContext(tables), LiveExpectations(tables)
     return ServiceState(
         settings=settings,
         engine=engine,
@@ -87,7 +85,7 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
         watch=watch,
         record_watch=record_watch,
         models=models,
-        scorer=Scorer(settings, models=watch, log=log, context=context, expectations=expectations, clock=clock),
+        scorer=Scorer(settings, models=watch, log=log, rows=lambda: CachedRows.of(tables), clock=clock),
         views=Views(settings, policy=policy, tables=tables, log=log, watch=watch, models=models),
         metrics=Metrics(),
     )

@@ -182,7 +182,7 @@ class Models:
         if record.outcome is not None and record.outcome.verdict is not None:
             return record.outcome.verdict
         bundle = self.of(record.prediction)
-        return bundle.score_row(_vector(record.prediction)).verdict
+        return bundle.score_row(_vector(record.prediction, bundle)).verdict
 
     def drivers(self, record: Record) -> tuple[tuple[dict[str, Any], ...], str]:
         """Return what moved a risk, strongest first, and when it was computed: ``WITH_PREDICTION`` or ``ON_REQUEST``.
@@ -192,13 +192,14 @@ class Models:
         """
         if record.outcome is not None and record.outcome.drivers is not None:
             return record.outcome.drivers, WITH_PREDICTION
-        return driver_rows(self.of(record.prediction).explain(_vector(record.prediction))), ON_REQUEST
+        bundle = self.of(record.prediction)
+        return driver_rows(bundle.explain(_vector(record.prediction, bundle))), ON_REQUEST
 
 
-def _vector(prediction: Prediction) -> Any:
+def _vector(prediction: Prediction, bundle: ModelBundle) -> Any:
     from lab_assets.features.vector import from_map
 
     try:
-        return from_map(prediction.features)
+        return from_map(prediction.features, bundle.feature_names)
     except ValueError as error:
         raise NotFoundError(f"prediction {prediction.prediction_id} was made with another set of features: {error}") from error

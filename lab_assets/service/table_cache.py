@@ -80,10 +80,10 @@ def read_rows(
     if table is None:
         return []
     rules = [pl.col(name).is_in(list(values)) for name, values in (where or {}).items()]
-    return _collect(table, full_name, rules, list(columns) if columns else None).to_dicts()
+    return rows_where(table, full_name, rules, list(columns) if columns else None).to_dicts()
 
 
-def _collect(table: DeltaTable, full_name: str, rules: Sequence[pl.Expr], columns: Sequence[str] | None) -> pl.DataFrame:
+def rows_where(table: DeltaTable, full_name: str, rules: Sequence[pl.Expr], columns: Sequence[str] | None) -> pl.DataFrame:
     """Read rows with polars' own reader; a column of the contract that the table is too old to have is empty.
 
     Reading by a pyarrow dataset leaves threads behind that now and then abort the process when it ends on a busy machine.
@@ -138,7 +138,7 @@ def load_snapshot(
     table = open_table(settings, full_name, version=version)
     if table is None:
         return Snapshot(frame=empty_frame(promise, wanted), version=-1)
-    frame = _collect(table, full_name, (), wanted)
+    frame = rows_where(table, full_name, (), wanted)
     if newest is not None:
         frame = frame.top_k(newest.limit, by=newest.by)
     return Snapshot(frame=frame, version=table.version())

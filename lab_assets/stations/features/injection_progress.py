@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import (
@@ -33,6 +33,7 @@ from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLU
 from lab_assets.domain.specifications import LIMIT_COLUMNS
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, names_of
 from lab_assets.features.expectation import MethodExpectation
+from lab_assets.features.progress import checkpoint_time
 from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
 from lab_assets.stations.gather import gather, identity_of
 from lab_assets.stations.relations import injections_of_samples, names_in_sequences, names_of_plans, samples_of_lots
@@ -339,11 +340,6 @@ def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if before is None or any(before[name] != row[name] for name in names):
             kept.append(row)
     return kept
-
-
-def checkpoint_time(started: datetime, run_time_min: float, checkpoint_pct: float) -> datetime:
-    """Return when a share of the run has passed; an instrument gives its trace as it runs."""
-    return started + timedelta(minutes=run_time_min * checkpoint_pct / 100)
 
 
 def _pressure(signal: Row | None) -> Any:

@@ -187,7 +187,7 @@ def _decide(row: dict[str, Any], bundle: ModelBundle | None) -> tuple[str, Decis
 
     features = dict(row["features"])
     try:
-        vector = None if bundle is None else from_map(features)
+        vector = None if bundle is None else from_map(features, bundle.feature_names)
     except ValueError:
         vector = None  # made with features that this program does not know
     low, high = (row["risk"] if end is None else end for end in (row["risk_low"], row["risk_high"]))
