@@ -14,16 +14,32 @@ from lab_assets.lake.lakehouse import Lakehouse
 Put = Callable[..., int]
 
 
+def at(day: int, hour: int = 0) -> datetime:
+    """A moment of March 2025."""
+    return datetime(2025, 3, day, hour, tzinfo=UTC)
+
+
 @pytest.fixture
 def put(lakehouse: Lakehouse) -> Put:
     """Append hand-made rows to a table; provenance is filled in where the rows name none."""
+    return putting(lakehouse)
+
+
+@pytest.fixture
+def put_spark(spark_lakehouse: Lakehouse) -> Put:
+    """The same for a laboratory with Spark."""
+    return putting(spark_lakehouse)
+
+
+def putting(lake: Lakehouse) -> Put:
+    """Return a function that appends hand-made rows to a table of a laboratory."""
 
     def append(contract: TableContract, *rows: dict[str, Any], batch: int = 1) -> int:
         provenance = {"source": "lims", "source_file": "f.csv", "source_sha256": f"sha{batch}", "ingest_batch": batch}
-        told = [
+        filled = [
             {**provenance, "ingested_at_utc": datetime(2025, 6, 1, tzinfo=UTC), "source_row": number, **row}
             for number, row in enumerate(rows, start=1)
         ]
-        return lakehouse.append(contract, lakehouse.local_rows(contract, told))
+        return lake.append(contract, lake.local_rows(contract, filled))
 
     return append

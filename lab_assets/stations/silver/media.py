@@ -42,7 +42,7 @@ def _images(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Give each page the lot that its name or description names."""
     import polars as pl
 
-    files = keys["image_id"].str.split("-").list.first()
+    files = keys["image_id"].str.replace(r"-\d+$", "")
     pages = _identified(read.keyed(BRONZE_IMAGES, source_sha256=files)).unique("image_id", keep="first", maintain_order=True)
     lot = pl.coalesce(pl.col(name).str.extract(LOT_PATTERN, 1) for name in ("image_name", "description"))
     return pages.join(keys, on="image_id", how="semi").with_columns(lot_id=lot)

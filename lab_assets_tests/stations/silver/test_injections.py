@@ -8,11 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
-from lab_assets.contracts.bronze import CHROMATOGRAMS, LIMS_SEQUENCES
-from lab_assets.contracts.silver import INJECTIONS, LOTS, SAMPLES
+from lab_assets.contracts.bronze import CALIBRATIONS, CHROMATOGRAMS, LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES
+from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.injection_identity import injection_id
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.injections import one_per_injection, update_injections, with_calibration
+from lab_assets.stations.runner import update
+from lab_assets.stations.silver.injections import INJECTIONS_STATION, one_per_injection
 from lab_assets_tests.stations.conftest import Put
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -64,7 +65,7 @@ def test_channels_of_one_injection_come_together_and_the_longest_trace_counts() 
 def test_of_a_channel_exported_twice_the_newer_file_counts() -> None:
     rows = [trace(x_last=300.0, ingest_batch=2, source_sha256="new"), trace(x_last=600.0, ingest_batch=1, source_sha256="old")]
     (row,) = one_per_injection(pl.DataFrame(rows)).to_dicts()
-    assert (row["run_time_min"], row["source_sha256"], row["_batch"]) == (5.0, "new", 2)
+    assert (row["run_time_min"], row["source_sha256"]) == (5.0, "new")
 
 
 def test_an_unknown_unit_gives_no_run_time() -> None:
@@ -79,6 +80,10 @@ def certificate(number: str, at: datetime, *, outcome: str = "pass", days: int =
         "performed_at_utc": at,
         "valid_until_utc": at + timedelta(days=days),
         "outcome": outcome,
+        "parameter": f"flow, {outcome}",
+        "deviation": 0.0,
+        "tolerance": 1.0,
+        "unit": "%",
     }
 
 
@@ -94,15 +99,13 @@ def certificate(number: str, at: datetime, *, outcome: str = "pass", days: int =
     ids=["none", "only a later one", "the latest before", "expired the day before", "one parameter failed"],
 )
 def test_the_certificate_in_force_is_the_latest_before_the_injection(
-    certificates: list[dict[str, Any]], expected: tuple[str | None, bool | None]
+    lakehouse: Lakehouse, put: Put, certificates: list[dict[str, Any]], expected: tuple[str | None, bool | None]
 ) -> None:
-    schema = {"instrument_id": pl.String, "certificate_id": pl.String, "outcome": pl.String}
-    times = {name: pl.Datetime("us", "UTC") for name in ("performed_at_utc", "valid_until_utc")}
-    injections = pl.DataFrame(
-        [{"injection_id": "i", "instrument_id": "HPLC-1", "injected_at_utc": NOON}],
-        schema_overrides={"injected_at_utc": pl.Datetime("us", "UTC")},
-    )
-    (row,) = with_calibration(injections, pl.DataFrame(certificates, schema={**schema, **times})).to_dicts()
+    put(CHROMATOGRAMS, trace("i"))
+    if certificates:
+        put(CALIBRATIONS, *certificates)
+    update(lakehouse, INJECTIONS_STATION)
+    (row,) = lakehouse.polars(INJECTIONS).to_dicts()
     assert (row["calibration_id"], row["calibration_valid"]) == expected
 
 
@@ -124,16 +127,17 @@ def planned(name: str, **more: Any) -> dict[str, Any]:
 
 def test_context_that_comes_late_reaches_the_injection_and_only_that_one_is_worked_again(lakehouse: Lakehouse, put: Put) -> None:
     put(CHROMATOGRAMS, trace("run 1"), trace("run 2"))
-    assert update_injections(lakehouse) == 1
-    lakehouse.ledger.dequeue("silver.results", lakehouse.ledger.queued("silver.results"))
-    put(SAMPLES, {"sample_name": "NEB-1", "lot_id": "NEB26-0001", "sample_type": "release", "recorded_at_utc": NOON})
-    put(LOTS, {"lot_id": "NEB26-0001", "product": "NEB", "recorded_at_utc": NOON})
+    first = update(lakehouse, INJECTIONS_STATION)
+    assert (first.groups, first.changed) == (2, 2)
+    put(LIMS_SAMPLES, {"sample_name": "NEB-1", "lot_id": "NEB26-0001", "sample_type": "release", "recorded_at_utc": NOON})
+    put(LIMS_LOTS, {"lot_id": "NEB26-0001", "product": "NEB", "recorded_at_utc": NOON})
     put(LIMS_SEQUENCES, planned("run 1"))
-    assert update_injections(lakehouse) == 2
+    second = update(lakehouse, INJECTIONS_STATION)
+    assert (second.groups, second.changed) == (1, 1)
     rows = {row["injection_name"]: row for row in lakehouse.polars(INJECTIONS).to_dicts()}
-    told = ("sample_name", "lot_id", "product", "method_id", "instrument_id", "run_time_min", "sample_role")
-    assert tuple(rows["run 1"][name] for name in told) == ("NEB-1", "NEB26-0001", "NEB", "M1", "HPLC-1", 10.0, "sample")
+    described = ("sample_name", "lot_id", "product", "method_id", "instrument_id", "run_time_min", "sample_role")
+    assert tuple(rows["run 1"][name] for name in described) == ("NEB-1", "NEB26-0001", "NEB", "M1", "HPLC-1", 10.0, "sample")
     assert (rows["run 2"]["lot_id"], rows["run 2"]["sample_role"]) == (None, "unknown")
     assert rows["run 1"]["known_time_utc"] == NOON + timedelta(minutes=10)
-    assert lakehouse.ledger.queued("silver.results") == [rows["run 1"]["injection_id"]]
-    assert update_injections(lakehouse) == 2
+    assert not update(lakehouse, INJECTIONS_STATION).news
+    assert update(lakehouse, INJECTIONS_STATION, rebuild=True).changed == 0

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
-
-import pytest
 
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.silver import DOCUMENTS, IMAGES
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.media import update_documents, update_images
-from lab_assets_tests.stations.silver.test_reference import at
-
-Put = Callable[..., int]
+from lab_assets.stations.runner import update
+from lab_assets.stations.silver.media import DOCUMENTS_STATION, IMAGES_STATION
+from lab_assets_tests.stations.conftest import Put, at
 
 
 def page(name: str, number: int = 1, **more: Any) -> dict[str, Any]:
@@ -23,7 +19,6 @@ def page(name: str, number: int = 1, **more: Any) -> dict[str, Any]:
     return {**row, "dtype": "uint16", **more}
 
 
-@pytest.mark.spark
 def test_each_page_comes_once_with_the_lot_named_in_name_or_description(lakehouse: Lakehouse, put: Put) -> None:
     put(
         BRONZE_IMAGES,
@@ -33,10 +28,10 @@ def test_each_page_comes_once_with_the_lot_named_in_name_or_description(lakehous
         page("d.tif", 1),
         page("d.tif", 2),
     )
-    first = update_images(lakehouse)
-    assert update_images(lakehouse) == first
+    first = update(lakehouse, IMAGES_STATION).version
+    assert update(lakehouse, IMAGES_STATION).version == first
     put(BRONZE_IMAGES, page("ORS25-0099.tif"), batch=2)
-    assert update_images(lakehouse) > first
+    assert update(lakehouse, IMAGES_STATION).version > first
     assert {row["image_id"]: row["lot_id"] for row in lakehouse.polars(IMAGES).to_dicts()} == {
         "sha-IMG_NEB25-0007_a.tif-1": "NEB25-0007",
         "sha-b.tif-1": "ORS25-0012",
@@ -48,7 +43,6 @@ def test_each_page_comes_once_with_the_lot_named_in_name_or_description(lakehous
     assert lakehouse.row_count(IMAGES) == 6
 
 
-@pytest.mark.spark
 def test_documents_are_whole_and_linked_when_their_certificate_becomes_known(lakehouse: Lakehouse, put: Put) -> None:
     def sheet(name: str, number: int, text: str | None) -> dict[str, Any]:
         return {"document_name": name, "source_sha256": f"sha-{name}", "page": number, "n_pages": 2, "text": text}
@@ -65,14 +59,14 @@ def test_documents_are_whole_and_linked_when_their_certificate_becomes_known(lak
         sheet("b.pdf", 1, "Certificate: CAL-LC-12"),
         sheet("b.pdf", 2, None),
     )
-    first = update_documents(lakehouse)
+    first = update(lakehouse, DOCUMENTS_STATION).version
     found = {row["document_name"]: row for row in lakehouse.polars(DOCUMENTS).to_dicts()}
     assert found["a.pdf"]["text"] == "Certificate: CAL-LC-1.\n\nsecond page"
     assert (found["a.pdf"]["certificate_id"], found["a.pdf"]["instrument_id"]) == ("CAL-LC-1", "LC-1")
     assert found["b.pdf"]["certificate_id"] is None
-    assert update_documents(lakehouse) == first
+    assert update(lakehouse, DOCUMENTS_STATION).version == first
     put(CALIBRATIONS, certificate("CAL-LC-12", "LC-12"), batch=2)
-    assert update_documents(lakehouse) > first
+    assert update(lakehouse, DOCUMENTS_STATION).version > first
     found = {row["document_name"]: row for row in lakehouse.polars(DOCUMENTS).to_dicts()}
     assert (found["b.pdf"]["certificate_id"], found["b.pdf"]["instrument_id"]) == ("CAL-LC-12", "LC-12")
     assert found["a.pdf"]["certificate_id"] == "CAL-LC-1"

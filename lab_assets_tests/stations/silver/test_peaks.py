@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lab_assets.contracts.silver import PEAKS
-from lab_assets.stations.silver.methods import processing_id
+from lab_assets.domain.processing_methods import processing_id
 from lab_assets.stations.silver.peaks import integrate_trace
 
 X = np.arange(0, 1200.0) * 0.5  # s

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,40 +15,25 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
-from lab_assets.stations.gold.exceptions import update_exceptions
-from lab_assets.stations.gold.lot_disposition import update_lot_disposition
-from lab_assets.stations.gold.method_trends import update_method_trends
-from lab_assets.stations.gold.suitability import update_suitability
-from lab_assets.stations.gold.time_to_release import update_time_to_release
-from lab_assets.stations.silver.media import update_documents, update_images
-from lab_assets.stations.silver.reference import update_instruments, update_lots, update_process_events, update_samples
-from lab_assets.stations.silver.storage_conditions import update_storage_conditions
-
-Put = Callable[..., int]
-
-UPDATES = (
-    *(update_lots, update_samples, update_process_events, update_instruments, update_storage_conditions, update_images, update_documents),
-    *(update_lot_disposition, update_method_trends, update_suitability, update_time_to_release, update_exceptions),
-)
-
-
-def at(day: int, hour: int = 0) -> datetime:
-    return datetime(2025, 3, day, hour, tzinfo=UTC)
+from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.runner import update
+from lab_assets.stations.silver.reference import INSTRUMENTS_STATION, LOTS_STATION, PROCESS_EVENTS_STATION, SAMPLES_STATION
+from lab_assets.stations.station import Station
+from lab_assets_tests.stations.conftest import Put, at
 
 
 def rows_of(lake: Lakehouse, contract: TableContract, key: str) -> dict[str, dict[str, Any]]:
     return {row[key]: row for row in lake.polars(contract).to_dicts()}
 
 
-@pytest.mark.parametrize("update", UPDATES, ids=lambda update: update.__name__)
-def test_empty_inputs_are_no_news_and_start_no_spark(update: Callable[[Lakehouse], int], tmp_path: Path) -> None:
+@pytest.mark.parametrize("station", STATIONS, ids=lambda station: station.name)
+def test_empty_inputs_are_no_news_and_start_no_spark(station: Station, tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     lake = Lakehouse(settings, SessionKeeper(settings), Ledger(open_database(settings)))
-    assert update(lake) == 0
+    assert update(lake, station).version == 0
     assert not (settings.run / "spark").exists()
 
 
-@pytest.mark.spark
 def test_lots_keep_the_latest_record_whatever_order_the_exports_come_in(lakehouse: Lakehouse, put: Put) -> None:
     put(
         LIMS_LOTS,
@@ -58,12 +41,12 @@ def test_lots_keep_the_latest_record_whatever_order_the_exports_come_in(lakehous
         {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "site": "Plant East", "recorded_at_utc": at(3)},
         {"lot_id": "NEB25-0002", "product": "NEBRILAT-10", "site": "Plant North", "recorded_at_utc": at(3)},
     )
-    first = update_lots(lakehouse)
+    first = update(lakehouse, LOTS_STATION).version
     assert {lot: row["site"] for lot, row in rows_of(lakehouse, LOTS, "lot_id").items()} == {
         "NEB25-0001": "Plant East",
         "NEB25-0002": "Plant North",
     }
-    assert update_lots(lakehouse) == first
+    assert update(lakehouse, LOTS_STATION).version == first
     put(
         LIMS_LOTS,
         {"lot_id": "NEB25-0001", "product": "NEBRILAT-10", "site": "an older record", "recorded_at_utc": at(1)},
@@ -71,7 +54,7 @@ def test_lots_keep_the_latest_record_whatever_order_the_exports_come_in(lakehous
         {"lot_id": "ORS25-0003", "product": "ORSALINE-50", "site": "Plant East", "recorded_at_utc": at(4)},
         batch=2,
     )
-    assert update_lots(lakehouse) > first
+    assert update(lakehouse, LOTS_STATION).version > first
     assert {lot: row["site"] for lot, row in rows_of(lakehouse, LOTS, "lot_id").items()} == {
         "NEB25-0001": "Plant East",
         "NEB25-0002": "corrected",
@@ -79,34 +62,31 @@ def test_lots_keep_the_latest_record_whatever_order_the_exports_come_in(lakehous
     }
 
 
-@pytest.mark.spark
 def test_an_update_killed_before_its_progress_was_recorded_is_repeated_without_harm(lakehouse: Lakehouse, put: Put) -> None:
     put(LIMS_SAMPLES, {"sample_name": "S25-0001", "lot_id": "NEB25-0001", "sample_type": "release", "recorded_at_utc": at(2)})
     put(LIMS_EVENTS, {"event_id": "E1", "lot_id": "NEB25-0001", "event": "manufactured", "at_utc": at(1), "recorded_at_utc": at(1)})
-    update_samples(lakehouse)
-    events = update_process_events(lakehouse)
+    update(lakehouse, SAMPLES_STATION)
+    events = update(lakehouse, PROCESS_EVENTS_STATION).version
     for station in ("silver.samples", "silver.process_events"):
         lakehouse.ledger.set_progress(station, dict.fromkeys(lakehouse.ledger.progress(station), 0))
-    update_samples(lakehouse)
+    update(lakehouse, SAMPLES_STATION)
     assert lakehouse.row_count(SAMPLES) == 1
-    assert update_process_events(lakehouse) == events
+    assert update(lakehouse, PROCESS_EVENTS_STATION).version == events
     assert lakehouse.row_count(PROCESS_EVENTS) == 1
 
 
-@pytest.mark.spark
 def test_events_are_appended_once(lakehouse: Lakehouse, put: Put) -> None:
     made = {"event_id": "E1", "lot_id": "L", "event": "manufactured", "at_utc": at(1), "recorded_at_utc": at(1)}
     taken = {"event_id": "E2", "lot_id": "L", "event": "sampled", "at_utc": at(2), "recorded_at_utc": at(2)}
     put(LIMS_EVENTS, made, made)
-    first = update_process_events(lakehouse)
+    first = update(lakehouse, PROCESS_EVENTS_STATION).version
     put(LIMS_EVENTS, made, batch=2)
-    assert update_process_events(lakehouse) == first
+    assert update(lakehouse, PROCESS_EVENTS_STATION).version == first
     put(LIMS_EVENTS, made, taken, batch=3)
-    assert update_process_events(lakehouse) == first + 1
+    assert update(lakehouse, PROCESS_EVENTS_STATION).version == first + 1
     assert sorted(lakehouse.polars(PROCESS_EVENTS)["event_id"].to_list()) == ["E1", "E2"]
 
 
-@pytest.mark.spark
 def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakehouse: Lakehouse, put: Put) -> None:
     injection = {"injection_name": "i", "zone_known": True, "channels": ["A"], "processing_id": "none", "instrument_id": "LC-01"}
     put(
@@ -131,7 +111,7 @@ def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakeho
         {**certificate, **second, "parameter": "wavelength", "outcome": "fail", "valid_until_utc": at(28)},
         {**certificate, "certificate_id": "CAL-9", "instrument_id": "LC-09", "parameter": "flow", "outcome": "pass"},
     )
-    update_instruments(lakehouse)
+    update(lakehouse, INSTRUMENTS_STATION)
     found = rows_of(lakehouse, INSTRUMENTS, "instrument_id")
     assert found.keys() == {"LC-01", "LC-09"}
     first = found["LC-01"]

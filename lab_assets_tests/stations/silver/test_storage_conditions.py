@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -11,22 +10,23 @@ import pytest
 from lab_assets.contracts.bronze import CHAMBER_READINGS
 from lab_assets.contracts.silver import STORAGE_CONDITIONS
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.silver.storage_conditions import days_of, gap_limit, storage_day, update_storage_conditions
+from lab_assets.stations.runner import update
+from lab_assets.stations.silver.storage_conditions import STORAGE_CONDITIONS_STATION, days_of, gap_limit, storage_day
+from lab_assets_tests.stations.conftest import Put
 
-Put = Callable[..., int]
 DAY = date(2025, 3, 10)
 MIDNIGHT = datetime(2025, 3, 10, tzinfo=UTC)
 
 
 def reading(hour: float, temperature_c: float | None = 25.0, humidity_pct: float | None = 60.0, **more: Any) -> dict[str, Any]:
     at = MIDNIGHT + timedelta(hours=hour)
-    row = {"chamber_id": "CH-25", "read_at_utc": at, "read_at_text": at.isoformat(), "zone_known": True, "is_touched": True}
+    row = {"chamber_id": "CH-25", "read_at_utc": at, "read_at_text": at.isoformat(), "zone_known": True}
     values = {"temperature_c": temperature_c, "humidity_pct": humidity_pct, "set_temperature_c": 25.0, "set_humidity_pct": 60.0}
     return {**row, **values, "ingest_batch": 1, "source_row": 1, **more}
 
 
 def bronze(*hours: float, **values: Any) -> list[dict[str, Any]]:
-    dropped = {"is_touched", "ingest_batch", "source_row"}
+    dropped = {"ingest_batch", "source_row"}
     return [{name: value for name, value in reading(hour, **values).items() if name not in dropped} for hour in hours]
 
 
@@ -94,17 +94,16 @@ def test_a_changed_set_point_holds_from_its_reading_on() -> None:
     assert storage_day(DAY, readings)["excursion_min"] == 0.0
 
 
-@pytest.mark.spark
 def test_late_and_repeated_readings_change_their_days_and_the_neighbours_only(lakehouse: Lakehouse, put: Put) -> None:
     put(CHAMBER_READINGS, *bronze(*range(72)))
-    first = update_storage_conditions(lakehouse)
-    assert update_storage_conditions(lakehouse) == first
+    first = update(lakehouse, STORAGE_CONDITIONS_STATION).version
+    assert update(lakehouse, STORAGE_CONDITIONS_STATION).version == first
     days = lakehouse.polars(STORAGE_CONDITIONS).sort("day")
     assert days["day"].to_list() == [DAY, DAY + timedelta(days=1), DAY + timedelta(days=2)]
     assert days["readings"].to_list() == [24, 24, 24]
     # exported again with one corrected value, and a day more after a hole
     put(CHAMBER_READINGS, *bronze(34.0, temperature_c=29.0), *bronze(35.0), *bronze(*range(78, 96)), batch=2)
-    assert update_storage_conditions(lakehouse) > first
+    assert update(lakehouse, STORAGE_CONDITIONS_STATION).version > first
     days = lakehouse.polars(STORAGE_CONDITIONS).sort("day")
     assert days["readings"].to_list() == [24, 24, 24, 18]
     assert days["excursion_min"].to_list() == pytest.approx([0.0, 60.0, 0.0, 0.0])
