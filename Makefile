@@ -15,7 +15,7 @@ empty :=
 space := $(empty) $(empty)
 PURE_FILES := $(subst $(space),$(comma),$(foreach room,$(PURE),lab_assets/$(room)/*))
 
-.PHONY: help setup demo test lint bench dev lock clean
+.PHONY: help setup demo test orders lint bench dev lock clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
@@ -58,6 +58,9 @@ test: setup ## Run every test, and hold the coverage of the pure rooms.
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --no-loadscope-reorder --cov=lab_assets --cov-report=
 	$(BIN)/python -m coverage report --include='$(PURE_FILES)' --fail-under=90 --format=total
+
+orders: setup ## Try fifty orders of arrival and two hundred late corrections.
+	LAB_ORDERS=50 LAB_CORRECTIONS=200 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --no-cov --timeout=3600 lab_assets_tests/orders
 
 lint: setup ## Check style, format and types.
 	$(BIN)/ruff check .

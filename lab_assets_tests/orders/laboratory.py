@@ -1,0 +1,253 @@
+"""A laboratory of about 130 files that is taken in in any order and batching, and what its tables hold in the end.
+
+Belongs here: making the files, taking them in, comparing contents. Does not belong here: verdicts (the tests).
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import random
+import shutil
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from lab_assets.compute.session import SessionKeeper
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.registry import contract, contracts
+from lab_assets.ingest.ingestor import Ingestor
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.settings import Settings
+from lab_assets.simulation.run import simulate
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
+from lab_assets.stations.ml.predictions import Scoring, score_waiting
+from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.runner import update
+from lab_assets_tests.service.laboratory import train
+
+START = datetime(2025, 1, 6, tzinfo=UTC)
+ONE_EACH = ("lots", "samples", "sequences", "results")
+"""Exports that are cut into a file a lot, sample, worklist or result day, so that each may come at its own time."""
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the laboratory: drop folder and name, and its bytes."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True)
+class Correction:
+    """A file that corrects a record, and when the LIMS recorded it."""
+
+    file: File
+    recorded_at: datetime
+
+
+@cache
+def simulated(folder: Path, seed: int, lots: int) -> tuple[File, ...]:
+    """Return the files of a simulated laboratory, the LIMS exports cut into small ones."""
+    shutil.rmtree(folder, ignore_errors=True)
+    simulate(folder, seed=seed, n_lots=lots, start=START, months=2)
+    found: list[File] = []
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        kind = path.stem.split("_")[0]
+        if name.startswith("lims/") and kind in ONE_EACH:
+            found += _cut(name, path.read_text(), kind)
+        else:
+            found.append(File(name, path.read_bytes()))
+    return tuple(found)
+
+
+def _cut(name: str, text: str, kind: str) -> list[File]:
+    """Cut an export by its first column (results by day)."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    key = {"results": lambda row: row["recorded_at_utc"][:10]}.get(kind, lambda row: next(iter(row.values())))
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in rows:
+        groups.setdefault(key(row), []).append(row)
+    return [File(f"{name.removesuffix('.csv')}_{group}.csv", _table(members)) for group, members in groups.items()]
+
+
+def _table(rows: Sequence[dict[str, Any]]) -> bytes:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _rows(files: Iterable[File], kind: str) -> list[dict[str, str]]:
+    return [row for file in files if file.path.startswith(f"lims/{kind}_") for row in csv.DictReader(io.StringIO(file.data.decode()))]
+
+
+def corrections(files: Sequence[File], seed: int, count: int) -> list[Correction]:
+    """Return files that correct weights, samples, lots, results, limits and certificates, each recorded after everything else, in order of time."""
+    rng = random.Random(seed)
+    plans = [row for row in _rows(files, "sequences") if row["weight_mg"]]
+    samples, lots, results = (_rows(files, kind) for kind in ("samples", "lots", "results"))
+    limits = list(csv.DictReader(io.StringIO(next(file.data.decode() for file in files if file.path == "lims/specifications.csv"))))
+    made: list[Correction] = []
+    for number in range(count):
+        at = START + timedelta(days=120, hours=number)
+        stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        kind = rng.choice(("weight", "purity", "sample", "lot", "result", "limit", "certificate"))
+        records = {"weight": plans, "purity": plans, "sample": samples, "lot": lots, "result": results, "limit": limits}
+        row = _certificate(rng, number) if kind == "certificate" else _CORRECTED[kind](rng, records[kind])
+        folder = "metrology" if kind == "certificate" else "lims"
+        row = {**row, "recorded_at_utc": stamp}
+        made.append(Correction(File(f"{folder}/correction_{number:03d}_{kind}.csv", _table([row])), at))
+    return made
+
+
+def _weight(rng: random.Random, plans: list[dict[str, str]]) -> dict[str, str]:
+    plan = rng.choice(plans)
+    return {**plan, "weight_mg": f"{float(plan['weight_mg']) * rng.uniform(0.9, 1.1):.3f}"}
+
+
+def _purity(rng: random.Random, plans: list[dict[str, str]]) -> dict[str, str]:
+    plan = rng.choice([row for row in plans if row["sample_role"] == "standard"])
+    return {**plan, "standard_purity_pct": f"{rng.uniform(97, 100):.1f}"}
+
+
+def _sample(rng: random.Random, samples: list[dict[str, str]]) -> dict[str, str]:
+    sample = rng.choice(samples)
+    other = rng.choice(samples)
+    return {**sample, "lot_id": other["lot_id"]} if rng.random() < 0.4 else {**sample, "analyst": "N. Corrected"}
+
+
+def _lot(rng: random.Random, lots: list[dict[str, str]]) -> dict[str, str]:
+    lot = rng.choice(lots)
+    return {**lot, "product": rng.choice(["NEBRILAT-10", "ORSAMIN-50", lot["product"]]), "batch_size_kg": f"{rng.uniform(100, 500):.1f}"}
+
+
+def _result(rng: random.Random, results: list[dict[str, str]]) -> dict[str, str]:
+    result = rng.choice(results)
+    return {**result, "value": f"{float(result['value']) * rng.uniform(0.5, 3):.2f}"}
+
+
+def _limit(rng: random.Random, limits: list[dict[str, str]]) -> dict[str, str]:
+    limit = rng.choice(limits)
+    names = [name for name in ("spec_low", "spec_high") if limit[name]]
+    name = rng.choice(names)
+    return {**limit, name: f"{float(limit[name]) * rng.uniform(0.95, 1.05):.2f}"}
+
+
+def _certificate(rng: random.Random, number: int) -> dict[str, str]:
+    performed = START + timedelta(days=rng.uniform(-20, 60))
+    return {
+        "certificate_id": f"CAL-X-{number:03d}",
+        "instrument_id": rng.choice(["LC-01", "LC-02", "LC-03"]),
+        "parameter": "flow",
+        "deviation": "0.4",
+        "tolerance": "1.0",
+        "unit": "%",
+        "outcome": rng.choice(["pass", "pass", "fail"]),
+        "performed_at_utc": performed.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "valid_until_utc": (performed + timedelta(days=rng.choice([30, 365]))).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "performed_by": "M. Calibrator",
+    }
+
+
+_CORRECTED = {"weight": _weight, "purity": _purity, "sample": _sample, "lot": _lot, "result": _result, "limit": _limit}
+
+
+class Home:
+    """One laboratory in a folder of its own, taken in without Spark."""
+
+    def __init__(self, folder: Path, bundle: ModelBundle | None = None, *, grace_s: float = 900.0) -> None:
+        self.settings = Settings(home=folder, stable_s=0, context_grace_s=grace_s, spark_remote="sc://127.0.0.1:9/;token=none")
+        self.settings.inbox.mkdir(parents=True)
+        self.lake = Lakehouse(self.settings, SessionKeeper(self.settings), Ledger(open_database(self.settings)))
+        self.bundle = bundle
+        self.batches = 0
+
+    def take(self, files: Iterable[File]) -> None:
+        """Drop files together, ingest them, and run every station."""
+        for file in files:
+            target = self.settings.inbox / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(file.data)
+        Ingestor(self.lake).run()
+        self.stations()
+
+    def stations(self, *, rebuild: bool = False) -> None:
+        """Run every station, and score."""
+        for station in STATIONS:
+            update(self.lake, station, rebuild=rebuild)
+        if self.bundle is not None:
+            self.batches += 1
+            now = datetime.now(UTC)
+            score_waiting(self.lake, self.bundle, Scoring(model_version="1", mode="stream", requested_by="test", predicted_at_utc=now))
+
+
+@cache
+def model() -> ModelBundle:
+    """Return a small model."""
+    return train(1)
+
+
+_VOLATILE = {
+    "ingest_batch", "ingested_at_utc", "arrival_id", "arrived_at_utc", "modified_at_utc", "event_id", "table_versions", "predicted_at_utc",
+    "decided_at_utc", "ended_at_utc", "at_utc",
+}  # fmt: skip
+"""Columns that say when and in which company something arrived or was computed, not what it is."""
+_KEPT = {
+    ("silver.process_events", "event_id"),
+    ("silver.process_events", "at_utc"),
+    ("gold.lot_disposition", "decided_at_utc"),
+    ("bronze.lims_events", "event_id"),
+    ("bronze.lims_events", "at_utc"),
+}
+_RECORDS = {"ml.predictions", "ml.decisions", "ml.explanations"}
+
+
+def contents(lake: Lakehouse) -> dict[str, list[str]]:
+    """Return what every table holds, as sorted texts of its rows; of predictions and decisions what counts now."""
+    current = set(lake.polars(contract("ml.predictions"), ["prediction_id"], where=pl.col("ended_at_utc").is_null())["prediction_id"])
+    held: dict[str, list[str]] = {}
+    for name, table in contracts().items():
+        if name.startswith("governance.") or lake.versions_as_they_are([name])[name] < 0:
+            continue
+        rows = lake.polars(table)
+        if name in _RECORDS:
+            rows = rows.filter(pl.col("prediction_id").is_in(sorted(current)))
+        held[name] = _texts(table, rows)
+    return held
+
+
+def _texts(table: TableContract, rows: pl.DataFrame) -> list[str]:
+    columns = [name for name in table.column_names if name not in _VOLATILE or (table.full_name, name) in _KEPT]
+    return sorted(repr(row) for row in rows.select(columns).iter_rows())
+
+
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[str, tuple[int, int, str]]:
+    """Return, by table, how many rows only one and only the other has, and one of them."""
+    found: dict[str, tuple[int, int, str]] = {}
+    for name in sorted(one.keys() | other.keys()):
+        first, second = set(one.get(name, ())), set(other.get(name, ()))
+        if first != second or len(one.get(name, ())) != len(other.get(name, ())):
+            only = sorted(first - second)[:2] + sorted(second - first)[:2]
+            found[name] = (len(first - second), len(second - first), "\n   ".join(only))
+    return found
+
+
+def batches(files: Sequence[File], rng: random.Random, count: int) -> list[list[File]]:
+    """Return the files in a random order, cut into batches at random places."""
+    order = list(files)
+    rng.shuffle(order)
+    places = sorted(rng.sample(range(1, len(order)), min(count, len(order)) - 1))
+    return [order[start:end] for start, end in zip([0, *places], [*places, len(order)], strict=True)]
