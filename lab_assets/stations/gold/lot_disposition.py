@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _VERDICTS: Final[dict[str, Verdict]] = {"pass": "pass", "fail": "fail"}
 """States of results that answer a test."""
 _INVESTIGATION: Final = ("oos_opened", "oos_closed")
+"""Events that are counted; so their station reads ``event_id`` as well, by which two of one kind are two."""
 
 
 def _lots_of_products(read: StationReader, changes: Changes) -> pl.DataFrame:

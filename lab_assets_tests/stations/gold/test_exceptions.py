@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import date
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import EXCEPTIONS, METHOD_TRENDS, SUITABILITY
@@ -17,7 +17,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.gold.exception_kinds import number
 from lab_assets.stations.gold.exceptions import EXCEPTIONS_STATION
 from lab_assets.stations.runner import update
-from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at, histories, now_and_then
 
 Put = Callable[..., int]
 
@@ -187,105 +187,65 @@ def test_what_is_in_order_touches_no_exception(lakehouse: Lakehouse, put: Put) -
     assert update(lakehouse, EXCEPTIONS_STATION).groups == 0
 
 
-SUBJECTS = st.sampled_from(["A", "B", None])
-NAMES = st.sampled_from(["S1", "S2", "A"])
-CHANGES = st.one_of(
-    st.builds(
-        lambda no, sample, lot_id, state, is_gone: Change(RESULTS, result(f"r{no}", sample, state, lot_id=lot_id), is_gone),
-        *(st.integers(1, 4), st.one_of(st.none(), NAMES), SUBJECTS, st.sampled_from(["fail", "fail", "pass"]), st.booleans()),
-    ),
-    st.builds(
-        lambda sample, event, no, is_gone: Change(
-            PROCESS_EVENTS,
-            {"event_id": f"e{no}", "lot_id": "A", "sample_name": sample, "event": event, "at_utc": at(7), "recorded_at_utc": at(7)},
-            is_gone,
-        ),
-        *(NAMES, st.sampled_from(["oos_opened", "oos_closed", "sampled"]), st.integers(1, 3), st.booleans()),
-    ),
-    st.builds(
-        lambda no, product, rules, is_gone: Change(
-            METHOD_TRENDS,
-            {
-                "result_id": f"r{no}",
-                "product": product,
-                "method_id": "ASSAY-01",
-                "analyte": "API",
-                "unit": "%",
-                "point_no": no,
-                "value": 98.0 + no,
-                "in_baseline": False,
-                "rules": rules,
-                "lot_id": "A",
-                "measured_at_utc": at(no),
-            },
-            is_gone,
-        ),
-        *(st.integers(1, 6), st.sampled_from(["P", "P 10"]), st.sampled_from([[], ["nelson_1"], ["nelson_2"]]), st.booleans()),
-    ),
-    st.builds(
-        lambda sequence, analyte, passed, is_gone: Change(
-            SUITABILITY, {"sequence_id": sequence, "analyte": analyte, "injections": 5, "passed": passed, "failures": ["rsd"]}, is_gone
-        ),
-        *(st.sampled_from(["SEQ-1", "SEQ-2"]), st.sampled_from(["API", "IMP"]), st.booleans(), st.booleans()),
-    ),
-    st.builds(
-        lambda no, instrument, outcome: Change(
-            CALIBRATIONS,
-            {
-                "certificate_id": "CAL-1",
-                "instrument_id": instrument,
-                "parameter": f"p{no}",
-                "deviation": 2.5,
-                "tolerance": 1.0,
-                "unit": "nm",
-                "outcome": outcome,
-                "performed_at_utc": at(no),
-                "valid_until_utc": at(9),
-                "source_row": no,
-            },
-        ),
-        *(st.integers(1, 3), st.sampled_from(["LC-1", "LC-2"]), st.sampled_from(["pass", "fail"])),
-    ),
-    st.builds(
-        lambda no, role, instrument, lot_id, is_valid, is_gone: Change(
-            INJECTIONS,
-            {
-                "injection_id": f"i{no}",
-                "injection_name": f"n{no}",
-                "source": "hplc",
-                "sample_role": role,
-                "instrument_id": instrument,
-                "calibration_valid": is_valid,
-                "calibration_id": None if is_valid is None else "CAL-1",
-                "lot_id": lot_id,
-                "method_id": "M",
-                "zone_known": True,
-                "channels": ["A"],
-                "processing_id": "none",
-                "injected_at_utc": at(no),
-            },
-            is_gone,
-        ),
-        *(st.integers(1, 4), st.sampled_from(["sample", "standard", "blank", None]), st.sampled_from(["LC-1", "LC-2", None])),
-        *(SUBJECTS, st.sampled_from([None, True, False]), st.booleans()),
-    ),
-    st.builds(
-        lambda chamber, day, minutes, is_gone: Change(
-            STORAGE_CONDITIONS,
-            {
-                "chamber_id": chamber,
-                "day": date(2025, 3, day),
-                "readings": 24,
-                "excursion_min": minutes,
-                "gap_min": 0.0,
-                "degree_hours_above": minutes / 60,
-                "set_temperature_c": 30.0,
-            },
-            is_gone,
-        ),
-        *(st.sampled_from(["CH-1", "CH-2"]), st.integers(1, 6), st.sampled_from([0.0, 800.3]), st.booleans()),
-    ),
-)
+def a_result(random: Random) -> Change:
+    subject = {"lot_id": random.choice(["A", "A", "B", None])}
+    row = result(f"r{random.randint(1, 4)}", random.choice(["S1", "S2", "A"]), random.choice(["fail", "fail", "pass"]), **subject)
+    return Change(RESULTS, row, now_and_then(random))
+
+
+def an_event(random: Random) -> Change:
+    row = {"event_id": f"e{random.randint(1, 3)}", "lot_id": "A", "sample_name": random.choice(["S1", "S2", "A"]), "at_utc": at(7)}
+    more = {"event": random.choice(["oos_opened", "oos_closed", "sampled"]), "recorded_at_utc": at(7)}
+    return Change(PROCESS_EVENTS, {**row, **more}, now_and_then(random))
+
+
+def a_point(random: Random) -> Change:
+    number = random.randint(1, 5)
+    row = {"result_id": f"r{number}", "product": random.choice(["P", "P 10"]), "method_id": "ASSAY-01", "analyte": "API", "unit": "%"}
+    values = {
+        "point_no": number,
+        "value": 98.0 + number,
+        "in_baseline": False,
+        "lot_id": random.choice("AB"),
+        "measured_at_utc": at(number),
+    }
+    return Change(METHOD_TRENDS, {**row, **values, "rules": random.choice([[], ["nelson_1"], ["nelson_2"]])}, now_and_then(random))
+
+
+def a_system(random: Random) -> Change:
+    row = {"sequence_id": random.choice(["SEQ-1", "SEQ-2"]), "analyte": random.choice(["API", "IMP"]), "injections": 5, "failures": ["rsd"]}
+    return Change(SUITABILITY, {**row, "passed": random.choice([True, False])}, now_and_then(random))
+
+
+def a_certificate(random: Random) -> Change:
+    number = random.randint(1, 3)
+    row = {"certificate_id": "CAL-1", "instrument_id": random.choice(["LC-1", "LC-2"]), "parameter": f"p{number}", "unit": "nm"}
+    values = {"deviation": 2.5, "tolerance": 1.0, "outcome": random.choice(["pass", "fail"]), "source_row": number}
+    return Change(CALIBRATIONS, {**row, **values, "performed_at_utc": at(number), "valid_until_utc": at(9)}, now_and_then(random))
+
+
+def an_injection(random: Random) -> Change:
+    number = random.randint(1, 4)
+    row = {"injection_id": f"i{number}", "injection_name": f"n{number}", "source": "hplc", "zone_known": True, "channels": ["A"]}
+    is_valid = random.choice([None, True, False])
+    calibration = {"calibration_valid": is_valid, "calibration_id": None if is_valid is None else "CAL-1"}
+    place = {"instrument_id": random.choice(["LC-1", "LC-2", None]), "lot_id": random.choice(["A", None]), "method_id": "M"}
+    role = {"sample_role": random.choice(["sample", "standard", "blank", None]), "processing_id": "none", "injected_at_utc": at(number)}
+    return Change(INJECTIONS, {**row, **calibration, **place, **role}, now_and_then(random))
+
+
+def a_day(random: Random) -> Change:
+    minutes = random.choice([0.0, 800.3])
+    row = {
+        "chamber_id": random.choice(["CH-1", "CH-1", "CH-2"]),
+        "day": date(2025, 3, random.randint(1, 5)),
+        "readings": 24,
+        "gap_min": 0.0,
+    }
+    values = {"excursion_min": minutes, "degree_hours_above": minutes / 60, "set_temperature_c": 30.0}
+    return Change(STORAGE_CONDITIONS, {**row, **values}, now_and_then(random))
+
+
 KEYS = {
     RESULTS.full_name: ["result_id"],
     PROCESS_EVENTS.full_name: ["event_id"],
@@ -297,7 +257,7 @@ KEYS = {
 }
 
 
-@settings(max_examples=25)
-@given(st.lists(st.lists(CHANGES, min_size=1, max_size=10), min_size=1, max_size=4))
+@settings(max_examples=4)
+@given(histories(a_result, an_event, a_point, a_system, a_certificate, an_injection, a_day))
 def test_exceptions_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
     assert_content_follows_inputs(EXCEPTIONS_STATION, KEYS, batches)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import SPECIFICATIONS
 from lab_assets.contracts.gold import LOT_DISPOSITION
@@ -16,7 +16,7 @@ from lab_assets.domain.specifications import Specifications
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.gold.lot_disposition import LOT_DISPOSITION_STATION, lot_row, release_samples
 from lab_assets.stations.runner import update
-from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at, histories, now_and_then
 
 Put = Callable[..., int]
 
@@ -185,56 +185,58 @@ def test_a_correction_counts_and_what_it_corrects_does_not(lakehouse: Lakehouse,
     assert (row["state"], row["results"], row["decided_at_utc"]) == ("pass", 1, at(7, 1))
 
 
-LOT_NAMES = st.sampled_from(["A", "B"])
-SAMPLE_NAMES = st.sampled_from(["S1", "S2", "S3"])
-VALUE = {"value": 1.0, "unit": "%", "result_version": 1}
-CHANGES = st.one_of(
-    st.builds(
-        lambda lot_id, product, day, is_gone: Change(
-            LOTS, {"lot_id": lot_id, "product": product, "manufactured_at_utc": day and at(day), "recorded_at_utc": at(5)}, is_gone
-        ),
-        *(LOT_NAMES, st.sampled_from(["P", "Q"]), st.sampled_from([None, 2, 5]), st.booleans()),
-    ),
-    st.builds(
-        lambda name, lot_id, kind, of, is_gone: Change(
-            SAMPLES, {**sample(name, kind, of), "lot_id": lot_id, "recorded_at_utc": at(5)}, is_gone
-        ),
-        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["release", "retest", "stability"]), SAMPLE_NAMES, st.booleans()),
-    ),
-    st.builds(
-        lambda name, lot_id, state, analyte, number, is_current: Change(
-            RESULTS,
-            {**result(name, state, 6, analyte=analyte), "result_id": f"r{number}", "lot_id": lot_id, "is_current": is_current, **VALUE},
-        ),
-        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["pass", "pass", "fail", "no_spec", "void", "unjudged"])),
-        *(st.sampled_from(["API", "IMP"]), st.integers(1, 4), st.sampled_from([True, True, False])),
-    ),
-    st.builds(
-        lambda name, lot_id, kind, is_gone: Change(
-            PROCESS_EVENTS, {**event(name, kind), "lot_id": lot_id, "at_utc": at(7), "recorded_at_utc": at(7)}, is_gone
-        ),
-        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["oos_opened", "oos_closed"]), st.booleans()),
-    ),
-    st.builds(
-        lambda product, analyte, low, day, number: Change(
-            SPECIFICATIONS,
-            {
-                **limit("ASSAY-01", analyte, low=low, day=day, recorded=day),
-                "product": product,
-                "spec_id": "1",
-                "unit": "%",
-                "source_row": number,
-            },
-        ),
-        *(
-            st.sampled_from(["P", "Q"]),
-            st.sampled_from(["API", "IMP"]),
-            st.sampled_from([None, 95.0]),
-            st.integers(1, 6),
-            st.integers(1, 4),
-        ),
-    ),
-)
+def test_what_moves_between_lots_touches_the_lot_it_left_and_the_one_it_came_to(lakehouse: Lakehouse, put: Put) -> None:
+    put(LOTS, *({"lot_id": name, "product": "P", "manufactured_at_utc": at(5), "recorded_at_utc": at(5)} for name in ("A", "B")))
+    put(SPECIFICATIONS, {**limit(), "spec_id": "1", "product": "P", "unit": "%"})
+    value = {"value": 1.0, "unit": "%", "result_version": 1, "is_current": True}
+    rows = {
+        SAMPLES: {**sample("S"), "recorded_at_utc": at(5)},
+        RESULTS: {**result("S", "pass", 6), **value},
+    }
+    for table, row in rows.items():
+        put(table, {**row, "lot_id": "A"})
+
+    def states() -> list[str]:
+        update(lakehouse, LOT_DISPOSITION_STATION)
+        return lakehouse.polars(LOT_DISPOSITION).sort("lot_id")["state"].to_list()
+
+    assert states() == ["pass", "open"]
+    for (table, row), expected in zip(rows.items(), (["open", "open"], ["open", "pass"]), strict=True):
+        lakehouse.replace_where(table, lakehouse.local_rows(table, [{**row, "lot_id": "B"}]), "sample_name = 'S'")
+        assert states() == expected
+
+
+def a_lot(random: Random) -> Change:
+    row = {"lot_id": random.choice("AAAB"), "product": random.choice("PPQ"), "manufactured_at_utc": random.choice([None, at(2), at(5)])}
+    return Change(LOTS, {**row, "recorded_at_utc": at(5)}, now_and_then(random))
+
+
+def a_sample(random: Random) -> Change:
+    kind = random.choice(["release", "release", "retest", "stability"])
+    row = sample(random.choice(["S1", "S2"]), kind, random.choice(["S1", "S2"]))
+    return Change(SAMPLES, {**row, "lot_id": random.choice("AAB"), "recorded_at_utc": at(5)}, now_and_then(random))
+
+
+def a_result(random: Random) -> Change:
+    state = random.choice(["pass", "pass", "fail", "fail", "no_spec", "void", "unjudged"])
+    row = result(random.choice(["S1", "S2"]), state, random.randint(6, 8), analyte=random.choice(["API", "IMP"]))
+    more = {"result_id": f"r{random.randint(1, 5)}", "result_version": 1, "is_current": not now_and_then(random)}
+    return Change(RESULTS, {**row, **more, "lot_id": random.choice("AAAB"), "value": 1.0, "unit": "%"}, now_and_then(random))
+
+
+def an_event(random: Random) -> Change:
+    row = event(random.choice(["S1", "S2"]), random.choice(["oos_opened", "oos_closed"]))
+    more = {"lot_id": random.choice("AAB"), "at_utc": at(7), "recorded_at_utc": at(7)}
+    return Change(PROCESS_EVENTS, {**row, **more}, now_and_then(random))
+
+
+def a_limit(random: Random) -> Change:
+    day, low = random.randint(1, 6), random.choice([None, 95.0])
+    row = limit("ASSAY-01", random.choice(["API", "IMP", "WATER"]), low=low, day=day, recorded=day)
+    more = {"product": random.choice("PPQ"), "spec_id": "1", "unit": "%", "source_row": random.randint(1, 4)}
+    return Change(SPECIFICATIONS, {**row, **more}, now_and_then(random))
+
+
 KEYS = {
     LOTS.full_name: ["lot_id"],
     SAMPLES.full_name: ["sample_name"],
@@ -244,7 +246,7 @@ KEYS = {
 }
 
 
-@settings(max_examples=12)
-@given(st.lists(st.lists(CHANGES, min_size=1, max_size=8), min_size=1, max_size=4))
+@settings(max_examples=4)
+@given(histories(a_lot, a_sample, a_sample, a_result, a_result, an_event, a_limit))
 def test_lots_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
     assert_content_follows_inputs(LOT_DISPOSITION_STATION, KEYS, batches)

@@ -132,44 +132,55 @@ def test_only_reportable_current_values_are_points(lakehouse: Lakehouse, put: Pu
 
 
 def history(random: Random) -> list[list[Change]]:
-    """Return batches of results of two lots in no order of time, with corrections, moves and withdrawals among them."""
-    changes: list[list[Change]] = []
-    for number in range(random.randint(0, 70)):
-        value = random.choice([99.0, 101.0, 100.4, 100.6, 106.0, 94.0])
-        changes.append([Change(RESULTS, random_result(random, number, value))])
+    """Return batches of results of two lots in no order of time, corrections among them, then single changes of what stands."""
+    lots = [Change(LOTS, {"lot_id": name, "product": "P", "recorded_at_utc": at(1)}) for name in "AB"]
+    changes = [[*lots, *(a_sample(random, number, kind="release") for number in range(3))]]
+    for number in range(random.randint(15, 60)):
+        first = random_result(random, number)
+        changes.append([Change(RESULTS, first)])
         if random.random() < 0.2:
-            corrected = random_result(random, number, value + 1)
-            changes.append(
-                [Change(RESULTS, {**changes[-1][0].row, "is_current": False}), Change(RESULTS, {**corrected, "result_version": 2})]
-            )
-    for number in range(random.randint(0, 6)):
-        other = {"sample_name": f"S{number % 3}", "sample_type": random.choice(["release", "release", "stability"]), "lot_id": "A"}
-        changes.append([Change(SAMPLES, {**other, "recorded_at_utc": at(1)}, is_gone=random.random() < 0.2)])
+            corrected = {**random_result(random, number), "result_version": 2}
+            changes.append([Change(RESULTS, {**first, "is_current": False}), Change(RESULTS, corrected)])
+    changes.insert(random.randrange(len(changes)), changes.pop(0))
+    size = len(changes) // 3 + 1
+    batches = [[change for together in changes[start : start + size] for change in together] for start in range(0, len(changes), size)]
+    for _ in range(4):
         lot = {"lot_id": random.choice("AB"), "product": random.choice("PPQ"), "recorded_at_utc": at(1)}
-        changes.append([Change(LOTS, lot, is_gone=random.random() < 0.2)])
-        changes.append([Change(RESULTS, {"result_id": f"r{random.randrange(70)}", "result_version": 1}, is_gone=True)])
-    kept = [Change(SAMPLES, {"sample_name": f"S{n}", "sample_type": "release", "lot_id": "A", "recorded_at_utc": at(1)}) for n in range(3)]
-    kept += [Change(LOTS, {"lot_id": name, "product": "P", "recorded_at_utc": at(1)}) for name in "AB"]
-    changes.insert(random.randint(0, len(changes)), kept)
-    cuts = sorted(random.sample(range(len(changes)), min(len(changes), 5)))
-    return [
-        [change for changed in changes[start:end] for change in changed]
-        for start, end in zip([0, *cuts], [*cuts, len(changes)], strict=True)
-    ]
+        gone = {"result_id": f"r{random.randrange(60)}", "result_version": 1}
+        kind = random.choice(["release", "stability"])
+        batches += [
+            [a_sample(random, random.randrange(3), kind=kind, is_gone=random.random() < 0.5)],
+            [Change(LOTS, lot, is_gone=random.random() < 0.3)],
+            [Change(RESULTS, gone, is_gone=True)],
+            [Change(RESULTS, random_result(random, random.randrange(60, 90)))],
+        ]
+    return batches
 
 
-def random_result(random: Random, number: int, value: float) -> dict[str, Any]:
+def a_sample(random: Random, number: int, *, kind: str, is_gone: bool = False) -> Change:
+    row = {"sample_name": f"S{number}", "sample_type": kind, "lot_id": random.choice("AB"), "recorded_at_utc": at(1)}
+    return Change(SAMPLES, row, is_gone)
+
+
+def random_result(random: Random, number: int) -> dict[str, Any]:
     hours = random.choice([number, number, number, random.randrange(70)])
     row = {"result_id": f"r{number}", "sample_name": f"S{random.randrange(3)}", "lot_id": random.choice("AAB"), "method_id": "ASSAY-01"}
     times = {"measured_at_utc": random.choice([at(1) + timedelta(hours=hours)] * 9 + [None]), "known_time_utc": at(2)}
     versions = {"result_version": 1, "is_current": True, "state": random.choice(["pass"] * 5 + ["unjudged"])}
-    return {**row, **times, **versions, "analyte": "API", "unit": random.choice(["%"] * 9 + ["mg"]), "value": value}
+    return {
+        **row,
+        **times,
+        **versions,
+        "analyte": "API",
+        "unit": random.choice(["%"] * 9 + ["mg"]),
+        "value": random.choice([99.0, 101.0, 100.4, 100.6, 106.0, 94.0]),
+    }
 
 
 KEYS = {LOTS.full_name: ["lot_id"], SAMPLES.full_name: ["sample_name"], RESULTS.full_name: ["result_id", "result_version"]}
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 2**32).map(Random).map(history))
+@settings(max_examples=4)
+@given(st.integers(0, 2**32).map(lambda seed: history(Random(seed))))  # noqa: S311 - test data
 def test_charts_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
     assert_content_follows_inputs(METHOD_TRENDS_STATION, KEYS, batches)

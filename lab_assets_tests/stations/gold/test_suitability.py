@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lab_assets.contracts.gold import SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.gold.suitability import SUITABILITY_STATION, suitability_row
 from lab_assets.stations.runner import update
-from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at, histories, now_and_then
 
 Put = Callable[..., int]
 
@@ -79,54 +79,27 @@ def test_each_sequence_is_judged_by_its_standards_alone(lakehouse: Lakehouse, pu
     assert row["area_rsd_pct"] == pytest.approx(0.7036, abs=1e-4)
 
 
-INJECTION_NAMES = st.sampled_from(["i1", "i2", "i3", "i4"])
-CHANGES = st.one_of(
-    st.builds(
-        lambda name, role, sequence, hour, weight, is_gone: Change(
-            INJECTIONS,
-            {
-                "injection_id": name,
-                "injection_name": name,
-                "sample_role": role,
-                "sequence_id": sequence,
-                "weight_mg": weight,
-                "zone_known": True,
-                "channels": ["A"],
-                "processing_id": "none",
-                "instrument_id": f"LC-{hour}",
-                "method_id": "M",
-                "injected_at_utc": hour and at(1, hour),
-            },
-            is_gone,
-        ),
-        *(INJECTION_NAMES, st.sampled_from(["standard", "suitability", "sample", None]), st.sampled_from(["SEQ-1", "SEQ-2", None])),
-        *(st.sampled_from([None, 1, 2]), st.sampled_from([None, 10.0, 20.0]), st.booleans()),
-    ),
-    st.builds(
-        lambda name, number, channel, analyte, area, is_gone: Change(
-            PEAKS,
-            {
-                "injection_id": name,
-                "injection_name": name,
-                "channel": channel,
-                "peak_no": number,
-                "analyte": analyte,
-                "area": area,
-                "integration": "detected",
-                "area_unit": "mAU*min",
-                "height_unit": "mAU",
-                "tailing": 1.1,
-            },
-            is_gone,
-        ),
-        *(INJECTION_NAMES, st.integers(1, 2), st.sampled_from(["A", "B"]), st.sampled_from(["API", "IMP", None])),
-        *(st.sampled_from([97.3, 100.1, 103.9]), st.booleans()),
-    ),
-)
+def an_injection(random: Random) -> Change:
+    name, hour = f"i{random.randint(1, 4)}", random.choice([None, 1, 2])
+    row = {"injection_id": name, "injection_name": name, "zone_known": True, "channels": ["A"], "processing_id": "none", "method_id": "M"}
+    role = random.choice(["standard", "standard", "suitability", "sample", None])
+    place = {"sample_role": role, "sequence_id": random.choice(["SEQ-1", "SEQ-1", "SEQ-2", None]), "instrument_id": f"LC-{hour}"}
+    more = {"injected_at_utc": hour and at(1, hour), "weight_mg": random.choice([None, 10.0, 20.0])}
+    return Change(INJECTIONS, {**row, **place, **more}, now_and_then(random))
+
+
+def a_peak(random: Random) -> Change:
+    name = f"i{random.randint(1, 4)}"
+    row = {"injection_id": name, "injection_name": name, "channel": random.choice("AAB"), "peak_no": random.randint(1, 2)}
+    units = {"integration": "detected", "area_unit": "mAU*min", "height_unit": "mAU"}
+    values = {"analyte": random.choice(["API", "API", "IMP", None]), "area": random.choice([97.3, 100.1, 103.9]), "tailing": 1.1}
+    return Change(PEAKS, {**row, **units, **values}, now_and_then(random))
+
+
 KEYS = {INJECTIONS.full_name: ["injection_id"], PEAKS.full_name: ["injection_id", "channel", "peak_no"]}
 
 
-@settings(max_examples=12)
-@given(st.lists(st.lists(CHANGES, min_size=1, max_size=8), min_size=1, max_size=4))
+@settings(max_examples=4)
+@given(histories(an_injection, a_peak))
 def test_systems_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
     assert_content_follows_inputs(SUITABILITY_STATION, KEYS, batches)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from random import Random
 from typing import Any
 
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from lab_assets.contracts.gold import TIME_TO_RELEASE
 from lab_assets.contracts.silver import LOTS, PROCESS_EVENTS, SAMPLES
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.gold.time_to_release import TIME_TO_RELEASE_STATION, step_rows
 from lab_assets.stations.runner import update
-from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at
+from lab_assets_tests.stations.gold.rows import Change, assert_content_follows_inputs, at, histories, now_and_then
 
 Put = Callable[..., int]
 
@@ -62,31 +62,28 @@ def test_every_lot_has_its_steps(lakehouse: Lakehouse, put: Put) -> None:
     assert (row["started_at_utc"], row["ended_at_utc"]) == (at(1), at(2))
 
 
-LOT_NAMES = st.sampled_from(["A", "B"])
-SAMPLE_NAMES = st.sampled_from(["S1", "S2", "S3"])
-CHANGES = st.one_of(
-    st.builds(
-        lambda lot_id, product, is_gone: Change(LOTS, {"lot_id": lot_id, "product": product, "recorded_at_utc": at(1)}, is_gone),
-        *(LOT_NAMES, st.sampled_from(["P", "Q"]), st.booleans()),
-    ),
-    st.builds(
-        lambda name, lot_id, kind, of, is_gone: Change(
-            SAMPLES, {**sample(name, kind, of), "lot_id": lot_id, "recorded_at_utc": at(5)}, is_gone
-        ),
-        *(SAMPLE_NAMES, LOT_NAMES, st.sampled_from(["release", "retest", "stability"]), SAMPLE_NAMES, st.booleans()),
-    ),
-    st.builds(
-        lambda name, lot_id, step, day, number, is_gone: Change(
-            PROCESS_EVENTS, {**event(step, at(day), name), "event_id": f"e{number}", "lot_id": lot_id, "recorded_at_utc": at(9)}, is_gone
-        ),
-        *(st.one_of(st.none(), SAMPLE_NAMES), LOT_NAMES, st.sampled_from(["manufactured", "sampled", "analysed", "released"])),
-        *(st.integers(1, 9), st.integers(1, 6), st.booleans()),
-    ),
-)
+def a_lot(random: Random) -> Change:
+    row = {"lot_id": random.choice("AAAB"), "product": random.choice("PPQ"), "recorded_at_utc": at(5)}
+    return Change(LOTS, row, now_and_then(random))
+
+
+def a_sample(random: Random) -> Change:
+    kind = random.choice(["release", "release", "retest", "stability"])
+    row = sample(random.choice(["S1", "S2"]), kind, random.choice(["S1", "S2"]))
+    return Change(SAMPLES, {**row, "lot_id": random.choice("AAB"), "recorded_at_utc": at(5)}, now_and_then(random))
+
+
+def an_event(random: Random) -> Change:
+    step = random.choice(["manufactured", "sampled", "analysed", "released"])
+    row = event(step, at(random.randint(1, 9)), random.choice([None, "S1", "S2"]))
+    more = {"event_id": f"e{random.randint(1, 9)}", "lot_id": random.choice("AAAB"), "recorded_at_utc": at(9)}
+    return Change(PROCESS_EVENTS, {**row, **more}, now_and_then(random))
+
+
 KEYS = {LOTS.full_name: ["lot_id"], SAMPLES.full_name: ["sample_name"], PROCESS_EVENTS.full_name: ["event_id"]}
 
 
-@settings(max_examples=12)
-@given(st.lists(st.lists(CHANGES, min_size=1, max_size=8), min_size=1, max_size=4))
+@settings(max_examples=4)
+@given(histories(a_lot, a_sample, an_event))
 def test_steps_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
     assert_content_follows_inputs(TIME_TO_RELEASE_STATION, KEYS, batches)
