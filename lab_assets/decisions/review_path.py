@@ -78,7 +78,7 @@ CHECKS: Final[tuple[NamedCheck, ...]] = (
         below={},
     ),
     NamedCheck(
-        words="second analyst reviews the integration of IMP-A",
+        words="second analyst reviews the integration of the early impurities",
         features=("early_impurity_pct", "peaks_so_far", "void_*"),
         above={},
         below={},
