@@ -1,7 +1,7 @@
 """Delimited files whose columns carry the names of a contract: recognition, typing, rejects.
 
 Belongs here: what LIMS exports, calibration certificates and processing methods have in common. Does not belong here: ranges and
-keys, which the contract's own validation checks, or which column is which when names drift (``drift.py``).
+keys, which the contract's own validation checks, or which column is which when names drift (``column_drift.py``).
 
 Times: an offset written in the value counts; else the zone the file declares; else UTC where the file's own column name says so
 (``..._utc``); else the zone of the source, with a warning.
@@ -17,9 +17,9 @@ from typing import Final
 
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.sources.core.cells import CellError, number_of, usable
+from lab_assets.sources.core.column_drift import apply_renames, file_columns, fit_columns
 from lab_assets.sources.core.decoding import is_secret, looks_cut
 from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise
-from lab_assets.sources.core.drift import apply_renames, file_columns, fit_columns
 from lab_assets.sources.core.moments import DateOrder, MomentError, parse_moment
 from lab_assets.sources.core.quantities import NumberError
 from lab_assets.sources.core.reader import ReadContext

@@ -17,10 +17,10 @@ from typing import Final
 from lab_assets.contracts.bronze import CHAMBER_READINGS
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.cells import CellError, number_of, usable
+from lab_assets.sources.core.column_drift import event, missing_reason, proposal_events, refuse_unknown, unknown_events
 from lab_assets.sources.core.contract_table import refuse_cut_row, refuse_cut_value
 from lab_assets.sources.core.decoding import is_secret
 from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise, peek_header, read_table, split_unit
-from lab_assets.sources.core.drift import event, missing_reason, proposal_events, refuse_unknown, unknown_events
 from lab_assets.sources.core.moments import MomentError, known_zone
 from lab_assets.sources.core.quantities import NumberError
 from lab_assets.sources.core.readings import join_day_and_clock, moment_after

@@ -18,10 +18,7 @@ from typing import Final
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.archives import Archive, is_archive
 from lab_assets.sources.core.cells import CellError, number_of, usable
-from lab_assets.sources.core.contract_table import refuse_cut_row, refuse_cut_value, visible
-from lab_assets.sources.core.decoding import decode, is_secret, shorten
-from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise, split_unit, table_below
-from lab_assets.sources.core.drift import (
+from lab_assets.sources.core.column_drift import (
     apply_renames,
     event,
     missing_reason,
@@ -30,6 +27,9 @@ from lab_assets.sources.core.drift import (
     refuse_unknown,
     unknown_events,
 )
+from lab_assets.sources.core.contract_table import refuse_cut_row, refuse_cut_value, visible
+from lab_assets.sources.core.decoding import decode, is_secret, shorten
+from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise, split_unit, table_below
 from lab_assets.sources.core.loggers import LoggerDescription
 from lab_assets.sources.core.moments import MomentError
 from lab_assets.sources.core.quantities import NumberError

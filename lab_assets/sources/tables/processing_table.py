@@ -12,6 +12,7 @@ from typing import Final
 
 from lab_assets.contracts.bronze import PROCESSING_METHODS
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row
+from lab_assets.sources.core.column_drift import FittedColumns, fit_columns
 from lab_assets.sources.core.contract_table import (
     FieldError,
     contract_row,
@@ -20,7 +21,6 @@ from lab_assets.sources.core.contract_table import (
     visible,
 )
 from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise
-from lab_assets.sources.core.drift import FittedColumns, fit_columns
 from lab_assets.sources.tables.contract_reader import ContractTableReader
 
 _LINE_COLUMNS: Final = {
