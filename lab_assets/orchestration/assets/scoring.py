@@ -116,7 +116,7 @@ def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
 
 def _watch(context: dg.AssetExecutionContext, lake: Lakehouse) -> dict[str, Detail]:
     from lab_assets.registry.serving import current_serving, verified_bundle
-    from lab_assets.stations.ml.drift import check_alias_moved, check_recent
+    from lab_assets.stations.ml.drift_checks import check_alias_moved, check_recent
 
     now = datetime.now(UTC)
     serving = current_serving(lake.ledger.engine)
