@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from lab_assets.governance.approvals import Approval, Approvals
-    from lab_assets.registry.records import VersionInfo
+    from lab_assets.registry.model_records import VersionInfo
     from lab_assets.settings import Settings
 
 app = typer.Typer(name="model", help="Models: list, compare, submit, approve, reject, promote, rollback.", no_args_is_help=True)

@@ -22,7 +22,7 @@ from lab_assets.settings import Settings
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-    from lab_assets.registry.records import VersionInfo
+    from lab_assets.registry.model_records import VersionInfo
 
 Say = Callable[[str], None]
 

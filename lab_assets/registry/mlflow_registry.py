@@ -25,7 +25,7 @@ from filelock import FileLock
 from lab_assets.failpoints import failpoint
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
-from lab_assets.registry.records import (
+from lab_assets.registry.model_records import (
     TAG,
     LoggedTraining,
     Stage,

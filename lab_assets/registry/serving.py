@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, select
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.registry.mlflow_registry import CHAMPION, MODEL_NAME, ModelRegistry
-from lab_assets.registry.records import Stage
+from lab_assets.registry.model_records import Stage
 from lab_assets.settings import Settings
 from lab_assets.state.governance_tables import APPROVALS, SERVING_HISTORY
 

@@ -23,7 +23,7 @@ from lab_assets.state import audit
 from lab_assets.state.database import open_database
 
 if TYPE_CHECKING:
-    from lab_assets.registry.records import TrainingRecord
+    from lab_assets.registry.model_records import TrainingRecord
 
 MODEL = "oos_risk"
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -32,7 +32,7 @@ AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def trained(seed: int) -> TrainingRecord:
     """Train for about two seconds; the same seed gives the same bytes in every process."""
     from lab_assets.modeling.experiment import run_experiment
-    from lab_assets.registry.records import TrainingRecord
+    from lab_assets.registry.model_records import TrainingRecord
     from lab_assets_tests.modeling.data import PLAN, matrix
 
     plan = replace(PLAN, seed=seed)

@@ -19,7 +19,7 @@ import pytest
 
 from lab_assets.governance.approvals import ConflictError
 from lab_assets.registry.mlflow_registry import CHALLENGER, CHAMPION, ModelRegistry
-from lab_assets.registry.records import TrainingRecord
+from lab_assets.registry.model_records import TrainingRecord
 from lab_assets.registry.serving import cache_bundle, check_alias, current_serving, mirror_ledger, registry_of
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.audit import AuditLog

@@ -16,7 +16,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.training_sets import freeze_training_set, matrix_of
 
 if TYPE_CHECKING:
-    from lab_assets.registry.records import LoggedTraining, TrainingRecord
+    from lab_assets.registry.model_records import LoggedTraining, TrainingRecord
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,7 +58,7 @@ def train(lake: Lakehouse, *, at_utc: datetime, run_id: str, trained_by: str) ->
     from lab_assets.modeling.experiment import ExperimentPlan, run_experiment
     from lab_assets.provenance import code_version
     from lab_assets.registry.mlflow_registry import MODEL_NAME
-    from lab_assets.registry.records import TrainingRecord
+    from lab_assets.registry.model_records import TrainingRecord
 
     frozen = freeze_training_set(lake, frozen_at_utc=at_utc, run_id=run_id)
     plan = ExperimentPlan(model_name=MODEL_NAME, feature_set_version=FEATURE_SET_VERSION, training_set_id=frozen.training_set_id)
