@@ -16,8 +16,7 @@ import numpy as np
 from lab_assets.simulation.bench_work import Injection
 from lab_assets.simulation.chambers import ChamberHistory, simulate_chambers
 from lab_assets.simulation.laboratory import Laboratory, SequenceRun
-from lab_assets.simulation.lots import Lot, Sample, complaint_samples, make_lots, release_sample, stability_samples
-from lab_assets.simulation.records import (
+from lab_assets.simulation.lims_records import (
     CALIBRATION_COLUMNS,
     EXPORTS,
     STATIC,
@@ -31,6 +30,7 @@ from lab_assets.simulation.records import (
     sequence_records,
     specification_records,
 )
+from lab_assets.simulation.lots import Lot, Sample, complaint_samples, make_lots, release_sample, stability_samples
 from lab_assets.simulation.rng import rng_for
 from lab_assets.simulation.scenarios import Scenarios, add_months, month_starts, parse_scenarios
 from lab_assets.simulation.truth import oracle_quality, truth_records, write_truth
