@@ -1,7 +1,7 @@
 """Tabular files of the simulated laboratory: LIMS exports, chamber logs, calibration certificates, processing methods.
 
 Belongs here: column names (the contracts' for LIMS, calibration and processing), number and date habits of each file. Does
-not belong here: what happened (``records.py``).
+not belong here: what happened (``lims_records.py``).
 """
 
 from __future__ import annotations
