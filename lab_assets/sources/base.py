@@ -1,11 +1,11 @@
 """The vocabulary of readers, for formats below this folder and for those of other packages.
 
-Belongs here: the names a reader needs. Does not belong here: their definitions (``core/records.py``, ``core/reader.py``), any format
+Belongs here: the names a reader needs. Does not belong here: their definitions (``core/read_result.py``, ``core/reader.py``), any format
 (one file each in ``vendors/``, ``standards/``, ``media/`` or ``tables/``), the registry (``registry.py``).
 """
 
+from lab_assets.sources.core.read_result import MEMBER_MARK, Member, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.reader import ArchiveReader, ReadContext, Reader
-from lab_assets.sources.core.records import MEMBER_MARK, Member, ReadResult, RejectedRow, Row, SchemaEvent, UnreadableFileError
 
 __all__ = [
     "MEMBER_MARK",

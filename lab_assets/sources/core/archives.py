@@ -20,7 +20,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
 from lab_assets.sources.core.decoding import shorten
-from lab_assets.sources.core.records import UnreadableFileError
+from lab_assets.sources.core.read_result import UnreadableFileError
 
 ZIP_MAGICS: Final = (b"PK\x03\x04", b"PK\x05\x06")
 FOLDER_SUFFIXES: Final = (".d", ".raw", ".rslt", ".sirslt")

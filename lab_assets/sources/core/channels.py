@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from lab_assets.sources.core.records import ReadResult, Row
+from lab_assets.sources.core.read_result import ReadResult, Row
 
 _INJECTION: Final = ("instrument_name", "injection_name", "injected_at_text")
 _NAME_OF: Final = {"chromatograms": "channel", "instrument_status": "signal"}

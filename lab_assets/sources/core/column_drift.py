@@ -15,8 +15,8 @@ from lab_assets.contracts.bronze import PROVENANCE
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.sources.core.decoding import is_secret
 from lab_assets.sources.core.delimited import Header, normalise
+from lab_assets.sources.core.read_result import SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.reader import ReadContext
-from lab_assets.sources.core.records import SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.synonyms import base_and_unit, propose
 
 _NOT_IN_FILES: Final = frozenset({column.name for column in PROVENANCE} | {"rescued"})

@@ -22,8 +22,8 @@ from lab_assets.sources.core.decoding import is_secret, looks_cut
 from lab_assets.sources.core.delimited import DelimitedTable, Header, normalise
 from lab_assets.sources.core.moments import DateOrder, MomentError, parse_moment
 from lab_assets.sources.core.quantities import NumberError
+from lab_assets.sources.core.read_result import ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.reader import ReadContext
-from lab_assets.sources.core.records import ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.synonyms import is_synonym
 
 _TRUE_FALSE: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
-from lab_assets.sources.core.records import UnreadableFileError
+from lab_assets.sources.core.read_result import UnreadableFileError
 
 MAX_LINE_CHARS: Final = 1 << 20
 """Longest line that is still taken for text, characters."""

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from lab_assets.sources.core.cells import ERROR_TEXTS
 from lab_assets.sources.core.decoding import DecodedText, decode, is_secret, peek_lines
 from lab_assets.sources.core.moments import DateOrder
-from lab_assets.sources.core.records import UnreadableFileError
+from lab_assets.sources.core.read_result import UnreadableFileError
 
 _DIRECTIVE: Final = re.compile(r"#\s*+([A-Za-z][\w ]*+)\s*+[:=](.*)")
 _QUOTED_LINE: Final = re.compile(r'"((?:[^"]|"")*+)"[\t;,]*')

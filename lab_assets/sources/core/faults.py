@@ -11,8 +11,8 @@ from traceback import FrameSummary, extract_tb
 from typing import Final
 
 from lab_assets.contracts.bronze import READER_TABLES
+from lab_assets.sources.core.read_result import ReadResult, UnreadableFileError
 from lab_assets.sources.core.reader import Reader
-from lab_assets.sources.core.records import ReadResult, UnreadableFileError
 
 _COLUMNS: Final = {table.name: frozenset(table.column_names) for table in READER_TABLES}
 _MOST_CHARS: Final = 1000

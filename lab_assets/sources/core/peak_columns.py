@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from lab_assets.sources.core.records import Row
+from lab_assets.sources.core.read_result import Row
 
 NUMBERS: Final = ("retention_time", "start_time", "end_time", "area", "height", "amount", "plates", "tailing", "resolution")
 """Columns of a peak that are numbers."""

@@ -1,6 +1,6 @@
 """What a reader of one file format is, and what it is given besides the bytes.
 
-Belongs here: the protocol of readers. Does not belong here: what they return (``records.py``), any format, the registry
+Belongs here: the protocol of readers. Does not belong here: what they return (``read_result.py``), any format, the registry
 (``lab_assets.sources.registry``), folders, ledgers or Spark.
 """
 
@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 from lab_assets.sources.core.archives import Archive
 from lab_assets.sources.core.loggers import LoggerDescription
 from lab_assets.sources.core.moments import DateOrder
-from lab_assets.sources.core.records import ReadResult
+from lab_assets.sources.core.read_result import ReadResult
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from lab_assets.sources.core.decoding import looks_cut, shorten
 from lab_assets.sources.core.moments import DateOrder, Moment, MomentError, infer_order, parse_moment
 from lab_assets.sources.core.quantities import NumberError, is_status_signal, parse_number
+from lab_assets.sources.core.read_result import Row, UnreadableFileError
 from lab_assets.sources.core.reader import ReadContext
-from lab_assets.sources.core.records import Row, UnreadableFileError
 
 FloatArray = NDArray[np.float64]
 
