@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from lab_assets.sources.base import ReadContext, UnreadableFileError
 from lab_assets.sources.core.moments import DateOrder
-from lab_assets.sources.core.traces import injection_time, parse_points
+from lab_assets.sources.core.trace_rows import injection_time, parse_points
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
 

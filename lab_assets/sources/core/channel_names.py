@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lab_assets.sources.core.decoding import stem
-from lab_assets.sources.core.traces import Trace
+from lab_assets.sources.core.trace_rows import Trace
 
 
 def distinct(traces: Sequence[Trace]) -> list[Trace]:

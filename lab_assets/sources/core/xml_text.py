@@ -21,7 +21,7 @@ import numpy as np
 from lab_assets.sources.core.decoding import base_name, peek_lines, shorten
 from lab_assets.sources.core.quantities import NumberError, parse_number
 from lab_assets.sources.core.read_result import UnreadableFileError
-from lab_assets.sources.core.traces import FloatArray
+from lab_assets.sources.core.trace_rows import FloatArray
 
 MAX_BYTES: Final = 256 << 20
 """Largest document, bytes."""

@@ -26,7 +26,7 @@ import numpy as np
 
 from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.core.decoding import base_name, is_secret, shorten
-from lab_assets.sources.core.traces import FloatArray
+from lab_assets.sources.core.trace_rows import FloatArray
 
 Node = Mapping[str, Any]
 """One object of a document."""

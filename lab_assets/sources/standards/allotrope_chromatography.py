@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from lab_assets.sources.base import RejectedRow, Row
-from lab_assets.sources.core.traces import InjectionHeader, Trace, check_rising, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, check_rising, trace_rows
 from lab_assets.sources.standards.allotrope import Cube, Node, child, children, clean, cube, fields, quantity
 
 TIMES: Final = {"retention_time": "retention time", "start_time": "peak start", "end_time": "peak end"}

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 
 from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
 from lab_assets.sources.core.decoding import stem
-from lab_assets.sources.core.traces import injection_time
+from lab_assets.sources.core.trace_rows import injection_time
 from lab_assets.sources.standards.allotrope import (
     Node,
     aggregate_of,

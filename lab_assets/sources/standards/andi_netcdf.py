@@ -19,7 +19,7 @@ import numpy as np
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.decoding import stem
 from lab_assets.sources.core.quantities import time_unit
-from lab_assets.sources.core.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
+from lab_assets.sources.core.trace_rows import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 from lab_assets.sources.standards.netcdf_layout import check_layout
 
 _MAGICS: Final = (b"CDF\x01", b"CDF\x02")

@@ -16,7 +16,7 @@ import numpy as np
 from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.core.decoding import shorten
 from lab_assets.sources.core.quantities import time_unit
-from lab_assets.sources.core.traces import FloatArray
+from lab_assets.sources.core.trace_rows import FloatArray
 from lab_assets.sources.core.xml_text import MAX_POINTS, child, children, local, parse_values, require_finite, unpack_base64
 
 NUMERIC_TAGS: Final = frozenset({"I", "L", "F", "D"})

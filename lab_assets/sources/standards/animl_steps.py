@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 
 from lab_assets.sources.base import ReadContext
 from lab_assets.sources.core.decoding import is_secret, stem
-from lab_assets.sources.core.traces import InjectionHeader, injection_time
+from lab_assets.sources.core.trace_rows import InjectionHeader, injection_time
 from lab_assets.sources.core.xml_text import child, children, local, text_of, without_folders
 from lab_assets.sources.standards.animl_series import NUMERIC_TAGS, TEXT_TAGS, unit_of
 

@@ -20,7 +20,7 @@ from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, U
 from lab_assets.sources.core.decoding import shorten
 from lab_assets.sources.core.peak_columns import NUMBERS, peak_column, peak_row
 from lab_assets.sources.core.quantities import NumberError, parse_number
-from lab_assets.sources.core.traces import InjectionHeader, Trace, check_rising, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, check_rising, trace_rows
 from lab_assets.sources.core.xml_text import children, local, parse_xml, root_name
 from lab_assets.sources.standards.animl_series import NUMERIC_TAGS, Series, SeriesSet, read_numbers, read_texts, series_set
 from lab_assets.sources.standards.animl_steps import Step, injection_header, injection_names, injections, parameters, steps_of

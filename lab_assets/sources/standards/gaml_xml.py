@@ -18,7 +18,7 @@ from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, U
 from lab_assets.sources.core.decoding import is_secret, shorten, stem
 from lab_assets.sources.core.peak_columns import NUMBERS, normalised, peak_column, peak_row
 from lab_assets.sources.core.quantities import NumberError, parse_number, time_unit
-from lab_assets.sources.core.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
+from lab_assets.sources.core.trace_rows import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 from lab_assets.sources.core.xml_text import (
     MAX_POINTS,
     child,

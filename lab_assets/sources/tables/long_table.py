@@ -17,7 +17,7 @@ from lab_assets.sources.base import ReadContext, ReadResult, Row, SchemaEvent, U
 from lab_assets.sources.core.column_drift import refuse_unknown, unknown_events
 from lab_assets.sources.core.decoding import DecodedText, decode, is_secret, peek_lines, stem
 from lab_assets.sources.core.delimited import Header, normalise
-from lab_assets.sources.core.traces import InjectionHeader, Trace, parse_points, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, parse_points, trace_rows
 
 _TIMES: Final = {"minutes": "min", "time (min)": "min", "time_min": "min", "seconds": "s", "time (s)": "s", "time_s": "s"}
 _SIGNALS: Final = ("intensity", "signal", "absorbance")

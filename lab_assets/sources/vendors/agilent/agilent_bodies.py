@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from lab_assets.sources.base import UnreadableFileError
-from lab_assets.sources.core.traces import FloatArray
+from lab_assets.sources.core.trace_rows import FloatArray
 
 _MAX_DIFFERENCES_BYTES: Final = 4 << 20
 _MAX_PADDING_WORDS: Final = 512

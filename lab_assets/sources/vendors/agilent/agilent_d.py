@@ -17,7 +17,7 @@ from lab_assets.sources.core.archives import MAX_MEMBER_BYTES, Archive, open_arc
 from lab_assets.sources.core.channel_names import distinct
 from lab_assets.sources.core.decoding import base_name, shorten, stem
 from lab_assets.sources.core.quantities import is_status_signal
-from lab_assets.sources.core.traces import InjectionHeader, Trace, injection_time, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, injection_time, trace_rows
 from lab_assets.sources.core.xml_text import parse_xml
 from lab_assets.sources.vendors.agilent.agilent_signal import MAX_SIGNAL_BYTES, Signal, read_signal, software_of
 from lab_assets.sources.vendors.agilent.agilent_spectra import read_wavelengths

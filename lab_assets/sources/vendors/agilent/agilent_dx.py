@@ -18,7 +18,7 @@ from lab_assets.sources.core.archives import Archive, open_archive
 from lab_assets.sources.core.channel_names import distinct
 from lab_assets.sources.core.decoding import shorten, stem
 from lab_assets.sources.core.quantities import NumberError, is_status_signal, parse_number
-from lab_assets.sources.core.traces import InjectionHeader, Trace, injection_time, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, injection_time, trace_rows
 from lab_assets.sources.core.xml_text import parse_xml
 from lab_assets.sources.vendors.agilent.agilent_signal import MAX_SIGNAL_BYTES, Signal, read_curve, read_signal, software_of
 from lab_assets.sources.vendors.agilent.agilent_xml import MAX_XML_BYTES, named, texts

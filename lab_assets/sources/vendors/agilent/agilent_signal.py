@@ -19,7 +19,7 @@ from typing import Final, Literal
 import numpy as np
 
 from lab_assets.sources.base import UnreadableFileError
-from lab_assets.sources.core.traces import FloatArray, check_rising
+from lab_assets.sources.core.trace_rows import FloatArray, check_rising
 from lab_assets.sources.vendors.agilent.agilent_bodies import BODIES
 
 MS_PER_MIN: Final = 60_000.0

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from lab_assets.sources.base import UnreadableFileError
-from lab_assets.sources.core.traces import FloatArray, Trace, check_rising
+from lab_assets.sources.core.trace_rows import FloatArray, Trace, check_rising
 from lab_assets.sources.vendors.agilent.agilent_signal import MS_PER_MIN, text_at, version_of
 
 MAX_WAVELENGTHS: Final = 64

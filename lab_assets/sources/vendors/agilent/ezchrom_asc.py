@@ -18,7 +18,7 @@ import numpy as np
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.decoding import DecodedText, decode, is_secret, looks_cut, peek_lines, shorten, stem
 from lab_assets.sources.core.quantities import NumberError, parse_number, time_unit
-from lab_assets.sources.core.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
+from lab_assets.sources.core.trace_rows import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 from lab_assets.sources.core.xml_text import without_folders
 
 _HEADER_LINE: Final = re.compile(r"(?P<key>[A-Za-z][A-Za-z0-9 /#._()-]*):(?P<rest>.*)")

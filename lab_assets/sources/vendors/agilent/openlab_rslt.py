@@ -24,7 +24,7 @@ from typing import Final
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.archives import Archive, is_archive, open_archive
 from lab_assets.sources.core.decoding import shorten, stem
-from lab_assets.sources.core.traces import InjectionHeader, injection_time
+from lab_assets.sources.core.trace_rows import InjectionHeader, injection_time
 from lab_assets.sources.core.xml_text import local, parse_xml, text_of
 from lab_assets.sources.standards.allotrope import Node, aggregate_of, child, children, clean, convert, fields, measurements
 from lab_assets.sources.standards.allotrope_chromatography import Channel, PeakTerms, channel_of, injection_rows, merge

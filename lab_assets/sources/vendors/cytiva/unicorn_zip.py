@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.archives import Archive, is_archive, open_archive
 from lab_assets.sources.core.decoding import shorten, stem
-from lab_assets.sources.core.traces import InjectionHeader, injection_time
+from lab_assets.sources.core.trace_rows import InjectionHeader, injection_time
 from lab_assets.sources.core.xml_text import parse_xml
 from lab_assets.sources.standards.allotrope import Node, aggregate_of, child, children, clean, convert, fields, groups
 from lab_assets.sources.standards.allotrope_chromatography import PeakTerms, channel_of, injection_rows, merge

@@ -19,7 +19,7 @@ from typing import Final
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.decoding import base_name, decode, peek_lines, stem
 from lab_assets.sources.core.quantities import NumberError, parse_number
-from lab_assets.sources.core.traces import InjectionHeader, Trace, injection_time, parse_points, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, injection_time, parse_points, trace_rows
 from lab_assets.sources.vendors.shimadzu.labsolutions_peaks import has_peaks, read_peaks, table_titles
 from lab_assets.sources.vendors.shimadzu.labsolutions_sections import POINTS_HEADER, Export, Section, pairs, split_exports, stated_count
 

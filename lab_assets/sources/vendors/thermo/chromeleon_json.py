@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
 from lab_assets.sources.core.decoding import is_secret
-from lab_assets.sources.core.traces import InjectionHeader, injection_time
+from lab_assets.sources.core.trace_rows import InjectionHeader, injection_time
 from lab_assets.sources.standards.allotrope import Node, aggregate_of, child, children, clean, convert, fields, groups, load_json, peek_keys
 from lab_assets.sources.standards.allotrope_chromatography import Channel, PeakTerms, channel_of, injection_rows, merge
 

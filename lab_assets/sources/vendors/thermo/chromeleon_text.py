@@ -17,7 +17,7 @@ from typing import Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
 from lab_assets.sources.core.decoding import base_name, decode, is_secret, peek_lines, stem
-from lab_assets.sources.core.traces import InjectionHeader, Trace, injection_time, parse_points, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, injection_time, parse_points, trace_rows
 from lab_assets.sources.core.xml_text import without_folders
 
 _DATA_TITLES: Final = ("chromatogram data:", "chromatogrammdaten:", "chromatogramm-daten:")

@@ -19,7 +19,7 @@ from typing import Final
 from lab_assets.sources.base import ReadContext, ReadResult, Row, UnreadableFileError
 from lab_assets.sources.core.decoding import DecodedText, base_name, decode, is_secret, looks_cut, peek_lines, shorten
 from lab_assets.sources.core.quantities import NumberError, parse_number
-from lab_assets.sources.core.traces import injection_time
+from lab_assets.sources.core.trace_rows import injection_time
 
 _SAMPLE_HEADINGS: Final = ("sample name", "well position")
 _MAX_LINES: Final = 100_000

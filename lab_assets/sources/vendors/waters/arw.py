@@ -13,7 +13,7 @@ from typing import Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.decoding import decode, is_secret, peek_lines, stem
-from lab_assets.sources.core.traces import InjectionHeader, Trace, injection_time, parse_points, trace_rows
+from lab_assets.sources.core.trace_rows import InjectionHeader, Trace, injection_time, parse_points, trace_rows
 
 _KNOWN: Final = frozenset({"samplename", "channel", "dateacquired", "vial", "injection", "samplesetname", "systemname", "acqmethodset"})
 _NUMBER_LINE: Final = re.compile(r'"?[+-]?[0-9.,]+(?:[eE][+-]?[0-9]+)?"?(?:\t|;|,|\s).*')

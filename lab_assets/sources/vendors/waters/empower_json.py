@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
 from lab_assets.sources.base import ReadContext, ReadResult, RejectedRow, Row, UnreadableFileError
-from lab_assets.sources.core.traces import InjectionHeader, injection_time
+from lab_assets.sources.core.trace_rows import InjectionHeader, injection_time
 from lab_assets.sources.standards.allotrope import (
     Node,
     child,

@@ -21,7 +21,7 @@ from lab_assets.sources.core.archives import Archive, open_archive
 from lab_assets.sources.core.channel_names import distinct
 from lab_assets.sources.core.decoding import base_name, is_secret, shorten, stem
 from lab_assets.sources.core.quantities import is_status_signal
-from lab_assets.sources.core.traces import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
+from lab_assets.sources.core.trace_rows import FloatArray, InjectionHeader, Trace, check_rising, injection_time, trace_rows
 
 MAX_WAVELENGTHS: Final = 64
 MAX_CHANNEL_BYTES: Final = 64 << 20
