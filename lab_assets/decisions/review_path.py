@@ -16,7 +16,7 @@ from lab_assets.modeling.conformal import Verdict
 from lab_assets.modeling.explanation import Driver
 
 Path = Literal["fast_track", "standard", "mandatory_checks"]
-POLICY_VERSION: Final = "review-1"
+POLICY_VERSION: Final = "review-2"
 
 
 @dataclass(frozen=True, kw_only=True)

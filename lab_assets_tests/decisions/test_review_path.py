@@ -53,7 +53,7 @@ def test_paths(risk, high, verdict, path):
         ("last_peak_tailing", "inspect the column and run system suitability"),
         ("ih_plates_ratio", "inspect the column and run system suitability"),
         ("storage_excursion_min", "review the chamber record of the sample"),
-        ("early_impurity_pct", "second analyst reviews the integration of IMP-A"),
+        ("early_impurity_pct", "second analyst reviews the integration of the early impurities"),
         ("lot_min_margin", "compare with the lot's earlier results"),
     ],
 )

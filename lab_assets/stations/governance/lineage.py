@@ -180,18 +180,31 @@ def _not_there(lake: Lakehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str
     return list({key: row for row in rows if (key := tuple(row.get(name) for name in _KEY)) not in held}.values())
 
 
+_COMPLETE: Final = "check:lineage"
+
+
 def missing_lineage(lake: Lakehouse) -> dict[str, list[int]]:
-    """Return the versions of each table that no lineage row speaks of; an empty dict when none is missing."""
+    """Return the versions of each table that no lineage row speaks of; an empty dict when none is missing.
+
+    Versions that were found to have theirs before are not looked at again.
+    """
     import polars as pl
 
-    recorded = lake.polars(LINEAGE, ["output", "output_version"], where=pl.col("output_column").is_null()).unique()
-    known: dict[str, set[str]] = {}
-    for output, version in recorded.iter_rows():
-        known.setdefault(output, set()).add(version)
+    known = lake.ledger.progress(_COMPLETE)
+    reached: dict[str, int] = {}
     missing: dict[str, list[int]] = {}
     for table in covered():
-        last = lake.versions_as_they_are([table.full_name])[table.full_name]
-        gone = [version for version in range(last + 1) if str(version) not in known.get(table.full_name, ())]
-        if gone:
-            missing[table.full_name] = gone
+        name = table.full_name
+        last, since = lake.versions_as_they_are([name])[name], known.get(name, -1)
+        if last == since:
+            continue
+        wanted = list(range(min(since, last) + 1, last + 1))
+        where = (pl.col("output") == name) & pl.col("output_column").is_null() & pl.col("output_version").is_in([str(v) for v in wanted])
+        recorded = set(lake.polars(LINEAGE, ["output_version"], where=where)["output_version"])
+        if gone := [version for version in wanted if str(version) not in recorded]:
+            missing[name] = gone
+        else:
+            reached[name] = last
+    if reached:
+        lake.ledger.set_progress(_COMPLETE, reached)
     return missing
