@@ -57,12 +57,12 @@ def test_a_change_of_the_rules_changes_no_decision_made(client, command, other_r
 
     decision = client.get(f"/v1/decisions/d-{made['prediction_id']}", user="analyst").json()
     assert {name: decision[name] for name in made["decision"]} == made["decision"]
-    assert decision["policy_version"] == "review-1"
+    assert decision["policy_version"] == "review-2"
     evidence = orjson.loads(command("explain", made["prediction_id"], "--json").stdout)
     assert {name: evidence["decision"][name] for name in made["decision"]} == made["decision"]
     assert evidence["verdict"] == made["verdict"]
     page = client.get(f"/predictions/{made['prediction_id']}", user="analyst").text
-    assert "by rules review-1" in page
+    assert "by rules review-2" in page
     assert "review-99" not in page
     assert made["decision"]["reasons"][1].replace(">", "&gt;") in page
     row = queue_row(client, made["prediction_id"])

@@ -175,7 +175,7 @@ def test_predictions_of_before_decisions_were_recorded_are_decided_once(lakehous
     fold_online_log(lakehouse, now=LATER)
     first, second = lakehouse.polars(DECISIONS).sort("decision_id").to_dicts()
     expected = bundle.score_row(from_map(bad.features)).verdict
-    assert (first["verdict"], first["decided_at_utc"], first["policy_version"]) == (expected, LATER, "review-1")
+    assert (first["verdict"], first["decided_at_utc"], first["policy_version"]) == (expected, LATER, "review-2")
     assert first["reasons"][-1] == "decided afterwards: no decision was recorded when the risk was given"
     assert (second["verdict"], second["path"]) == ("cannot_tell_yet", "standard")
     answer(lakehouse, 3)
