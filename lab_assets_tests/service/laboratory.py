@@ -13,6 +13,7 @@ from deltalake import write_deltalake
 from sqlalchemy import Engine
 
 from lab_assets.contracts.registry import contract
+from lab_assets.domain.processing_methods import WindowSet
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION, names_of
 from lab_assets.features.progress import progress_features
 from lab_assets.features.vector import storable
@@ -165,8 +166,9 @@ def _context(settings: Settings) -> None:
          "source_sha256": "cd" * 32, "analyst": "Ann Analyst",
          "injected_at_utc": NOW - timedelta(days=1), "known_time_utc": NOW - timedelta(days=1)},
     ])  # fmt: skip
+    windows = _windows()
     write(settings, "silver.peaks", [
-        {"injection_id": "i-std", "injection_name": "SEQ-1_001", "channel": "A", "peak_no": 1, "analyte": "API", "integration": "detected",
+        {"injection_id": "i-std", "injection_name": "SEQ-1_001", "channel": "A", "processing_id": WindowSet.of(windows).processing_id, "peak_no": 1, "analyte": "API", "integration": "detected",
          "retention_time_min": 3.6, "area": 135.0, "area_unit": "mAU*min", "height": 900.0, "height_unit": "mAU", "source_sha256": "ab" * 32},
     ])  # fmt: skip
     origin = {
@@ -178,9 +180,7 @@ def _context(settings: Settings) -> None:
         "ingest_batch": 1,
     }
     write(settings, "bronze.processing_methods", [
-        {**origin, "method_name": "ASSAY-01", "analyte": name, "integration": "detected", "window_start": start, "window_end": end,
-         "window_unit": "min", "calibration": "external_standard", "relative_response": 1.0, "reference_analyte": "API", "result_unit": "%"}
-        for name, start, end in (("IMP-A", 1.0, 1.4), ("API", 3.2, 4.0))
+        {**origin, **row, "source_row": number, "method_name": "ASSAY-01"} for number, row in enumerate(windows, 1)
     ])  # fmt: skip
     write(settings, "bronze.specifications", [
         {**origin, "spec_id": "SP-1", "product": "P", "method_id": "ASSAY-01", "analyte": "API", "spec_low": 95.0, "spec_high": 105.0,
@@ -188,10 +188,17 @@ def _context(settings: Settings) -> None:
         {**origin, "spec_id": "SP-1", "product": "P", "method_id": "ASSAY-01", "analyte": "IMP-A", "spec_high": 0.5,
          "unit": "%", "effective_from_utc": recorded, "recorded_at_utc": recorded},
     ])  # fmt: skip
+    plan = {**origin, "sequence_id": "SEQ-1", "method_id": "ASSAY-01", "instrument_id": "HPLC-1", "weight_mg": 20.0,
+            "nominal_weight_mg": 20.0, "recorded_at_utc": recorded}  # fmt: skip
     write(settings, "bronze.lims_sequences", [
-        {**origin, "sequence_id": "SEQ-1", "injection_name": "SEQ-1_003", "position": 3, "sample_name": "S-1", "sample_role": "sample",
-         "method_id": "ASSAY-01", "instrument_id": "HPLC-1", "weight_mg": 20.0, "nominal_weight_mg": 20.0, "recorded_at_utc": recorded},
+        {**plan, "injection_name": "SEQ-1_001", "position": 1, "sample_name": "STD", "sample_role": "standard", "standard_purity_pct": 100.0},
+        {**plan, "injection_name": "SEQ-1_002", "position": 2, "sample_name": "S-1", "sample_role": "sample"},
+        {**plan, "injection_name": "SEQ-1_003", "position": 3, "sample_name": "S-1", "sample_role": "sample"},
     ])  # fmt: skip
+    write(settings, "bronze.lims_samples", [
+        {**origin, "sample_name": "S-1", "lot_id": "LOT-1", "sample_type": "release", "recorded_at_utc": recorded},
+    ])  # fmt: skip
+    write(settings, "bronze.lims_lots", [{**origin, "lot_id": "LOT-1", "product": "P", "recorded_at_utc": recorded}])
     write(settings, "silver.samples", [{"sample_name": "S-1", "lot_id": "LOT-1", "sample_type": "release", "recorded_at_utc": recorded}])
     write(settings, "silver.lots", [
         {"lot_id": "LOT-1", "product": "P", "customer": "Secret Customer", "formulation": "secret", "recorded_at_utc": recorded},
@@ -204,3 +211,10 @@ def _context(settings: Settings) -> None:
         {"exception_id": "e1", "kind": "oos", "severity": "critical", "subject": "LOT-2", "lot_id": "LOT-2", "owner_role": "qc_lead",
          "evidence": "IMP-A 0.71 %, limit 0.5 %", "raised_at_utc": NOW},
     ])  # fmt: skip
+
+
+def _windows() -> list[dict[str, Any]]:
+    every = {"channel": None, "integration": "detected", "window_unit": "min", "calibration": "external_standard", "slope": None,
+             "intercept": None, "relative_response": 1.0, "reference_analyte": "API", "result_unit": "%"}  # fmt: skip
+    places = (("IMP-A", 1.0, 1.4), ("API", 3.2, 4.0))
+    return [{**every, "analyte": name, "window_start": start, "window_end": end} for name, start, end in places]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from deltalake import DeltaTable
 
-from lab_assets.features.definitions import CHECKPOINTS_PCT
+from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION
 from lab_assets.service.reproduction import ReproductionError, reproduce
 from lab_assets.service.scorer import reached_checkpoint
 from lab_assets.service.store import find_prediction
@@ -46,7 +46,7 @@ def test_sample_lot_run_time_and_context_are_found(client, answered):
     assert features["worst_margin_so_far"] > 0
     assert {name for name in kept["table_versions"] if not name.startswith(TRACE_KEY)} == {
         "features.instrument_history", "features.lot_history", "features.storage_exposure", "bronze.processing_methods",
-        "bronze.specifications", "bronze.lims_sequences", "silver.samples", "silver.lots", "silver.injections", "silver.peaks",
+        "bronze.specifications", "bronze.lims_sequences", "bronze.lims_samples", "bronze.lims_lots", "silver.injections", "silver.peaks",
     }  # fmt: skip
 
 
@@ -110,7 +110,7 @@ def test_later_tables_change_nothing_about_an_old_prediction(client, answered):
     settings = client.lab.settings
     late = NOW - timedelta(hours=1)
     write(settings, "features.lot_history", [
-        {"lot_id": "LOT-1", "event_time_utc": late, "known_time_utc": late, "feature_set_version": "f", "lot_min_margin": -3.0},
+        {"lot_id": "LOT-1", "event_time_utc": late, "known_time_utc": late, "feature_set_version": FEATURE_SET_VERSION, "lot_min_margin": -3.0},
     ])  # fmt: skip
     kept = find_prediction(settings, answered["prediction_id"], log=client.state.log)
     assert reproduce(settings, kept, models=client.state.models).reproduced
@@ -198,7 +198,11 @@ def test_checkpoints_are_reached_in_order(until_min, expected):
 
 
 def test_a_known_method_without_standards_is_scored_from_what_is_there(client):
-    answer = client.post("/v1/runs/i-x/trace", user="analyst", json=body(run_time_min=6.0, instrument_id="HPLC-9", y_unit="counts"))
+    answer = client.post(
+        "/v1/runs/i-x/trace",
+        user="analyst",
+        json=body(run_time_min=6.0, injection_name="SEQ-9_001", instrument_id="HPLC-9", y_unit="counts"),
+    )
     assert answer.status_code == 200, answer.text
 
 
