@@ -2,8 +2,9 @@
 
 Belongs here: net changes of files and rows. Does not belong here: what follows from them (``lab_assets.stations``).
 
-Commits that only arrange rows anew (compaction) say so in the log and are no change. A commit that replaced some rows of a file brings
-the whole file again; rows that stand in a removed file as well are no change either. So the cost follows the files that were written.
+Commits that only arrange rows anew (compaction) say so in the log and are no change, unless a later one takes their files apart. A
+commit that replaced some rows of a file brings the whole file again; rows that stand in a removed file as well are no change either. So
+the cost follows the files that were written.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from lab_assets.lake.data_files import commit_path, local_path
@@ -56,27 +57,55 @@ def changed_files(uri: str, since: int, until: int) -> tuple[list[str], list[str
     """
     if is_remote(uri) or not all(commit_path(local_path(uri), version).is_file() for version in range(since + 1, until + 1)):
         return _by_comparison(uri, since, until)
-    came: dict[str, bool] = {}
-    gone: dict[str, bool] = {}
+    net = _Net()
     folder = local_path(uri)
     for version in range(since + 1, until + 1):
-        removed, added, is_change = _actions(folder, version)
-        # a compacted file that took in news of this span is news, and what else it took in must be read to tell them apart
-        is_change = is_change or any(came.get(path, False) for path in removed)
+        net.commit(*_actions(folder, version))
+    return [f"{folder}/{path}" for path in net.read(net.came)], [f"{folder}/{path}" for path in net.read(net.gone)]
+
+
+class _Net:
+    """What commits did to the files of a table, net.
+
+    Files that a compaction put together and what came of them are one arrangement of the same rows, and are not read: as long as no
+    other commit touches them. Once one replaced some rows of the compacted file, only the rows tell what changed.
+    """
+
+    def __init__(self) -> None:
+        self.came: dict[str, int] = {}
+        self.gone: dict[str, int] = {}
+        self._changed: list[bool] = []
+        self._merged_into: list[int] = []
+
+    def commit(self, removed: Sequence[str], added: Sequence[str], is_change: bool) -> None:
+        """Take in one commit."""
+        own = len(self._changed)
+        self._changed.append(is_change)
+        self._merged_into.append(own)
         for path in removed:
-            if path in came:
-                del came[path]
+            if (before := self.came.pop(path, None)) is not None:
+                self._merge(before, own)
             else:
-                gone[path] = is_change
+                self.gone[path] = own
         for path in added:
-            if path in gone:  # a restore brought it back
-                del gone[path]
+            if (before := self.gone.pop(path, None)) is not None:  # a restore brought it back
+                self._merge(before, own)
             else:
-                came[path] = is_change
-    return (
-        [f"{folder}/{path}" for path, is_change in came.items() if is_change],
-        [f"{folder}/{path}" for path, is_change in gone.items() if is_change],
-    )
+                self.came[path] = own
+
+    def read(self, files: dict[str, int]) -> list[str]:
+        """Return the files whose rows may have changed."""
+        return [path for path, commit in files.items() if self._changed[self._root(commit)]]
+
+    def _merge(self, one: int, other: int) -> None:
+        first, second = self._root(one), self._root(other)
+        self._changed[second] = self._changed[second] or self._changed[first]
+        self._merged_into[first] = second
+
+    def _root(self, commit: int) -> int:
+        while self._merged_into[commit] != commit:
+            commit = self._merged_into[commit]
+        return commit
 
 
 def _actions(folder: Path, version: int) -> tuple[list[str], list[str], bool]:
@@ -112,11 +141,25 @@ def rows_of(files: Sequence[str], schema: pl.Schema, where: pl.Expr | None = Non
 
 
 def difference(added: pl.DataFrame, removed: pl.DataFrame) -> Changes:
-    """Return what is only on either side; rows that repeat on one side count once."""
+    """Return what either side has more of; a row that stands on one side more often than on the other is a change as well."""
+    import polars as pl
+
     if added.is_empty() or removed.is_empty():
         return Changes(added=added, removed=removed)
     columns = added.columns
-    return Changes(
-        added=added.join(removed, on=columns, how="anti", nulls_equal=True),
-        removed=removed.join(added, on=columns, how="anti", nulls_equal=True),
-    )
+    both = pl.concat([added.with_columns(pl.lit(1).alias(_COUNT)), removed.with_columns(pl.lit(-1).alias(_COUNT))])
+    counted = both.group_by(columns, maintain_order=True).agg(pl.col(_COUNT).sum())
+    return Changes(added=_repeated(counted, pl.col(_COUNT)), removed=_repeated(counted, -pl.col(_COUNT)))
+
+
+_COUNT: Final = "__count"
+
+
+def _repeated(counted: pl.DataFrame, count: pl.Expr) -> pl.DataFrame:
+    """Return the rows with a positive count, each so many times."""
+    import numpy as np
+    import polars as pl
+
+    kept = counted.with_columns(count.alias(_COUNT)).filter(pl.col(_COUNT) > 0)
+    rows = kept.drop(_COUNT)
+    return rows[np.repeat(np.arange(kept.height), kept[_COUNT].to_numpy())] if kept.height and kept[_COUNT].max() != 1 else rows

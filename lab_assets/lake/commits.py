@@ -1,7 +1,7 @@
 """Commits of Arrow rows by ``deltalake``: milliseconds, and over at the latest when this process is.
 
-Belongs here: append, overwrite and merge of Arrow rows into one opened table. Does not belong here: locks, reading back
-(``delta.py``).
+Belongs here: append, overwrite and deletion of rows of one opened table, compaction, restore. Does not belong here: locks,
+reading back (``writer.py``).
 """
 
 from __future__ import annotations
@@ -53,16 +53,15 @@ def append(
 
 def overwrite(
     table: DeltaTable, contract: TableContract, rows: pa.Table, *, predicate: str | None = None, derivation: Derivation | None = None
-) -> str:
-    """Replace all rows, or those that a condition holds for, in one commit, and return its identity."""
+) -> str | None:
+    """Replace all rows, or those that a condition holds for, in one commit, and return its identity; ``None`` when nothing had to be done."""
     from deltalake import write_deltalake
 
+    if predicate is not None and rows.num_rows == 0:
+        return delete(table, predicate, derivation=derivation)
     commit = uuid.uuid4().hex
     properties = _properties(commit, derivation=derivation)
-    if predicate is not None and rows.num_rows == 0:
-        table.delete(predicate, commit_properties=properties)
-    else:
-        write_deltalake(table, conformed(contract, rows), mode="overwrite", predicate=predicate, commit_properties=properties)
+    write_deltalake(table, conformed(contract, rows), mode="overwrite", predicate=predicate, commit_properties=properties)
     return commit
 
 
@@ -84,33 +83,11 @@ def restore(table: DeltaTable, version: int, derivation: Derivation) -> str:
     return commit
 
 
-def merge(
-    table: DeltaTable,
-    contract: TableContract,
-    rows: pa.Table,
-    *,
-    newer: str | None = None,
-    within: tuple[str, Sequence[str]] | None = None,
-) -> str | None:
-    """Insert or update by primary key in one commit; the arguments are those of ``Lakehouse.merge``.
-
-    Returns:
-        The commit's identity; ``None`` when no row was inserted, updated or deleted.
-    """
+def delete(table: DeltaTable, predicate: str, *, derivation: Derivation | None = None) -> str | None:
+    """Delete rows in one commit, and return its identity; ``None`` when there were none, since Delta then commits nothing."""
     commit = uuid.uuid4().hex
-    nullable = {column.name for column in contract.columns if column.nullable}
-    on = " AND ".join(
-        f"t.`{name}` IS NOT DISTINCT FROM s.`{name}`" if name in nullable else f"t.`{name}` = s.`{name}`" for name in contract.primary_key
-    )
-    merger = table.merge(
-        conformed(contract, rows), predicate=on, source_alias="s", target_alias="t", commit_properties=_properties(commit)
-    ).when_matched_update_all(predicate=f"s.`{newer}` >= t.`{newer}`" if newer else None)
-    merger = merger.when_not_matched_insert_all()
-    if within is not None and within[1]:
-        column, values = within
-        merger = merger.when_not_matched_by_source_delete(predicate=f"t.`{column}` IN ({', '.join(map(_literal, values))})")
-    told = merger.execute()
-    return commit if any(told[f"num_target_rows_{what}"] for what in ("inserted", "updated", "deleted")) else None
+    metrics = table.delete(predicate, commit_properties=_properties(commit, derivation=derivation))
+    return commit if metrics["num_removed_files"] else None
 
 
 def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:
@@ -129,7 +106,3 @@ def _properties(commit: str, transaction: tuple[str, int] | None = None, derivat
     transactions = None if transaction is None else [Transaction(app_id=transaction[0], version=transaction[1])]
     described = {} if derivation is None else derivation.metadata()
     return CommitProperties(custom_metadata={COMMIT_ID: commit, **described}, app_transactions=transactions)
-
-
-def _literal(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"

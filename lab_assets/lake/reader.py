@@ -212,14 +212,23 @@ class LakeReader:
         Raises:
             NoSuchVersionError: the table did not exist then.
         """
-        for entry in self.open(contract).history():
-            if datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC) <= moment:
-                return int(entry["version"])
-        raise NoSuchVersionError(f"{contract.full_name} did not exist at {moment.isoformat()}")
+        return latest_at(contract, self.open(contract), moment)
 
     def _require_past(self, contract: TableContract, version: int) -> None:
         """See that an earlier version's log is whole: it may rely on commits that the last version does without."""
         require_whole_log(contract.full_name, self.uri(contract), self.ledger, through=version)
+
+
+def latest_at(contract: TableContract, table: DeltaTable, moment: datetime) -> int:
+    """Return the version that was the latest at a moment (see ``LakeReader.version_at``).
+
+    Raises:
+        NoSuchVersionError: the table did not exist then.
+    """
+    for entry in table.history():
+        if datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC) <= moment:
+            return int(entry["version"])
+    raise NoSuchVersionError(f"{contract.full_name} did not exist at {moment.isoformat()}")
 
 
 def _may_hold(values: Sequence[Any], low: Any, high: Any) -> bool:

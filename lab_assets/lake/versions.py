@@ -1,6 +1,6 @@
-"""Looking at the versions of Delta tables without Spark.
+"""Looking at the versions of Delta tables.
 
-Belongs here: history, difference, state at a time. Does not belong here: writing (``lab_assets.lake.lakehouse``), what people
+Belongs here: history, difference, state at a time. Does not belong here: writing (``lab_assets.lake.writer``), what people
 may see (``lab_assets.governance``; here every tagged column is hidden from everyone).
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import opening
+from lab_assets.lake.data_files import commit_path, local_path
+from lab_assets.lake.reader import NoSuchVersionError, latest_at
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
@@ -50,25 +52,46 @@ def _ledger(settings: Settings) -> Ledger:
 
 def table_history(settings: Settings, contract: TableContract, *, limit: int | None = None) -> list[dict[str, Any]]:
     """Return the commits, newest first: version, time, operation, writer and rows."""
+    table = open_table(settings, contract)
+    local = not opening.is_remote(table.table_uri)
     commits: list[dict[str, Any]] = []
-    for commit in open_table(settings, contract).history(limit):
+    for commit in table.history(limit):
         metrics = commit.get("operationMetrics") or {}
+        rows, files = _metric(metrics, _ROWS_WRITTEN), _metric(metrics, _FILES_ADDED)
+        if rows is None and local:
+            rows, files = _added(local_path(table.table_uri), commit["version"])
         at = datetime.fromtimestamp(commit["timestamp"] / 1000, tz=UTC)
         commits.append(
             {
                 "version": commit["version"],
                 "at_utc": at.isoformat(timespec="milliseconds"),
                 "operation": commit.get("operation"),
-                "rows_written": _int_of(metrics.get("numOutputRows")),
-                "files_added": _int_of(metrics.get("numFiles") or metrics.get("numTargetFilesAdded")),
+                "rows_written": rows,
+                "files_added": files,
                 "engine": commit.get("engineInfo") or commit.get("clientVersion"),
             }
         )
     return commits
 
 
-def _int_of(value: Any) -> int | None:
-    return None if value is None else int(value)
+_ROWS_WRITTEN: Final = ("num_added_rows", "num_output_rows", "numOutputRows", "num_copied_rows")
+_FILES_ADDED: Final = ("num_added_files", "num_target_files_added", "numFilesAdded", "numAddedFiles", "numTargetFilesAdded", "numFiles")
+"""What writers call them, deltalake by operation and Spark; restores and a table's creation count neither."""
+
+
+def _metric(metrics: Mapping[str, Any], names: Sequence[str]) -> int | None:
+    """Return the first of some metrics that a commit states."""
+    return next((int(metrics[name]) for name in names if metrics.get(name) is not None), None)
+
+
+def _added(folder: Path, version: int) -> tuple[int | None, int | None]:
+    """Return the rows and files that a commit added, as its file says; nothing for a commit file that was cleaned up."""
+    try:
+        lines = commit_path(folder, version).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return None, None
+    added = [file for line in lines if (file := json.loads(line).get("add")) is not None]
+    return sum(int(json.loads(file.get("stats") or "{}").get("numRecords", 0)) for file in added), len(added)
 
 
 def table_at(settings: Settings, contract: TableContract, when: int | datetime, *, limit: int) -> tuple[int, int, list[dict[str, Any]]]:
@@ -115,12 +138,12 @@ def _whole(settings: Settings, contract: TableContract, columns: list[str] | Non
 
 def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -> DeltaTable:
     table = open_table(settings, contract)
-    if isinstance(when, int):
-        if not 0 <= when <= table.version():
-            raise TableViewError(f"{contract.full_name} has versions 0 to {table.version()}, not {when}")
-    elif when < datetime.fromtimestamp(table.history()[-1]["timestamp"] / 1000, tz=UTC):
-        raise TableViewError(f"{contract.full_name} did not exist at {when.isoformat()}")
-    table.load_as_version(when)
+    if isinstance(when, int) and not 0 <= when <= table.version():
+        raise TableViewError(f"{contract.full_name} has versions 0 to {table.version()}, not {when}")
+    try:
+        table.load_as_version(when if isinstance(when, int) else latest_at(contract, table, when))
+    except NoSuchVersionError as error:
+        raise TableViewError(str(error)) from error
     opening.require_whole_log(contract.full_name, table.table_uri, _ledger(settings), through=table.version())
     return table
 

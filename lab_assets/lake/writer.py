@@ -113,6 +113,21 @@ class LakeWriter(LakeReader):
             commit = commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation)
             return self._read_back(contract, commit, above=before)
 
+    def delete(self, contract: TableContract, predicate: str) -> int:
+        """Delete rows in one commit; earlier versions stay readable.
+
+        Args:
+            contract: Table.
+            predicate: SQL condition of the rows.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            return self._read_back(contract, commits.delete(table, predicate), above=before)
+
     def compact(self, contract: TableContract, *, ordered_by: Sequence[str] = (), target_bytes: int | None = None) -> int:
         """Put a table's small files together; no row changes, and earlier versions keep their files.
 

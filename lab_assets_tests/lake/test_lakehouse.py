@@ -1,10 +1,12 @@
-"""Delta tables through Spark Connect: each write once, every version readable, damage noticed."""
+"""Delta tables: each write once, every version readable, damage noticed."""
 
 from __future__ import annotations
 
 import json
+import os
+import time
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from lab_assets.contracts.core import Column, TableContract
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.lake.reader import PROPERTIES
+from lab_assets.lake.versions import TableViewError, table_at, table_history
 
 PEAKS = TableContract(
     layer="silver",
@@ -77,78 +80,81 @@ def test_writers_of_different_names_do_not_shadow_each_other(lakehouse: Lakehous
     assert len(content(lakehouse)) == 2
 
 
-def test_a_merge_updates_by_key_and_inserts_the_rest(lakehouse: Lakehouse) -> None:
-    append(lakehouse, [peak("i1", 1, 1.0), peak("i1", 2, 2.0)])
-    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 2, 20.0), peak("i2", 1, 3.0)]))
-    assert content(lakehouse) == [("i1", 1, 1.0), ("i1", 2, 20.0), ("i2", 1, 3.0)]
-
-
-def test_a_merge_within_an_injection_takes_its_old_peaks_away(lakehouse: Lakehouse) -> None:
-    """Injection i1 is integrated again and has one peak now; i2 is not spoken of and stays."""
+def test_rows_of_a_condition_are_replaced_and_the_rest_stands(lakehouse: Lakehouse) -> None:
+    """Injection i1 is integrated again and has one peak now; i'2 is not spoken of and stays; then i1 has none left."""
     append(lakehouse, [peak("i1", 1, 1.0), peak("i1", 2, 2.0), peak("i'2", 1, 3.0)])
-    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.5)]), within=("injection", ["i1"]))
+    assert lakehouse.replace_where(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.5)]), "injection = 'i1'") == 2
     assert content(lakehouse) == [("i'2", 1, 3.0), ("i1", 1, 1.5)]
-    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i'2", 2, 4.0)]), within=("injection", ["i'2"]))
-    assert content(lakehouse) == [("i'2", 2, 4.0), ("i1", 1, 1.5)]
+    assert lakehouse.replace_where(PEAKS, lakehouse.local_rows(PEAKS, []), "injection = 'i1'") == 3
+    assert content(lakehouse) == [("i'2", 1, 3.0)]
 
 
-def test_an_older_row_does_not_overwrite_a_newer_one(lakehouse: Lakehouse) -> None:
+def test_taking_away_what_is_not_there_is_no_lost_commit(lakehouse: Lakehouse) -> None:
+    """Delta makes no commit for it, so none is looked for."""
     append(lakehouse, [peak("i1", 1, 1.0)])
-    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 9.0, at=NOON - timedelta(hours=1))]), newer="at_utc")
-    assert content(lakehouse) == [("i1", 1, 1.0)]
-    lakehouse.merge(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 9.0, at=NOON + timedelta(hours=1))]), newer="at_utc")
-    assert content(lakehouse) == [("i1", 1, 9.0)]
+    assert lakehouse.replace_where(PEAKS, lakehouse.local_rows(PEAKS, []), "injection = 'i9'") == 1
+    assert lakehouse.delete(PEAKS, "injection = 'i9'") == 1
+    assert lakehouse.delete(PEAKS, "injection = 'i1'") == 2
+    assert (content(lakehouse), content(lakehouse, version=1)) == ([], [("i1", 1, 1.0)])
 
 
-def test_spark_reads_what_was_merged(spark_lakehouse: Lakehouse) -> None:
-    append(spark_lakehouse, [peak("i1", 1, 1.0)])
-    spark_lakehouse.merge(PEAKS, spark_lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.5), peak("i2", 1, 2.5)]))
-    rows = {row["injection"]: row for row in spark_lakehouse.read(PEAKS).collect()}
+def test_spark_reads_what_was_replaced(spark_lakehouse: Lakehouse) -> None:
+    append(spark_lakehouse, [peak("i1", 1, 1.0), peak("i2", 1, 2.5)])
+    spark_lakehouse.replace_where(PEAKS, spark_lakehouse.local_rows(PEAKS, [peak("i1", 1, 1.5)]), "injection = 'i1'")
+    table = spark_lakehouse.keeper.session.read.format("delta").load(spark_lakehouse.uri(PEAKS))
+    rows = {row["injection"]: row for row in table.collect()}
     assert {name: (row["area"], row["trace"], row["notes"]) for name, row in rows.items()} == {
         "i1": (1.5, [0.5, 1.5], {"by": "test"}),
         "i2": (2.5, [0.5, 2.5], {"by": "test"}),
     }
 
 
-def test_earlier_versions_stay_readable_and_can_be_restored(spark_lakehouse: Lakehouse) -> None:
+def test_earlier_versions_stay_readable_and_can_be_restored(lakehouse: Lakehouse) -> None:
     """Version 1 has one row, version 2 replaces it, version 3 is version 1 again."""
-    append(spark_lakehouse, [peak("i1", 1, 1.0)])
-    assert spark_lakehouse.replace(PEAKS, spark_lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.0)])) == 2
-    assert (content(spark_lakehouse), content(spark_lakehouse, version=1)) == ([("i2", 1, 2.0)], [("i1", 1, 1.0)])
-    assert spark_lakehouse.read(PEAKS, version=1).collect()[0]["injection"] == "i1"
-    assert spark_lakehouse.restore(PEAKS, 1) == 3
-    assert content(spark_lakehouse) == [("i1", 1, 1.0)]
-    assert content(spark_lakehouse, version=2) == [("i2", 1, 2.0)]
-    assert spark_lakehouse.history(PEAKS, 1)[0]["operation"] == "RESTORE"
+    append(lakehouse, [peak("i1", 1, 1.0)])
+    assert lakehouse.replace(PEAKS, lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.0)])) == 2
+    assert (content(lakehouse), content(lakehouse, version=1)) == ([("i2", 1, 2.0)], [("i1", 1, 1.0)])
+    assert lakehouse.restore(PEAKS, 1) == 3
+    assert content(lakehouse) == [("i1", 1, 1.0)]
+    assert content(lakehouse, version=2) == [("i2", 1, 2.0)]
+    assert lakehouse.history(PEAKS, 1)[0]["operation"] == "RESTORE"
 
 
-def test_a_table_is_read_as_it_was_at_a_time(spark_lakehouse: Lakehouse) -> None:
-    append(spark_lakehouse, [peak("i1", 1, 1.0)])
+def test_the_version_of_a_time_follows_from_the_commits_and_not_from_the_files(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    """A copied lake has files of the time of copying; what it answers for a time is what the original answers."""
+    append(lakehouse, [peak("i1", 1, 1.0)])
+    time.sleep(0.01)
     between = datetime.now(UTC)
-    append(spark_lakehouse, [peak("i2", 1, 2.0)])
-    assert [row["injection"] for row in spark_lakehouse.read(PEAKS, as_of=between).collect()] == ["i1"]
-    with pytest.raises(ValueError, match="not for both"):
-        spark_lakehouse.read(PEAKS, version=1, as_of=between)
+    time.sleep(0.01)
+    append(lakehouse, [peak("i2", 1, 2.0)])
+    for path in Path(lakehouse.uri(PEAKS)).rglob("*"):
+        os.utime(path)
+    assert lakehouse.version_at(PEAKS, between) == 1
+    assert table_at(lakehouse.settings, PEAKS, between, limit=9)[:2] == (1, 1)
+    with pytest.raises(TableViewError, match=r"silver\.peaks_of_test did not exist at 2001-01-01"):
+        table_at(lakehouse.settings, PEAKS, datetime(2001, 1, 1, tzinfo=UTC), limit=9)
 
 
-def test_a_difference_names_rows_on_either_side(spark_lakehouse: Lakehouse) -> None:
-    first = append(spark_lakehouse, [peak("i1", 1, 1.0), peak("i2", 1, 2.0)])
-    second = spark_lakehouse.merge(PEAKS, spark_lakehouse.local_rows(PEAKS, [peak("i2", 1, 2.5), peak("i3", 1, 3.0)]))
-    found = spark_lakehouse.diff(PEAKS, first, second)
-    assert sorted((row["injection"], row["area"]) for row in found["added"]) == [("i2", 2.5), ("i3", 3.0)]
-    assert [(row["injection"], row["area"]) for row in found["removed"]] == [("i2", 2.0)]
-
-
-def test_a_stream_takes_each_row_once_across_runs(spark_lakehouse: Lakehouse) -> None:
-    copy = TableContract(
-        layer="silver", name="copy_of_test", grain="as its source", description="A copy.", owner="team:test", columns=PEAKS.columns
-    )
-    append(spark_lakehouse, [peak("i1", 1, 1.0)])
-    for _ in range(2):
-        spark_lakehouse.stream(spark_lakehouse.read_stream(PEAKS), copy, name="copy")
-    append(spark_lakehouse, [peak("i2", 1, 2.0)])
-    spark_lakehouse.stream(spark_lakehouse.read_stream(PEAKS), copy, name="copy")
-    assert sorted(spark_lakehouse.polars(copy, ["injection"])["injection"].to_list()) == ["i1", "i2"]
+def test_history_counts_the_rows_of_every_operation(lakehouse: Lakehouse) -> None:
+    """Three appends, one row replaced, one of two deleted, put together, restored."""
+    for number in (1, 2):
+        append(lakehouse, [peak(f"i{number}", 1, 1.0), peak(f"i{number}", 2, 2.0)])
+    lakehouse.replace_where(PEAKS, lakehouse.local_rows(PEAKS, [peak("i1", 1, 9.0)]), "injection = 'i1' AND peak_no = 1")
+    lakehouse.delete(PEAKS, "injection = 'i2' AND peak_no = 2")
+    lakehouse.compact(PEAKS)
+    lakehouse.restore(PEAKS, 2)
+    counted = {
+        each["version"]: (each["operation"], each["rows_written"], each["files_added"]) for each in table_history(lakehouse.settings, PEAKS)
+    }
+    assert counted == {
+        0: ("CREATE TABLE", 0, 0),
+        1: ("WRITE", 2, 1),
+        2: ("WRITE", 2, 1),
+        3: ("WRITE", 1, 1),
+        4: ("DELETE", 1, 1),
+        5: ("OPTIMIZE", 3, 1),
+        6: ("RESTORE", 4, 2),
+    }
 
 
 def test_independent_tables_are_written_side_by_side(lakehouse: Lakehouse) -> None:
@@ -167,7 +173,7 @@ def test_an_emptied_last_commit_is_noticed(lakehouse: Lakehouse) -> None:
     append(lakehouse, [peak("i2", 1, 2.0)])
     log_file(lakehouse, 2).write_bytes(b"")
     with pytest.raises(DamagedTableError, match=r"silver\.peaks_of_test: version 2 is damaged, .*0002\.json is empty"):
-        lakehouse.read(PEAKS)
+        lakehouse.polars(PEAKS)
     with pytest.raises(DamagedTableError):
         append(lakehouse, [peak("i3", 1, 3.0)])
 
@@ -185,7 +191,7 @@ def test_a_cut_last_commit_is_an_error(lakehouse: Lakehouse) -> None:
     text = log_file(lakehouse, 2).read_bytes()
     log_file(lakehouse, 2).write_bytes(text[: len(text) // 2])
     with pytest.raises(Exception, match=r"(?i)json|parse|version|silver"):
-        lakehouse.read(PEAKS).count()
+        lakehouse.polars(PEAKS)
 
 
 def test_a_table_with_a_lost_folder_is_not_taken_for_a_new_one(lakehouse: Lakehouse, tmp_path: Path) -> None:
