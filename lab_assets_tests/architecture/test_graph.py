@@ -1,4 +1,4 @@
-"""The graph against the contracts: every table an asset and a check, every asset told to people."""
+"""The graph against the contracts: every table an asset and a check, every asset described to people."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import pytest
 
 from lab_assets.contracts.registry import contracts
 from lab_assets.definitions import build_defs
+from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.station import Station
 
 DEFS = build_defs()
 GRAPH = DEFS.resolve_asset_graph()
+BRONZE = dg.AssetKey(["bronze", "chromatograms"])
 MODEL = dg.AssetKey(["ml", "oos_risk"])
 
 
@@ -27,7 +30,7 @@ def test_every_contract_has_a_blocking_check(name: str) -> None:
 
 
 @pytest.mark.parametrize("key", sorted(GRAPH.get_all_asset_keys()), ids=lambda key: key.to_user_string())
-def test_every_asset_is_told_to_people(key: dg.AssetKey) -> None:
+def test_every_asset_is_described_to_people(key: dg.AssetKey) -> None:
     node = GRAPH.get(key)
     assert node.description
     assert node.owners
@@ -51,4 +54,22 @@ def test_a_blocked_check_stops_what_depends_on_it() -> None:
     """Silver waits for bronze's checks: they are upstream of it in the ingest job."""
     job = DEFS.resolve_job_def("ingest")
     steps = {node.name for node in job.graph.nodes}
-    assert {"bronze", "bronze_contracts", "silver_chromatography", "silver_chromatography_contracts"} <= steps
+    assert {"bronze", "silver", "features", "gold", "scoring"} <= steps
+    checked = {
+        key.asset_key for key in job.asset_layer.asset_graph.get_check_keys_for_assets({BRONZE}) if GRAPH.get_check_spec(key).blocking
+    }
+    assert checked == {BRONZE}
+    assert BRONZE in GRAPH.get(dg.AssetKey(["silver", "injections"])).parent_keys
+
+
+@pytest.mark.parametrize("station", STATIONS, ids=lambda station: station.name)
+def test_every_station_is_an_asset_whose_deps_are_its_inputs(station: Station) -> None:
+    node = GRAPH.get(dg.AssetKey(station.name.split(".")))
+    assert {".".join(key.path) for key in node.parent_keys} == {each.name for each in station.inputs} - {station.name}
+    lineage = node.metadata["dagster/column_lineage"].deps_by_column
+    shown = {name: {f"{'.'.join(dep.asset_key.path)}.{dep.column_name}" for dep in deps} for name, deps in lineage.items()}
+    assert shown == {name: set(sources) for name, sources in station.feeds.items()}
+
+
+def test_any_subset_of_a_step_can_be_chosen() -> None:
+    assert [assets.op.name for assets in DEFS.assets or [] if isinstance(assets, dg.AssetsDefinition) and not assets.can_subset] == []

@@ -129,10 +129,15 @@ def test_order_of_rows_does_not_matter():
     assert history(rows).equals(history(rows[::-1]))
 
 
-def test_the_first_known_version_of_an_injection_counts():
+def test_what_was_known_of_an_injection_first_counts_until_its_correction_is_known():
+    """The rows known before stay as they were; the state that the last run left is given once more, as known from the correction on."""
     corrected = run(0, known_after_hours=50, tailing=9.0)
     before, after = history([run(0, tailing=1.0), run(1)]), history([run(0, tailing=1.0), run(1), corrected])
-    assert before.equals(after)
+    assert before["ih_tailing"].to_list() == [1.0, 1.0]
+    assert after.filter(pl.col("known_time_utc") < T0 + timedelta(hours=50)).equals(before)
+    (added,) = after.filter(pl.col("known_time_utc") >= T0 + timedelta(hours=50)).to_dicts()
+    assert (added["injection_id"], added["event_time_utc"], added["ih_tailing"]) == ("i001", T0 + timedelta(hours=1), 9.0)
+    assert added["known_time_utc"] == T0 + timedelta(hours=50)
 
 
 def test_an_identifying_column_is_required():

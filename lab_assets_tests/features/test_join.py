@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lab_assets.features.definitions import FEATURE_NAMES, names_of
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, names_of
 from lab_assets.features.join import SPINE, point_in_time_join
 from lab_assets.features.vector import assemble_online, from_map, to_map, to_matrix
 
@@ -33,8 +33,9 @@ def hour(value: float) -> datetime:
 def table(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     features, keys = KEYS[name]
     schema: dict[str, Any] = {key: pl.Int64 if key == "checkpoint_pct" else pl.String for key in keys}
-    schema |= {"event_time_utc": UTC_US, "known_time_utc": UTC_US} | dict.fromkeys(names_of(features), pl.Float64)
-    return pl.DataFrame(rows, schema=schema)
+    schema |= {"event_time_utc": UTC_US, "known_time_utc": UTC_US, "feature_set_version": pl.String}
+    schema |= dict.fromkeys(names_of(features), pl.Float64)
+    return pl.DataFrame([{"feature_set_version": FEATURE_SET_VERSION, **row} for row in rows], schema=schema)
 
 
 def spine(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -148,6 +149,23 @@ def test_lookback_of_the_instrument():
     asked = spine([{"as_of_utc": hour(24 * 20)}, {"as_of_utc": hour(24 * 20 + 1)}])
     assert joined(asked, instrument_history=runs)["ih_tailing"].to_list() == [1.0, None]
     assert joined(asked, lookback_days=None, instrument_history=runs)["ih_tailing"].to_list() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(("name", "key", "feature"), [
+    ("progress", {"injection_id": "i1", "checkpoint_pct": 50}, "baseline_noise_pct"),
+    ("instrument_history", {"injection_id": "i0", "instrument_id": "LC1", "method_id": "ASSAY-01"}, "ih_tailing"),
+    ("lot_history", {"lot_id": "L1"}, "lot_min_margin"),
+    ("storage_exposure", {"sample_name": "S1"}, "storage_days"),
+])  # fmt: skip
+def test_rows_of_another_feature_set_are_not_joined(name: str, key: dict[str, Any], feature: str):
+    """The row of the other set is the later one; each set sees its own."""
+    own = {**key, "event_time_utc": hour(1), "known_time_utc": hour(1), feature: 1.0}
+    other = {**own, "event_time_utc": hour(2), "known_time_utc": hour(2), "feature_set_version": "another", feature: 2.0}
+    asked = spine([{"as_of_utc": hour(3)}])
+    assert joined(asked, **{name: [other]})[feature].to_list() == [None]
+    assert joined(asked, **{name: [own, other]})[feature].to_list() == [1.0]
+    frames = {each: table(each, [own, other] if each == name else []) for each in KEYS}
+    assert point_in_time_join(asked, **frames, feature_set_version="another")[feature].to_list() == [2.0]
 
 
 def test_order_and_other_columns_of_the_spine_stay():
