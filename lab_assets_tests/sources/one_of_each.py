@@ -9,21 +9,20 @@ import numpy as np
 
 from lab_assets.sources.registry import READERS
 from lab_assets_tests.sources import (
+    agilent_builders,
     allotrope_builders,
-    test_agilent,
-    test_animl_xml,
-    test_eln_crate,
-    test_ezchrom_asc,
-    test_gaml_xml,
-    test_images,
-    test_pdf_document,
-    test_spreadsheet,
-    test_waters_raw,
+    animl_builders,
+    eln_builders,
+    ezchrom_builders,
+    gaml_builders,
+    image_builders,
+    pdf_builders,
+    spreadsheet_builders,
+    waters_builders,
 )
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions
 from lab_assets_tests.sources.sample_folders import samples_by_format
-from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
-from lab_assets_tests.sources.test_text_traces import LONG
+from lab_assets_tests.sources.text_tables import LINES, LONG, LOTS, UTC_LOG
 
 CALIBRATION: Final = (
     "certificate_id,instrument_id,parameter,deviation,tolerance,unit,outcome,performed_at_utc,valid_until_utc\n"
@@ -33,7 +32,7 @@ CALIBRATION: Final = (
 
 def _sheet(text: str, separator: str = ",") -> bytes:
     rows = [[cell.strip('"') for cell in line.split(separator)] for line in text.splitlines() if not line.startswith("#")]
-    return test_spreadsheet.workbook({"Sheet 1": [[_typed(cell) for cell in row] for row in rows]})
+    return spreadsheet_builders.workbook({"Sheet 1": [[_typed(cell) for cell in row] for row in rows]})
 
 
 def _typed(cell: str) -> str | float | None:
@@ -53,12 +52,14 @@ _FILES: Final[dict[str, bytes]] = {
     "lims_csv": LOTS.encode(),
     "chamber_csv": UTC_LOG.encode(),
     "calibration_csv": CALIBRATION.encode(),
-    "tiff_image": test_images.tiff(np.arange(200, dtype=np.uint8).reshape(10, 20)),
-    "raster_image": test_images.raster(np.arange(200, dtype=np.uint8).reshape(10, 20)),
-    "pdf_document": test_pdf_document.document(test_pdf_document.words("one")),
-    "agilent_d": test_agilent.folder({"DAD1A.ch": test_agilent.ch179([1, 2, 3]), "DAD1B.ch": test_agilent.ch130()}, top="run 7.D/"),
-    "agilent_dx": test_agilent.dx(),
-    "waters_raw": test_waters_raw.folder(test_waters_raw.with_functions(12)),
+    "tiff_image": image_builders.tiff(np.arange(200, dtype=np.uint8).reshape(10, 20)),
+    "raster_image": image_builders.raster(np.arange(200, dtype=np.uint8).reshape(10, 20)),
+    "pdf_document": pdf_builders.document(pdf_builders.words("one")),
+    "agilent_d": agilent_builders.folder(
+        {"DAD1A.ch": agilent_builders.ch179([1, 2, 3]), "DAD1B.ch": agilent_builders.ch130()}, top="run 7.D/"
+    ),
+    "agilent_dx": agilent_builders.dx(),
+    "waters_raw": waters_builders.folder(waters_builders.with_functions(12)),
     "chromeleon_json": allotrope_builders.chromeleon_sequence(allotrope_builders.chromeleon_injection(1)).encode(),
     "empower_json": json.dumps(allotrope_builders.empower()).encode(),
     "gen5_image": allotrope_builders.gen5().encode(),
@@ -70,10 +71,10 @@ _FILES: Final[dict[str, bytes]] = {
     "processing_xlsx": _sheet(LINES, "\t"),
     "chamber_xlsx": _sheet("Chamber,Time,Temp (°C),RH [%]\nCH-1,2025-03-01 00:00:00,25.1,60.2\n"),
     "calibration_xlsx": _sheet(CALIBRATION),
-    "animl_xml": test_animl_xml.run().encode(),
-    "gaml_xml": test_gaml_xml.plain().encode(),
-    "ezchrom_asc": test_ezchrom_asc.export().encode(),
-    "eln_crate": test_eln_crate.crate(test_eln_crate.entry(name="Titration")),
+    "animl_xml": animl_builders.run().encode(),
+    "gaml_xml": gaml_builders.plain().encode(),
+    "ezchrom_asc": ezchrom_builders.export().encode(),
+    "eln_crate": eln_builders.crate(eln_builders.entry(name="Titration")),
 }
 _KNOWN: Final = samples_by_format() | _FILES
 ONE_OF_EACH: Final = {reader.format: _KNOWN[reader.format] for reader in READERS}

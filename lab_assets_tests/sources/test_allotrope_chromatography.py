@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -22,14 +22,7 @@ from lab_assets.sources.vendors.waters.empower_json import EmpowerJsonReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources import allotrope_builders as build
 from lab_assets_tests.sources.allotrope_builders import rule, run, sureness
-
-READERS: tuple[Reader, ...] = (EmpowerJsonReader(), ChromeleonJsonReader(), OpenLabRsltReader(), UnicornZipReader())
-FILES: dict[str, Callable[[], bytes]] = {
-    "empower_json": lambda: json.dumps(build.empower()).encode(),
-    "chromeleon_json": lambda: build.chromeleon_sequence(build.chromeleon_injection(1)).encode(),
-    "openlab_rslt": build.openlab,
-    "unicorn_zip": build.unicorn,
-}
+from lab_assets_tests.sources.allotrope_files import FILES, READERS
 
 
 def empower(document: dict[str, Any], zone: str = "UTC") -> ReadResult:

@@ -20,8 +20,8 @@ from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources import allotrope_builders as build
 from lab_assets_tests.sources import builders
 from lab_assets_tests.sources.allotrope_builders import rule, run, sureness
-from lab_assets_tests.sources.test_allotrope_chromatography import FILES as CHROMATOGRAPHY
-from lab_assets_tests.sources.test_allotrope_chromatography import READERS as CHROMATOGRAPHS
+from lab_assets_tests.sources.allotrope_files import FILES as CHROMATOGRAPHY
+from lab_assets_tests.sources.allotrope_files import READERS as CHROMATOGRAPHS
 
 READERS: tuple[Reader, ...] = (PharmSpecReader(), Gen5ImageReader(), VisionliteReader())
 FILES: dict[str, tuple[str, Callable[[], bytes]]] = {

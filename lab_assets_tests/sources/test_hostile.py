@@ -19,13 +19,12 @@ from lab_assets.ingest.sandbox import Limits, guarded
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.rules import MEND
 from lab_assets.sources.registry import read_file
-from lab_assets_tests.sources import allotrope_builders, test_agilent, test_animl_xml, test_gaml_xml, test_logger_table, test_waters_raw
+from lab_assets_tests.sources import agilent_builders, allotrope_builders, animl_builders, gaml_builders, logger_builders, waters_builders
+from lab_assets_tests.sources.andi_builders import packed as packed_andi
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions, labsolutions_trace, read
 from lab_assets_tests.sources.mutations import mutated
 from lab_assets_tests.sources.one_of_each import ONE_OF_EACH
-from lab_assets_tests.sources.test_quirks import packed as packed_andi
-from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
-from lab_assets_tests.sources.test_text_traces import LONG
+from lab_assets_tests.sources.text_tables import LINES, LONG, LOTS, UTC_LOG
 
 pytestmark = pytest.mark.forks
 
@@ -149,7 +148,7 @@ def test_entities_in_html_are_refused() -> None:
 def test_xml_beside_good_channels_is_passed_over() -> None:
     for declaration, use in DECLARATIONS.values():
         info = f"{declaration}<SampleInfo><Field><Name>Sample Name</Name><Value>{use}</Value></Field></SampleInfo>".encode()
-        result = read(test_agilent.folder({"DAD1A.ch": test_agilent.ch179([1, 2]), "AcqData/sample_info.xml": info}), "a.d")
+        result = read(agilent_builders.folder({"DAD1A.ch": agilent_builders.ch179([1, 2]), "AcqData/sample_info.xml": info}), "a.d")
         assert "declares a document type" in result.warnings[0]
         assert "root:" not in repr(result)
 
@@ -245,7 +244,7 @@ def test_names_that_lead_out_of_an_archive(format_name: str, name: str) -> None:
 def test_inner_archives_are_held_to_the_same_limits() -> None:
     bomb = archive({"CoordinateData.Volumes": BLANKS * 50}, zipfile.ZIP_DEFLATED)
     assert outcome(with_more("unicorn_zip", {"Chrom.1_9_True": bomb}))[0] == "zip_bomb"
-    noise = random.Random(1).randbytes(100_000)  # noqa: S311 - not for secrets
+    noise = random.Random(1).randbytes(100_000)
     mild = archive({"a.CH": b"".join(bytes(99) + noise[at : at + 1] for at in range(100_000))}, zipfile.ZIP_DEFLATED)
     assert outcome(with_more("unicorn_zip", {f"Chrom.1_{number}_True": mild for number in range(60)}))[0] == "too_large"
     assert (
@@ -303,15 +302,15 @@ def test_spans_of_html(span: str) -> None:
 
 
 def ch(at: int, code: str, value: float, base: bytes | None = None) -> bytes:
-    data = bytearray(base or test_agilent.ch179([1, 2, 3]))
+    data = bytearray(base or agilent_builders.ch179([1, 2, 3]))
     struct.pack_into(code, data, at, value)
-    return test_agilent.folder({"x.D/a.ch": bytes(data)})
+    return agilent_builders.folder({"x.D/a.ch": bytes(data)})
 
 
 def uv(at: int, code: str, value: int) -> bytes:
-    data = bytearray(test_agilent.uv(2))
+    data = bytearray(agilent_builders.uv(2))
     struct.pack_into(code, data, at, value)
-    return test_agilent.folder({"x.D/a.ch": test_agilent.ch179([1, 2]), "x.D/a.uv": bytes(data)})
+    return agilent_builders.folder({"x.D/a.ch": agilent_builders.ch179([1, 2]), "x.D/a.uv": bytes(data)})
 
 
 def cdf(mark: bytes, delta: int, value: int, base: bytes | None = None) -> bytes:
@@ -321,7 +320,7 @@ def cdf(mark: bytes, delta: int, value: int, base: bytes | None = None) -> bytes
 
 
 def waters(**files: bytes) -> bytes:
-    return test_waters_raw.folder({**test_waters_raw.with_functions(12), **{name.replace("__", "."): data for name, data in files.items()}})
+    return waters_builders.folder({**waters_builders.with_functions(12), **{name.replace("__", "."): data for name, data in files.items()}})
 
 
 COUNTS: dict[str, tuple[bytes, set[str]]] = {
@@ -332,21 +331,21 @@ COUNTS: dict[str, tuple[bytes, set[str]]] = {
     "records": (cdf(b"CDF", 4, 0x7FFFFFF0, packed_andi(record=True)), {"truncated"}),
     **{f"times {n}": (ch(0x11A, ">f", n), {"not_finite"}) for n in (float("nan"), float("inf"), 1e30)},
     **{f"scale {n}": (ch(0x127C, ">d", n), {"not_finite"}) for n in (float("nan"), float("-inf"), 0.0, 1e308)},
-    "differences": (test_agilent.folder({"x.D/a.ch": bytes(test_agilent.header("81", 0, 1)) + b"\x7f\xfe" * (4 << 20)}), {"too_large"}),
-    "overflow": (test_agilent.folder({"x.D/a.ch": bytes(test_agilent.header("81", 0, 1)) + b"\x7f\xfe" * (1 << 20)}), {"truncated"}),
+    "differences": (agilent_builders.folder({"x.D/a.ch": bytes(agilent_builders.header("81", 0, 1)) + b"\x7f\xfe" * (4 << 20)}), {"too_large"}),
+    "overflow": (agilent_builders.folder({"x.D/a.ch": bytes(agilent_builders.header("81", 0, 1)) + b"\x7f\xfe" * (1 << 20)}), {"truncated"}),
     "spectra": (uv(0x116, ">I", 0xFFFFFFFF), {"truncated"}),
     "spectrum": (uv(0x1002, "<H", 0), {"truncated"}),
-    "scans": (waters(_FUNC001__IDX=test_waters_raw.scans(3, 64)), {"truncated"}),
-    "channels": (waters(_CHROMS__INF=test_waters_raw.chroms([("a", "AU")] * 100_000)), {"too_large"}),
+    "scans": (waters(_FUNC001__IDX=waters_builders.scans(3, 64)), {"truncated"}),
+    "channels": (waters(_CHROMS__INF=waters_builders.chroms([("a", "AU")] * 100_000)), {"too_large"}),
     **{f"points {n}": (changed(ONE_OF_EACH["agilent_dx"], "injection.acmd", lambda text, n=n: text.replace(b">3<", b">%d<" % n)), {"truncated"})
        for n in (0, 4, 10**12, 10**30)},
-    **{f"step {n}": (test_animl_xml.run().replace('endIndex="3"', f'endIndex="{n}"').encode(), {"too_large", "not_a_number", "truncated"})
+    **{f"step {n}": (animl_builders.run().replace('endIndex="3"', f'endIndex="{n}"').encode(), {"too_large", "not_a_number", "truncated"})
        for n in (10_000, 19_999_999, 10**12, 2**63, 10**40, -1)},
-    **{f"length {n}": (test_animl_xml.run().replace('length="4"', f'length="{n}"').encode(), {"truncated", "not_a_number"})
+    **{f"length {n}": (animl_builders.run().replace('length="4"', f'length="{n}"').encode(), {"truncated", "not_a_number"})
        for n in (5, 10**12, 10**40, -4)},
-    **{f"values {n}": (test_gaml_xml.plain().replace('numvalues="4"', f'numvalues="{n}"').encode(), {"truncated", "too_large"})
+    **{f"values {n}": (gaml_builders.plain().replace('numvalues="4"', f'numvalues="{n}"').encode(), {"truncated", "too_large"})
        for n in (5, 10**11, 10**40, -4)},
-    "base64": (test_animl_xml.run().replace(test_animl_xml.packed("f", [1, 2.5, -3, 0.25]), "A" * 16_000_000).encode(), {"truncated"}),
+    "base64": (animl_builders.run().replace(animl_builders.packed("f", [1, 2.5, -3, 0.25]), "A" * 16_000_000).encode(), {"truncated"}),
     "lines": (labsolutions().replace("# of Points\t3", f"# of Points\t{10**12}").encode(), {"truncated", "not_a_number"}),
     "rate": (ONE_OF_EACH["ezchrom_asc"].replace(b"4\t3\tPts", b"999999999999\t3\tPts"), {"truncated", "not_a_number"}),
 }  # fmt: skip
@@ -359,11 +358,11 @@ def test_counts_that_lie(name: str) -> None:
 
 
 def test_many_series_stated_by_increment() -> None:
-    series = test_animl_xml.series
-    body = "".join(series(f"s{n}", test_animl_xml.incremented(0, 1, 19_999_999)) for n in range(50))
-    time_axis = series("Time", test_animl_xml.incremented(0, 1, 19_999_999), dependency="independent", unit="min")
+    series = animl_builders.series
+    body = "".join(series(f"s{n}", animl_builders.incremented(0, 1, 19_999_999)) for n in range(50))
+    time_axis = series("Time", animl_builders.incremented(0, 1, 19_999_999), dependency="independent", unit="min")
     table = f'<Result name="x"><SeriesSet name="x" length="20000000">{time_axis}{body}</SeriesSet></Result>'
-    assert outcome(test_animl_xml.document(test_animl_xml.step("Chromatography", table)))[0] == "too_large"
+    assert outcome(animl_builders.document(animl_builders.step("Chromatography", table)))[0] == "too_large"
 
 
 # Sizes of text
@@ -387,24 +386,24 @@ SIZES: dict[str, tuple[Callable[[], str | bytes], set[str]]] = {
     "injections": (lambda: (chromeleon() + "\n") * 3000, {""}),
     "repeated traces": (lambda: labsolutions() + labsolutions_trace("Chromatogram (Ch1)", [("0.1", "1"), ("0.2", "2")]) * 3000, {""}),
     "wide points": (lambda: labsolutions().replace("0.01833\t2\r", "0.01833\t2" + "\t1" * 400_000 + "\r"), {""}),
-    "elements": (lambda: test_animl_xml.run().replace("<SampleSet>", "<SampleSet>" + "<a/>" * (3 * MANY)), {"too_large"}),
+    "elements": (lambda: animl_builders.run().replace("<SampleSet>", "<SampleSet>" + "<a/>" * (3 * MANY)), {"too_large"}),
     "attributes": (
-        lambda: test_animl_xml.run().replace("<SampleSet>", "<SampleSet " + " ".join(f"a{n}='1'" for n in range(200_000)) + ">"),
+        lambda: animl_builders.run().replace("<SampleSet>", "<SampleSet " + " ".join(f"a{n}='1'" for n in range(200_000)) + ">"),
         {""},
     ),
     "namespace": (
-        lambda: test_animl_xml.run().replace(
+        lambda: animl_builders.run().replace(
             "<SampleSet>", "<x:q xmlns:x='" + "u" * 100_000 + "'>" + "".join(f"<x:a{n}/>" for n in range(20_000)) + "</x:q><SampleSet>"
         ),
         {"hostile_xml"},
     ),
     "steps": (
-        lambda: test_animl_xml.document(
-            *(test_animl_xml.step("Chromatography", test_animl_xml.TRACE, step_id=f"r{n}") for n in range(2)),
+        lambda: animl_builders.document(
+            *(animl_builders.step("Chromatography", animl_builders.TRACE, step_id=f"r{n}") for n in range(2)),
             *(
-                test_animl_xml.step(
+                animl_builders.step(
                     "Detector",
-                    test_animl_xml.TRACE,
+                    animl_builders.TRACE,
                     step_id=f"s{n}",
                     infrastructure=f'<ExperimentDataReferenceSet><ExperimentDataReference experimentStepID="s{n + 1}"/></ExperimentDataReferenceSet>',
                 )
@@ -414,11 +413,11 @@ SIZES: dict[str, tuple[Callable[[], str | bytes], set[str]]] = {
         {""},
     ),
     "loop of steps": (
-        lambda: test_animl_xml.document(
+        lambda: animl_builders.document(
             *(
-                test_animl_xml.step(
+                animl_builders.step(
                     technique,
-                    test_animl_xml.TRACE,
+                    animl_builders.TRACE,
                     step_id=own,
                     infrastructure=f'<ExperimentDataReferenceSet><ExperimentDataReference experimentStepID="{other}"/></ExperimentDataReferenceSet>',
                 )
@@ -432,7 +431,7 @@ SIZES: dict[str, tuple[Callable[[], str | bytes], set[str]]] = {
         ),
         {""},
     ),
-    "channel files": (lambda: archive({f"x.D/a{n}.ch": test_agilent.ch179([1, 2]) for n in range(1500)}, zipfile.ZIP_DEFLATED), {""}),
+    "channel files": (lambda: archive({f"x.D/a{n}.ch": agilent_builders.ch179([1, 2]) for n in range(1500)}, zipfile.ZIP_DEFLATED), {""}),
     "function files": (lambda: waters(**{f"_FUNC{n:05d}__DAT": b"" for n in range(10_000)}), {"missing_section"}),
     "endless number": (lambda: waters(**{f"_CHRO{'9' * 5000}__DAT": b""}), {""}),
 }
@@ -635,9 +634,9 @@ def test_damaged_files_are_read_or_refused(format_name: str) -> None:
 
 
 def test_damaged_logs_of_a_described_logger() -> None:
-    loggers = (test_logger_table.described(test_logger_table.FREEZER),)
+    loggers = (logger_builders.described(logger_builders.FREEZER),)
     for seed in range(25):
         try:
-            read_file(mutated(test_logger_table.FILE.encode(), seed), ReadContext(file_name="x", loggers=loggers))
+            read_file(mutated(logger_builders.FILE.encode(), seed), ReadContext(file_name="x", loggers=loggers))
         except UnreadableFileError as error:
             assert error.rule in MEND, seed  # noqa: PT017 - both outcomes are fine

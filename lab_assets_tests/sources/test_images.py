@@ -22,8 +22,8 @@ from lab_assets.sources.media.image_metadata import bare_description, length_um,
 from lab_assets.sources.media.raster_image import RasterImageReader
 from lab_assets.sources.media.tiff_image import TiffImageReader
 from lab_assets_tests.samples import needs_samples, samples_dir
+from lab_assets_tests.sources.image_builders import Plane, raster, tiff
 
-Plane = npt.NDArray[Any]
 TIFF, RASTER = TiffImageReader(), RasterImageReader()
 
 
@@ -41,23 +41,6 @@ def rule_of(data: bytes, reader: Reader = TIFF) -> str:
     except UnreadableFileError as error:
         return error.rule
     return ""
-
-
-def tiff(pixels: Plane, **options: Any) -> bytes:
-    import tifffile
-
-    buffer = io.BytesIO()
-    tifffile.imwrite(buffer, pixels, **{"metadata": None, **options})
-    return buffer.getvalue()
-
-
-def raster(pixels: Plane, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    picture = Image.fromarray(pixels)
-    (picture.convert(mode) if mode else picture).save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 def discs(centres: list[tuple[int, int]], radius: int = 6, *, noise: float = 0.0, dark: bool = False) -> npt.NDArray[np.uint8]:

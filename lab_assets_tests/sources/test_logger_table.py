@@ -14,37 +14,15 @@ from hypothesis import strategies as st
 from lab_assets.contracts.bronze import CHAMBER_READINGS, PROVENANCE, SENSOR_READINGS
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.archives import open_archive
-from lab_assets.sources.core.loggers import LoggerDescription
 from lab_assets.sources.registry import READERS
-from lab_assets.sources.tables.logger_description import DescriptionError, parse_description
+from lab_assets.sources.tables.logger_description import DescriptionError
 from lab_assets.sources.tables.logger_table import LoggerTableReader
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions
-from lab_assets_tests.sources.test_spreadsheet import workbook
-from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
+from lab_assets_tests.sources.logger_builders import FILE, FREEZER, described
+from lab_assets_tests.sources.spreadsheet_builders import workbook
+from lab_assets_tests.sources.text_tables import LINES, LOTS, UTC_LOG
 
-FREEZER = """
-name: frostguard
-instrument: FrostGuard 2
-match: {columns: [Datum, Sonde 1]}
-header_starts_with: "Datum;"
-separator: ";"
-decimal: ","
-zone: Europe/Berlin
-time: {columns: [Datum, Uhrzeit]}
-logger: {line: Seriennummer}
-missing: ["---"]
-columns:
-  Sonde 1: {quantity: temperature_1, unit: degC}
-  Sonde 2 (°C): {quantity: temperature_2, unit: degC}
-"""
-FILE = (
-    "FrostGuard Export\nSeriennummer: FG-0042\nPasswort: hunter2\n\n"
-    "Datum;Uhrzeit;Sonde 1 (°C);Sonde 2 (°C);Tür\n"
-    "26.10.2025;01:30:00;-20,1;-19,8;zu\n"
-    "26.10.2025;02:00:00;-20,0;---;zu\n"
-    "26.10.2025;02:00:00;-20,2;;auf\n"
-)
 SIMPLE = """
 name: simple
 match: {file_name: "rh-*.csv"}
@@ -54,10 +32,6 @@ logger: {column: Unit}
 columns:
   RH: {quantity: humidity, unit: "%"}
 """
-
-
-def described(text: str) -> LoggerDescription:
-    return parse_description(text, "logger.yaml")
 
 
 def read(data: bytes | str, description: str = FREEZER, **context: object) -> ReadResult:

@@ -19,6 +19,7 @@ from lab_assets.contracts.bronze_media import DOCUMENTS
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.media import pdf_document, pdf_tables
 from lab_assets.sources.media.pdf_document import MAX_RENDERED_PIXELS, PdfDocumentReader, page_image_png
+from lab_assets_tests.sources.pdf_builders import document, words
 
 READER = PdfDocumentReader()
 CELLS = [["parameter", "deviation", "tolerance"], ["flow", "-0.8 %", "2 %"], ["oven", "0.4 °C", "1 °C"]]
@@ -38,24 +39,6 @@ def rule_of(data: bytes) -> str:
     except UnreadableFileError as error:
         return error.rule
     return ""
-
-
-def document(*pages: Callable[[Canvas], None], size: tuple[float, float] = (595, 842)) -> bytes:
-    buffer = io.BytesIO()
-    canvas = Canvas(buffer, pagesize=size, invariant=1)
-    canvas.setTitle("Certificate C1")
-    canvas.setAuthor("A. Metrologist")
-    canvas.setCreator("CalSuite 4")
-    canvas.setProducer("PrintLib 2")
-    for draw in pages:
-        draw(canvas)
-        canvas.showPage()
-    canvas.save()
-    return buffer.getvalue()
-
-
-def words(text: str) -> Callable[[Canvas], None]:
-    return lambda canvas: canvas.drawString(60, 700, text)
 
 
 def ruled(cells: Sequence[Sequence[str]], top: int = 600) -> Callable[[Canvas], None]:

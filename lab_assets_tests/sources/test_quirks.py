@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from lab_assets.sources.base import ReadContext, UnreadableFileError
 from lab_assets.sources.core.moments import parse_moment
 from lab_assets.sources.vendors.shimadzu.labsolutions_text import LabSolutionsTextReader
+from lab_assets_tests.sources.andi_builders import packed
 from lab_assets_tests.sources.builders import (
     LABSOLUTIONS_HEAD,
     LABSOLUTIONS_PEAKS,
@@ -486,27 +487,6 @@ def test_andi_in_another_container_is_refused_clearly(magic: bytes, word: str) -
     assert error.value.rule == "unsupported"
     assert word in error.value.reason
     assert rule_of(magic + b"\0" * 40, "a.h5")[0] == "unknown_format"
-
-
-def packed(*, record: bool = False, mass: bool = False, **attributes: object) -> bytes:
-    import io
-
-    from scipy.io import netcdf_file
-
-    buffer = io.BytesIO()
-    dataset = netcdf_file(buffer, "w")
-    dataset.aia_template_revision = b"1.0"
-    dataset.retention_unit = b"seconds"
-    dataset.createDimension("point_number", None if record else 3)
-    name = "mass_values" if mass else "ordinate_values"
-    ordinates = dataset.createVariable(name, "i", ("point_number",))
-    ordinates[:] = np.array([10, 20, -30], "i")
-    for key, value in attributes.items():
-        setattr(ordinates, key, value)
-    dataset.createDimension("one", 1)  # scipy writes a scalar over the records
-    dataset.createVariable("actual_sampling_interval", "d", ("one",))[:] = 0.5
-    dataset.flush()
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("record", [False, True])

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from lab_assets.cli.read import read
 from lab_assets_tests.sources.builders import labsolutions
-from lab_assets_tests.sources.test_tables import LOTS
+from lab_assets_tests.sources.text_tables import LOTS
 
 app = typer.Typer()
 app.command("read")(read)

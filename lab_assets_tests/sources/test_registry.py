@@ -22,12 +22,11 @@ from lab_assets.sources.core.decoding import base_name, decode, stem
 from lab_assets.sources.core.quantities import NumberError, is_status_signal, parse_number, time_unit
 from lab_assets.sources.core.rules import MEND
 from lab_assets.sources.registry import READERS, read_file, recognise
-from lab_assets_tests.sources import allotrope_builders, test_agilent, test_animl_xml, test_ezchrom_asc, test_gaml_xml, test_waters_raw
+from lab_assets_tests.sources import agilent_builders, allotrope_builders, animl_builders, ezchrom_builders, gaml_builders, waters_builders
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions, read, rule_of
 from lab_assets_tests.sources.one_of_each import CALIBRATION, ONE_OF_EACH
-from lab_assets_tests.sources.test_spreadsheet import LOT, LOT_NAMES, workbook
-from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
-from lab_assets_tests.sources.test_text_traces import LONG
+from lab_assets_tests.sources.spreadsheet_builders import LOT, LOT_NAMES, workbook
+from lab_assets_tests.sources.text_tables import LINES, LONG, LOTS, UTC_LOG
 
 ROOT = Path(lab_assets.__file__).parent
 SECRET = "S3cr3t-PaSS"
@@ -99,20 +98,20 @@ SECRETS: dict[str, Callable[[], bytes | str]] = {
         f"# token: {SECRET}\n"
         + CALIBRATION.replace("valid_until_utc\n", "valid_until_utc,secret\n").replace("2026-01-01\n", f"2026-01-01,{SECRET}\n")
     ),
-    "agilent_d": lambda: test_agilent.folder(
+    "agilent_d": lambda: agilent_builders.folder(
         {
-            "DAD1A.ch": test_agilent.ch179([1, 2]),
+            "DAD1A.ch": agilent_builders.ch179([1, 2]),
             "AcqData/sample_info.xml": f"<SampleInfo><Field><Name>Password</Name><Value>{SECRET}</Value></Field></SampleInfo>".encode(),
         },
         top="x.D/",
     ),
-    "agilent_dx": lambda: test_agilent.dx(
-        signals=test_agilent.entry(test_agilent.A, "Signal179", "DAD1A", "mAU", Password=SECRET, UserName=SECRET)
+    "agilent_dx": lambda: agilent_builders.dx(
+        signals=agilent_builders.entry(agilent_builders.A, "Signal179", "DAD1A", "mAU", Password=SECRET, UserName=SECRET)
     ),
-    "waters_raw": lambda: test_waters_raw.folder(
+    "waters_raw": lambda: waters_builders.folder(
         {
-            **test_waters_raw.files(),
-            "_HEADER.TXT": test_waters_raw.HEADER.replace(b"hunter2", SECRET.encode()) + f"$$ Login Password: {SECRET}\r\n".encode(),
+            **waters_builders.files(),
+            "_HEADER.TXT": waters_builders.HEADER.replace(b"hunter2", SECRET.encode()) + f"$$ Login Password: {SECRET}\r\n".encode(),
         }
     ),
     "chromeleon_json": lambda: allotrope_builders.chromeleon_sequence(
@@ -133,14 +132,14 @@ SECRETS: dict[str, Callable[[], bytes | str]] = {
         criteria=allotrope_builders.unicorn_criterion("Password", SECRET) + allotrope_builders.unicorn_criterion("User name", SECRET)
     ),
     "lims_xlsx": lambda: workbook({"Lots": [(*LOT_NAMES, "password", "user name"), (*LOT, SECRET, SECRET)]}),
-    "animl_xml": lambda: test_animl_xml.run().replace("hunter2", SECRET),
-    "gaml_xml": lambda: test_gaml_xml.document(
-        test_gaml_xml.experiment(
-            test_gaml_xml.trace(test_gaml_xml.y_data()),
+    "animl_xml": lambda: animl_builders.run().replace("hunter2", SECRET),
+    "gaml_xml": lambda: gaml_builders.document(
+        gaml_builders.experiment(
+            gaml_builders.trace(gaml_builders.y_data()),
             more=f'<parameter name="a" label="Password">{SECRET}</parameter><parameter name="user_name">{SECRET}</parameter>',
         )
     ),
-    "ezchrom_asc": lambda: test_ezchrom_asc.export(
+    "ezchrom_asc": lambda: ezchrom_builders.export(
         ("User Name:\tSystem", f"User Name:\t{SECRET}"), ("Version:\t3", f"Version:\t3\nPassword:\t{SECRET}")
     ),
 }

@@ -12,7 +12,7 @@ from lab_assets.sources.core.synonyms import SYNONYMS, propose
 from lab_assets.sources.registry import read_file, recognise
 from lab_assets.sources.tables.chamber_csv import ChamberCsvReader
 from lab_assets_tests.sources.builders import read, rule_of
-from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
+from lab_assets_tests.sources.text_tables import LINES, LOTS, UTC_LOG
 
 ORIGIN = "# software: LabX 5.2\n# instrument: LIMS-2\n"
 SEQUENCE = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
@@ -18,25 +18,8 @@ from lab_assets.sources.core.archives import open_archive
 from lab_assets.sources.tables.spreadsheet import read_sheets
 from lab_assets.sources.tables.table_xlsx import READERS, ROWS_A_SHEET
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions
-from lab_assets_tests.sources.test_tables import LINES, LOTS, UTC_LOG
-
-LOT_NAMES = ("lot_id", "product", "customer", "batch_size_kg", "recorded_at_utc")
-LOT = ("L1", "P1", "Acme", 120.5, datetime(2025, 3, 4, 5, 6, 7))  # noqa: DTZ001 - a workbook has no zones
-Rows = Sequence[Sequence[Any]]
-
-
-def workbook(sheets: Mapping[str, Rows], change: Callable[[Any], None] | None = None) -> bytes:
-    book = openpyxl.Workbook()
-    book.remove(book.active)
-    for name, rows in sheets.items():
-        sheet = book.create_sheet(name)
-        for row in rows:
-            sheet.append(row)
-    if change is not None:
-        change(book)
-    buffer = io.BytesIO()
-    book.save(buffer)
-    return buffer.getvalue()
+from lab_assets_tests.sources.spreadsheet_builders import LOT, LOT_NAMES, workbook
+from lab_assets_tests.sources.text_tables import LINES, LOTS, UTC_LOG
 
 
 def rewritten(data: bytes, changes: Mapping[str, tuple[bytes, bytes]], added: Mapping[str, bytes] | None = None) -> bytes:

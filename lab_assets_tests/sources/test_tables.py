@@ -8,8 +8,8 @@ import pytest
 
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources.builders import read, rule_of
+from lab_assets_tests.sources.text_tables import LINES, LOTS, UTC_LOG
 
-LOTS = "lot_id,product,customer,batch_size_kg,recorded_at_utc\nL1,P1,Acme,120.5,2025-03-04T05:06:07Z\nL2,P1,,80,2025-03-05T00:00:00Z\n"
 RESULTS = "Result ID;Sample Name;Method ID;Analyte;Value;Unit;Recorded at UTC\n"
 RESULT_ROW = "R1;S1;WATER;water;{value};%;{at}\n"
 
@@ -135,9 +135,6 @@ def test_calibration() -> None:
     assert (result.tables["calibrations"][0]["deviation"], result.rejected[0].rule) == (-0.8, "vocabulary")
 
 
-LINES = '"Compound"\t"Detector"\t"Slope"\t"Intercept"\t"Peak_start"\t"Peak_end"\n"Formate"\t"RID-10A"\t0.0729\t2.9054\t16.5\t17.5\n'
-
-
 def test_response_lines() -> None:
     row = read(LINES).tables["processing_methods"][0]
     assert (row["analyte"], row["channel"], row["slope"], row["intercept"]) == ("Formate", "RID-10A", 0.0729, 2.9054)
@@ -237,9 +234,6 @@ def test_real_response_lines() -> None:
     rows = read((folder / "hplc_sequence" / "standards_linear-model.tsv").read_bytes()).tables["processing_methods"]
     assert len(rows) == 8
     assert (rows[7]["analyte"], rows[7]["slope"], rows[7]["window_end"]) == ("Glucose", 0.00735951950304273, 11.5)
-
-
-UTC_LOG = "# chamber: CH-1\nTimestamp (UTC),Temp (°C),RH [%],Set Temp (°C),Set RH [%],Door\n2025-03-01 00:00:00,25.1,60.2,25,60,closed\n"
 
 
 def test_chamber_log_in_utc() -> None:

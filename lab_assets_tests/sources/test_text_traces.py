@@ -8,6 +8,7 @@ import pytest
 
 from lab_assets_tests.samples import needs_samples, samples_dir
 from lab_assets_tests.sources.builders import arw, chromeleon, read, rule_of
+from lab_assets_tests.sources.text_tables import LONG
 
 
 @pytest.mark.parametrize("pairs", [False, True])
@@ -102,9 +103,6 @@ def test_chromeleon_without_data() -> None:
     assert rule_of(chromeleon().split("Chromatogram Data:\n")[0])[0] == "truncated"
     assert rule_of(chromeleon().split("0.000000\tn.a.")[0])[0] == "empty"
     assert rule_of(chromeleon().replace("Value (nC)", "Result (nC)"))[0] == "missing_column"
-
-
-LONG = '"Minutes"\t"Intensity"\t"File"\t"Detector"\n0.01\t-0.6\t"A1.lcd"\t"UV"\n0.02\t1.5\t"A1.lcd"\t"UV"\n0\t7\t"A1.lcd"\t"RID-10A"\n0.5\t8\t"A1.lcd"\t"RID-10A"\n'
 
 
 def test_long_table_channels() -> None:
