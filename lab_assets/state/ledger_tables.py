@@ -98,7 +98,7 @@ STATION_QUEUE: Final = Table(
     Column("station", String(128), primary_key=True),
     Column("item", String(255), primary_key=True),
 )
-"""Work that one station left for another; it survives a killed run and leaves when the work is committed."""
+"""Unused since stations find their news by the difference of versions; kept for the rows of older laboratories."""
 
 STATION_ATTENTION: Final = Table(
     "station_attention",
@@ -118,7 +118,7 @@ LINEAGE_OUTBOX: Final = Table(
     Column("derivation", JSON, nullable=False),
     sqlite_autoincrement=True,
 )
-"""Derivations recorded with each materialisation, on their way to ``governance.lineage``."""
+"""Unused since commits carry their own derivation; kept for the rows of older laboratories."""
 
 QUARANTINE_EVENTS: Final = Table(
     "quarantine_events",

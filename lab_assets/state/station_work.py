@@ -1,29 +1,26 @@
-"""What stations of the graph still have to do: how far they have worked, what waits for them, what they must look at again.
+"""What stations of the graph still have to do: how far they have worked, what they must look at again.
 
-Belongs here: progress, queue, attention and the outbox of lineage. Does not belong here: arrivals and batches (``ledger.py``),
+Belongs here: progress and attention. Does not belong here: arrivals and batches (``ledger.py``),
 what a station makes of its work (``lab_assets.stations``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Engine, bindparam, delete, insert, select
+from sqlalchemy import Connection, Engine, bindparam, delete, select
 
 from lab_assets.state.database import utc_text, writing
-from lab_assets.state.ledger_tables import LINEAGE_OUTBOX, STATION_ATTENTION, STATION_PROGRESS, STATION_QUEUE, TABLE_COMMITS
+from lab_assets.state.ledger_tables import STATION_ATTENTION, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.upsert import upsert
 
 NOT_BEFORE: Final = "not_before"
 """Kind of attention that waits for a time: its key begins with it, as ISO text in UTC, and goes on after a bar."""
 EVERYTHING: Final = "everything"
 """Kind of attention that asks a station to make its table anew, as after a restore; its key is empty."""
-
-_REPORTED: Final = "lineage"
-"""Station under which the versions that the lineage names are kept."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +41,7 @@ class Attention:
 
 
 class StationWork:
-    """Progress, queue and attention of every station, in one database."""
+    """Progress and attention of every station, in one database."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
@@ -63,27 +60,6 @@ class StationWork:
     def _progressed(self, connection: Connection, station: str, versions: Mapping[str, int]) -> None:
         rows = [{"station": station, "input_table": name, "version": version} for name, version in versions.items()]
         upsert(connection, STATION_PROGRESS, rows, ("station", "input_table"))
-
-    def enqueue(self, work: Mapping[str, Iterable[str]]) -> None:
-        """Leave items for stations, all in one transaction; an item that waits already is not doubled."""
-        rows = [{"station": station, "item": item} for station, items in work.items() for item in items]
-        if rows:
-            with writing(self.engine) as connection:
-                upsert(connection, STATION_QUEUE, rows, ("station", "item"))
-
-    def queued(self, station: str) -> list[str]:
-        """Return the items that wait for a station."""
-        query = select(STATION_QUEUE.c.item).where(STATION_QUEUE.c.station == station).order_by(STATION_QUEUE.c.item)
-        with self.engine.connect() as connection:
-            return list(connection.execute(query).scalars())
-
-    def dequeue(self, station: str, items: Iterable[str]) -> None:
-        """Take items away after the station's work on them is committed."""
-        rows = [{"b_item": item} for item in items]
-        if rows:
-            statement = delete(STATION_QUEUE).where(STATION_QUEUE.c.station == station, STATION_QUEUE.c.item == bindparam("b_item"))
-            with writing(self.engine) as connection:
-                connection.execute(statement, rows)
 
     def call_attention(self, items: Iterable[Attention], connection: Connection | None = None) -> None:
         """Ask stations to look at something again; what is asked already keeps one row, with the newest reason and time.
@@ -143,30 +119,3 @@ class StationWork:
         query = select(moved.exists() | select(asked.station).where(asked.station.in_(names), due).exists())
         with self.engine.connect() as connection:
             return bool(connection.execute(query).scalar_one())
-
-    def note_derivations(self, derivations: Sequence[Mapping[str, Any]], reported: Mapping[str, int] | None = None) -> None:
-        """Keep derivations until ``governance.lineage`` has them.
-
-        Args:
-            derivations: What came from what.
-            reported: Versions of tables that they name; ``reported_versions`` gives them back.
-        """
-        if derivations:
-            with writing(self.engine) as connection:
-                connection.execute(insert(LINEAGE_OUTBOX), [{"derivation": dict(derivation)} for derivation in derivations])
-                self._progressed(connection, _REPORTED, reported or {})
-
-    def reported_versions(self) -> dict[str, int]:
-        """Return, by table, the version whose derivation was noted last: a killed run leaves a version for the next to report."""
-        return self.progress(_REPORTED)
-
-    def pending_derivations(self) -> list[tuple[int, dict[str, Any]]]:
-        """Return derivations not yet in ``governance.lineage``, oldest first, with their numbers."""
-        query = select(LINEAGE_OUTBOX.c.entry, LINEAGE_OUTBOX.c.derivation).order_by(LINEAGE_OUTBOX.c.entry)
-        with self.engine.connect() as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
-
-    def clear_derivations(self, last: int) -> None:
-        """Forget derivations up to a number, after they were committed."""
-        with writing(self.engine) as connection:
-            connection.execute(delete(LINEAGE_OUTBOX).where(LINEAGE_OUTBOX.c.entry <= last))

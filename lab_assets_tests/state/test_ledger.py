@@ -209,12 +209,3 @@ def test_the_noted_version_is_the_last_one_written(ledger: Ledger) -> None:
     ledger.note_table_commit("silver.peaks", 1)
     ledger.note_table_commit("silver.peaks", 2)
     assert ledger.noted_version("silver.peaks") == 2
-
-
-def test_versions_told_of_are_kept_with_their_derivations(ledger: Ledger) -> None:
-    """A run killed after a commit and before this leaves the version for the next run to tell of."""
-    assert ledger.reported_versions() == {}
-    ledger.note_derivations([{"output": "silver.peaks"}], {"silver.peaks": 3})
-    ledger.note_derivations([], {"silver.lots": 9})
-    assert ledger.reported_versions() == {"silver.peaks": 3}
-    assert [told for _, told in ledger.pending_derivations()] == [{"output": "silver.peaks"}]

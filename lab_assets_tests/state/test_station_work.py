@@ -1,4 +1,4 @@
-"""What stations still have to do: queue, progress and attention."""
+"""What stations still have to do: progress and attention."""
 
 from __future__ import annotations
 
@@ -72,23 +72,10 @@ def test_attention_is_called_with_the_transaction_that_needs_it_or_not_at_all(le
     assert ledger.attention("silver.results") == [("lot_id", "L-1")]
 
 
-def test_many_items_are_queued_and_taken_away_by_one_statement(ledger: Ledger) -> None:
+def test_nothing_to_ask_writes_nothing(ledger: Ledger) -> None:
     sent = statements_of(ledger.engine)
-    ledger.enqueue({"silver.peaks": [f"i{number}" for number in range(300)], "silver.results": ["i1", "i1"]})
-    assert len([statement for statement in sent if "station_queue" in statement]) == 1
-    ledger.enqueue({"silver.peaks": ["i7", "i999"]})
-    assert len(ledger.queued("silver.peaks")) == 301
-    assert ledger.queued("silver.results") == ["i1"]
-    sent.clear()
-    ledger.dequeue("silver.peaks", [f"i{number}" for number in range(300)])
-    assert len([statement for statement in sent if "station_queue" in statement]) == 1
-    assert ledger.queued("silver.peaks") == ["i999"]
-
-
-def test_nothing_to_queue_writes_nothing(ledger: Ledger) -> None:
-    sent = statements_of(ledger.engine)
-    ledger.enqueue({"silver.peaks": [], "silver.results": []})
     ledger.call_attention([])
+    ledger.attended("silver.peaks", [])
     assert sent == []
 
 
