@@ -7,7 +7,7 @@ reading back (``writer.py``).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lab_assets.lake.derivation import Derivation
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ArrowRows: TypeAlias = "pa.Table | pa.RecordBatchReader"
 
+MAINTENANCE: Final = Derivation(station="maintenance")
+"""What commits state that change no row."""
 COMMIT_ID: Final = "labCommit"
 """Entry of a commit's own description that no other commit has: by it a commit is found again in the log."""
 
@@ -65,15 +67,32 @@ def overwrite(
     return commit
 
 
-def compact(table: DeltaTable, *, ordered_by: Sequence[str] = (), target_bytes: int | None = None) -> str | None:
-    """Put small files together in one commit that changes no row, and return its identity; ``None`` when there was nothing to do."""
+def compact(table: DeltaTable, *, target_bytes: int, group_rows: int) -> str | None:
+    """Put small files together in one commit that changes no row, and return its identity; ``None`` when there was nothing to do.
+
+    Args:
+        table: The table, opened under its lock.
+        target_bytes: Files smaller than this are put together, up to this size, in the order in which they came.
+        group_rows: Rows of a row group of the files that are written.
+    """
+    from deltalake import WriterProperties
+
     commit = uuid.uuid4().hex
-    properties = _properties(commit, derivation=Derivation(inputs={}, station="maintenance"))
-    if ordered_by:
-        metrics = table.optimize.z_order(list(ordered_by), target_size=target_bytes, commit_properties=properties)
-    else:
-        metrics = table.optimize.compact(target_size=target_bytes, commit_properties=properties)
+    metrics = table.optimize.compact(
+        target_size=target_bytes,
+        writer_properties=WriterProperties(max_row_group_size=group_rows, compression="ZSTD", compression_level=4),
+        commit_properties=_properties(commit, derivation=MAINTENANCE),
+    )
     return commit if metrics["numFilesAdded"] else None
+
+
+def set_properties(table: DeltaTable, properties: Mapping[str, str]) -> str:
+    """Set table properties in one commit that changes no row, and return its identity."""
+    commit = uuid.uuid4().hex
+    table.alter.set_table_properties(
+        dict(properties), raise_if_not_exists=False, commit_properties=_properties(commit, derivation=MAINTENANCE)
+    )
+    return commit
 
 
 def restore(table: DeltaTable, version: int, derivation: Derivation) -> str:

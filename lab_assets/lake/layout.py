@@ -1,10 +1,11 @@
-"""How tables are laid out: which columns carry statistics, and by what maintenance orders their rows.
+"""How tables are laid out: which columns carry statistics, how large files and row groups are.
 
-Belongs here: one entry a table that needs another than the default, with the reason. Does not belong here: doing it (``maintenance.py``).
+Belongs here: one entry for what needs another than the default, with the reason. Does not belong here: doing it (``maintenance.py``).
 
-Files come in the order of ingestion, which is roughly that of laboratory time, so names and times that rise with it (worklists, lots,
-samples, days) are ruled out by their statistics without any ordering. Identities that are digests are not: every file holds some of
-everything. Tables that are asked by such an identity are ordered by it when their small files are put together.
+Files come in the order of ingestion, which is roughly that of laboratory time, so names and times that rise with it (injections, lots,
+samples, days) rule out files and row groups by their statistics. Identities that are digests do not: every file holds some of everything.
+No table is ordered by them all the same: stations and the service ask by the name beside the identity (``Group.also``), an order would
+write the whole table anew each time it is kept up, and every earlier copy stays as long as records do (ADR 18, with the measurement).
 """
 
 from __future__ import annotations
@@ -14,20 +15,22 @@ from typing import Final
 
 from lab_assets.contracts.core import TableContract
 
+_MIB: Final = 1024 * 1024
+
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
     """Layout of one table.
 
     Attributes:
-        statistics: Columns with minimum and maximum a file: those that reads ask by.
-        ordered_by: Columns that rows are ordered by when files are put together; empty: as they come.
-        reason: Why.
+        statistics: Columns with minimum and maximum a file and row group: those that reads ask by.
+        file_bytes: Size up to which files are put together.
+        group_rows: Rows of a row group, the least that is read and decoded at once.
     """
 
     statistics: tuple[str, ...]
-    ordered_by: tuple[str, ...] = ()
-    reason: str = ""
+    file_bytes: int
+    group_rows: int
 
     def properties(self) -> dict[str, str]:
         """Return Delta's table properties."""
@@ -42,13 +45,21 @@ _ASKED_BY: Final[dict[str, tuple[str, ...]]] = {
     "ml": ("prediction_id", "injection_id", "lot_id", "predicted_at_utc", "as_of_utc", "training_set_id", "checked_at_utc"),
     "governance": ("output", "seq", "reviewed_at_utc"),
 }  # fmt: skip
-_ORDERED: Final[dict[str, Layout]] = {}
+_FILE_BYTES: Final = {"bronze": 256 * _MIB, "gold": 32 * _MIB, "governance": 32 * _MIB}
+"""Bronze is read by few keys or in whole files by workers; gold and governance are small and partly written anew. Others: 64 MiB."""
+_GROUP_ROWS: Final = 32 * 1024
+"""One injection's rows lie in one group of this size by their name: a quarter of the time of a group as large as the file."""
+_ARRAYS_GROUP_ROWS: Final = 256
+"""A row with arrays (a trace, a spectrum) is some ten kilobytes long: so many rows are some megabytes."""
 
 
 def layout_of(contract: TableContract) -> Layout:
     """Return the layout of a table: statistics on its key and on what tables of its layer are asked by."""
-    if (own := _ORDERED.get(contract.full_name)) is not None:
-        return own
     wanted = dict.fromkeys((*contract.primary_key, *_ASKED_BY[contract.layer]))
     scalar = {column.name for column in contract.columns if "<" not in column.kind and column.kind != "binary"}
-    return Layout(statistics=tuple(name for name in wanted if name in scalar) or tuple(sorted(scalar))[:1])
+    long_rows = any(column.kind.startswith("array<float") for column in contract.columns)
+    return Layout(
+        statistics=tuple(name for name in wanted if name in scalar) or tuple(sorted(scalar))[:1],
+        file_bytes=_FILE_BYTES.get(contract.layer, 64 * _MIB),
+        group_rows=_ARRAYS_GROUP_ROWS if long_rows else _GROUP_ROWS,
+    )

@@ -9,7 +9,7 @@ twice (ADR 5).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,6 +19,7 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.lake import commits
 from lab_assets.lake.data_files import committed_files, local_path
 from lab_assets.lake.derivation import Derivation
+from lab_assets.lake.layout import layout_of
 from lab_assets.lake.opening import is_remote, require_whole_log
 from lab_assets.lake.reader import LakeReader
 
@@ -128,8 +129,25 @@ class LakeWriter(LakeReader):
             before = table.version()
             return self._read_back(contract, commits.delete(table, predicate), above=before)
 
-    def compact(self, contract: TableContract, *, ordered_by: Sequence[str] = (), target_bytes: int | None = None) -> int:
+    def compact(self, contract: TableContract, *, target_bytes: int | None = None) -> int:
         """Put a table's small files together; no row changes, and earlier versions keep their files.
+
+        Args:
+            contract: Table.
+            target_bytes: Files smaller than this are put together; default: the size of the table's layout.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        layout = layout_of(contract)
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            commit = commits.compact(table, target_bytes=target_bytes or layout.file_bytes, group_rows=layout.group_rows)
+            return self._read_back(contract, commit, above=before)
+
+    def set_properties(self, contract: TableContract, properties: Mapping[str, str]) -> int:
+        """Set some of a table's properties.
 
         Returns:
             Version of the table afterwards.
@@ -137,8 +155,16 @@ class LakeWriter(LakeReader):
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            commit = commits.compact(table, ordered_by=ordered_by, target_bytes=target_bytes)
-            return self._read_back(contract, commit, above=before)
+            return self._read_back(contract, commits.set_properties(table, properties), above=before)
+
+    def checkpoint(self, contract: TableContract) -> None:
+        """Write a checkpoint of a table's last version, so that opening it reads no commit before it."""
+        with self.locked(contract):
+            table = self.open(contract)
+            table.create_checkpoint()
+            uri, version = self.uri(contract), self._noted(contract, table)
+            if not is_remote(uri):
+                self.ledger.note_table_commit(contract.full_name, version, committed_files(local_path(uri), version, version))
 
     def restore(self, contract: TableContract, version: int) -> int:
         """Make an earlier version the latest one, as a new commit; nothing is lost.
