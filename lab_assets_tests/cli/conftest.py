@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
 
 from lab_assets.settings import Settings, get_settings
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a command answered."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def document(self) -> Any:
-        return json.loads(self.stdout)
-
-
-Lab = Callable[..., Told]
+from lab_assets_tests.cli.commands import CommandResult, Lab
 
 
 @pytest.fixture
@@ -36,7 +18,7 @@ def lab(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
 
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str, text: str | None = None) -> Told:
+    def run(*arguments: str, text: str | None = None) -> CommandResult:
         monkeypatch.setenv("LAB_HOME", str(settings.home))
         monkeypatch.setenv("LAB_STABLE_S", "0")
         if settings.spark_remote:
@@ -45,7 +27,7 @@ def lab(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
         result = CliRunner().invoke(app, list(arguments), input=text)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
-        return Told(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
+        return CommandResult(exit_code=result.exit_code, stdout=result.stdout, stderr=result.stderr)
 
     yield run
     get_settings.cache_clear()

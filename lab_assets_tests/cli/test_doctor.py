@@ -11,13 +11,8 @@ from sqlalchemy import text
 from lab_assets.ops.doctor import clock_skew_s, examine, java_version
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database, writing
-from lab_assets_tests.cli.conftest import Lab
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from lab_assets_tests.cli.commands import Lab
+from lab_assets_tests.cli.ports import free_port
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from lab_assets.cli.main import plain_error
 from lab_assets.compute.jars import JarsMissingError
 from lab_assets.settings import Settings
-from lab_assets_tests.cli.conftest import Lab
+from lab_assets_tests.cli.commands import Lab
 
 
 def test_it_starts_without_science_spark_or_a_database() -> None:

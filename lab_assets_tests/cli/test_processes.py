@@ -26,7 +26,7 @@ from lab_assets.ops.processes import ProcessError, alone, marked, read_state, st
 from lab_assets.ops.startup import bring_up
 from lab_assets.ops.status import lab_status
 from lab_assets.settings import PROJECT_ROOT, Settings
-from lab_assets_tests.cli.test_doctor import free_port
+from lab_assets_tests.cli.ports import free_port
 from lab_assets_tests.orchestration import small_graph
 
 _CHILD = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)"

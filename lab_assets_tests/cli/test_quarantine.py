@@ -16,7 +16,7 @@ from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger, NewArrival
 from lab_assets.state.quarantine import Quarantine
-from lab_assets_tests.cli.conftest import Lab
+from lab_assets_tests.cli.commands import Lab
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

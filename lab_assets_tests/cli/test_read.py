@@ -13,7 +13,7 @@ from lab_assets.ingest.parsing import parse_one
 from lab_assets.sources import registry
 from lab_assets.sources.base import ReadContext, ReadResult
 from lab_assets.sources.core.quantities import parse_number
-from lab_assets_tests.cli.conftest import Lab
+from lab_assets_tests.cli.commands import Lab
 from lab_assets_tests.sources.builders import arw
 
 FILE = b"BROKEN 1\n"

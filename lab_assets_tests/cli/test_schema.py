@@ -11,7 +11,7 @@ from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger, NewArrival, Outcome
 from lab_assets.state.schema_proposals import Proposal
-from lab_assets_tests.cli.conftest import Lab
+from lab_assets_tests.cli.commands import Lab
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database
-from lab_assets_tests.cli.conftest import Lab
+from lab_assets_tests.cli.commands import Lab
 
 NAME = "bronze.chromatograms"
 CONTRACT = contract(NAME)

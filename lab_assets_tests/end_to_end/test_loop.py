@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from lab_assets.ops.dagster_home import dagster_instance
-from lab_assets_tests.end_to_end.conftest import LOTS, Laboratory
+from lab_assets_tests.end_to_end.laboratory import LOTS, Laboratory
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1500)]

@@ -18,7 +18,7 @@ import pytest
 from lab_assets.compute.spark_server import stop_server
 from lab_assets.ops.dagster_home import prepare_home
 from lab_assets.settings import PROJECT_ROOT
-from lab_assets_tests.end_to_end.conftest import Laboratory
+from lab_assets_tests.end_to_end.laboratory import Laboratory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 NEW = "SEQ9999-0001_001"

@@ -28,6 +28,18 @@ from lab_assets_tests.no_spark import NoSparkKeeper
 from lab_assets_tests.sources.builders import labsolutions
 
 KILLED = -9
+PLACES = (
+    "raw_copy",
+    "after_copy",
+    "after_ledger_row",
+    "staging_written",
+    "after_staging",
+    "committed_chromatograms",
+    "committed_files",
+    "after_delta_commit",
+    "after_ledger_commit",
+)
+"""The steps of an ingestion at which a run may be killed, in their order."""
 NO_SPARK = "sc://localhost:1/"
 
 

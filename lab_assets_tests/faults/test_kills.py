@@ -17,20 +17,9 @@ from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.stations.quality import reconciliation
-from lab_assets_tests.faults.ingestion import KILLED, Plant, plant_at, run_of
+from lab_assets_tests.faults.ingestion import KILLED, PLACES, Plant, plant_at, run_of
 
 EXPECTED = {"hplc/a.txt": "committed", "hplc/b.txt": "duplicate", "hplc/noise.dat": "quarantined"}
-PLACES = (
-    "raw_copy",
-    "after_copy",
-    "after_ledger_row",
-    "staging_written",
-    "after_staging",
-    "committed_chromatograms",
-    "committed_files",
-    "after_delta_commit",
-    "after_ledger_commit",
-)
 
 
 @pytest.fixture

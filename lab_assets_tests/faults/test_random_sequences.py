@@ -16,8 +16,7 @@ from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.ledger_tables import ARRIVALS
 from lab_assets.stations.quality import reconciliation
-from lab_assets_tests.faults.ingestion import KILLED, Plant, plant_at, run_of
-from lab_assets_tests.faults.test_kills import PLACES
+from lab_assets_tests.faults.ingestion import KILLED, PLACES, Plant, plant_at, run_of
 
 NAMES = st.sampled_from([f"{letter}.txt" for letter in "abcdef"])
 CONTENTS = st.integers(0, 5).map(lambda number: run_of(f"S-{number}").encode())

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-import deltalake
-import pyarrow as pa
 import pytest
 from argon2 import PasswordHasher
 from sqlalchemy import Engine
 
-from lab_assets.contracts.registry import contract
 from lab_assets.governance import users
 from lab_assets.governance.users import ROLE_NAMES, create_user
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database, writing
-
-PASSWORD = "correct-horse-9"
-AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+from lab_assets_tests.governance.tables import AT, PASSWORD, write_table
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -65,15 +58,6 @@ def people(engine: Engine) -> Engine:
         for role in ROLE_NAMES:
             create_user(connection, name=role, password=PASSWORD, roles=(role,), actor="system:test")
     return engine
-
-
-def write_table(settings: Settings, name: str, rows: list[dict[str, Any]]) -> None:
-    """Append rows to a contract's Delta table; columns not given are null."""
-    table = contract(name)
-    full = [dict.fromkeys(table.column_names) | row for row in rows]
-    deltalake.write_deltalake(
-        settings.table_uri(table.layer, table.name), pa.Table.from_pylist(full, schema=table.arrow_schema()), mode="append"
-    )
 
 
 @pytest.fixture

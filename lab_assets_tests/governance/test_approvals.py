@@ -13,7 +13,7 @@ from lab_assets.governance.users import create_user
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import APPROVALS
-from lab_assets_tests.governance.conftest import PASSWORD
+from lab_assets_tests.governance.tables import PASSWORD
 
 DIGEST = "ab" * 32
 METRICS = {"average_precision": 0.71}

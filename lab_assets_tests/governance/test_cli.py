@@ -22,7 +22,7 @@ from lab_assets.contracts.registry import contracts
 from lab_assets.governance.lineage import Derivation, lineage_rows
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
-from lab_assets_tests.governance.conftest import AT, write_table
+from lab_assets_tests.governance.tables import AT, write_table
 
 APP = typer.Typer()
 for _name, _group in (("user", user.app), ("audit", audit.app), ("catalog", catalog.app)):

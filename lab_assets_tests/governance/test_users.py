@@ -26,7 +26,7 @@ from lab_assets.state.audit import AuditLog
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import SESSIONS, USERS
-from lab_assets_tests.governance.conftest import PASSWORD
+from lab_assets_tests.governance.tables import PASSWORD
 
 
 def _actions(engine: Engine) -> list[str]:

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -14,26 +14,9 @@ from deltalake import DeltaTable
 
 from lab_assets.service import prediction_log
 from lab_assets.service.prediction_log import LogUnavailableError, PredictionLog
-from lab_assets.service.records import Outcome, Prediction, Record, new_prediction_id
+from lab_assets.service.records import Prediction, Record, new_prediction_id
 from lab_assets.settings import Settings
-
-AT = datetime(2026, 3, 2, 12, 0, 0, 123456, tzinfo=UTC)
-
-
-def make(number: int) -> Record:
-    """A prediction whose decision needed drivers where its number is odd."""
-    prediction = Prediction(
-        prediction_id=f"p-{number:06d}", injection_id=f"i-{number}", lot_id=None, checkpoint_pct=50, risk=0.25, risk_low=0.1,
-        risk_high=0.4, raw_score=-1.1, model_name="oos_risk", model_version="1", model_digest="d" * 64, feature_set_version="fs",
-        features={"a": 0.1 + 0.2, "b": -1e-300}, table_versions={"features.lot_history": 3}, predicted_at_utc=AT + timedelta(seconds=number),
-        as_of_utc=None, mode="online", requested_by="analyst",
-    )  # fmt: skip
-    drivers = ({"rank": 1, "feature": "a", "value": None, "contribution": 0.1 + 0.7, "words": "a is missing"},)
-    outcome = Outcome(
-        verdict="likely_fail", path="mandatory_checks", checks=("look",), reasons=("because", "so"), policy_version="review-0",
-        drivers=drivers if number % 2 else None,
-    )  # fmt: skip
-    return Record(prediction=prediction, outcome=outcome)
+from lab_assets_tests.service.predictions import AT, make
 
 
 def stored(settings: Settings) -> list[str]:
@@ -193,7 +176,7 @@ import sys
 from lab_assets.settings import Settings
 from pathlib import Path
 from lab_assets.service.prediction_log import PredictionLog
-from lab_assets_tests.service.test_prediction_log import make
+from lab_assets_tests.service.predictions import make
 log = PredictionLog(Settings(home=Path(sys.argv[1])))
 log.open()
 for number in range(100000):

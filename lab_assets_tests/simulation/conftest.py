@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from pathlib import Path
-
 import pytest
 
-from lab_assets.simulation.run import SimulationSummary, simulate
+from lab_assets.simulation.run import SimulationSummary
 from lab_assets.simulation.scenarios import SCENARIOS
-
-START = datetime(2025, 1, 1, tzinfo=UTC)
-
-
-def small(out_dir: Path, *scenarios: str) -> SimulationSummary:
-    """Simulate twelve lots in three months."""
-    return simulate(out_dir, seed=11, n_lots=12, start=START, months=3, scenarios=scenarios)
+from lab_assets_tests.simulation.small_laboratory import small
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from lab_assets.simulation.scenarios import Scenarios, add_months
 from lab_assets.simulation.world import ANALYSTS, INSTRUMENTS, Instrument
 from lab_assets.sources.base import ReadContext
 from lab_assets.sources.registry import read_file
-from lab_assets_tests.simulation.conftest import START, small
+from lab_assets_tests.simulation.small_laboratory import START, small
 
 
 def _truth(summary: SimulationSummary) -> list[dict[str, object]]:

@@ -18,7 +18,7 @@ from lab_assets.simulation.lots import make_lots, release_sample, stability_samp
 from lab_assets.simulation.run import SimulationSummary
 from lab_assets.simulation.scenarios import Scenarios, add_months, month_starts, parse_scenarios
 from lab_assets.simulation.world import ANALYSTS, INSTRUMENTS
-from lab_assets_tests.simulation.conftest import START
+from lab_assets_tests.simulation.small_laboratory import START
 
 END = add_months(START, 12)
 BEGIN = datetime(2025, 6, 1, tzinfo=UTC)

@@ -21,7 +21,7 @@ from lab_assets.stations.reading import StationReader
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.peaks import PEAKS_STATION
 from lab_assets.stations.traces import TRACE_PLACE, chosen_traces, place_of, tasks_for
-from lab_assets_tests.stations.conftest import Put
+from lab_assets_tests.stations.rows import Put
 
 EIGHT = datetime(2026, 3, 1, 8, tzinfo=UTC)
 X_S = np.arange(0.0, 600.0, 0.5)

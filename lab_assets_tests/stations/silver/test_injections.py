@@ -14,7 +14,7 @@ from lab_assets.domain.injection_identity import injection_id
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.injections import INJECTIONS_STATION, one_per_injection
-from lab_assets_tests.stations.conftest import Put
+from lab_assets_tests.stations.rows import Put
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ from lab_assets.contracts.silver import DOCUMENTS, IMAGES
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.media import DOCUMENTS_STATION, IMAGES_STATION
-from lab_assets_tests.stations.conftest import Put, at
+from lab_assets_tests.stations.rows import Put, at
 
 
 def page(name: str, number: int = 1, **more: Any) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.reference import INSTRUMENTS_STATION, LOTS_STATION, PROCESS_EVENTS_STATION, SAMPLES_STATION
 from lab_assets.stations.station import Station
-from lab_assets_tests.stations.conftest import Put, at
+from lab_assets_tests.stations.rows import Put, at
 
 
 def rows_of(lake: Lakehouse, contract: TableContract, key: str) -> dict[str, dict[str, Any]]:

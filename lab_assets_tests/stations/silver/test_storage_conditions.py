@@ -12,7 +12,7 @@ from lab_assets.contracts.silver import STORAGE_CONDITIONS
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.storage_conditions import STORAGE_CONDITIONS_STATION, days_of, gap_limit, storage_day
-from lab_assets_tests.stations.conftest import Put
+from lab_assets_tests.stations.rows import Put
 
 DAY = date(2025, 3, 10)
 MIDNIGHT = datetime(2025, 3, 10, tzinfo=UTC)
