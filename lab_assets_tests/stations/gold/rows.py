@@ -57,7 +57,7 @@ def histories(*changes: Callable[[Random], Change]) -> st.SearchStrategy[list[li
 
     Histories are made from seeds: hypothesis itself would try the simplest ones, in which nothing meets anything.
     """
-    return st.integers(0, 2**32).map(lambda seed: _history(Random(seed), changes))  # noqa: S311 - test data
+    return st.integers(0, 2**32).map(lambda seed: _history(Random(seed), changes))
 
 
 def _history(random: Random, kinds: Sequence[Callable[[Random], Change]]) -> list[list[Change]]:

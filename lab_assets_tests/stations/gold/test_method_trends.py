@@ -181,6 +181,6 @@ KEYS = {LOTS.full_name: ["lot_id"], SAMPLES.full_name: ["sample_name"], RESULTS.
 
 
 @settings(max_examples=4)
-@given(st.integers(0, 2**32).map(lambda seed: history(Random(seed))))  # noqa: S311 - test data
+@given(st.integers(0, 2**32).map(lambda seed: history(Random(seed))))
 def test_charts_follow_from_their_inputs_in_whichever_order_these_came(batches: list[list[Change]]) -> None:
     assert_content_follows_inputs(METHOD_TRENDS_STATION, KEYS, batches)
