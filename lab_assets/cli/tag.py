@@ -44,7 +44,9 @@ def tag(
 
 def mask(
     tag_name: Annotated[str | None, typer.Argument(metavar="TAG", help="Tag; without it all masks are listed.")] = None,
-    method: Annotated[str | None, typer.Argument(help="null, redact or pseudonym.")] = None,
+    method: Annotated[
+        str | None, typer.Argument(help="How it is hidden: null, redact, pseudonym; with an unknown one, all are listed.")
+    ] = None,
     reason: ReasonOption = "",
     by: ByOption = None,
     as_json: JsonOption = False,
@@ -52,13 +54,14 @@ def mask(
     """List how each tag is hidden and who sees it in clear, or set a tag's mask."""
     from lab_assets.contracts.core import SENSITIVITY_TAGS
     from lab_assets.governance.grants import Stewardship, list_clearances
+    from lab_assets.governance.mask_methods import MASK_METHODS
     from lab_assets.governance.policy import PolicyStore
 
     with refusals():
         engine = database()
         if tag_name is not None:
             if method is None:
-                raise typer.BadParameter("name the method as well: null, redact or pseudonym")
+                raise typer.BadParameter(f"name the method as well: {', '.join(MASK_METHODS)}")
             Stewardship(engine, actor=actor_of(engine, by), origin=ORIGIN).set_mask(tag_name, method, reason=reason)
         policy = PolicyStore(engine).current()
         with engine.connect() as connection:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Engine
 
 from lab_assets.contracts.registry import contracts
-from lab_assets.governance.masking import INNER_KEY, OUTER_KEY, MaskKey, masked_select, rewrite
+from lab_assets.governance.mask_methods import INNER_KEY, OUTER_KEY, MaskKey
+from lab_assets.governance.masking import masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore
 from lab_assets.governance.relations import OpenTable, SnapshotCache, UnsupportedTableError, open_table
 from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_query, unknown_table

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, Engine, select
 
 from lab_assets.contracts.core import SENSITIVITY_TAGS
 from lab_assets.contracts.registry import contracts
-from lab_assets.governance.policy import MASK_METHODS, PolicyEngine
+from lab_assets.governance.mask_methods import MASK_METHODS
+from lab_assets.governance.policy import PolicyEngine
 from lab_assets.governance.securables import PRIVILEGES, Securable, UnknownSecurableError, parse_securable
 from lab_assets.governance.users import bump_policy
 from lab_assets.state.audit import AuditLog
@@ -147,7 +148,7 @@ class Stewardship:
 
         Args:
             tag: One of the known tags.
-            method: ``null``, ``redact`` (``***``) or ``pseudonym`` (the same stand-in for the same value).
+            method: One of ``MASK_METHODS``.
             reason: Why.
 
         Raises:

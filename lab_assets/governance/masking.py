@@ -1,72 +1,22 @@
 """Masks: what stands in a query's answer instead of a value the person may not see.
 
 Belongs here: the masked form of a column, of a table, and putting it in place of each table of a checked query. Does not belong
-here: which columns are masked for whom (``policy.py``), running anything (``gateway.py``).
+here: which columns are masked for whom (``policy.py``), the ways of hiding (``mask_methods.py``), running anything (``gateway.py``).
 
-Masks keep a column's type. They do not stop inference from counts or from joins on columns that carry no tag. A pseudonym is an
-HMAC under a key of the installation, so equal values stay equal and nobody without the key can try names against it.
+Masks do not stop inference from counts or from joins on columns that carry no tag.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
 from sqlglot import exp
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.types import duckdb_type
+from lab_assets.governance.mask_methods import MASK_METHODS
 from lab_assets.governance.sql import DIALECT, CheckedQuery, table_name, table_nodes
-
-REDACTED: Final = "***"
-INNER_KEY: Final = "lab_inner_key"
-OUTER_KEY: Final = "lab_outer_key"
-_BLOCK: Final = 64  # bytes in a block of SHA-256
-
-
-@dataclass(frozen=True, kw_only=True)
-class MaskKey:
-    """The installation's key for pseudonyms, in the two padded forms HMAC takes (RFC 2104)."""
-
-    inner: bytes
-    outer: bytes
-
-    @classmethod
-    def from_secret(cls, secret: bytes) -> MaskKey:
-        """Pad a secret of at most 64 bytes."""
-        block = secret.ljust(_BLOCK, b"\x00")
-        return cls(inner=bytes(byte ^ 0x36 for byte in block), outer=bytes(byte ^ 0x5C for byte in block))
-
-    @classmethod
-    def load(cls, path: Path) -> MaskKey:
-        """Read the key, made at the first call and readable by its owner alone.
-
-        Raises:
-            PermissionError: others may read the file.
-            ValueError: the file does not hold 32 bytes.
-        """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if not path.exists():
-            fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(32))
-            try:
-                os.link(fresh, path)  # only one of several processes wins, and nobody sees half a key
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
-        if path.stat().st_mode & 0o077:
-            raise PermissionError(f"{path} may be read by others; set its mode to 600")
-        secret = path.read_bytes()
-        if len(secret) != 32:
-            raise ValueError(f"{path} does not hold a key of 32 bytes")
-        return cls.from_secret(secret)
 
 
 def quoted(name: str) -> str:
@@ -81,16 +31,11 @@ def masked_value(column: str, kind: str, *, tag: str, method: str) -> str:
         column: Column name.
         kind: Its kind in the contract; anything but text is hidden by NULL, whatever the method.
         tag: Tag whose mask applies; names the pseudonym (``personal_name`` gives ``person-...``).
-        method: ``null``, ``redact`` or ``pseudonym``; an unknown one is treated as ``null``.
+        method: One of ``MASK_METHODS``; an unknown one is treated as ``null``.
     """
-    if kind != "string" or method not in {"redact", "pseudonym"}:
+    if kind != "string" or method not in MASK_METHODS:
         return f"CAST(NULL AS {duckdb_type(kind)})"
-    if method == "redact":
-        return f"'{REDACTED}'"
-    name = quoted(column)
-    word = {"personal_name": "person"}.get(tag, tag)
-    inner = f"unhex(sha256(${INNER_KEY} || encode({name})))"
-    return f"CASE WHEN {name} IS NULL THEN NULL ELSE '{word}-' || left(sha256(${OUTER_KEY} || {inner}), 10) END"
+    return MASK_METHODS[method].sql(quoted(column), tag)
 
 
 def masked_select(contract: TableContract, physical: str, *, masked: Mapping[str, str], methods: Mapping[str, str]) -> str:

@@ -22,15 +22,14 @@ from sqlalchemy import Connection, Engine, select
 
 from lab_assets.contracts.core import SENSITIVITY_TAGS, TableContract
 from lab_assets.governance.accounts import User, list_users
+from lab_assets.governance.mask_methods import MASK_METHODS
 from lab_assets.governance.securables import CATALOG, PRIVILEGES, Securable, UnknownSecurableError, parse_securable
 from lab_assets.state.governance_tables import CLEARANCES, COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, POLICY_STATE
 
 if TYPE_CHECKING:
     import cedarpy
 
-MASK_METHODS: Final = ("null", "redact", "pseudonym")
-"""Strictest first: a column with several tags not cleared gets the strictest of their masks."""
-
+_STRICTEST_FIRST: Final = tuple(MASK_METHODS)
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -199,7 +198,7 @@ class PolicyEngine:
             for column, tags in self.tags.get(table, {}).items():
                 target = Securable(kind="Column", name=f"{CATALOG}.{table}.{column}")
                 if not self.decide(user, "SELECT", target).allowed:
-                    masked[column] = min(tags - cleared or tags, key=lambda tag: (MASK_METHODS.index(self.mask_method(tag)), tag))
+                    masked[column] = min(tags - cleared or tags, key=lambda tag: (_STRICTEST_FIRST.index(self.mask_method(tag)), tag))
             self._masked[key] = masked
         return dict(self._masked[key])
 
@@ -210,8 +209,9 @@ class PolicyEngine:
         return frozenset().union(*(self._clearances.get(role, frozenset()) for role in roles))
 
     def mask_method(self, tag: str) -> str:
-        """Return how a tag's values are hidden; the strictest way where nothing was decided."""
-        return self._masks.get(tag, MASK_METHODS[0])
+        """Return how a tag's values are hidden; the strictest way where nothing was decided or this program lacks the method."""
+        method = self._masks.get(tag, "")
+        return method if method in MASK_METHODS else _STRICTEST_FIRST[0]
 
     def holders(self, securable: Securable, privilege: str) -> dict[str, str]:
         """Return who holds a privilege, and the container it comes from: for access reviews."""

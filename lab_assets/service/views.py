@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from lab_assets.features.definitions import FEATURES
-from lab_assets.governance.masking import MaskKey
+from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.masks import mask_value
 from lab_assets.service.prediction_log import PredictionLog

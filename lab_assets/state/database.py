@@ -21,7 +21,7 @@ from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspe
 
 from lab_assets.settings import Settings
 
-HEAD: Final = "0003"
+HEAD: Final = "0004"
 """Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
 
 ANCHOR_OPTION: Final = "lab_audit_anchor"
