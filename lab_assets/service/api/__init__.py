@@ -6,6 +6,8 @@ Belongs here: reading requests and writing answers. Does not belong here: what i
 from __future__ import annotations
 
 from base64 import b64encode
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any
 
 import orjson
@@ -26,8 +28,6 @@ def _plain(value: Any) -> Any:
 
 
 def all_routers() -> tuple[APIRouter, ...]:
-    """Return the routers of every noun."""
-    from lab_assets.service.api import audit, catalog, decisions, health, models, predictions, query, runs, scoring, sessions
-
-    modules = (health, sessions, scoring, runs, predictions, decisions, query, catalog, models, audit)
-    return tuple(module.router for module in modules)
+    """Return the ``router`` of every module of this folder, in the order of their names."""
+    names = sorted(module.name for module in iter_modules(__path__, f"{__name__}."))
+    return tuple(import_module(name).router for name in names)
