@@ -68,7 +68,7 @@ def test_an_answer_only_changes_at_a_known_time(versions: list[Version], at: dat
     assert facts.row("key", at=at, known_by=known_by) == expected
 
 
-def test_facts_of_rows_take_the_first_filled_known_time_and_have_always_been_where_they_state_none() -> None:
+def test_facts_of_rows_take_the_first_filled_known_time_or_have_always_been() -> None:
     rows = [
         {"name": "a", "from": None, "recorded": None, "arrived": None, "says": 1},
         {"name": "a", "from": day(3), "recorded": None, "arrived": day(4), "says": 2},
@@ -113,7 +113,7 @@ def _methods(known: datetime | None, effective: datetime | None, start: float, r
     return {**RECENT, **window, "method_name": "M", **times, "source_sha256": f"sha{row}", "source_row": row}
 
 
-def test_windows_recorded_later_hold_from_their_effective_time_and_are_known_from_their_record_on() -> None:
+def test_late_windows_hold_from_their_effective_time_and_are_known_from_the_record() -> None:
     methods = ProcessingMethods([_methods(day(0), None, 4.0, 1), _methods(day(5), day(2), 4.2, 2)])
 
     def start(at: float, known_by: float | None) -> float:
@@ -126,7 +126,7 @@ def test_windows_recorded_later_hold_from_their_effective_time_and_are_known_fro
     assert ids == [4.0, 4.2]
 
 
-def test_a_version_that_states_no_time_is_known_from_the_beginning_when_it_is_the_first_and_from_its_arrival_when_not() -> None:
+def test_of_versions_without_a_time_the_first_was_always_known_others_on_arrival() -> None:
     first = _methods(None, None, 4.0, 1)
     second = {**_methods(None, None, 4.2, 2), "ingest_batch": 2}
     methods = ProcessingMethods([second, first])

@@ -197,7 +197,7 @@ def _versions(rows: Sequence[dict[str, Any]], *names: str) -> list[tuple[Any, ..
     return [tuple(row[name] for name in names) for row in sorted(rows, key=lambda row: row["result_version"])]
 
 
-def test_a_lot_recorded_after_the_run_adds_a_judged_version_beside_the_one_without_limits() -> None:
+def test_a_lot_recorded_after_the_run_adds_a_judged_version_beside_the_unjudged() -> None:
     late = T0 + timedelta(days=2)
     rows = _calculate([standard(), sample()], lots=[{**LOT, "recorded_at_utc": late}])
     assert _versions(rows, "result_version", "state", "known_time_utc", "is_current", "superseded_by") == [

@@ -168,7 +168,7 @@ def test_case_7_modification_times_do_not_matter(plant: Plant, name: str) -> Non
     assert len(samples(plant, f"hplc/{name}")) == 2
 
 
-def test_case_8_marks_and_line_ends_are_read_and_bad_bytes_are_refused_with_their_place(plant: Plant) -> None:
+def test_case_8_marks_and_line_ends_are_read_and_bad_bytes_refused_with_their_place(plant: Plant) -> None:
     readings = plant.lake.polars(CHAMBER_READINGS, ["chamber_id", "temperature_c"]).rows()
     assert sorted(temperature for chamber, temperature in readings if chamber == "CH-BOM") == [25.0, 25.1]
     for name, offset in (("nul.csv", len(CHAMBER) + 26), ("bad_encoding.csv", len(CHAMBER) + 24)):

@@ -169,9 +169,7 @@ def wait_for(answers: list[str | None], version: str) -> None:
         time.sleep(0.05)
 
 
-def test_killed_around_the_serving_record_one_version_answers_and_the_mirror_is_finished(
-    laboratory: Laboratory, record: TrainingRecord
-) -> None:
+def test_killed_around_the_serving_record_one_version_answers_and_mirrors_follow(laboratory: Laboratory, record: TrainingRecord) -> None:
     """Case 20: before the record is committed nothing has happened; after it the alias lags, which a check finishes.
 
     The running service answers 1 until the record of 2 is committed and 2 ever after, whatever the alias says.

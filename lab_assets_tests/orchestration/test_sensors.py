@@ -114,7 +114,7 @@ def test_a_file_that_grows_meanwhile_is_left_for_a_later_look(source: Path, inst
     assert "1 still growing" in (found.skip_message or "")
 
 
-def test_the_daemon_which_looks_every_five_seconds_finds_the_interval_over_each_time() -> None:
+def test_the_daemon_looking_every_five_seconds_finds_the_interval_over_each_time() -> None:
     assert get_settings().inbox_interval_s == 5
     assert inbox.minimum_interval_seconds == 4
 

@@ -129,7 +129,7 @@ def test_drivers_of_mandatory_checks_are_kept_with_the_prediction(client, other_
     assert client.get(f"/v1/predictions/{made['prediction_id']}?explain=true", user="analyst").json()["computed"] == "with the prediction"
 
 
-def test_a_prediction_older_than_the_record_of_decisions_says_so_until_it_is_decided(tmp_path, client):
+def test_a_prediction_older_than_the_decisions_record_says_so_until_it_is_decided(tmp_path, client):
     """A table of before has no columns for decisions; nothing is made up, and the queue still shows the risk."""
     settings = client.lab.settings.model_copy(update={"home": tmp_path, "lake_uri": None})
     one = stored_prediction("p-old", client.lab.bundle.digest, {"checkpoint_pct": 50.0}, risk=0.2)

@@ -221,7 +221,7 @@ def test_directives_as_spreadsheet_programs_save_them(head: str) -> None:
     assert (second["lot_id"], result.rejected, result.events) == ("#12", [], [])
 
 
-def test_unnamed_columns_with_content_are_rescued_and_spreadsheet_errors_are_no_remarks() -> None:
+def test_unnamed_columns_with_content_are_rescued_and_cell_errors_are_no_remarks() -> None:
     result = read("lot_id,product,recorded_at_utc,\nL1,P1,2025-01-01,odd\n#N/A,P1,2025-01-01,\n")
     assert result.tables["lims_lots"][0]["rescued"] == {"column_4": "odd"}
     assert [(row.source_row, row.rule) for row in result.rejected] == [(3, "error_value")]

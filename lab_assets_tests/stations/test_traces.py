@@ -164,9 +164,7 @@ def test_injections_without_a_trace_have_no_peaks(lakehouse: Lakehouse, no_spark
     assert [frame.height for frame in worked(lakehouse)] == [0, 0]
 
 
-def test_of_a_trace_exported_twice_the_newer_file_is_integrated_with_its_own_vendor_peaks(
-    lakehouse: Lakehouse, sequence: list[str]
-) -> None:
+def test_of_a_trace_exported_twice_the_newer_counts_with_its_own_vendor_peaks(lakehouse: Lakehouse, sequence: list[str]) -> None:
     """660 mAU*s are 11 mAU*min; the file that came first had 111."""
     found, _ = worked(lakehouse)
     (row,) = found.filter(pl.col("injection_name") == "a").to_dicts()
@@ -174,9 +172,7 @@ def test_of_a_trace_exported_twice_the_newer_file_is_integrated_with_its_own_ven
     assert row["area"] == pytest.approx(11.0, rel=1e-3)
 
 
-def test_a_run_is_described_by_its_first_channel_its_pressure_and_the_standards_of_its_sequence(
-    lakehouse: Lakehouse, sequence: list[str]
-) -> None:
+def test_a_run_is_described_by_first_channel_pressure_and_its_sequences_standards(lakehouse: Lakehouse, sequence: list[str]) -> None:
     """Standard 600 and sample "a" 660 mAU*s at equal weights: at 75 % of the run its content is known, 110 %."""
     _, progress = worked(lakehouse)
     last = {row["injection_id"]: row for row in progress.filter(pl.col("checkpoint_pct") == 75).to_dicts()}

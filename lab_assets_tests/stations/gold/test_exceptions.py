@@ -39,7 +39,7 @@ def result(name: str, sample: str, state: str = "fail", **more: Any) -> dict[str
     }
 
 
-def test_results_out_of_specification_are_critical_until_their_investigation_is_closed(lakehouse: Lakehouse, put: Put) -> None:
+def test_results_out_of_specification_are_critical_until_investigation_is_closed(lakehouse: Lakehouse, put: Put) -> None:
     low_only = {"spec_high": None, "spec_low": 80.0, "value": 79.5, "replicate": None, "method_id": "DISS-01"}
     put(RESULTS, result("r1", "S1"), result("r2", "S2", **low_only), result("r3", "S3", lot_id=None), result("r4", "S4", "pass"))
     opened = [("S1", "oos_opened"), ("S1", "oos_closed"), ("S2", "oos_opened")]
@@ -137,7 +137,7 @@ def test_systems_certificates_and_uncalibrated_use(lakehouse: Lakehouse, put: Pu
     }
 
 
-def test_days_of_one_excursion_are_one_exception_and_injections_without_context_are_named(lakehouse: Lakehouse, put: Put) -> None:
+def test_one_excursion_is_one_exception_and_injections_without_context_are_named(lakehouse: Lakehouse, put: Put) -> None:
     def day(number: int, minutes: float, high: float = 33.0, above: float = 1.5) -> dict[str, Any]:
         row = {"chamber_id": "CH-30", "day": date(2025, 3, number), "readings": 24, "excursion_min": minutes, "gap_min": 0.0}
         values = {"temperature_min_c": 29.5, "temperature_max_c": high, "degree_hours_above": above}

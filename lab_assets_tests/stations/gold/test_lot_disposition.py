@@ -63,7 +63,7 @@ def test_a_lot_is_open_while_a_required_test_has_no_result() -> None:
     assert lot_row(lot(limits=()))["state"] == "open"
 
 
-def test_a_failing_result_fails_the_lot_at_once_and_a_passing_retest_alone_changes_nothing() -> None:
+def test_a_failing_result_fails_the_lot_at_once_whatever_one_passing_retest_says() -> None:
     samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
     failing = (result("S1", "fail", 6), result("S1", "fail", 7, number=2), result("S1-R1", "pass", 9))
     for events in ((), (event("S1", "oos_opened"),)):
@@ -136,7 +136,7 @@ def test_a_void_or_unjudged_result_neither_passes_nor_fails() -> None:
     assert (row["state"], row["failing_tests"], row["decided_at_utc"]) == ("fail", ["ASSAY-01/API"], at(6, 1))
 
 
-def test_a_void_retest_neither_saves_nor_confirms_a_failure_and_an_unjudged_one_is_waited_for() -> None:
+def test_a_void_retest_decides_nothing_and_an_unjudged_one_is_waited_for() -> None:
     samples = (sample("S1"), sample("S1-R1", "retest", "S1"))
     closed = (event("S1", "oos_opened"), event("S1", "oos_closed"))
     failed, passed = result("S1", "fail", 6), result("S1-R1", "pass", 9)

@@ -32,7 +32,7 @@ def chart(values: Sequence[float]) -> dict[str, Any]:
     return {"product": "P", "method_id": "ASSAY-01", "analyte": "API", "unit": "%", "points": points}
 
 
-def test_the_first_twenty_points_freeze_the_limits_and_later_points_are_judged_by_them() -> None:
+def test_the_first_twenty_points_freeze_the_limits_that_judge_later_points() -> None:
     rows = chart_rows(chart([*BASELINE, 106.0, 100.5]))
     assert {(row["centre"], round(row["lower_limit"], 3), round(row["upper_limit"], 3)) for row in rows} == {(100.0, 94.681, 105.319)}
     assert [row["in_baseline"] for row in rows] == [True] * 20 + [False] * 2
@@ -103,7 +103,7 @@ def reported(number: float, value: float, *, version: int = 1, is_current: bool 
     return {**row, **versions, "value": value, "state": state, "measured_at_utc": at(1) + timedelta(hours=number)}
 
 
-def test_a_point_at_the_end_is_one_row_appended_and_one_in_the_past_moves_what_follows(lakehouse: Lakehouse, put: Put) -> None:
+def test_a_point_at_the_end_appends_one_row_and_one_in_the_past_moves_what_follows(lakehouse: Lakehouse, put: Put) -> None:
     laboratory(put)
     put(RESULTS, *(reported(number, value) for number, value in enumerate([*BASELINE, *[100.0, 100.5] * 10])))
     update(lakehouse, METHOD_TRENDS_STATION)

@@ -125,7 +125,7 @@ def planned(name: str, **more: Any) -> dict[str, Any]:
     }
 
 
-def test_context_that_comes_late_reaches_the_injection_and_only_that_one_is_worked_again(lakehouse: Lakehouse, put: Put) -> None:
+def test_context_that_comes_late_reaches_its_injection_and_no_other_is_worked_again(lakehouse: Lakehouse, put: Put) -> None:
     put(CHROMATOGRAMS, trace("run 1"), trace("run 2"))
     first = update(lakehouse, INJECTIONS_STATION)
     assert (first.groups, first.changed) == (2, 2)

@@ -30,14 +30,14 @@ def bronze(*hours: float, **values: Any) -> list[dict[str, Any]]:
     return [{name: value for name, value in reading(hour, **values).items() if name not in dropped} for hour in hours]
 
 
-def test_a_quiet_day_has_no_excursion_and_the_kinetic_mean_of_a_constant_is_the_constant() -> None:
+def test_a_quiet_day_has_no_excursion_and_a_constant_is_its_own_kinetic_mean() -> None:
     row = storage_day(DAY, [reading(hour) for hour in range(24)])
     assert (row["readings"], row["excursion_min"], row["degree_hours_above"], row["gap_min"]) == (24, 0.0, 0.0, 0.0)
     assert row["mkt_c"] == pytest.approx(25.0)
     assert (row["temperature_min_c"], row["temperature_max_c"], row["humidity_mean_pct"]) == (25.0, 25.0, 60.0)
 
 
-def test_a_spike_counts_from_crossing_to_crossing_and_both_quantities_at_once_count_once() -> None:
+def test_a_spike_counts_from_crossing_to_crossing_and_both_quantities_count_once() -> None:
     """4 degC off at 10:00: the line crosses +2 at 9:30 and 10:30; a triangle 1 h wide and 2 degC high is 1 degC*h. Humidity: the same hour."""
     readings = [reading(hour, 29.0 if hour == 10 else 25.0, 70.0 if hour == 10 else 60.0) for hour in range(24)]
     row = storage_day(DAY, readings)
