@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 
 PACKAGE = Path(__file__).resolve().parents[2] / "lab_assets"
 PURE = ("contracts", "sources", "domain", "features", "modeling", "decisions")
@@ -29,6 +32,20 @@ def _loaded_after(imports: list[str], watched: tuple[str, ...]) -> set[str]:
 @pytest.mark.parametrize("room", PURE)
 def test_pure_rooms_import_no_engine(room: str) -> None:
     assert _loaded_after(_modules(room), ENGINES) == set()
+
+
+def test_tools_know_which_rooms_are_pure() -> None:
+    """Strict types, held coverage and the tests before a push are those of the same rooms."""
+    root = PACKAGE.parent
+    strict = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["pyright"]["strict"]
+    assert sorted(strict) == sorted(f"lab_assets/{room}" for room in PURE)
+    (covered,) = re.findall(r"^PURE := (.+)$", (root / "Makefile").read_text(), re.MULTILINE)
+    assert sorted(covered.split()) == sorted(PURE)
+    hooks = yaml.safe_load((root / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    (before_push,) = [hook["entry"].split() for hook in hooks if hook["id"] == "pure-tests"]
+    folders = [word for word in before_push if word.startswith("lab_assets_tests/")]
+    assert sorted(folders) == sorted(f"lab_assets_tests/{room}" for room in PURE)
+    assert [folder for folder in folders if not any((root / folder).glob("test_*.py"))] == []
 
 
 def test_service_imports_neither_spark_nor_dagster() -> None:
@@ -68,9 +85,9 @@ def test_pure_rooms_read_neither_clock_nor_environment(room: str) -> None:
     for file in (PACKAGE / room).rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-                told = f"{node.value.id}.{node.attr}"
-                assert told not in {"os.environ", "os.getenv", "datetime.now", "datetime.utcnow", "date.today", "time.time"}, (
-                    f"{file.name}: {told}"
+                name = f"{node.value.id}.{node.attr}"
+                assert name not in {"os.environ", "os.getenv", "datetime.now", "datetime.utcnow", "date.today", "time.time"}, (
+                    f"{file.name}: {name}"
                 )
 
 
@@ -82,8 +99,8 @@ def test_only_settings_reads_the_environment() -> None:
         for node in ast.walk(ast.parse(file.read_text())):
             called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
             if called and isinstance(node.func.value, ast.Attribute | ast.Name):  # type: ignore[union-attr]
-                told = ast.unparse(node.func)  # type: ignore[union-attr]
-                assert told not in {"os.getenv", "os.environ.get"}, f"{file}: {told}"
+                name = ast.unparse(node.func)  # type: ignore[union-attr]
+                assert name not in {"os.getenv", "os.environ.get"}, f"{file}: {name}"
 
 
 def test_dagster_modules_do_not_postpone_annotations() -> None:
