@@ -1,67 +1,59 @@
 """Every station, in the order in which tables follow from one another.
 
-Belongs here: the list, and asking it. Does not belong here: declarations.
+Belongs here: finding them, and asking for them. Does not belong here: declarations.
+
+A module in one of the folders below that names its ``Station`` as a constant is found by that; nothing lists it.
 """
 
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Final
 
-from lab_assets.stations.features.histories import LOT_HISTORY_STATION, STORAGE_EXPOSURE_STATION
-from lab_assets.stations.features.injection_progress import INJECTION_PROGRESS_STATION
-from lab_assets.stations.features.instrument_history import INSTRUMENT_HISTORY_STATION
-from lab_assets.stations.gold.exceptions import EXCEPTIONS_STATION
-from lab_assets.stations.gold.lot_disposition import LOT_DISPOSITION_STATION
-from lab_assets.stations.gold.method_trends import METHOD_TRENDS_STATION
-from lab_assets.stations.gold.suitability import SUITABILITY_STATION
-from lab_assets.stations.gold.time_to_release import TIME_TO_RELEASE_STATION
-from lab_assets.stations.ml.labels import LABELS_STATION
-from lab_assets.stations.silver.injections import INJECTIONS_STATION
-from lab_assets.stations.silver.media import DOCUMENTS_STATION, IMAGES_STATION
-from lab_assets.stations.silver.peaks import PEAKS_STATION
-from lab_assets.stations.silver.reference import INSTRUMENTS_STATION, LOTS_STATION, PROCESS_EVENTS_STATION, SAMPLES_STATION
-from lab_assets.stations.silver.results import RESULTS_STATION
-from lab_assets.stations.silver.storage_conditions import STORAGE_CONDITIONS_STATION
+from lab_assets.stations import features, gold, silver
 from lab_assets.stations.station import Station
 
-STATIONS: tuple[Station, ...] = (
-    LOTS_STATION,
-    SAMPLES_STATION,
-    PROCESS_EVENTS_STATION,
-    STORAGE_CONDITIONS_STATION,
-    IMAGES_STATION,
-    DOCUMENTS_STATION,
-    INJECTIONS_STATION,
-    PEAKS_STATION,
-    RESULTS_STATION,
-    INSTRUMENTS_STATION,
-    INJECTION_PROGRESS_STATION,
-    LOT_HISTORY_STATION,
-    STORAGE_EXPOSURE_STATION,
-    INSTRUMENT_HISTORY_STATION,
-    LABELS_STATION,
-    LOT_DISPOSITION_STATION,
-    METHOD_TRENDS_STATION,
-    SUITABILITY_STATION,
-    TIME_TO_RELEASE_STATION,
-    EXCEPTIONS_STATION,
-)
+_FOLDERS: Final = (silver, features, gold)
+_ONE_OF_ITS_FOLDER: Final = "lab_assets.stations.ml.labels"
+"""The only station among modules that keep records; importing those costs more than naming this."""
+
+
+def found_stations() -> list[Station]:
+    """Return the stations that modules of the layers' folders declare, layer by layer, by module and by order in it."""
+    names = [found.name for folder in _FOLDERS for found in iter_modules(folder.__path__, f"{folder.__name__}.")]
+    modules = [import_module(name) for name in (*names, _ONE_OF_ITS_FOLDER)]
+    declared = {id(each): each for module in modules for each in vars(module).values() if isinstance(each, Station)}
+    return list(declared.values())
+
+
+def in_flow_order(given: list[Station]) -> tuple[Station, ...]:
+    """Return stations so that an input always stands before what is made from it; otherwise as they were given.
+
+    Raises:
+        ValueError: two make the same table, or tables are made from one another in a circle.
+    """
+    waiting = {each.name: each for each in given}
+    if len(waiting) < len(given):
+        names = [each.name for each in given]
+        raise ValueError(f"two stations make {sorted({name for name in names if names.count(name) > 1})}")
+    made: list[Station] = []
+    while waiting:
+        ready = next((each for each in waiting.values() if not any(i.name in waiting and i.name != each.name for i in each.inputs)), None)
+        if ready is None:
+            raise ValueError(f"made from one another in a circle: {sorted(waiting)}")
+        made.append(waiting.pop(ready.name))
+    return tuple(made)
+
+
+STATIONS: Final = in_flow_order(found_stations())
 
 
 @cache
 def stations() -> dict[str, Station]:
-    """Return every station by the name of its table; an input always stands before what is made from it.
-
-    Raises:
-        ValueError: the order of ``STATIONS`` breaks this.
-    """
-    made: dict[str, Station] = {}
-    targets = {station.name for station in STATIONS}
-    for station in STATIONS:
-        if late := [each.name for each in station.inputs if each.name in targets and each.name not in made and each.name != station.name]:
-            raise ValueError(f"{station.name} stands before its input(s) {late}")
-        made[station.name] = station
-    return made
+    """Return every station by the name of its table; an input always stands before what is made from it."""
+    return {station.name: station for station in STATIONS}
 
 
 def station(name: str) -> Station:
