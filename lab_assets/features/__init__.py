@@ -3,5 +3,5 @@
 Belongs here: feature functions with metadata. Does not belong here: reading tables, models.
 
 Flow: ``reference`` builds what is expected of a run, ``progress`` looks at its partial trace; ``history`` and ``exposure`` tell instrument, lot and
-storage; ``join`` (many rows) or ``vector.assemble_online`` (one request) put them together, ``vector`` orders them for the model.
+storage; ``extra`` holds features of one file each; ``join`` (many rows) or ``vector.assemble_online`` (one request) put them together, ``vector`` orders them for the model.
 """

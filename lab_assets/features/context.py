@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from math import isfinite, nan
 
 from lab_assets.features.definitions import METHOD_KINDS, method_kind
+from lab_assets.features.extra import extra_values
 
 
 def context_features(values: Mapping[str, float | None], *, checkpoint_pct: float, method_id: str | None) -> dict[str, float]:
@@ -28,12 +29,13 @@ def context_features(values: Mapping[str, float | None], *, checkpoint_pct: floa
     seen, usual = _value(values, "pressure_mean_bar"), _value(values, "ih_pressure_mean_bar")
     if usual > 0:
         shift = 100.0 * (seen / usual - 1.0)
-    return {
+    features = {
         "checkpoint_pct": float(checkpoint_pct),
         **flags,
         "lot_margin_same_method": _value(values, f"lot_margin_{kind}"),
         "pressure_shift_pct": shift if isfinite(shift) else nan,
     }
+    return features | extra_values("context", {**values, **features})
 
 
 def _value(values: Mapping[str, float | None], name: str) -> float:

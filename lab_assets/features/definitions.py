@@ -1,45 +1,18 @@
 """What each feature is: name, table, meaning, unit, version.
 
 Belongs here: metadata, the order of the model's inputs and the version of the whole set.
-Does not belong here: the computations (``progress.py``, ``history.py``, ``exposure.py``, ``context.py``).
+Does not belong here: the computations (``progress.py``, ``history.py``, ``exposure.py``, ``context.py``), features of one file each
+(``extra``), which follow those below.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
-
-@dataclass(frozen=True, kw_only=True)
-class Feature:
-    """One feature.
-
-    Attributes:
-        name: Column name in its feature table and key in every feature map.
-        table: Feature table that holds it, or ``context`` where it is derived when the row is assembled and stored nowhere else.
-        meaning: What a value says, for people.
-        unit: Unit, or ``None``.
-        version: Raised when the computation changes.
-        minimum: Smallest value the quantity can have; ``None``: no bound. Bounds judge values that others send, they change no computation.
-        maximum: Largest value the quantity can have; ``None``: no bound.
-        bound_reason: Why it cannot lie outside, for people; empty without bounds.
-    """
-
-    name: str
-    table: str
-    meaning: str
-    unit: str | None = None
-    version: int = 1
-    minimum: float | None = None
-    maximum: float | None = None
-    bound_reason: str = ""
-
-    def allows(self, value: float) -> bool:
-        """Return whether a finite value is one the quantity can have."""
-        return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)
-
+from lab_assets.features.extra import extra_features
+from lab_assets.features.feature import Feature
 
 CHECKPOINTS_PCT: Final[tuple[int, ...]] = (10, 25, 50, 75)
 """Shares of the run at which a model row is made."""
@@ -163,6 +136,7 @@ FEATURES: Final[tuple[Feature, ...]] = (
         ("storage_degree_hours_above", "integral of temperature above the upper limit", "degC*h"),
         ("storage_gap_min", "time without chamber readings", "min"),
     ),
+    *extra_features(),
 )
 """Every input of the model, in the model's order."""
 
@@ -171,8 +145,8 @@ FEATURE_NAMES: Final[tuple[str, ...]] = tuple(feature.name for feature in FEATUR
 
 
 def _version(features: tuple[Feature, ...]) -> str:
-    told = "\n".join(f"{feature.name} {feature.version}" for feature in features)
-    return f"fs1-{hashlib.sha256(told.encode()).hexdigest()[:6]}"
+    stated = "\n".join(f"{feature.name} {feature.version}" for feature in features)
+    return f"fs1-{hashlib.sha256(stated.encode()).hexdigest()[:6]}"
 
 
 FEATURE_SET_VERSION: Final[str] = _version(FEATURES)

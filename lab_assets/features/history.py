@@ -20,6 +20,7 @@ import numpy as np
 
 from lab_assets.features.definitions import FEATURE_SET_VERSION, method_kind, names_of
 from lab_assets.features.expectation import spec_margin
+from lab_assets.features.extra import extra_values
 from lab_assets.features.trace import fit_line
 
 if TYPE_CHECKING:
@@ -71,8 +72,18 @@ KEEP: Final = 400
 
 
 @dataclass(frozen=True, kw_only=True, order=True)
-class _Run:
-    """One injection as the history sees it; ordered by time, then identity."""
+class InstrumentRun:
+    """One injection as the history sees it; ordered by time, then identity.
+
+    Attributes:
+        at: When it was injected.
+        injection_id: Injection.
+        method_id: Test method.
+        column_id: Column; empty where it is not known.
+        values: ``plates``, ``tailing``, ``retention_time_min`` of the main peak, ``standard_response``, ``pressure_mean_bar``,
+            ``pressure_ripple_pct``; ``nan`` where not known.
+        calibration_due_utc: When the calibration in force ends.
+    """
 
     at: datetime
     injection_id: str
@@ -83,6 +94,7 @@ class _Run:
 
     @property
     def scopes(self) -> tuple[tuple[str, ...], ...]:
+        """What its history is kept by: the instrument, the method, the method on the column."""
         return ((), (self.method_id,), (self.method_id, self.column_id))
 
 
@@ -125,16 +137,33 @@ def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(list(made.values()), schema=_schema(keyed, "instrument_history")).sort(order)
 
 
+@dataclass(frozen=True, kw_only=True)
+class InstrumentRuns:
+    """The runs of an instrument up to one, oldest first, as extra features are given them.
+
+    Attributes:
+        run: The one.
+        runs: Those of the instrument, this one included; at most the last ``KEEP``.
+        of_method: Those of its method.
+        on_column: Those of its method on its column.
+    """
+
+    run: InstrumentRun
+    runs: Sequence[InstrumentRun]
+    of_method: Sequence[InstrumentRun]
+    on_column: Sequence[InstrumentRun]
+
+
 @dataclass(kw_only=True)
 class _InstrumentState:
     """What is known of one instrument so far, in order of injection."""
 
-    runs: dict[tuple[str, ...], list[_Run]] = field(default_factory=dict[tuple[str, ...], list[_Run]])
+    runs: dict[tuple[str, ...], list[InstrumentRun]] = field(default_factory=dict[tuple[str, ...], list[InstrumentRun]])
     first_plates: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict[tuple[str, str], dict[str, float]])
     column_times: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
-    known: dict[str, _Run] = field(default_factory=dict[str, _Run])
+    known: dict[str, InstrumentRun] = field(default_factory=dict[str, InstrumentRun])
 
-    def add(self, run: _Run) -> bool:
+    def add(self, run: InstrumentRun) -> bool:
         """Take a run in, in place of what was known of it before; return whether something was."""
         before = self.known.get(run.injection_id)
         if before is not None:
@@ -150,7 +179,7 @@ class _InstrumentState:
             first[run.injection_id] = run.values["plates"]
         return before is not None
 
-    def _remove(self, run: _Run) -> None:
+    def _remove(self, run: InstrumentRun) -> None:
         for scope in run.scopes:
             kept = self.runs[scope]
             place = bisect_left(kept, run)
@@ -158,11 +187,11 @@ class _InstrumentState:
                 del kept[place]
         self.column_times[run.column_id].remove(run.at)
 
-    def last_of(self, method_id: str) -> _Run:
+    def last_of(self, method_id: str) -> InstrumentRun:
         """Return the last run of a method known so far."""
         return self.runs[(method_id,)][-1]
 
-    def upto(self, run: _Run) -> list[list[_Run]]:
+    def upto(self, run: InstrumentRun) -> list[list[InstrumentRun]]:
         """Return the runs known so far and not injected after this one: on the instrument, of the method, of the method on the column."""
         return [self.runs[scope][: bisect_right(self.runs[scope], run)] for scope in run.scopes]
 
@@ -174,7 +203,7 @@ def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str
     values = {name: _number(row.get(name)) for name in _RUN_VALUES}
     if row.get("sample_role") not in {None, "standard", "suitability"}:
         values["standard_response"] = nan
-    run = _Run(
+    run = InstrumentRun(
         at=row["injected_at_utc"],
         injection_id=row["injection_id"],
         method_id=row["method_id"],
@@ -186,6 +215,7 @@ def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str
         run = state.last_of(run.method_id)
     runs, of_method, on_column = state.upto(run)
     features = _pressure_state(runs, of_method) | _column_state(state, on_column, run) | _standard_state(of_method)
+    features |= extra_values("instrument_history", InstrumentRuns(run=run, runs=runs, of_method=of_method, on_column=on_column))
     due = run.calibration_due_utc
     features["ih_days_to_calibration_due"] = (due - run.at).total_seconds() / _DAY_S if due is not None else nan
     return {
@@ -199,7 +229,7 @@ def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str
     }
 
 
-def _last(runs: Sequence[_Run], name: str, count: int) -> list[float]:
+def _last(runs: Sequence[InstrumentRun], name: str, count: int) -> list[float]:
     """Return the last finite values of one quantity, oldest first."""
     found: list[float] = []
     for run in reversed(runs):
@@ -211,7 +241,7 @@ def _last(runs: Sequence[_Run], name: str, count: int) -> list[float]:
     return found[::-1]
 
 
-def _pressure_state(runs: Sequence[_Run], of_method: Sequence[_Run]) -> dict[str, float]:
+def _pressure_state(runs: Sequence[InstrumentRun], of_method: Sequence[InstrumentRun]) -> dict[str, float]:
     ripple = _last(runs, "pressure_ripple_pct", TREND)
     slope, _ = fit_line(np.arange(len(ripple), dtype=np.float64), np.asarray(ripple, dtype=np.float64))
     return {
@@ -221,7 +251,7 @@ def _pressure_state(runs: Sequence[_Run], of_method: Sequence[_Run]) -> dict[str
     }
 
 
-def _column_state(state: _InstrumentState, runs: Sequence[_Run], run: _Run) -> dict[str, float]:
+def _column_state(state: _InstrumentState, runs: Sequence[InstrumentRun], run: InstrumentRun) -> dict[str, float]:
     first = list(state.first_plates.get((run.column_id, run.method_id), {}).values())
     plates = _mean(_last(runs, "plates", RECENT))
     return {
@@ -232,7 +262,7 @@ def _column_state(state: _InstrumentState, runs: Sequence[_Run], run: _Run) -> d
     }
 
 
-def _retention_drift(runs: Sequence[_Run], now: datetime) -> float:
+def _retention_drift(runs: Sequence[InstrumentRun], now: datetime) -> float:
     """Return the slope of the retention over the last 30 days in percent of its mean a day; ``nan`` for under a day or 3 values."""
     days: list[float] = []
     times: list[float] = []
@@ -249,7 +279,7 @@ def _retention_drift(runs: Sequence[_Run], now: datetime) -> float:
     return 100.0 * slope / _mean(times)
 
 
-def _standard_state(of_method: Sequence[_Run]) -> dict[str, float]:
+def _standard_state(of_method: Sequence[InstrumentRun]) -> dict[str, float]:
     recent = _last(of_method, "standard_response", STANDARDS_NEW + STANDARDS_BEFORE)
     new, before = recent[-STANDARDS_NEW:], recent[:-STANDARDS_NEW]
     last = recent[-RECENT:]
@@ -302,7 +332,7 @@ def lot_history(results: pl.DataFrame) -> pl.DataFrame:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Known:
+class KnownValue:
     """One reportable value as known at some time."""
 
     measured_at: datetime
@@ -317,13 +347,13 @@ _RESULT_IDENTITY: Final = ("sample_name", "method_id", "analyte", "channel", "re
 
 def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the feature rows of one lot from its results in order of known time."""
-    known: dict[tuple[Any, ...], _Known] = {}
+    known: dict[tuple[Any, ...], KnownValue] = {}
     made: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
         margin = spec_margin(row["value"], low=row["spec_low"], high=row["spec_high"])
         identity = tuple(row[name] for name in _RESULT_IDENTITY)
         if isfinite(margin):
-            known[identity] = _Known(
+            known[identity] = KnownValue(
                 measured_at=row["measured_at_utc"] or row["known_time_utc"],
                 sample_name=row["sample_name"] or "",
                 kind=method_kind(row["method_id"]),
@@ -337,7 +367,7 @@ def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return made
 
 
-def _lot_row(row: Mapping[str, Any], known: Sequence[_Known]) -> dict[str, Any]:
+def _lot_row(row: Mapping[str, Any], known: Sequence[KnownValue]) -> dict[str, Any]:
     margins = [value.margin for value in known]
     newest = max(value.measured_at for value in known)
     features = {
@@ -348,6 +378,7 @@ def _lot_row(row: Mapping[str, Any], known: Sequence[_Known]) -> dict[str, Any]:
     }
     for kind in ("assay", "rs", "diss"):
         features[f"lot_margin_{kind}"] = _last_sample_margin([value for value in known if value.kind == kind])
+    features |= extra_values("lot_history", known)
     return {
         "lot_id": row["lot_id"],
         "event_time_utc": newest,
@@ -357,7 +388,7 @@ def _lot_row(row: Mapping[str, Any], known: Sequence[_Known]) -> dict[str, Any]:
     }
 
 
-def _last_sample_margin(known: Sequence[_Known]) -> float:
+def _last_sample_margin(known: Sequence[KnownValue]) -> float:
     """Return the mean over preparations of each one's smallest margin, for the sample measured last; ``nan`` without one."""
     if not known:
         return nan

@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike
 from lab_assets.domain.numeric import mean, trapezoid_area
 from lab_assets.features.definitions import CHECKPOINTS_PCT, names_of
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
+from lab_assets.features.extra import extra_values
 from lab_assets.features.trace import (
     Baseline,
     Floats,
@@ -101,6 +102,27 @@ def checkpoint_features(
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeenRun:
+    """A run up to a checkpoint, as extra features are given it.
+
+    Attributes:
+        trace: Points up to now.
+        pressure: Pressure up to now in bar, if there is any.
+        baseline: Baseline of the trace, once there is enough of it.
+        expectation: What is expected of the run, if it is known.
+        run_time_min: Planned length, minutes.
+        checkpoint_pct: Share of the run seen.
+    """
+
+    trace: Trace
+    pressure: Trace | None
+    baseline: Baseline | None
+    expectation: MethodExpectation | None
+    run_time_min: float
+    checkpoint_pct: float
+
+
 def _at_checkpoint(
     trace: Trace, *, checkpoint_pct: float, run_time_min: float, expectation: MethodExpectation | None, pressure: Trace | None
 ) -> dict[str, float]:
@@ -110,9 +132,21 @@ def _at_checkpoint(
         raise ValueError(f"run_time_min must be positive, got {run_time_min:g}")
     now_min = checkpoint_pct / 100 * run_time_min
     seen = trace.until(now_min)
-    features = dict.fromkeys(NAMES, nan)
-    features |= pressure_summary(pressure.until(now_min) if pressure is not None else None)
+    pressure = pressure.until(now_min) if pressure is not None else None
     baseline = find_baseline(seen, run_time_min=run_time_min)
+    features = dict.fromkeys(NAMES, nan)
+    features |= pressure_summary(pressure)
+    features |= extra_values(
+        "injection_progress",
+        SeenRun(
+            trace=seen,
+            pressure=pressure,
+            baseline=baseline,
+            expectation=expectation,
+            run_time_min=run_time_min,
+            checkpoint_pct=checkpoint_pct,
+        ),
+    )
     if baseline is None:
         return features
     void_end_min = _void_end(run_time_min, expectation)

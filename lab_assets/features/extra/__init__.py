@@ -1,0 +1,78 @@
+"""Features of one file each: what it is and how it is computed, side by side.
+
+Belongs here: a module a feature, with the constant ``FEATURE`` and the function ``value``; nothing lists them. Does not belong here:
+reading tables, anything that more than one feature needs.
+
+What ``value`` is given depends on the table that ``FEATURE`` names, and what it returns is a number, ``nan`` where nothing can be said:
+
+- ``injection_progress``: ``value(seen: SeenRun)``, a run up to a checkpoint (``lab_assets.features.progress``);
+- ``instrument_history``: ``value(state: InstrumentRuns)``, the runs of an instrument up to one (``lab_assets.features.history``);
+- ``lot_history``: ``value(known: Sequence[KnownValue])``, the values known of a lot (``lab_assets.features.history``);
+- ``context``: ``value(row: Mapping[str, float | None])``, all other features of the row.
+
+The rest follows: the column of the table, the model's input, its bounds at the service, words in explanations, drift. A new file, and a
+raised ``version`` in one, make another feature set: rows of the earlier one stay, and the model in service keeps its own.
+
+These modules are imported before those that use them: they import ``lab_assets.features.feature`` and pure libraries, anything else of
+``lab_assets.features`` for types only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Any, Final
+
+from lab_assets.features.feature import Feature
+
+TABLES: Final = ("injection_progress", "instrument_history", "lot_history", "context")
+
+
+class ExtraFeatureError(TypeError):
+    """A module of this folder is not a feature."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraFeature:
+    """A feature and the function that computes it."""
+
+    feature: Feature
+    value: Callable[[Any], float]
+
+
+@cache
+def extras() -> tuple[ExtraFeature, ...]:
+    """Return the features of this folder, by the names of their modules.
+
+    Raises:
+        ExtraFeatureError: a module lacks ``FEATURE`` or ``value``, or names a table without extra features.
+    """
+    return tuple(_extra(found.name) for found in sorted(iter_modules(__path__, f"{__name__}."), key=lambda found: found.name))
+
+
+def _extra(name: str) -> ExtraFeature:
+    module = import_module(name)
+    feature, value = getattr(module, "FEATURE", None), getattr(module, "value", None)
+    if not isinstance(feature, Feature) or not callable(value):
+        raise ExtraFeatureError(f"{name} needs the constant FEATURE, a Feature, and the function value")
+    if feature.table not in TABLES:
+        raise ExtraFeatureError(f"{name}: table {feature.table!r} has no extra features; choose one of {', '.join(TABLES)}")
+    return ExtraFeature(feature=feature, value=value)
+
+
+def extra_features() -> tuple[Feature, ...]:
+    """Return what is said of each."""
+    return tuple(extra.feature for extra in extras())
+
+
+def extra_values(table: str, given: Any) -> dict[str, float]:
+    """Return the values of a table's extra features by name.
+
+    Args:
+        table: Feature table.
+        given: What the table's features are computed from, see above.
+    """
+    return {extra.feature.name: float(extra.value(given)) for extra in extras() if extra.feature.table == table}
