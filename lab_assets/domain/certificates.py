@@ -3,20 +3,21 @@
 Belongs here: which certificate of an instrument holds at a moment, and whether it is good. Does not belong here: the certificates' values.
 
 A certificate holds from when it was performed until the next one is. It is known from when it was recorded, or performed where that is not
-stated. It is good while no parameter failed and the first of its parameters has not expired.
+stated; a parameter recorded later makes a further version of it and changes nothing that was known before. It is good while no parameter
+failed and the first of its parameters has not expired.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from lab_assets.domain.in_force import Facts, Row, Version, in_force, utc
 
 CERTIFICATE_COLUMNS: Final = ("instrument_id", "certificate_id", "outcome", "performed_at_utc", "valid_until_utc", "recorded_at_utc")
-"""Columns of ``bronze.calibrations`` that this module reads, beside those of ``in_force.RECENCY``."""
+"""Columns of ``bronze.calibrations`` that this module reads."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,9 @@ class Certificates:
         for row in rows:
             if row["performed_at_utc"] is not None:
                 parameters.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
-        self._facts = Facts((instrument, _version(number, found)) for (instrument, number), found in parameters.items())
+        self._facts = Facts(
+            (instrument, version) for (instrument, number), found in parameters.items() for version in _versions(number, found)
+        )
 
     def in_force(self, instrument_id: str | None, *, at: datetime | None, known_by: datetime | None = None) -> Certificate | None:
         """Return the certificate in force at a moment; ``None`` without one, or where instrument or moment are unknown."""
@@ -62,14 +65,21 @@ class Certificates:
         return self._facts.known_times(instrument_id)
 
 
-def _version(number: str, rows: list[Row]) -> Version:
+def _versions(number: str, rows: list[Row]) -> Iterator[Version]:
+    """Yield what was known of a certificate from each time on at which one of its parameters was recorded."""
+    unstated = max((utc(row["performed_at_utc"]) for row in rows if row["recorded_at_utc"] is None), default=None)
+    known = [(utc(row["recorded_at_utc"] or unstated), row) for row in rows]
+    for moment in sorted({at for at, _ in known}):
+        yield _version(number, [row for at, row in known if at <= moment], moment)
+
+
+def _version(number: str, rows: list[Row], known: datetime) -> Version:
     performed = max(utc(row["performed_at_utc"]) for row in rows)
     expiries = [utc(row["valid_until_utc"]) for row in rows if row["valid_until_utc"] is not None]
-    recorded: list[Any] = [row["recorded_at_utc"] for row in rows if row.get("recorded_at_utc") is not None]
     certificate = Certificate(
         certificate_id=number,
         performed_at_utc=performed,
         valid_until_utc=min(expiries, default=None),
         passed=all(row["outcome"] == "pass" for row in rows),
     )
-    return Version(effective=performed, known=max(map(utc, recorded), default=performed), order=(number,), row=certificate)
+    return Version(effective=performed, known=known, order=(number,), row=certificate)

@@ -28,7 +28,7 @@ class Read:
 
     Attributes:
         table: ``layer.table``.
-        columns: Columns read.
+        columns: Columns read, and those that the rows were chosen by.
         whole: Whether no condition limited the rows.
     """
 
@@ -58,7 +58,8 @@ class StationReader:
         Raises:
             UndeclaredReadError: the declaration does not name it.
         """
-        wanted = self._declared(table, columns, whole=where is None)
+        asked_of = () if where is None else where.meta.root_names()
+        wanted = self._declared(table, columns, asked_of, whole=where is None)
         return self._read(table, wanted, where)
 
     def keyed(self, table: TableContract, columns: Sequence[str] | None = None, **keys: Iterable[Any]) -> pl.DataFrame:
@@ -69,7 +70,7 @@ class StationReader:
         """
         import polars as pl
 
-        wanted = self._declared(table, columns, whole=False)
+        wanted = self._declared(table, columns, keys, whole=False)
         conditions: list[pl.Expr] = []
         for name, given in keys.items():
             values = given if isinstance(given, pl.Series) else pl.Series(list(given), dtype=self._type(table, name))
@@ -91,7 +92,7 @@ class StationReader:
         Raises:
             UndeclaredReadError: see ``rows``.
         """
-        self._declared(table, [*columns, *(name for name in keys if name not in columns)], whole=False)
+        self._declared(table, list(columns), keys, whole=False)
         where = {name: list(values) for name, values in keys.items()}
         files = self.lake.files(table, version=self.versions.get(table.full_name), where=where)
         return FileRows(files=files, schema=table.arrow_schema(), columns=columns, where=where, constants={"table": table.name})
@@ -115,20 +116,28 @@ class StationReader:
     def _type(self, table: TableContract, column: str) -> Any:
         return self.empty(table, [column]).schema[column]
 
-    def _declared(self, table: TableContract, columns: Sequence[str] | None, *, whole: bool) -> list[str]:
-        """Keep what is read, and see that it is declared."""
+    def _declared(self, table: TableContract, columns: Sequence[str] | None, asked_of: Iterable[str], *, whole: bool) -> list[str]:
+        """Keep what is read, see that it is declared, and return the columns to read.
+
+        Args:
+            table: Input, or the target.
+            columns: Columns to read; ``None`` for all.
+            asked_of: Columns that the rows are chosen by: they are read as well.
+            whole: Whether no condition limits the rows.
+        """
         if table.full_name == self.station.name:
             wanted = list(columns or table.column_names)
-            self.reads.append(Read(table.full_name, tuple(wanted), whole))
+            self.reads.append(Read(table.full_name, tuple(dict.fromkeys((*wanted, *asked_of))), whole))
             return wanted
         try:
             declared = self.station.input(table.full_name)
         except KeyError as error:
             raise UndeclaredReadError(str(error.args[0])) from None
         wanted = list(columns if columns is not None else declared.columns)
-        if missing := set(wanted) - set(declared.columns):
+        used = tuple(dict.fromkeys((*wanted, *asked_of)))
+        if missing := set(used) - set(declared.columns):
             raise UndeclaredReadError(f"{self.station.name} reads {table.full_name}.{sorted(missing)}, which it does not declare")
         if whole and declared.reads != "whole":
             raise UndeclaredReadError(f"{self.station.name} reads all of {table.full_name}, which it declares to read by key")
-        self.reads.append(Read(table.full_name, tuple(wanted), whole))
+        self.reads.append(Read(table.full_name, used, whole))
         return wanted

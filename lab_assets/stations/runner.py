@@ -19,12 +19,15 @@ from filelock import FileLock
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
+from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, Attention
 from lab_assets.stations.reading import StationReader
-from lab_assets.stations.station import Station
+from lab_assets.stations.station import Input, Station
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from lab_assets.lake.changes import Changes
 
 _DEFINITION: Final = "#definition"
 """Key in a station's progress under which the definition is kept that the table was last made by."""
@@ -86,8 +89,9 @@ def update(
     Raises:
         StationError: make gave rows of the wrong shape, or two of one key.
     """
-    with _only_one(lake, station):
+    with only_one(lake, station):
         outcome = StationOutcome(station=station.name)
+        begun = utc_text()
         versions = {each.name: lake.version(each.table) for each in station.inputs}
         read = StationReader(lake, station, versions)
         attention = lake.ledger.attention(station.name)
@@ -101,7 +105,7 @@ def update(
                 say(f"{station.name}: {done} of {keys.height} group(s)")
         lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)})
         if attention:
-            lake.ledger.attended(station.name, attention)
+            lake.ledger.attended(station.name, attention, asked_by=begun)
         outcome.version = lake.version(station.target)
         return outcome
 
@@ -146,7 +150,7 @@ def all_groups(read: StationReader) -> pl.DataFrame:
     for each in station.inputs:
         if each.touches is not None:
             rows = read.lake.polars(each.table, list(each.noticed_by), version=read.versions[each.name])
-            found.append(each.touches(read, Changes(added=rows, removed=rows.clear())).select(station.group.names))
+            found.append(touched_of(read, each, Changes(added=rows, removed=rows.clear())))
     return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
 
 
@@ -166,8 +170,45 @@ def _touched(read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
             continue
         outcome.news[each.name] = changes.added.height or changes.removed.height
         if each.touches is not None:
-            found.append(each.touches(read, changes).select(station.group.names))
+            found.append(touched_of(read, each, changes))
     return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
+
+
+def touched_of(read: StationReader, given: Input, changes: Changes) -> pl.DataFrame:
+    """Return the groups that changed rows of an input touch; none where a change of this input alone touches nothing.
+
+    Raises:
+        StationError: the relation asks for a column that the input does not declare.
+    """
+    station = read.station
+    if given.touches is None:
+        return station.group.of(read.empty(station.target, station.target.column_names))
+    with _naming_missed_columns(station, f"the relation of {given.name}"):
+        return given.touches(read, changes).select(station.group.names)
+
+
+def make_of(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of some groups as the station makes them.
+
+    Raises:
+        StationError: make asks for a column that no input declares.
+    """
+    with _naming_missed_columns(read.station, "make"):
+        return read.station.make(read, keys)
+
+
+@contextmanager
+def _naming_missed_columns(station: Station, part: str) -> Iterator[None]:
+    """Turn the error about a column that is not in the rows into one that says where it is declared."""
+    import polars as pl
+
+    try:
+        yield
+    except (KeyError, pl.exceptions.ColumnNotFoundError) as error:
+        column = str(error).partition("\n")[0].strip("'\"")
+        raise StationError(
+            f"{station.name}: {part} asks for {column!r}, which it has not read; declare it among the input's columns"
+        ) from error
 
 
 def _portions(keys: pl.DataFrame, at_once: int) -> Iterator[tuple[int, pl.DataFrame]]:
@@ -179,7 +220,7 @@ def _portions(keys: pl.DataFrame, at_once: int) -> Iterator[tuple[int, pl.DataFr
 def _work(read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, derivation: Derivation) -> None:
     """Make some groups, and commit those that differ from what stands."""
     station, lake = read.station, read.lake
-    made = conformed(station, station.make(read, keys))
+    made = conformed(station, make_of(read, keys))
     standing = _standing(read, keys, made)
     changed, replaced = difference(station, made, standing)
     if changed.is_empty():
@@ -260,7 +301,7 @@ def difference(station: Station, made: pl.DataFrame, standing: pl.DataFrame) -> 
 
 
 @contextmanager
-def _only_one(lake: Lakehouse, station: Station) -> Iterator[None]:
+def only_one(lake: Lakehouse, station: Station) -> Iterator[None]:
     """See that one process at a time works on a table: two would both find the same rows missing."""
     folder = lake.settings.run / "locks"
     folder.mkdir(parents=True, exist_ok=True)

@@ -78,14 +78,14 @@ def _storage_exposure(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Sum the chamber days of each sample's storage."""
     import polars as pl
 
-    records = read.keyed(LIMS_SAMPLES, sample_name=keys["sample_name"])
+    records = read.keyed(LIMS_SAMPLES, _SAMPLE, sample_name=keys["sample_name"])
     rows = sorted(records.iter_rows(named=True), key=lambda row: (row["sample_name"], row["recorded_at_utc"], recency(row)))
     samples = pl.DataFrame(rows, schema=records.schema)
     start, end = samples["stored_at_utc"].min(), samples["sampled_at_utc"].max()
     stored = samples["chamber_id"].drop_nulls().unique()
     if isinstance(start, datetime) and isinstance(end, datetime) and stored.len():
         within = pl.col("chamber_id").is_in(stored.implode()) & pl.col("day").is_between(_day(start), _day(end))
-        days = read.rows(STORAGE_CONDITIONS, where=within)
+        days = read.rows(STORAGE_CONDITIONS, _DAY, where=within)
     else:
         days = read.empty(STORAGE_CONDITIONS, _DAY)
     return storage_exposure(samples, days)
@@ -96,8 +96,8 @@ def _day(moment: datetime) -> date:
 
 
 _DAY: Final = ("chamber_id", "day", "mkt_c", "excursion_min", "degree_hours_above", "gap_min")
-_SAMPLE: Final = ("sample_name", "chamber_id", "storage_condition", "stored_at_utc", "sampled_at_utc", "recorded_at_utc")
-_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*_SAMPLE, *RECENCY), touches=touched_by(sample_name="sample_name"))
+_SAMPLE: Final = ("sample_name", "chamber_id", "storage_condition", "stored_at_utc", "sampled_at_utc", "recorded_at_utc", *RECENCY)
+_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=_SAMPLE, touches=touched_by(sample_name="sample_name"))
 _DAYS: Final = Input(table=STORAGE_CONDITIONS, columns=_DAY, touches=_of_chambers)
 _STORED: Final = of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc", "chamber_id")
 STORAGE_EXPOSURE_STATION: Final = Station(

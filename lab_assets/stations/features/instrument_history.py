@@ -40,6 +40,8 @@ _RUN: Final = (
 )
 _PEAK: Final = ("injection_id", "injection_name", "processing_id", "channel", "analyte", "area", "plates", "tailing", "retention_time_min")
 _PROGRESS: Final = ("injection_id", "injection_name", "checkpoint_pct", "known_time_utc", "pressure_mean_bar", "pressure_ripple_pct")
+_PLAN: Final = (*PLAN_COLUMNS, *RECENCY)
+_METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY)))
 _MEASURED: Final = ("area", "plates", "tailing", "retention_time_min")
 
 
@@ -137,9 +139,9 @@ def _first_on_columns(read: StationReader, before: pl.DataFrame, later: pl.DataF
 def _versions(read: StationReader, runs: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the input rows of the feature function: one a run and known time, with what its main peak and pressure were."""
     measured = runs.filter("_measured")
-    records = LimsRecords(read.keyed(LIMS_SEQUENCES, injection_name=runs["injection_name"]).iter_rows(named=True), (), ())
-    methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
-    certificates = Certificates(read.keyed(CALIBRATIONS, instrument_id=runs["instrument_id"]).iter_rows(named=True))
+    records = LimsRecords(read.keyed(LIMS_SEQUENCES, _PLAN, injection_name=runs["injection_name"]).iter_rows(named=True), (), ())
+    methods = ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True))
+    certificates = Certificates(read.keyed(CALIBRATIONS, CERTIFICATE_COLUMNS, instrument_id=runs["instrument_id"]).iter_rows(named=True))
     peaks: dict[tuple[str, str, str], Row] = {}
     named = read.keyed(PEAKS, _PEAK, injection_name=measured["injection_name"]).drop_nulls("analyte").sort("channel")
     for row in named.iter_rows(named=True):
@@ -224,27 +226,31 @@ def _schema() -> dict[str, Any]:
 _RUNS: Final = Input(table=INJECTIONS, columns=_RUN, touches=_of_runs)
 _PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_named_rows)
 _PRESSURES: Final = Input(table=INJECTION_PROGRESS, columns=_PROGRESS, touches=_of_named_rows)
-_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), touches=_of_named_rows)
-_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=(*CERTIFICATE_COLUMNS, *RECENCY), touches=_of_certificates)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_named_rows)
+_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=CERTIFICATE_COLUMNS, touches=_of_certificates)
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
 """Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
 
 _RUNS_OF: Final = of(INJECTIONS, "instrument_id", "injected_at_utc") + of(LIMS_SEQUENCES, "method_id")
+_MAIN_PEAK: Final = of(PEAKS, "analyte", "channel") + of(
+    PROCESSING_METHODS, "analyte", "calibration", "reference_analyte", "effective_from_utc"
+)
 _COLUMN_OF: Final = _RUNS_OF + of(LIMS_SEQUENCES, "column_id")
+_STANDARDS_OF: Final = _RUNS_OF + of(PEAKS, "area") + _MAIN_PEAK + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role")
 _FEEDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "ih_pressure_mean_bar": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_mean_bar"),
     "ih_pressure_ripple_pct": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct"),
     "ih_pressure_ripple_slope": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct"),
-    "ih_plates_ratio": _COLUMN_OF + of(PEAKS, "plates", "analyte"),
-    "ih_tailing": _COLUMN_OF + of(PEAKS, "tailing", "analyte"),
-    "ih_retention_drift_pct_per_day": _COLUMN_OF + of(PEAKS, "retention_time_min", "analyte"),
-    "ih_standard_rsd_pct": _RUNS_OF + of(PEAKS, "area", "analyte") + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role"),
-    "ih_standard_drift_pct": _RUNS_OF
-    + of(PEAKS, "area", "analyte")
-    + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role"),
+    "ih_plates_ratio": _COLUMN_OF + of(PEAKS, "plates") + _MAIN_PEAK,
+    "ih_tailing": _COLUMN_OF + of(PEAKS, "tailing") + _MAIN_PEAK,
+    "ih_retention_drift_pct_per_day": _COLUMN_OF + of(PEAKS, "retention_time_min") + _MAIN_PEAK,
+    "ih_standard_rsd_pct": _STANDARDS_OF,
+    "ih_standard_drift_pct": _STANDARDS_OF,
     "ih_injections_on_column": _COLUMN_OF,
     "ih_days_to_calibration_due": of(INJECTIONS, "injected_at_utc") + of(CALIBRATIONS, "valid_until_utc", "performed_at_utc"),
 }
+_ANY_OF_THEM: Final = tuple(dict.fromkeys(source for sources in _FEEDS_OF.values() for source in sources))
+"""What a feature of one file may look at: all that is known of the runs."""
 INSTRUMENT_HISTORY_STATION: Final = Station(
     target=INSTRUMENT_HISTORY,
     within=("feature_set_version", FEATURE_SET_VERSION),
@@ -259,6 +265,6 @@ INSTRUMENT_HISTORY_STATION: Final = Station(
         "event_time_utc": of(INJECTIONS, "injected_at_utc"),
         "known_time_utc": of(INJECTIONS, "known_time_utc") + of(LIMS_SEQUENCES, "recorded_at_utc") + of(CALIBRATIONS, "recorded_at_utc"),
         "feature_set_version": (),
-        **{name: _FEEDS_OF[name] for name in names_of("instrument_history")},
+        **{name: _FEEDS_OF.get(name, _ANY_OF_THEM) for name in names_of("instrument_history")},
     },
 )

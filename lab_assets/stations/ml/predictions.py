@@ -26,6 +26,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
+from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of, versions_of
 
@@ -97,6 +98,7 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
         scoring: How it is asked for.
         everything: Look at every run, not only at those that news touches.
     """
+    begun = utc_text()
     feature_set = feature_set_of(bundle)
     versions = versions_of(lake, INJECTIONS, *FEATURE_TABLES)
     attention = lake.ledger.attention(STATION)
@@ -112,7 +114,7 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     )
     lake.ledger.set_progress(STATION, {**versions, _MODEL: _number(bundle.digest)})
     if due:
-        lake.ledger.attended(STATION, due)
+        lake.ledger.attended(STATION, due, asked_by=begun)
     return scored
 
 

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
 _KEY: Final = ("injection_id", "injection_name")
 _OF_THE_FILE: Final = ("sample_name", "instrument_name", "method_name", "operator", "injected_at_text", "injected_at_utc", "software")
 _TRACE: Final = tuple(dict.fromkeys((*PARTS, "channel", "x_unit", "x_last", "zone_known", *_OF_THE_FILE, *RECENCY)))
+_PLAN: Final = (*PLAN_COLUMNS, *RECENCY)
+_SAMPLE: Final = (*SAMPLE_COLUMNS, *RECENCY)
+_LOT: Final = (*LOT_COLUMNS, *RECENCY)
+_CERTIFICATE: Final = CERTIFICATE_COLUMNS
+_METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY)))
 _OF_THE_CONTEXT: Final = (
     *("sequence_id", "position", "sample_name", "sample_role", "replicate", "method_id", "instrument_id", "column_id", "analyst"),
     *("weight_mg", "nominal_weight_mg", "standard_purity_pct", "lot_id", "sample_type", "product"),
@@ -124,16 +129,16 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     runs = one_per_injection(traces).join(keys, on="injection_id", how="semi")
     records = _records(read, runs)
     rows = pl.DataFrame([_described(run, records) for run in runs.iter_rows(named=True)], schema=_schema())
-    methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
-    certificates = Certificates(read.keyed(CALIBRATIONS, instrument_id=rows["instrument_id"]).iter_rows(named=True))
+    methods = ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True))
+    certificates = Certificates(read.keyed(CALIBRATIONS, _CERTIFICATE, instrument_id=rows["instrument_id"]).iter_rows(named=True))
     in_force = [_in_force(row, methods, certificates) for row in rows.iter_rows(named=True)]
     return rows.drop("processing_id", "calibration_id", "calibration_valid").hstack(pl.DataFrame(in_force, schema=_in_force_schema()))
 
 
 def _records(read: StationReader, runs: pl.DataFrame) -> LimsRecords:
-    plans = read.keyed(LIMS_SEQUENCES, injection_name=runs["injection_name"])
-    samples = read.keyed(LIMS_SAMPLES, sample_name=sample_names(plans.iter_rows(named=True), runs["sample_name"]))
-    lots = read.keyed(LIMS_LOTS, lot_id=samples["lot_id"])
+    plans = read.keyed(LIMS_SEQUENCES, _PLAN, injection_name=runs["injection_name"])
+    samples = read.keyed(LIMS_SAMPLES, _SAMPLE, sample_name=sample_names(plans.iter_rows(named=True), runs["sample_name"]))
+    lots = read.keyed(LIMS_LOTS, _LOT, lot_id=samples["lot_id"])
     return LimsRecords(*(frame.iter_rows(named=True) for frame in (plans, samples, lots)))
 
 
@@ -180,13 +185,11 @@ def _schema() -> dict[str, Any]:
 
 
 _TRACES: Final = Input(table=CHROMATOGRAMS, columns=_TRACE, touches=_of_traces)
-_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), touches=_of_plans)
-_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*SAMPLE_COLUMNS, *RECENCY), touches=_of_samples)
-_LOTS: Final = Input(table=LIMS_LOTS, columns=(*LOT_COLUMNS, *RECENCY), touches=_of_lots)
-_METHODS: Final = Input(
-    table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), touches=_of_methods, reads="whole"
-)
-_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=(*CERTIFICATE_COLUMNS, *RECENCY), touches=_of_certificates)
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
+_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=_SAMPLE, touches=_of_samples)
+_LOTS: Final = Input(table=LIMS_LOTS, columns=_LOT, touches=_of_lots)
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, touches=_of_methods, reads="whole")
+_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=_CERTIFICATE, touches=_of_certificates)
 
 INJECTIONS_STATION: Final = Station(
     target=INJECTIONS,

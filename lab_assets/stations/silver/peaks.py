@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 _KEY: Final = ("injection_id", "injection_name")
+_RUN: Final = (*_KEY, "method_id", "source", "injected_at_utc")
+_METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY)))
 _VENDOR: Final = ("retention_time", "retention_unit", "peak_name", "area", "area_unit", "plates", "tailing", "resolution")
 _TRACE: Final = (*TRACE_PLACE, *TRACE_POINTS)
 _VENDOR_OF: Final = ("source_sha256", "injection_name", "channel")
@@ -72,7 +74,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Integrate the traces of some injections, by the windows in force when they were run."""
     import polars as pl
 
-    injections = read.keyed(INJECTIONS, injection_name=keys["injection_name"]).join(keys, on="injection_id", how="semi")
+    injections = read.keyed(INJECTIONS, _RUN, injection_name=keys["injection_name"]).join(keys, on="injection_id", how="semi")
     chosen = chosen_traces(read, injections)
     if chosen.is_empty():
         return read.empty(PEAKS, PEAKS.column_names)
@@ -90,7 +92,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 
 def _known(read: StationReader, injections: pl.DataFrame, chosen: pl.DataFrame) -> dict[Place, KnownTrace]:
     """Return what is known of each chosen trace beside its points."""
-    methods = ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True))
+    methods = ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True))
     windows = {
         row["injection_id"]: methods.every_windows(row["method_id"], row["source"], at=row["injected_at_utc"])
         for row in injections.iter_rows(named=True)
@@ -243,12 +245,10 @@ def _vendor_values(row: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-_INJECTIONS: Final = Input(
-    table=INJECTIONS, columns=(*_KEY, "method_id", "source", "injected_at_utc", "processing_id"), touches=_of_injections
-)
+_INJECTIONS: Final = Input(table=INJECTIONS, columns=(*_RUN, "processing_id"), touches=_of_injections)
 _TRACES: Final = Input(table=CHROMATOGRAMS, columns=TRACE_COLUMNS, news=TRACE_NEWS, touches=_of_traces)
 _VENDOR_PEAKS: Final = Input(table=VENDOR_PEAKS, columns=(*_VENDOR_OF, "peak_no", *_VENDOR), touches=_of_vendor_peaks)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
 """Touches nothing by itself: the windows of an injection change with its ``processing_id``."""
 _FROM_POINTS: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(
     PROCESSING_METHODS, "integration", "window_start", "window_end"

@@ -25,7 +25,7 @@ def _latest_record(source: TableContract, target: TableContract) -> Make:
     (key,) = target.primary_key
 
     def make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
-        rows = read.keyed(source, None, **{key: keys[key]})
+        rows = read.keyed(source, (*target.column_names, *RECENCY), **{key: keys[key]})
         records = Facts.of_rows(rows.iter_rows(named=True), (key,), known="recorded_at_utc")
         return _frame(rows, [records.row(name) for name in keys[key]])
 
@@ -50,7 +50,7 @@ SAMPLES_STATION: Final = _from_lims(LIMS_SAMPLES, SAMPLES, _latest_record(LIMS_S
 
 def _first_record(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Keep, of each event, the record that was made first: what happened is not changed by a later export."""
-    rows = read.keyed(LIMS_EVENTS, event_id=keys["event_id"])
+    rows = read.keyed(LIMS_EVENTS, (*PROCESS_EVENTS.column_names, *RECENCY), event_id=keys["event_id"])
     records = Facts.of_rows(rows.iter_rows(named=True), ("event_id",), known="recorded_at_utc")
     first = [
         min(versions, key=lambda version: (version.known, version.order)).row

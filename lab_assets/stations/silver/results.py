@@ -29,8 +29,17 @@ if TYPE_CHECKING:
 _RUN: Final = (
     *("injection_id", "injection_name", "source", "injected_at_utc", "known_time_utc", "stated_sample_name", "stated_method_name"),
 )
-_CONTEXT: Final = ("sequence_id", "sample_name", "lot_id", "product", "method_id", "processing_id")
-_PEAK: Final = ("injection_id", "injection_name", "channel", "analyte", "area", "area_unit", "processing_id")
+_FOUND_BY: Final = ("sample_name", "product", "method_id")
+"""Columns by which the runs of changed samples and limits are found."""
+_PLAN: Final = (*PLAN_COLUMNS, *RECENCY)
+_SAMPLE: Final = (*SAMPLE_COLUMNS, *RECENCY)
+_LOT: Final = (*LOT_COLUMNS, *RECENCY)
+_LIMIT: Final = (*LIMIT_COLUMNS, *RECENCY)
+_METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY)))
+_ENTRY: Final = (
+    *("result_id", "sample_name", "method_id", "analyte", "value", "unit", "replicate", "measured_at_utc", "recorded_at_utc", *RECENCY),
+)
+_PEAK: Final = ("injection_id", "injection_name", "channel", "analyte", "area", "processing_id")
 
 
 def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
@@ -97,7 +106,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     runs = read.keyed(INJECTIONS, ["injection_id", "injection_name"], injection_id=keys["key"])
-    entries = read.keyed(LIMS_RESULTS, result_id=keys["key"])
+    entries = read.keyed(LIMS_RESULTS, _ENTRY, result_id=keys["key"])
     made = [*_measured(read, runs), *_entered(read, entries)]
     schema = dict(pl.DataFrame(pl.from_arrow(RESULTS.arrow_schema().empty_table())).schema)
     return pl.DataFrame(made, schema=schema)
@@ -109,9 +118,9 @@ def _measured(read: StationReader, wanted: pl.DataFrame) -> list[dict[str, Any]]
     if wanted.is_empty():
         return []
     own = read.keyed(LIMS_SEQUENCES, ["sequence_id"], injection_name=wanted["injection_name"])
-    plans = read.keyed(LIMS_SEQUENCES, [*PLAN_COLUMNS, *RECENCY], sequence_id=own["sequence_id"])
+    plans = read.keyed(LIMS_SEQUENCES, _PLAN, sequence_id=own["sequence_id"])
     names = pl.concat([wanted["injection_name"], plans["injection_name"]]).unique()
-    plans = read.keyed(LIMS_SEQUENCES, [*PLAN_COLUMNS, *RECENCY], injection_name=names)
+    plans = read.keyed(LIMS_SEQUENCES, _PLAN, injection_name=names)
     runs = read.keyed(INJECTIONS, _RUN, injection_name=names)
     peaks = read.keyed(PEAKS, _PEAK, injection_name=names).drop_nulls("analyte").sort("injection_id", "channel", "analyte")
     of_run: dict[str, dict[str, list[dict[str, Any]]]] = {}
@@ -122,7 +131,7 @@ def _measured(read: StationReader, wanted: pl.DataFrame) -> list[dict[str, Any]]
     results = SequenceResults(
         [MeasuredRun(**row, peaks=of_run.get(row["injection_id"], {})) for row in runs.iter_rows(named=True)],
         records,
-        ProcessingMethods(read.rows(PROCESSING_METHODS).iter_rows(named=True)),
+        ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True)),
         _specifications(read, records),
     )
     return results.rows(wanted["injection_id"])
@@ -140,26 +149,25 @@ def _entered(read: StationReader, entries: pl.DataFrame) -> list[dict[str, Any]]
 
 def _records(read: StationReader, plans: pl.DataFrame | None, names: list[str]) -> LimsRecords:
     """Return every version of the worklist entries, samples and lots of some runs or entries."""
-    samples = read.keyed(LIMS_SAMPLES, sample_name=names)
-    lots = read.keyed(LIMS_LOTS, lot_id=samples["lot_id"])
+    samples = read.keyed(LIMS_SAMPLES, _SAMPLE, sample_name=names)
+    lots = read.keyed(LIMS_LOTS, _LOT, lot_id=samples["lot_id"])
     planned = () if plans is None else plans.iter_rows(named=True)
     return LimsRecords(planned, samples.iter_rows(named=True), lots.iter_rows(named=True))
 
 
 def _specifications(read: StationReader, records: LimsRecords) -> Specifications:
     products = {version.row["product"] for lot in records.lots.keys() for version in records.lots.versions(lot)}  # noqa: SIM118
-    return Specifications(read.keyed(SPECIFICATIONS, product=products).iter_rows(named=True))
+    return Specifications(read.keyed(SPECIFICATIONS, _LIMIT, product=products).iter_rows(named=True))
 
 
-_RUNS: Final = Input(table=INJECTIONS, columns=tuple(dict.fromkeys((*_RUN, *_CONTEXT))), touches=_of_runs)
+_RUNS: Final = Input(table=INJECTIONS, columns=(*_RUN, *_FOUND_BY, "processing_id"), touches=_of_runs)
 _PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_runs)
-_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), touches=_of_plans)
-_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*SAMPLE_COLUMNS, *RECENCY), touches=_of_samples)
-_LOTS: Final = Input(table=LIMS_LOTS, columns=(*LOT_COLUMNS, *RECENCY), touches=_of_lots)
-_ENTRY: Final = ("result_id", "sample_name", "method_id", "analyte", "value", "unit", "replicate", "measured_at_utc", "recorded_at_utc")
-_ENTRIES: Final = Input(table=LIMS_RESULTS, columns=(*_ENTRY, *RECENCY), touches=_of_entries)
-_LIMITS: Final = Input(table=SPECIFICATIONS, columns=(*LIMIT_COLUMNS, *RECENCY), touches=_of_specifications)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
+_SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=_SAMPLE, touches=_of_samples)
+_LOTS: Final = Input(table=LIMS_LOTS, columns=_LOT, touches=_of_lots)
+_ENTRIES: Final = Input(table=LIMS_RESULTS, columns=_ENTRY, touches=_of_entries)
+_LIMITS: Final = Input(table=SPECIFICATIONS, columns=_LIMIT, touches=_of_specifications)
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
 """Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
 
 _WEIGHED: Final = of(LIMS_SEQUENCES, "weight_mg", "nominal_weight_mg", "standard_purity_pct", "sample_role", "sequence_id")

@@ -39,6 +39,7 @@ Reading = Mapping[str, Any]
 LONGEST_INTERVAL: Final = timedelta(minutes=90)
 """Between readings farther apart nothing is known, however slowly a chamber logs."""
 _USED: Final = ("temperature_c", "humidity_pct", "set_temperature_c", "set_humidity_pct")
+_READING: Final = ("chamber_id", "read_at_utc", *_USED, *RECENCY)
 _DAY: Final = timedelta(days=1)
 
 
@@ -59,7 +60,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     assert isinstance(first, date) and isinstance(last, date)  # noqa: S101, PT018 - keys are never empty
     at = pl.col("read_at_utc")
     span = at.is_between(_start(first - _DAY), _start(last + 2 * _DAY), closed="left")
-    readings = read.rows(CHAMBER_READINGS, where=pl.col("chamber_id").is_in(keys["chamber_id"].unique().implode()) & span)
+    readings = read.rows(CHAMBER_READINGS, _READING, where=pl.col("chamber_id").is_in(keys["chamber_id"].unique().implode()) & span)
     made: list[dict[str, Any]] = []
     for (chamber,), rows in readings.group_by(["chamber_id"], maintain_order=True):
         days = {day for name, day in wanted if name == chamber}
@@ -158,7 +159,7 @@ def _gap_min(day: date, around: Sequence[datetime], *, is_open: tuple[bool, bool
     return sum(((min(gap.end_utc, end) - max(gap.start_utc, start)) / timedelta(minutes=1) for gap in gaps), 0.0)
 
 
-_READINGS: Final = Input(table=CHAMBER_READINGS, columns=("chamber_id", "read_at_utc", *_USED, *RECENCY), touches=_touched_days)
+_READINGS: Final = Input(table=CHAMBER_READINGS, columns=_READING, touches=_touched_days)
 _TEMPERATURE: Final = of(CHAMBER_READINGS, "temperature_c", "read_at_utc")
 _OFF: Final = of(CHAMBER_READINGS, *_USED, "read_at_utc")
 STORAGE_CONDITIONS_STATION: Final = Station(
