@@ -158,6 +158,17 @@ def test_a_certificate_is_in_force_until_the_next_one_and_known_from_its_record_
     assert certificates.in_force("other", at=day(2)) is None
 
 
+def test_a_parameter_recorded_later_changes_nothing_known_of_its_certificate() -> None:
+    first, second = _certificate("C1", 0, recorded=1), _certificate("C1", 0, recorded=5, outcome="fail")
+
+    def known(rows: list[dict[str, Any]], by: float) -> bool | None:
+        found = Certificates(rows).in_force("LC", at=day(2), known_by=day(by))
+        return None if found is None else found.passed
+
+    assert [known([first], by) for by in (0, 1, 4)] == [known([second, first], by) for by in (0, 1, 4)] == [None, True, True]
+    assert known([second, first], 5) is False
+
+
 def test_a_certificate_is_good_while_no_parameter_failed_or_expired() -> None:
     certificates = Certificates([_certificate("C1", 0), _certificate("C1", 0, valid_until_utc=day(2))])
     found = certificates.in_force("LC", at=day(1))
