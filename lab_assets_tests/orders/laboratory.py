@@ -246,8 +246,17 @@ def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> dict[
 
 
 def batches(files: Sequence[File], rng: random.Random, count: int) -> list[list[File]]:
-    """Return the files in a random order, cut into batches at random places."""
+    """Return the files in a random order, cut into batches at random places.
+
+    Limits and processing methods touch everything when they come: in every other order they come first, so that they do not hide a relation
+    that is missing.
+    """
     order = list(files)
     rng.shuffle(order)
+    if rng.random() < 0.5:
+        order.sort(key=lambda file: file.path not in STATIC)
     places = sorted(rng.sample(range(1, len(order)), min(count, len(order)) - 1))
     return [order[start:end] for start, end in zip([0, *places], [*places, len(order)], strict=True)]
+
+
+STATIC = frozenset({"lims/specifications.csv", "lims/processing_methods.csv"})
