@@ -47,7 +47,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 
     lots = read.keyed(LOTS, lot_id=keys["lot_id"])
     samples = rows_by(read.keyed(SAMPLES, lot_id=lots["lot_id"]), "lot_id")
-    results = read.keyed(RESULTS, lot_id=lots["lot_id"]).filter("is_current", pl.col("state") != "no_spec")
+    results = read.keyed(RESULTS, lot_id=lots["lot_id"]).filter(pl.col("is_current"), pl.col("state") != "no_spec")
     events = read.keyed(PROCESS_EVENTS, lot_id=lots["lot_id"]).filter(pl.col("event").is_in(_INVESTIGATION))
     specifications = Specifications(read.keyed(SPECIFICATIONS, product=lots["product"]).iter_rows(named=True))
     results_of, events_of = rows_by(results, "lot_id"), rows_by(events, "lot_id")

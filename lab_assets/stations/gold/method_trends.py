@@ -99,7 +99,7 @@ def _points(read: StationReader, results: pl.DataFrame) -> pl.DataFrame:
     """Return those of some results that are points, with their chart and the time they are ordered by."""
     import polars as pl
 
-    reportable = results.filter("is_current", pl.col("method_id").is_not_null(), pl.col("state").is_in(_REPORTABLE))
+    reportable = results.filter(pl.col("is_current"), pl.col("method_id").is_not_null(), pl.col("state").is_in(_REPORTABLE))
     samples = read.keyed(SAMPLES, ["sample_name", "sample_type"], sample_name=reportable["sample_name"])
     released = reportable.join(samples.filter(pl.col("sample_type") == "release"), on="sample_name", how="semi")
     lots = read.keyed(LOTS, ["lot_id", "product"], lot_id=released["lot_id"])
