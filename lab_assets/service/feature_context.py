@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.features import INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 _MICROSECOND: Final = timedelta(microseconds=1)
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = ("event_time_utc", "known_time_utc")
 
 
@@ -77,10 +78,20 @@ def surroundings(
 
 def _latest(rows: pl.DataFrame, at: datetime, *, oldest: datetime | None = None) -> Row | None:
     """Return the row with the latest event, of equal ones the latest known, among those available at a moment."""
-    import polars as pl
+    import numpy as np
 
-    available = rows.filter((pl.col("event_time_utc") <= at) & (pl.col("known_time_utc") <= at))
-    if available.is_empty():
+    if rows.is_empty():
         return None
-    row = available.sort(_TIMES, maintain_order=True).row(-1, named=True)
-    return None if oldest is not None and row["event_time_utc"] < oldest else row
+    event, known = (rows[name].to_physical().to_numpy() for name in _TIMES)  # microseconds since 1970
+    at_us = _microseconds(at)
+    available = np.flatnonzero((event <= at_us) & (known <= at_us))
+    if not available.size:
+        return None
+    place = int(available[np.lexsort((known[available], event[available]))[-1]])
+    if oldest is not None and event[place] < _microseconds(oldest):
+        return None
+    return rows.row(place, named=True)
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND

@@ -5,7 +5,7 @@ Belongs here: rebuilding the vector of a prediction and scoring it again. Does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -71,8 +71,7 @@ def reproduce(settings: Settings, prediction: Prediction, *, models: Models) -> 
             f"the prediction used feature set {prediction.feature_set_version}, which this program (set {FEATURE_SET_VERSION}) does not "
             "compute: repeat it with the version of the program that made it"
         )
-    again, origin, note = _features_again(settings, prediction)
-    features = {name: again[name] for name in bundle.feature_names if name in again}
+    features, origin, note = _features_again(settings, prediction, bundle.feature_names)
     names = sorted(features.keys() | prediction.features.keys())
     differing = tuple(name for name in names if features.get(name) != prediction.features.get(name))
     risk = bundle.score_row(from_map(features, bundle.feature_names)).risk
@@ -91,17 +90,25 @@ def reproduce(settings: Settings, prediction: Prediction, *, models: Models) -> 
     )
 
 
-def _features_again(settings: Settings, prediction: Prediction) -> tuple[Mapping[str, float], str, str]:
-    """Return feature values, where they came from, and what that does not prove."""
+def _features_again(settings: Settings, prediction: Prediction, names: Sequence[str]) -> tuple[Mapping[str, float], str, str]:
+    """Return the model's feature values, where they came from, and what that does not prove.
+
+    A prediction of before this program's feature set rests on stored rows of its own set, one made since on rows of this program's.
+    """
     traces = [name.removeprefix(TRACE_KEY) for name in prediction.table_versions if name.startswith(TRACE_KEY)]
-    if traces:
-        return _from_trace(settings, prediction, traces[0]), "trace", ""
-    if prediction.table_versions:
-        return _from_tables(settings, prediction), "tables", ""
-    return prediction.features, "caller", "the feature values were the caller's; only model and score are repeated"
+    if not traces and not prediction.table_versions:
+        return prediction.features, "caller", "the feature values were the caller's; only model and score are repeated"
+    found: list[dict[str, float]] = []
+    for feature_set in dict.fromkeys((FEATURE_SET_VERSION, prediction.feature_set_version)):
+        again = _from_trace(settings, prediction, traces[0], feature_set) if traces else _from_tables(settings, prediction, feature_set)
+        found.append({name: again[name] for name in names if name in again})
+        if found[-1] == prediction.features:
+            break
+    equal = next((features for features in found if features == prediction.features), found[0])
+    return equal, "trace" if traces else "tables", ""
 
 
-def _from_trace(settings: Settings, prediction: Prediction, digest: str) -> Mapping[str, float]:
+def _from_trace(settings: Settings, prediction: Prediction, digest: str, feature_set_version: str) -> Mapping[str, float]:
     if prediction.as_of_utc is None or prediction.injection_id is None:
         raise ReproductionError("the prediction names a trace but no injection or moment")
     try:
@@ -113,11 +120,12 @@ def _from_trace(settings: Settings, prediction: Prediction, digest: str) -> Mapp
         parse_trace(body),
         read=DeltaRows(settings, prediction.table_versions),
         now=prediction.as_of_utc,
+        feature_set_version=feature_set_version,
     )
     return subject.features
 
 
-def _from_tables(settings: Settings, prediction: Prediction) -> Mapping[str, float]:
+def _from_tables(settings: Settings, prediction: Prediction, feature_set_version: str) -> Mapping[str, float]:
     """Rebuild a batch, stream or stored run's vector with the point-in-time join that made it."""
     if prediction.injection_id is None or prediction.checkpoint_pct is None or prediction.as_of_utc is None:
         raise ReproductionError("the prediction names no injection, checkpoint or moment")
@@ -126,5 +134,10 @@ def _from_tables(settings: Settings, prediction: Prediction) -> Mapping[str, flo
     except ReadBackError as error:
         raise ReproductionError(str(error)) from error
     return joined_features(
-        settings, run, checkpoint_pct=prediction.checkpoint_pct, at=prediction.as_of_utc, versions=prediction.table_versions
+        settings,
+        run,
+        checkpoint_pct=prediction.checkpoint_pct,
+        at=prediction.as_of_utc,
+        versions=prediction.table_versions,
+        feature_set_version=feature_set_version,
     )

@@ -61,10 +61,7 @@ class CachedRows:
 
     def keyed(self, table: TableContract, columns: Sequence[str] | None = None, **keys: Iterable[Any]) -> pl.DataFrame:
         """Return the rows whose columns hold one of the given values."""
-        frame = self._snapshots[table.full_name].frame
-        rules = _rules(keys, frame.schema)
-        found = frame.clear() if rules is None else frame.filter(*rules)
-        return found if columns is None else found.select(columns)
+        return self._snapshots[table.full_name].rows.keyed(columns, **keys)
 
     def rows(self, table: TableContract, columns: Sequence[str] | None = None, *, where: pl.Expr | None = None) -> pl.DataFrame:
         """Return the rows that a condition holds for; all without one."""

@@ -270,7 +270,9 @@ class Scorer:
         return made
 
 
-def trace_subject(injection_id: str, request: TraceRequest, *, read: RunRows, now: datetime) -> Subject:
+def trace_subject(
+    injection_id: str, request: TraceRequest, *, read: RunRows, now: datetime, feature_set_version: str = FEATURE_SET_VERSION
+) -> Subject:
     """Compute the features of a partial trace at the last checkpoint it has reached, from what was known then.
 
     A run that states its start is seen as when it reached the checkpoint, as in the tables of features; one that states none goes on now. A
@@ -281,6 +283,7 @@ def trace_subject(injection_id: str, request: TraceRequest, *, read: RunRows, no
         request: The trace and what is stated of its run.
         read: Reads the tables.
         now: Nothing seen or recorded later is used.
+        feature_set_version: Feature set of the stored rows used.
 
     Raises:
         ProblemError: 422 too little is seen, or the length of the run is not known.
@@ -313,6 +316,7 @@ def trace_subject(injection_id: str, request: TraceRequest, *, read: RunRows, no
         lot_id=context.lot_id,
         sample_name=context.sample_name,
         at=at,
+        feature_set_version=feature_set_version,
     )
     features = assemble_online(
         progress, around.instrument, around.lot, around.storage, checkpoint_pct=checkpoint, method_id=context.method_id

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
+from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.vector import to_map
-from lab_assets.service.table_cache import Snapshot, load_snapshot, open_table, read_rows
+from lab_assets.service.run_rows import DeltaRows
+from lab_assets.service.table_cache import open_table, read_rows
 from lab_assets.settings import Settings
 
 INJECTIONS: Final = "silver.injections"
-JOINED: Final = ("injection_progress", "instrument_history", "lot_history", "storage_exposure")
+JOINED: Final = tuple(table.full_name for table in (INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE))
 _TEXTS: Final = ("injection_id", "lot_id", "method_id", "instrument_id", "sample_name")
 
 
@@ -49,11 +52,25 @@ def find_run(settings: Settings, injection_id: str, *, version: int | None = Non
 
 
 def joined_features(
-    settings: Settings, run: Mapping[str, Any], *, checkpoint_pct: int, at: datetime, versions: Mapping[str, int]
+    settings: Settings,
+    run: Mapping[str, Any],
+    *,
+    checkpoint_pct: int,
+    at: datetime,
+    versions: Mapping[str, int],
+    feature_set_version: str = FEATURE_SET_VERSION,
 ) -> dict[str, float]:
     """Return a run's features as they were known at a moment, from feature tables at the given versions.
 
-    A table without a version was not there.
+    Only the rows of the run, its instrument, lot and sample are read. A table without a version was not there.
+
+    Args:
+        settings: Where the tables are.
+        run: Row of ``silver.injections``, as ``find_run`` gives it.
+        checkpoint_pct: Share of the run seen.
+        at: Nothing known later counts.
+        versions: Version by ``layer.table``.
+        feature_set_version: Only rows of this feature set count.
 
     Raises:
         TableUnavailableError: a version is gone.
@@ -62,32 +79,29 @@ def joined_features(
 
     from lab_assets.features.join import point_in_time_join
 
-    names = {name: f"features.{name}" for name in JOINED}
-    frames = {name: _at(settings, full_name, versions).frame for name, full_name in names.items()}
+    read, of_set = DeltaRows(settings, versions), [feature_set_version]
     times = dict.fromkeys(("injected_at_utc", "as_of_utc"), pl.Datetime("us", "UTC"))
     spine = pl.DataFrame(
-        [dict(run) | {"checkpoint_pct": checkpoint_pct, "as_of_utc": at}],
+        [{name: run[name] for name in (*_TEXTS, "injected_at_utc")} | {"checkpoint_pct": checkpoint_pct, "as_of_utc": at}],
         schema={**dict.fromkeys(_TEXTS, pl.String()), "checkpoint_pct": pl.Int64(), **times},
     )
+    # the run's own row of the history is of its instrument and method, unless these were corrected since
+    history = pl.concat(
+        [
+            read.keyed(INSTRUMENT_HISTORY, instrument_id=[run["instrument_id"]], method_id=[run["method_id"]], feature_set_version=of_set),
+            read.keyed(INSTRUMENT_HISTORY, injection_id=[run["injection_id"]], feature_set_version=of_set),
+        ]
+    ).unique(maintain_order=True)
     return to_map(
         point_in_time_join(
             spine,
-            progress=frames["injection_progress"],
-            instrument_history=frames["instrument_history"],
-            lot_history=frames["lot_history"],
-            storage_exposure=frames["storage_exposure"],
+            progress=read.keyed(INJECTION_PROGRESS, injection_id=[run["injection_id"]], feature_set_version=of_set),
+            instrument_history=history,
+            lot_history=read.keyed(LOT_HISTORY, lot_id=[run["lot_id"]], feature_set_version=of_set),
+            storage_exposure=read.keyed(STORAGE_EXPOSURE, sample_name=[run["sample_name"]], feature_set_version=of_set),
+            feature_set_version=feature_set_version,
         ).row(0, named=True)
     )
-
-
-def _at(settings: Settings, full_name: str, versions: Mapping[str, int]) -> Snapshot:
-    from lab_assets.contracts.registry import contract
-    from lab_assets.service.table_cache import empty_frame
-
-    if full_name in versions:
-        return load_snapshot(settings, full_name, version=versions[full_name])
-    table = contract(full_name)
-    return Snapshot(frame=empty_frame(table, table.column_names), version=-1)
 
 
 def newest_features(settings: Settings, injection_id: str, *, checkpoint_pct: int, at: datetime) -> RunFeatures:
@@ -97,11 +111,11 @@ def newest_features(settings: Settings, injection_id: str, *, checkpoint_pct: in
         ReadBackError: the run, or its features at that checkpoint, are not there.
         TableUnavailableError: a table cannot be read.
     """
-    opened = {name: open_table(settings, name) for name in (INJECTIONS, *(f"features.{table}" for table in JOINED))}
+    opened = {name: open_table(settings, name) for name in (INJECTIONS, *JOINED)}
     versions = {name: table.version() for name, table in opened.items() if table is not None}
     run = find_run(settings, injection_id, version=versions.get(INJECTIONS))
-    where = {"injection_id": [run["injection_id"]], "checkpoint_pct": [checkpoint_pct]}
-    if not read_rows(settings, "features.injection_progress", where=where, columns=("injection_id",)):
+    where = {"injection_id": [run["injection_id"]], "checkpoint_pct": [checkpoint_pct], "feature_set_version": [FEATURE_SET_VERSION]}
+    if not read_rows(settings, INJECTION_PROGRESS.full_name, where=where, columns=("injection_id",)):
         raise ReadBackError(f"injection {injection_id!r} has no features at {checkpoint_pct} % of the run yet")
     features = joined_features(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions)
     return RunFeatures(injection_id=run["injection_id"], lot_id=run["lot_id"], features=features, table_versions=versions)

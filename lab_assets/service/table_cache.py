@@ -1,4 +1,4 @@
-"""Delta tables as the service reads them: small frames kept until the table's version moves, and any old version on request.
+"""Delta tables as the service reads them: frames that follow the table's data files, and any old version on request.
 
 Belongs here: opening, caching, reading back by version. Does not belong here: masks (``views.py``), writing.
 """
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.registry import contract
+from lab_assets.lake.data_files import commit_path, local_path
+from lab_assets.lake.opening import is_remote
+from lab_assets.service.keyed_frame import FILE, KeyedFrame
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -30,10 +33,22 @@ class TableUnavailableError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """Rows of one table at one version; version -1 stands for a table that does not exist yet."""
+    """Rows of one table at one version.
 
-    frame: pl.DataFrame
+    Attributes:
+        rows: Some columns of the rows.
+        version: Version; -1 stands for a table that does not exist yet.
+        files: Data files of that version.
+    """
+
+    rows: KeyedFrame
     version: int
+    files: frozenset[str] = frozenset()
+
+    @property
+    def frame(self) -> pl.DataFrame:
+        """All the rows."""
+        return self.rows.frame
 
 
 def open_table(settings: Settings, full_name: str, *, version: int | None = None) -> DeltaTable | None:
@@ -130,18 +145,77 @@ def load_snapshot(
 ) -> Snapshot:
     """Read a table into a frame; a table that does not exist yet gives no rows with the contract's columns.
 
+    Args:
+        settings: Where the tables are.
+        full_name: ``layer.table``.
+        version: The version; default: the newest.
+        columns: Columns; default: those of the contract.
+        newest: Keep only the newest rows.
+
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
     """
-    promise = contract(full_name)
-    wanted = list(columns or promise.column_names)
     table = open_table(settings, full_name, version=version)
+    return _snapshot(table, full_name, columns or contract(full_name).column_names, newest, None)
+
+
+def _snapshot(table: DeltaTable | None, full_name: str, columns: Sequence[str], newest: Newest | None, since: Snapshot | None) -> Snapshot:
     if table is None:
-        return Snapshot(frame=empty_frame(promise, wanted), version=-1)
-    frame = rows_where(table, full_name, (), wanted)
-    if newest is not None:
-        frame = frame.top_k(newest.limit, by=newest.by)
-    return Snapshot(frame=frame, version=table.version())
+        return (
+            since
+            if since is not None and since.version < 0
+            else Snapshot(rows=KeyedFrame.of(empty_frame(contract(full_name), columns)), version=-1)
+        )
+    files = frozenset(table.file_uris())
+    if since is not None and (since.version, since.files) == (table.version(), files):
+        return since
+    if since is None or since.version < 0:
+        rows = _rows_of(files, full_name, columns, newest)
+    else:
+        gone, came = since.files - files, files - since.files
+        rows = since.rows.changed(gone=gone, came=_rows_of(came, full_name, columns, newest))
+        if newest is not None and (kept := _still_newest(since.rows, rows, gone, newest)) is not None:
+            rows = kept
+        elif newest is not None:
+            rows = _rows_of(files, full_name, columns, newest)
+    return Snapshot(rows=rows, version=table.version(), files=files)
+
+
+def _rows_of(files: frozenset[str], full_name: str, columns: Sequence[str], newest: Newest | None) -> KeyedFrame:
+    """Read some data files; a column that a file was written without is empty in its rows."""
+    import polars as pl
+
+    empty = empty_frame(contract(full_name), columns)
+    if not files:
+        return KeyedFrame.of(empty)
+    paths = sorted(files)
+    numbers = {path: number for number, path in enumerate(paths)}
+    try:
+        frame = pl.scan_parquet(
+            paths, schema=empty.schema, missing_columns="insert", extra_columns="ignore", include_file_paths=FILE, glob=False
+        )
+        frame = frame if newest is None else frame.top_k(newest.limit, by=newest.by)
+        rows = frame.with_columns(pl.col(FILE).replace_strict(numbers, return_dtype=pl.UInt32)).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error
+    return KeyedFrame.of(rows, paths)
+
+
+def _still_newest(before: KeyedFrame, rows: KeyedFrame, gone: frozenset[str], newest: Newest) -> KeyedFrame | None:
+    """Return the newest of the rows kept and come; ``None`` where rows that were never kept may be among the newest now.
+
+    That may be where kept rows went with their file, and what came reaches less far back than what was kept.
+    """
+    kept = rows.newest(newest.limit, by=newest.by)
+    if before.frame.height < newest.limit or before.files.isdisjoint(gone):
+        return kept
+    last_before, last = (_last(one.frame, newest.by) for one in (before, kept))
+    return kept if kept.frame.height == newest.limit and last >= last_before else None
+
+
+def _last(frame: pl.DataFrame, by: Sequence[str]) -> tuple[tuple[bool, Any], ...]:
+    """Return the lowest sort key of some rows, empty values lowest."""
+    return min((tuple((value is not None, value) for value in row) for row in frame.select(by).iter_rows()), default=())
 
 
 def empty_frame(table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
@@ -152,13 +226,14 @@ def empty_frame(table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
 
 
 class TableCache:
-    """Frames of small tables; a table is looked at again at most once a second and read again when its version moved."""
+    """Frames of tables; a table is looked at again at most once a second, and of a version that moved only the data files are read that came."""
 
     def __init__(self, settings: Settings, *, check_interval_s: float = CHECK_INTERVAL_S) -> None:
         self._settings = settings
         self._interval_s = check_interval_s
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Snapshot, float]] = {}
+        self._marks: dict[tuple[str, tuple[str, ...]], tuple[int, tuple[int, int, int] | None]] = {}
 
     def get(self, full_name: str, columns: Sequence[str] | None = None, *, newest: Newest | None = None) -> Snapshot:
         """Return a table's rows, at most a second behind; the last good rows while it cannot be read.
@@ -183,8 +258,25 @@ class TableCache:
             return fresh
 
     def _refresh(self, full_name: str, columns: Sequence[str] | None, newest: Newest | None, kept: Snapshot | None) -> Snapshot:
-        table = open_table(self._settings, full_name)
-        version = -1 if table is None else table.version()
-        if kept is not None and kept.version == version:
+        uri = self._settings.table_uri(*full_name.split("."))
+        key = (full_name, tuple(columns or ()))
+        mark = _mark(uri, kept.version) if kept is not None else None
+        if kept is not None and mark is not None and self._marks.get(key) == (kept.version, mark):
             return kept
-        return load_snapshot(self._settings, full_name, version=None if version < 0 else version, columns=columns, newest=newest)
+        table = open_table(self._settings, full_name)
+        wanted = columns or contract(full_name).column_names
+        fresh = _snapshot(table, full_name, wanted, newest, kept)
+        self._marks[key] = (fresh.version, _mark(uri, fresh.version))
+        return fresh
+
+
+def _mark(uri: str, version: int) -> tuple[int, int, int] | None:
+    """Return what tells that a version is still the last one: its commit file, with none after it; ``None`` where that cannot be told."""
+    if version < 0 or is_remote(uri):
+        return None
+    folder = local_path(uri)
+    try:
+        status = commit_path(folder, version).stat()
+    except OSError:
+        return None
+    return None if commit_path(folder, version + 1).exists() else (status.st_ino, status.st_mtime_ns, status.st_size)

@@ -48,7 +48,8 @@ def queue_row(client, prediction_id):
 @pytest.mark.parametrize("body", [RISKY, SAFE], ids=["risky", "safe"])
 @pytest.mark.parametrize("kept_in", ["memory", "table"])
 def test_a_change_of_the_rules_changes_no_decision_made(client, command, other_rules, body, kept_in):
-    made = client.post("/v1/score", user="analyst", json={**body, "injection_id": f"i-rules-{kept_in}"}).json()
+    run = f"i-rules-{kept_in}-{'risky' if body is RISKY else 'safe'}"
+    made = client.post("/v1/score", user="analyst", json={**body, "injection_id": run}).json()
     client.state.log.flush()
     if kept_in == "table":
         client.state.log._tail.pop(made["prediction_id"])
