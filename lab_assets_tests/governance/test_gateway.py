@@ -20,13 +20,13 @@ from sqlalchemy import Engine
 from lab_assets.contracts.registry import contract
 from lab_assets.governance.gateway import GatewayLimits, QueryFailedError, QueryGateway
 from lab_assets.governance.grants import Stewardship
-from lab_assets.governance.masking import MaskKey
+from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.governance.relations import Snapshot, open_table, table_state
 from lab_assets.governance.sql import QueryRefusedError, allow_list, check_query
 from lab_assets.governance.users import set_disabled
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
-from lab_assets_tests.governance.conftest import AT, write_table
+from lab_assets_tests.governance.tables import AT, write_table
 
 SECRETS = ("Acme", "Bolt", "secret-1", "secret-2", "secret-3", "Ann Smith", "Bob Stone")
 
