@@ -83,7 +83,7 @@ def lake(files: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lake
 
 
 @pytest.mark.parametrize("station", STATIONS, ids=lambda station: station.name)
-def test_rows_that_were_lost_or_changed_behind_a_stations_back_come_back_when_it_is_asked(lake: Lakehouse, station: Station) -> None:
+def test_rows_lost_or_changed_behind_a_stations_back_come_back_when_asked(lake: Lakehouse, station: Station) -> None:
     """As after a restore: half of the rows gone. Without being asked a station sees no news and leaves them; asked, it makes them anew."""
     whole = rows_of(lake, station.target)
     assert whole.height > 0

@@ -160,7 +160,7 @@ def test_a_run_without_context_waits_until_its_grace_time_is_over(lakehouse: Lak
     assert lakehouse.ledger.attention(PREDICTIONS.full_name) == []
 
 
-def test_a_worklist_that_comes_within_the_grace_time_spares_the_run_a_score_as_unknown(lakehouse: Lakehouse) -> None:
+def test_a_worklist_within_the_grace_time_spares_the_run_a_score_as_unknown(lakehouse: Lakehouse) -> None:
     noon = at(20, 12)
     lakehouse.settings.context_grace_s = 60
     put(lakehouse, INJECTIONS, run("b", sample_role="unknown", lot_id=None))
