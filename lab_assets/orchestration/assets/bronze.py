@@ -15,7 +15,7 @@ PROGRESS_TAG = "lab/files"
 
 
 @dg.multi_asset(
-    specs=[table_spec(name, kinds=("python", "deltalake")) for name in NAMES],
+    specs=[table_spec(name, kinds=("python", "spark", "deltalake")) for name in NAMES],
     check_specs=[check_spec(name) for name in NAMES],
     name="bronze",
     can_subset=True,

@@ -4,6 +4,7 @@ Belongs here: the frame around a station. Does not belong here: any particular t
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import dagster as dg
@@ -13,6 +14,7 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.registry import contract
 from lab_assets.disk import naming_a_full_disk
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.orchestration.assets.plots import PLOTS
 from lab_assets.settings import get_settings
 
 T = TypeVar("T")
@@ -128,7 +130,7 @@ def resilient(context: dg.AssetExecutionContext, lake: Lakehouse, work: Callable
 
 
 def report(lake: Lakehouse, name: str, before: int, extra: Mapping[str, Detail] | None = None) -> dg.MaterializeResult:
-    """Report one table: rows, version, whether it changed, and its first rows where it did; tagged columns are hidden.
+    """Report one table: rows, version, last change, and where it changed its first rows and its plot; tagged columns are hidden.
 
     Args:
         lake: Tables.
@@ -139,7 +141,9 @@ def report(lake: Lakehouse, name: str, before: int, extra: Mapping[str, Detail] 
     table = contract(name)
     version = lake.version(table)
     changed = version != before
-    preview: dict[str, Detail] = {"preview": dg.MetadataValue.md(_preview(lake, table))} if changed else {}
+    shown: dict[str, Detail] = {"preview": dg.MetadataValue.md(_preview(lake, table))} if changed else {}
+    if changed and name in PLOTS:
+        shown["plot"] = dg.MetadataValue.md(PLOTS[name](lake))
     return dg.MaterializeResult(
         asset_key=asset_key(name),
         data_version=dg.DataVersion(str(version)),
@@ -148,10 +152,16 @@ def report(lake: Lakehouse, name: str, before: int, extra: Mapping[str, Detail] 
             "dagster/uri": lake.uri(table),
             "delta_version": version,
             "changed": changed,
-            **preview,
+            "last_change": dg.MetadataValue.timestamp(_last_change(lake, table)),
+            **shown,
             **(extra or {}),
         },
     )
+
+
+def _last_change(lake: Lakehouse, table: TableContract) -> datetime:
+    """Return when the newest version was committed."""
+    return datetime.fromtimestamp(lake.history(table, 1)[0]["timestamp"] / 1000, UTC)
 
 
 def _preview(lake: Lakehouse, table: TableContract) -> str:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.orchestration.assets.plots import picture
 from lab_assets.orchestration.assets.reports import asset_key, check_results, check_spec, report, resilient, selected, table_spec
 from lab_assets.orchestration.assets.scoring import FEATURES
 
@@ -85,7 +86,7 @@ def _train(
             "model_digest": logged.digest,
             "mlflow_run_id": logged.run_id,
             "metrics": dg.MetadataValue.md(made.table_md()),
-            "reliability": _picture(made.record.diagram),
+            "reliability": dg.MetadataValue.md(picture(made.record.diagram, alt="reliability", kind="png")),
         },
     )
     if "ml.evaluations" in chosen:
@@ -112,9 +113,3 @@ def _last_verdict(lake: Lakehouse) -> dg.AssetCheckResult:
     if version:
         return _verdict(passed=True, reasons=[f"version {version} passed when it was trained (MLflow run {run_id})"])
     return _verdict(passed=False, reasons=[f"the model trained last was refused (MLflow run {run_id})"])
-
-
-def _picture(png: bytes) -> dg.MarkdownMetadataValue:
-    import base64
-
-    return dg.MetadataValue.md(f"![reliability](data:image/png;base64,{base64.b64encode(png).decode()})")
