@@ -6,7 +6,7 @@ rendering.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.masks import mask_value
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.records import Prediction, Record
+from lab_assets.service.run_rows import KEPT_COLUMNS
 from lab_assets.service.serving import ModelWatch, NoModelError
 from lab_assets.service.store import PREDICTION_TABLES, Models, find_records
 from lab_assets.service.table_cache import Newest, TableCache, TableUnavailableError
@@ -165,7 +166,7 @@ class Views:
         queue = self._part(user, "ml.predictions", self._queue, problems)
         lots = self._part(user, "gold.lot_disposition", self._lots, problems)
         exceptions = self._part(user, "gold.exceptions", self._exceptions, problems)
-        counts = {state: sum(lot["state"] == state for lot in lots or ()) for state in _LOT_ORDER}
+        counts = self._lot_counts(user) if lots else {}
         if self._log.last_error is not None:
             problems.append("New predictions are kept in the spool but cannot be committed to the table.")
         if self._watch.alarm is not None:
@@ -177,8 +178,8 @@ class Views:
             serving = None
         return FirstPage(
             queue=queue,
-            lots=None if lots is None else lots[:LOT_ROWS],
-            lot_counts=counts,
+            lots=lots,
+            lot_counts={state: counts.get(state, 0) for state in _LOT_ORDER},
             exceptions=exceptions,
             model=serving,
             problems=problems,
@@ -194,9 +195,18 @@ class Views:
             return []
 
     def _lots(self, user: str) -> list[dict[str, Any]]:
-        frame = self._tables.get("gold.lot_disposition").frame
-        rows = sorted(frame.to_dicts(), key=lambda row: (_LOT_ORDER.get(row["state"], 3), row["lot_id"]))
-        return [self.masked("gold.lot_disposition", row, user=user) for row in rows]
+        """Return the first lots, failing ones first."""
+        import polars as pl
+
+        order = pl.col("state").replace_strict(_LOT_ORDER, default=len(_LOT_ORDER), return_dtype=pl.Int64)
+        first = self._tables.get("gold.lot_disposition").frame.sort(order, "lot_id").head(LOT_ROWS)
+        return [self.masked("gold.lot_disposition", row, user=user) for row in first.to_dicts()]
+
+    def _lot_counts(self, user: str) -> dict[str, int]:
+        """Return how many lots are in each state; none where the person does not see the state in clear."""
+        if "state" in self._policy.current().masked_columns(user, "gold.lot_disposition"):
+            return {}
+        return dict(self._tables.get("gold.lot_disposition").frame["state"].value_counts().iter_rows())
 
     def _exceptions(self, user: str) -> list[dict[str, Any]]:
         import polars as pl
@@ -212,7 +222,8 @@ class Views:
         for place in (*self._recent(), *self._stored()):
             run = place.injection_id or place.prediction_id
             newest[run] = max(newest.get(run, place), place, key=_Place.age)
-        names, decided = self._injection_names(), self._decided_lots()
+        names = self._injection_names({place.injection_id for place in newest.values()})
+        decided = self._decided_lots({place.lot_id for place in newest.values()})
 
         def order(place: _Place) -> tuple[bool, bool, float]:
             return not is_running(place, names), place.lot_id in decided, -place.risk
@@ -228,12 +239,12 @@ class Views:
         frames = [self._tables.get(table, _Place._fields, newest=newest).frame for table in PREDICTION_TABLES]
         return [_Place(*row) for frame in frames for row in frame.iter_rows()]
 
-    def _decided_lots(self) -> frozenset[str]:
+    def _decided_lots(self, lot_ids: Collection[str | None]) -> frozenset[str]:
         try:
-            frame = self._tables.get("gold.lot_disposition", ("lot_id", "state")).frame
+            rows = self._tables.get("gold.lot_disposition").rows.keyed(("lot_id", "state"), lot_id=lot_ids)
         except TableUnavailableError:
             return frozenset()
-        return frozenset(lot_id for lot_id, state in frame.iter_rows() if state != "open")
+        return frozenset(lot_id for lot_id, state in rows.iter_rows() if state != "open")
 
     def _full(self, prediction_ids: Sequence[str]) -> list[Record]:
         """Return whole records in order; decided ones never change, so the last ones read are kept."""
@@ -246,9 +257,10 @@ class Views:
             found |= stored
         return [record for record in found.values() if record is not None]
 
-    def _injection_names(self) -> dict[str, str]:
-        frame = self._tables.get("silver.injections", ("injection_id", "injection_name")).frame
-        return dict(frame.iter_rows())
+    def _injection_names(self, injection_ids: Collection[str | None]) -> dict[str, str]:
+        """Return the names of those injections that are in the tables."""
+        kept = self._tables.get("silver.injections", KEPT_COLUMNS["silver.injections"])
+        return dict(kept.rows.keyed(("injection_id", "injection_name"), injection_id=injection_ids).iter_rows())
 
     def _queue_row(self, record: Record, names: Mapping[str, str], user: str) -> dict[str, Any]:
         made, outcome = record.prediction, record.outcome
