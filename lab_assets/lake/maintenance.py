@@ -71,7 +71,9 @@ def maintain(lake: LakeWriter, contract: TableContract) -> Upkeep | None:
     Raises:
         DamagedTableError: its log does not hold what was committed.
     """
-    if lake.versions_as_they_are([contract.full_name])[contract.full_name] < 0 and lake.ledger.noted_version(contract.full_name) is None:
+    from deltalake import DeltaTable
+
+    if not DeltaTable.is_deltatable(lake.uri(contract)) and lake.ledger.noted_version(contract.full_name) is None:
         return None
     layout = layout_of(contract)
     table = lake.open(contract)
@@ -81,8 +83,7 @@ def maintain(lake: LakeWriter, contract: TableContract) -> Upkeep | None:
     if wanted:
         lake.set_properties(contract, wanted)
     for size in tiers(layout.file_bytes):
-        if _smaller(lake.open(contract), size) >= _GATHERED:
-            lake.compact(contract, target_bytes=size)
+        _put_together(lake, contract, size)
     table = lake.open(contract)
     behind = _tail(table) > _LONGEST_TAIL
     if behind:
@@ -95,6 +96,17 @@ def maintain(lake: LakeWriter, contract: TableContract) -> Upkeep | None:
         properties=tuple(sorted(wanted)),
         checkpoint=behind,
     )
+
+
+def _put_together(lake: LakeWriter, contract: TableContract, size: int) -> None:
+    """Put the files below a size together once there are some of them, and again while what came of them is as small."""
+    gathered = _GATHERED
+    table = lake.open(contract)
+    while _smaller(table, size) >= gathered:
+        before = table.version()
+        if lake.compact(contract, target_bytes=size) == before:
+            return
+        gathered, table = 2, lake.open(contract)
 
 
 def tiers(file_bytes: int) -> Sequence[int]:

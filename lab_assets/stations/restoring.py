@@ -1,0 +1,199 @@
+"""Setting tables back without leaving a hole: made anew from their inputs, or restored to a version.
+
+Belongs here: what follows for a table from what it is (made by a station, bronze, a record), and doing it in an order that may be cut off
+anywhere. Does not belong here: taking back a run (``rollback.py``), asking people, the audit trail (``lab_assets.cli``), making tables
+(``runner.py``).
+
+A table that a station makes is marked to be made anew before it is set back, both under the station's lock: what is set back is made again
+by the next run of the stations, and is then what a rebuild gives. Bronze and records follow from nothing else in the lake: they stay, or
+are set back by force with all that follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
+from lab_assets.contracts.governance import LINEAGE
+from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
+from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.governance import lineage
+from lab_assets.stations.ml import predictions
+from lab_assets.stations.registry import downstream, stations
+from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Kind = Literal["made", "bronze", "record"]
+
+_SCORED_FROM: Final = {each.full_name for each in (INJECTIONS, INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE)}
+
+
+class RestoringError(ValueError):
+    """A table cannot be made anew or set back as asked; the message says what to do instead."""
+
+
+def kind_of(name: str) -> Kind:
+    """Return what a table is: made by a station from other tables, bronze, or a record that is kept as it was made."""
+    if name in stations():
+        return "made"
+    return "bronze" if name.startswith("bronze.") else "record"
+
+
+_INSTEAD: Final = {
+    PREDICTIONS.full_name: "'lab score' scores every run again and adds what differs beside it",
+    DECISIONS.full_name: "'lab score' decides again where a prediction differs",
+    EXPLANATIONS.full_name: "'lab explain' works an explanation out on request",
+    "ml.training_sets": "the job 'train' freezes a new one",
+    "ml.evaluations": "the job 'train' evaluates a new model",
+    "ml.drift": "'lab drift' looks at the recent runs again",
+    "ml.alerts": "'lab drift' looks at the recent runs again",
+    "ml.online_log": "the service writes it while it answers",
+    LINEAGE.full_name: "the job 'refresh_gold' reads from the commits what it lacks",
+    "governance.audit": "the job 'refresh_gold' copies new entries of the audit trail",
+    "governance.access": "the job 'refresh_gold' adds a review when rights have changed",
+    "governance.integrity": "'lab scrub' looks at every file again",
+}
+
+
+def require_made(name: str) -> None:
+    """See that a table can be made anew.
+
+    Raises:
+        RestoringError: it is bronze or a record; the message says what to do instead.
+    """
+    kind = kind_of(name)
+    if kind == "bronze":
+        raise RestoringError(
+            f"{name} holds what files say and is made from nothing else in the lake: 'lab table restore' sets it back, "
+            "'lab quarantine retry' reads a refused file again, and after a backup of the tables was put back "
+            "'lab reconcile --accept-lake' reads again what they lack"
+        )
+    if kind == "record":
+        instead = _INSTEAD.get(name, "'lab table restore' sets it back")
+        raise RestoringError(f"{name} is a record, kept as it was made and never made again: {instead}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rebuilt:
+    """What making a table anew came to.
+
+    Attributes:
+        outcome: What the station did.
+        before: Version before.
+        added: Rows that only the new version has.
+        removed: Rows that only the former version has.
+    """
+
+    outcome: StationOutcome
+    before: int
+    added: pl.DataFrame
+    removed: pl.DataFrame
+
+
+def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str], None] = lambda _line: None) -> Rebuilt:
+    """Make a table anew from its inputs, and say what differed.
+
+    Args:
+        lake: Tables.
+        name: ``layer.table``.
+        run_id: Run that the commits name.
+        say: Given progress of long work.
+
+    Returns:
+        What was done; the rows that differ have the columns that are no arrays, maps or bytes.
+
+    Raises:
+        RestoringError: no station makes it; the message says what to do instead.
+    """
+    require_made(name)
+    station = stations()[name]
+    before = lake.version(station.target)
+    outcome = update(lake, station, run_id=run_id, rebuild=True, say=say)
+    plain = [column.name for column in station.target.columns if "<" not in column.kind and column.kind != "binary"]
+    changes = lake.changes(station.target, plain, since=before, until=outcome.version)
+    return Rebuilt(outcome=outcome, before=before, added=changes.added, removed=changes.removed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Restored:
+    """What setting a table back came to.
+
+    Attributes:
+        before: Version before.
+        version: Version afterwards.
+        anew: Whether the next run of the stations makes the table anew.
+        rests_on_it: Tables that follow from it and follow the change by themselves, in flow order.
+    """
+
+    before: int
+    version: int
+    anew: bool
+    rests_on_it: list[str]
+
+
+def consequences(name: str, before: int) -> str:
+    """Return what follows from setting a table back that no station makes, for who is asked to force it; empty for others."""
+    kind = kind_of(name)
+    back = f"'lab table restore {name} {before} --force' takes it back"
+    if kind == "bronze":
+        return (
+            f"{name} holds what files say. Rows that files brought since are gone from it and from every table made of it, do not come "
+            f"in again by themselves, and the check that holds the ledger against the tables fails; {back}"
+        )
+    if kind == "record":
+        again = {
+            PREDICTIONS.full_name: " The next scoring looks at every run again and adds what today's features and model give.",
+            LINEAGE.full_name: " The next run reads from the commits what it lacks.",
+        }.get(name, " No run writes them again.")
+        return f"{name} is a record. What was recorded since is missing from it, and what points to that leads nowhere.{again} {back}"
+    return ""
+
+
+def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bool = False) -> Restored:
+    """Make an earlier version of a table the latest one, as a new commit.
+
+    A table that a station makes is made anew by the station's next run, so that what it lacks does not stay a hole.
+
+    Args:
+        lake: Tables.
+        contract: The table.
+        version: Version to go back to.
+        force: Set back bronze or a record as well.
+
+    Raises:
+        RestoringError: it is bronze or a record, and not forced; the message says what follows.
+        DamagedTableError: the log of that version is not whole.
+    """
+    name, before = contract.full_name, lake.version(contract)
+    if not force and (words := consequences(name, before)):
+        raise RestoringError(f"{words}. --force sets it back all the same")
+    rests = rests_on({name})
+    if kind_of(name) == "made":
+        after = set_back(lake, name, version, f"restored to version {version}")
+        return Restored(before=before, version=after, anew=True, rests_on_it=rests)
+    if name == PREDICTIONS.full_name:
+        mark_anew(lake, [predictions.STATION], f"restored to version {version}")
+    after = lake.restore(contract, version)
+    if name == LINEAGE.full_name:
+        lake.ledger.set_progress(lineage.STATION, dict.fromkeys(lake.ledger.progress(lineage.STATION), -1))
+    return Restored(before=before, version=after, anew=False, rests_on_it=rests)
+
+
+def rests_on(names: set[str]) -> list[str]:
+    """Return the tables that follow from some tables, in flow order; predictions are among them where what they are scored from is."""
+    made = downstream(names)
+    return [*made, *([PREDICTIONS.full_name] if _SCORED_FROM & {*names, *made} else [])]
+
+
+def set_back(lake: Lakehouse, name: str, version: int, reason: str) -> int:
+    """Set back a table that a station makes: marked first, so that a process that dies in between leaves work and no hole."""
+    station = stations()[name]
+    with only_one(lake, station):
+        mark_anew(lake, [name], reason)
+        return lake.restore(station.target, version)

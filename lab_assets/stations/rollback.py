@@ -1,0 +1,221 @@
+"""What runs wrote, as the commits say, and taking it back.
+
+Belongs here: from commits to runs, the plan of a rollback, doing it in an order that may be cut off anywhere. Does not belong here: what
+setting one table back means (``restoring.py``), asking people, the audit trail (``lab_assets.cli``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
+from lab_assets.contracts.registry import contracts
+from lab_assets.lake.derivation import RUN, STATION, Derivation
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.provenance import code_version
+from lab_assets.stations.ml import predictions
+from lab_assets.stations.registry import stations
+from lab_assets.stations.restoring import RestoringError, set_back
+from lab_assets.stations.runner import StationOutcome, mark_anew, update
+
+_ARRANGING: Final = ("OPTIMIZE", "SET TBLPROPERTIES", "ADD COLUMN", "CREATE")
+"""Operations that change no row."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One commit of a run.
+
+    Attributes:
+        table: ``layer.table``.
+        version: Version it made.
+        at_utc: When, as the commit says.
+        operation: What it did, in Delta's words.
+    """
+
+    table: str
+    version: int
+    at_utc: datetime
+    operation: str
+
+
+@dataclass(kw_only=True)
+class RunWrites:
+    """What a run wrote.
+
+    Attributes:
+        run_id: The run.
+        commits: Its commits, oldest first.
+        written_over: Tables in which others have committed rows since its first commit.
+    """
+
+    run_id: str
+    commits: list[Commit] = field(default_factory=list[Commit])
+    written_over: set[str] = field(default_factory=set[str])
+
+    @property
+    def tables(self) -> dict[str, list[int]]:
+        """Versions it made, by table, in the order in which it first wrote to each."""
+        made: dict[str, list[int]] = {}
+        for commit in self.commits:
+            made.setdefault(commit.table, []).append(commit.version)
+        return made
+
+    @property
+    def first_utc(self) -> datetime:
+        """When it first committed."""
+        return self.commits[0].at_utc
+
+    @property
+    def last_utc(self) -> datetime:
+        """When it last committed."""
+        return self.commits[-1].at_utc
+
+
+def runs(lake: Lakehouse, *, newest: int | None = None) -> list[RunWrites]:
+    """Return what each run wrote, as the commits say, the run that wrote last first.
+
+    Args:
+        lake: Tables.
+        newest: Commits looked at of each table; default: all.
+    """
+    found: dict[str, RunWrites] = {}
+    versions = lake.versions_as_they_are(list(contracts()))
+    for name in (name for name, version in versions.items() if version >= 0):
+        seen: set[str] = set()
+        for entry in sorted(lake.history(contracts()[name], newest), key=lambda entry: entry["version"]):
+            operation, run_id = str(entry.get("operation")), str(entry.get(RUN) or "")
+            if operation.startswith(_ARRANGING) or entry.get(STATION) == "maintenance":
+                continue
+            for other in seen - {run_id}:
+                found[other].written_over.add(name)
+            if run_id:
+                seen.add(run_id)
+                at = datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
+                commit = Commit(table=name, version=int(entry["version"]), at_utc=at, operation=operation)
+                found.setdefault(run_id, RunWrites(run_id=run_id)).commits.append(commit)
+    for run in found.values():
+        run.commits.sort(key=lambda commit: commit.at_utc)
+    return sorted(found.values(), key=lambda run: run.last_utc, reverse=True)
+
+
+def run_named(lake: Lakehouse, prefix: str) -> RunWrites:
+    """Return what a run wrote.
+
+    Args:
+        lake: Tables.
+        prefix: Its id, or the beginning of it that no other run has.
+
+    Raises:
+        RestoringError: no run, or several, are named so.
+    """
+    known = runs(lake)
+    named = [run for run in known if run.run_id == prefix] or [run for run in known if prefix and run.run_id.startswith(prefix)]
+    if not named:
+        raise RestoringError(f"no run whose id begins with {prefix!r} has written to a table; 'lab run list' shows those that have")
+    if len(named) > 1:
+        raise RestoringError(f"{len(named)} runs begin with {prefix!r}: {', '.join(run.run_id for run in named[:5])}; give more of the id")
+    return named[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RollbackPlan:
+    """What taking back a run does to each table it wrote.
+
+    Attributes:
+        run: The run.
+        set_back: Version that each table is set back to, where nobody else wrote since.
+        made_anew: Tables that their stations make anew at once, since others wrote as well.
+        scored: Whether its predictions and their decisions are ended.
+        kept: Tables that stay as they are: bronze and records.
+    """
+
+    run: RunWrites
+    set_back: dict[str, int]
+    made_anew: list[str]
+    scored: bool
+    kept: list[str]
+
+
+def rollback_plan(run: RunWrites) -> RollbackPlan:
+    """Return what taking back a run does."""
+    tables = run.tables
+    made = [name for name in stations() if name in tables]
+    return RollbackPlan(
+        run=run,
+        set_back={name: max(min(tables[name]) - 1, 0) for name in made if name not in run.written_over},
+        made_anew=[name for name in made if name in run.written_over],
+        scored=PREDICTIONS.full_name in tables,
+        kept=sorted(name for name in tables if name not in made and name not in {PREDICTIONS.full_name, DECISIONS.full_name}),
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RolledBack:
+    """What taking back a run came to.
+
+    Attributes:
+        set_back: Version afterwards of each table that was set back; the next run of the stations makes them anew.
+        made_anew: What each station did that made its table anew at once.
+        ended: Predictions of the run that count no more.
+        again: Earlier predictions that the run had superseded and that count again.
+        kept: Tables that stay as they are: bronze and records.
+    """
+
+    set_back: dict[str, int]
+    made_anew: dict[str, StationOutcome]
+    ended: int
+    again: int
+    kept: list[str]
+
+
+def rollback(
+    lake: Lakehouse, plan: RollbackPlan, *, at_utc: datetime, run_id: str = "", say: Callable[[str], None] = lambda _line: None
+) -> RolledBack:
+    """Take back what a run wrote to the tables that stations make, and end its predictions; repeating it is harmless.
+
+    Args:
+        lake: Tables.
+        plan: What is done.
+        at_utc: Now.
+        run_id: Run that the commits name.
+        say: Given progress of long work.
+    """
+    reason = f"run {plan.run.run_id} was taken back"
+    mark_anew(lake, [*plan.set_back, *plan.made_anew], reason)
+    derivation = Derivation(inputs={f"run:{plan.run.run_id}": "taken back"}, run_id=run_id, code_version=code_version())
+    ended, again = _end_predictions(lake, plan.run, reason, at_utc, derivation) if plan.scored else (0, 0)
+    restored = {name: set_back(lake, name, version, reason) for name, version in plan.set_back.items()}
+    made = {name: update(lake, stations()[name], run_id=run_id, rebuild=True, say=say) for name in plan.made_anew}
+    return RolledBack(set_back=restored, made_anew=made, ended=ended, again=again, kept=plan.kept)
+
+
+def _end_predictions(lake: Lakehouse, run: RunWrites, reason: str, at_utc: datetime, derivation: Derivation) -> tuple[int, int]:
+    """Mark the predictions that a run made as ended, and those that it had superseded as counting again."""
+    import polars as pl
+
+    own = sorted(_predictions_of(lake, run.tables[PREDICTIONS.full_name]))
+    columns = ["prediction_id", "superseded_by", "ended_at_utc", "mode"]
+    made = lake.polars(PREDICTIONS, columns, where=pl.col("prediction_id").is_in(own) & pl.col("ended_at_utc").is_null())
+    # what the service answered was only copied by the run
+    ends = [_said(name, at_utc, reason) for name in made.filter(pl.col("mode") != "online")["prediction_id"]]
+    before = lake.polars(PREDICTIONS, columns, where=pl.col("superseded_by").is_in(own) & pl.col("ended_at_utc").is_not_null())
+    again = [_said(name, None, None) for name in before["prediction_id"] if name not in set(own)]
+    predictions.mark(lake, [*ends, *again], derivation)
+    return len(ends), len(again)
+
+
+def _said(prediction: str, at: datetime | None, reason: str | None) -> dict[str, Any]:
+    return {"prediction_id": prediction, "superseded_by": None, "ended_at_utc": at, "ended_reason": reason}
+
+
+def _predictions_of(lake: Lakehouse, versions: Sequence[int]) -> set[str]:
+    """Return the predictions that some commits added; a commit that marks others as ended adds none."""
+    found: set[str] = set()
+    for version in versions:
+        changes = lake.changes(PREDICTIONS, ["prediction_id"], since=version - 1, until=version)
+        found |= set(changes.added["prediction_id"])
+    return found

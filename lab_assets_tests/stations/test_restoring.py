@@ -1,0 +1,208 @@
+"""Setting tables back leaves no hole: what the next run makes equals a rebuild, and what a run wrote can be taken back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from lab_assets.contracts.bronze import LIMS_LOTS
+from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
+from lab_assets.contracts.registry import contract
+from lab_assets.lake.derivation import Derivation
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.lake.maintenance import maintain
+from lab_assets.stations.registry import STATIONS, stations
+from lab_assets.stations.restoring import RestoringError, rebuild, require_made, restore, rests_on
+from lab_assets.stations.rollback import rollback, rollback_plan, run_named, runs
+from lab_assets.stations.runner import has_news, mark_anew, update
+from lab_assets_tests.stations.small_laboratory import copied, opened, rows_of, run_stations, take, write_files
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small laboratory whose files went through every station."""
+    home = tmp_path_factory.mktemp("restoring") / "lab"
+    write_files(home / "inbox")
+    with opened(home) as lake:
+        take(lake)
+    return home
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path) -> Iterator[Lakehouse]:
+    with opened(copied(made, tmp_path / "lab")) as lake:
+        yield lake
+
+
+def content(lake: Lakehouse) -> dict[str, list[dict[str, Any]]]:
+    return {station.name: rows_of(lake, station.target).to_dicts() for station in STATIONS}
+
+
+RESTORED = ("silver.lots", "silver.injections", "silver.peaks", "silver.results", "features.injection_progress", "gold.lot_disposition")
+
+
+@pytest.mark.parametrize("name", RESTORED)
+def test_a_restored_table_is_whole_again_after_the_next_run(lake: Lakehouse, name: str) -> None:
+    """Back to the empty table; then one run of the stations: every table is as it was, as if nothing had been set back."""
+    before = content(lake)
+    done = restore(lake, contract(name), 0)
+    assert lake.row_count(contract(name)) == 0
+    assert (done.anew, has_news(lake, stations()[name])) == (True, True)
+    run_stations(lake)
+    assert content(lake) == before
+
+
+def test_tables_that_rest_on_a_restored_one_are_named_in_flow_order(lake: Lakehouse) -> None:
+    done = restore(lake, contract("silver.lots"), 0)
+    assert done.rests_on_it == ["gold.lot_disposition", "gold.method_trends", "gold.exceptions", "gold.time_to_release"]
+    assert rests_on({"silver.peaks"})[0] == "silver.results"
+    assert rests_on({"silver.peaks"})[-1] == PREDICTIONS.full_name
+    assert rests_on({"gold.exceptions"}) == []
+
+
+def test_a_rebuild_of_what_is_right_writes_nothing(lake: Lakehouse) -> None:
+    done = rebuild(lake, "silver.results")
+    assert (done.outcome.changed, done.outcome.version, done.added.height, done.removed.height) == (0, done.before, 0, 0)
+    assert done.outcome.groups > 0
+
+
+def test_a_rebuild_mends_what_was_changed_by_hand_and_says_what_differed(lake: Lakehouse) -> None:
+    """One peak is taken out by another program: the rebuild brings exactly this row back."""
+    peaks = contract("silver.peaks")
+    before = rows_of(lake, peaks)
+    lost = before.row(3, named=True)
+    key = " AND ".join(f"`{name}` = {lost[name]!r}" for name in peaks.primary_key)
+    lake.delete(peaks, key)
+    assert lake.row_count(peaks) == before.height - 1
+    done = rebuild(lake, "silver.peaks")
+    assert (done.added.height, done.removed.height, done.outcome.changed) == (1, 0, 1)
+    assert done.added.select(peaks.primary_key).row(0) == tuple(lost[name] for name in peaks.primary_key)
+    assert rows_of(lake, peaks).equals(before)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bronze.chromatograms", "holds what files say"),
+        ("ml.predictions", "'lab score' scores every run again"),
+        ("ml.training_sets", "the job 'train' freezes a new one"),
+        ("governance.lineage", "the job 'refresh_gold'"),
+    ],
+)
+def test_what_no_station_makes_is_not_made_anew(name: str, words: str) -> None:
+    with pytest.raises(RestoringError, match=words):
+        require_made(name)
+
+
+def test_bronze_is_set_back_only_by_force_and_its_rows_leave_every_table(lake: Lakehouse) -> None:
+    before = lake.version(LIMS_LOTS)
+    with pytest.raises(RestoringError, match=rf"'lab table restore bronze\.lims_lots {before} --force' takes it back"):
+        restore(lake, LIMS_LOTS, 0)
+    assert lake.version(LIMS_LOTS) == before
+    restore(lake, LIMS_LOTS, 0, force=True)
+    run_stations(lake)
+    assert lake.row_count(contract("silver.lots")) == 0
+    restore(lake, LIMS_LOTS, before, force=True)
+    run_stations(lake)
+    assert lake.row_count(contract("silver.lots")) == 2
+
+
+def second_run(lake: Lakehouse, run_id: str) -> dict[str, list[dict[str, Any]]]:
+    """Break the peaks of the laboratory as a faulty program would, in the name of a run; return what stood before."""
+    before = content(lake)
+    peaks = contract("silver.peaks")
+    wrong = lake.polars(peaks).with_columns(pl.col("area") * 2)
+    lake.replace(peaks, wrong.to_arrow(), derivation=Derivation(inputs={"bronze.chromatograms": 1}, run_id=run_id))
+    for station in STATIONS[STATIONS.index(stations()["silver.results"]) :]:
+        update(lake, station, run_id=run_id)
+    return before
+
+
+def test_a_faulty_run_is_taken_back(lake: Lakehouse) -> None:
+    """Every table it wrote is as before at once, and still so after the next run; maintenance in between is in nobody's way."""
+    before = second_run(lake, "faulty-1")
+    assert content(lake) != before
+    for station in STATIONS:
+        maintain(lake, station.target)
+    plan = rollback_plan(run_named(lake, "faulty"))
+    assert {"silver.peaks", "features.injection_progress"} <= set(plan.set_back)
+    assert plan.made_anew == []
+    done = rollback(lake, plan, at_utc=NOW)
+    assert set(done.set_back) == set(plan.set_back)
+    assert content(lake) == before
+    run_stations(lake)
+    assert content(lake) == before
+
+
+def test_a_table_that_a_later_run_wrote_to_is_made_anew_at_once(lake: Lakehouse) -> None:
+    """Run 1 doubled the areas; run 2 took one peak away. Taking run 1 back keeps neither: the station makes the table."""
+    before = second_run(lake, "faulty-1")
+    peaks = contract("silver.peaks")
+    fewer = lake.polars(peaks).slice(1)
+    lake.replace(peaks, fewer.to_arrow(), derivation=Derivation(inputs={"bronze.chromatograms": 1}, run_id="later-2"))
+    plan = rollback_plan(run_named(lake, "faulty-1"))
+    assert plan.made_anew == ["silver.peaks"]
+    done = rollback(lake, plan, at_utc=NOW)
+    assert done.made_anew["silver.peaks"].changed > 0
+    run_stations(lake)
+    assert content(lake) == before
+
+
+def test_a_process_that_dies_between_mark_and_restore_leaves_work_and_no_hole(lake: Lakehouse) -> None:
+    before = content(lake)
+    mark_anew(lake, ["silver.results"], "about to be restored")
+    assert has_news(lake, stations()["silver.results"])
+    run_stations(lake)
+    assert content(lake) == before
+    assert not has_news(lake, stations()["silver.results"])
+
+
+def test_runs_are_found_by_what_their_commits_say(lake: Lakehouse) -> None:
+    second_run(lake, "faulty-1")
+    second_run(lake, "faulty-2")
+    assert [run.run_id for run in runs(lake)[:2]] == ["faulty-2", "faulty-1"]
+    assert "silver.peaks" in run_named(lake, "faulty-1").written_over
+    with pytest.raises(RestoringError, match="2 runs begin with 'faulty'"):
+        run_named(lake, "faulty")
+    with pytest.raises(RestoringError, match="no run whose id begins with 'nobody'"):
+        run_named(lake, "nobody")
+
+
+def prediction(name: str, *, mode: str = "batch", superseded_by: str | None = None) -> dict[str, Any]:
+    ended = {"superseded_by": superseded_by, "ended_at_utc": NOW, "ended_reason": "changed"} if superseded_by else {}
+    filled: dict[str, Any] = {"string": "x", "float64": 0.5, "int64": 1, "timestamp_utc": NOW}
+    row = {column.name: filled.get(column.kind) for column in PREDICTIONS.columns if not column.nullable}
+    return {**row, "prediction_id": name, "injection_id": f"run of {name}", "mode": mode, **ended}
+
+
+def decision(name: str) -> dict[str, Any]:
+    filled: dict[str, Any] = {"string": "x", "float64": 0.5, "int64": 1, "timestamp_utc": NOW, "array<string>": []}
+    row = {column.name: filled.get(column.kind) for column in DECISIONS.columns if not column.nullable}
+    return {**row, "decision_id": f"d-{name}", "prediction_id": name}
+
+
+def test_predictions_of_a_run_end_and_those_it_superseded_count_again(lakehouse: Lakehouse) -> None:
+    """The run superseded p1 by p2 and copied p3, which the service had answered: p2 ends, p1 counts again, p3 stays."""
+    lake = lakehouse
+    of_run = Derivation(run_id="faulty-1")
+    lake.append(PREDICTIONS, lake.local_rows(PREDICTIONS, [prediction("p1")]), derivation=Derivation(run_id="earlier"))
+    lake.append(DECISIONS, lake.local_rows(DECISIONS, [decision("p1"), decision("p2")]), derivation=of_run)
+    lake.append(PREDICTIONS, lake.local_rows(PREDICTIONS, [prediction("p2"), prediction("p3", mode="online")]), derivation=of_run)
+    marked = lake.local_rows(PREDICTIONS, [prediction("p1", superseded_by="p2")])
+    lake.replace_where(PREDICTIONS, marked, "prediction_id = 'p1'", derivation=of_run)
+    done = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
+    assert (done.ended, done.again, done.kept) == (1, 1, [])
+    rows = {row["prediction_id"]: row for row in lake.polars(PREDICTIONS).to_dicts()}
+    assert {name: row["ended_reason"] for name, row in rows.items()} == {"p1": None, "p2": "run faulty-1 was taken back", "p3": None}
+    assert rows["p1"]["superseded_by"] is None
+    ended = {row["prediction_id"]: row["ended_at_utc"] for row in lake.polars(DECISIONS).to_dicts()}
+    assert ended == {"p1": None, "p2": NOW}
+    again = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
+    assert (again.ended, again.again) == (0, 0)
