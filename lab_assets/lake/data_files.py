@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from urllib.parse import unquote
 from lab_assets.state.ledger import DataFile
 
 LOG: Final = "_delta_log"
-_LOG_FILE: Final = re.compile(r"(\d{20})\.(json|checkpoint\.[\w.-]*(?:parquet|json))")
+_DIGITS: Final = 20
+_CHECKPOINT: Final = re.compile(r"\.checkpoint\.[\w.-]*(?:parquet|json)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,14 +73,14 @@ def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
     """
     commits: set[int] = set()
     checkpoints: dict[int, list[str]] = {}
-    for path in (folder / LOG).iterdir() if (folder / LOG).is_dir() else ():
-        found = _LOG_FILE.fullmatch(path.name)
-        if found is None or (through is not None and int(found[1]) > through):
+    for name in _log_names(folder):
+        number = name[:_DIGITS]
+        if len(number) < _DIGITS or not (number.isascii() and number.isdigit()) or (through is not None and int(number) > through):
             continue
-        if found[2] == "json":
-            commits.add(int(found[1]))
-        else:
-            checkpoints.setdefault(int(found[1]), []).append(path.name)
+        if name[_DIGITS:] == ".json":
+            commits.add(int(number))
+        elif _CHECKPOINT.fullmatch(name, _DIGITS):
+            checkpoints.setdefault(int(number), []).append(name)
     last, checkpoint = max((*commits, *checkpoints), default=-1), max(checkpoints, default=-1)
     return LogSegment(
         version=last,
@@ -87,6 +89,13 @@ def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
         missing=tuple(version for version in range(checkpoint + 1, last) if version not in commits),
         covered_missing=any(version not in commits for version in range(checkpoint + 1)),
     )
+
+
+def _log_names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder / LOG)  # noqa: PTH208 - asked at each opening: names alone, of thousands of files
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def committed_files(folder: Path, first: int, last: int) -> list[DataFile]:

@@ -14,10 +14,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 
 from lab_assets.contracts.core import TableContract
-from lab_assets.lake.data_files import LogSegment, digest_of, local_path, log_segment
+from lab_assets.lake.data_files import LOG, LogSegment, digest_of, local_path, log_segment
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import DATA_FILES, TABLE_COMMITS
 
@@ -54,11 +54,10 @@ def open_table(contract: TableContract, uri: str, ledger: Ledger | None) -> Delt
 
     # asked before the log is looked at: what another process commits meanwhile is more than was noted, never less
     noted = None if ledger is None else ledger.noted_version(contract.full_name)
-    if not DeltaTable.is_deltatable(uri):
+    if not (DeltaTable.is_deltatable(uri) if is_remote(uri) else require_whole_log(contract.full_name, uri, ledger) >= 0):
         if noted is not None and noted >= 0:
             raise DamagedTableError(f"{contract.full_name}: no table lies at {uri}, but version {noted} was committed. {_RESTORE}")
         return None
-    require_whole_log(contract.full_name, uri, ledger)
     table = open_unchecked(contract, uri)
     if noted is not None and table.version() < noted:
         raise DamagedTableError(
@@ -68,7 +67,7 @@ def open_table(contract: TableContract, uri: str, ledger: Ledger | None) -> Delt
     return table
 
 
-def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: int | None = None) -> None:
+def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: int | None = None) -> int:
     """See that every log file a version relies on is there, and holds what it held when it was committed.
 
     Args:
@@ -77,11 +76,14 @@ def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: in
         ledger: What was committed; without one only missing and empty files are found.
         through: The version; default: the last one.
 
+    Returns:
+        The last version that the log speaks of; -1 where there is none, or the log is not on this machine.
+
     Raises:
         DamagedTableError: one is missing, empty or changed.
     """
     if is_remote(uri):
-        return
+        return -1
     folder = local_path(uri)
     segment = log_segment(folder, through=through)
     if segment.missing:
@@ -90,6 +92,7 @@ def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: in
     for path, version in segment.files().items():
         if problem := _problem(folder / path, digests.get(path)):
             raise DamagedTableError(f"{name}: version {version} is damaged, {folder / path} {problem}. {_mend(segment, path)}")
+    return segment.version
 
 
 def open_unchecked(contract: TableContract, uri: str) -> DeltaTable:
@@ -127,14 +130,22 @@ def grown(contract: TableContract, table: DeltaTable) -> DeltaTable:
     return open_unchecked(contract, table.table_uri)
 
 
+_NOTED: Final = (
+    select(DATA_FILES.c.path, DATA_FILES.c.sha256)
+    .where(DATA_FILES.c.table_name == bindparam("b_table"), DATA_FILES.c.path.between(bindparam("b_first"), bindparam("b_last")))
+    # what was noted beyond the last version is of a state that was given up; its numbers are given again
+    .where(
+        DATA_FILES.c.version <= select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == bindparam("b_table")).scalar_subquery()
+    )
+)
+"""Asked at each opening: built once."""
+
+
 def _noted_digests(ledger: Ledger, table: str, segment: LogSegment) -> dict[str, str]:
     """Return the digests of a segment's files by path; a commit that was not noted yet has none."""
-    columns = DATA_FILES.c
-    # what was noted beyond the last version is of a state that was given up; its numbers are given again
-    last = select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == table).scalar_subquery()
-    query = select(columns.path, columns.sha256).where(columns.table_name == table, columns.path.in_(list(segment.files())))
+    first, last = f"{LOG}/{max(segment.checkpoint, 0):020d}", f"{LOG}/{segment.version + 1:020d}"
     with ledger.engine.connect() as connection:
-        return {row.path: row.sha256 for row in connection.execute(query.where(columns.version <= last))}
+        return {row.path: row.sha256 for row in connection.execute(_NOTED, {"b_table": table, "b_first": first, "b_last": last})}
 
 
 def _problem(path: Path, expected: str | None) -> str:

@@ -14,7 +14,8 @@ from urllib.parse import unquote
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.changes import Changes, changed_files, difference, rows_of
-from lab_assets.lake.opening import grown, open_table, open_unchecked, require_whole_log
+from lab_assets.lake.data_files import commit_path, local_path, log_segment
+from lab_assets.lake.opening import grown, is_remote, open_table, open_unchecked, require_whole_log
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
 
@@ -41,6 +42,8 @@ class LakeReader:
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
         self.ledger = ledger
+        self._opened: set[str] = set()
+        self._frames: dict[str, tuple[Any, pl.LazyFrame]] = {}
 
     def uri(self, contract: TableContract) -> str:
         """Return where a table lies."""
@@ -56,7 +59,9 @@ class LakeReader:
         if table is None:
             self._create(contract)
             table = open_unchecked(contract, self.uri(contract))
-        return grown(contract, table)
+        table = grown(contract, table)
+        self._opened.add(contract.full_name)
+        return table
 
     def _create(self, contract: TableContract) -> None:
         from deltalake import CommitProperties, DeltaTable
@@ -75,7 +80,20 @@ class LakeReader:
         )
 
     def version(self, contract: TableContract) -> int:
-        """Return the latest version; an empty table has 0."""
+        """Return the latest version; an empty table has 0.
+
+        A table that this process has opened before, so that it is there with all its columns, is not opened again: the names and digests
+        of its log say the version.
+
+        Raises:
+            DamagedTableError: see ``open``.
+        """
+        name, uri = contract.full_name, self.uri(contract)
+        if name in self._opened and not is_remote(uri):
+            noted = self.ledger.noted_version(name)
+            version = require_whole_log(name, uri, self.ledger)
+            if version >= 0 and (noted is None or version >= noted):
+                return version
         return self.open(contract).version()
 
     def versions(self, contracts: Sequence[TableContract]) -> dict[str, int]:
@@ -104,8 +122,13 @@ class LakeReader:
         from lab_assets.contracts.registry import contracts
 
         known = contracts()
-        uris = {name: self.uri(known[name]) for name in names if name in known}
-        return {name: DeltaTable(uri).version() if DeltaTable.is_deltatable(uri) else -1 for name, uri in uris.items()}
+
+        def version(uri: str) -> int:
+            if not is_remote(uri):
+                return log_segment(local_path(uri)).version
+            return DeltaTable(uri).version() if DeltaTable.is_deltatable(uri) else -1
+
+        return {name: version(self.uri(known[name])) for name in names if name in known}
 
     def row_count(self, contract: TableContract) -> int:
         """Return the number of rows, from the log alone."""
@@ -132,11 +155,34 @@ class LakeReader:
 
     def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
         """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
+        latest = self.version(contract)
+        if version is not None and version != latest:
+            self._require_past(contract, version)
+        wanted = latest if version is None else version
+        commit = self._commit(contract, wanted)
+        known, frame = self._frames.get(contract.full_name, (None, None))
+        if frame is None or commit is None or known != commit:
+            frame = self._frame(contract, wanted)
+            self._frames[contract.full_name] = (commit, frame)
+        return frame
+
+    def _commit(self, contract: TableContract, version: int) -> tuple[int, int, int] | None:
+        """Return what tells a commit from another of the same number, as after a table's folder was restored; ``None`` if unknown."""
+        uri = self.uri(contract)
+        if is_remote(uri):
+            return None
+        try:
+            status = commit_path(local_path(uri), version).stat()
+        except FileNotFoundError:
+            return None
+        return version, status.st_mtime_ns, status.st_ino
+
+    def _frame(self, contract: TableContract, version: int) -> pl.LazyFrame:
+        """Open one version to be read; what it holds never changes, so the one asked for last is kept open."""
         import polars as pl
 
         table = self.open(contract)
-        if version is not None and version != table.version():
-            self._require_past(contract, version)
+        if version != table.version():
             table.load_as_version(version)
         frame = pl.scan_delta(table)
         missing = [column for column in contract.columns if column.name not in frame.collect_schema()]
