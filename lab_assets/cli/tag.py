@@ -45,7 +45,7 @@ def tag(
 def mask(
     tag_name: Annotated[str | None, typer.Argument(metavar="TAG", help="Tag; without it all masks are listed.")] = None,
     method: Annotated[
-        str | None, typer.Argument(help="How it is hidden: null, redact, pseudonym; with an unknown one, all are listed.")
+        str | None, typer.Argument(help="How it is hidden; left out, all methods are listed.")
     ] = None,
     reason: ReasonOption = "",
     by: ByOption = None,
@@ -61,7 +61,8 @@ def mask(
         engine = database()
         if tag_name is not None:
             if method is None:
-                raise typer.BadParameter(f"name the method as well: {', '.join(MASK_METHODS)}")
+                known = ", ".join(f"{name} ({one.words})" for name, one in MASK_METHODS.items())
+                raise typer.BadParameter(f"name the method as well: {known}")
             Stewardship(engine, actor=actor_of(engine, by), origin=ORIGIN).set_mask(tag_name, method, reason=reason)
         policy = PolicyStore(engine).current()
         with engine.connect() as connection:
