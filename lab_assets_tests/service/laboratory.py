@@ -48,8 +48,8 @@ class Laboratory:
     bundle: ModelBundle
 
 
-def train(seed: int) -> ModelBundle:
-    """A model in which worst_margin_so_far below 0 and high pressure ripple mean failure."""
+def train(seed: int, names: tuple[str, ...] = FEATURE_NAMES, feature_set_version: str = FEATURE_SET_VERSION) -> ModelBundle:
+    """A model in which worst_margin_so_far below 0 and high pressure ripple mean failure; of some features only where these are named."""
     rng = np.random.default_rng(seed)
     n = 1200
     features = rng.normal(size=(n, len(FEATURE_NAMES)))
@@ -63,18 +63,18 @@ def train(seed: int) -> ModelBundle:
     checkpoints = rng.choice(CHECKPOINTS_PCT, size=n)
     features[:, FEATURE_NAMES.index("checkpoint_pct")] = checkpoints
     matrix = TrainingMatrix(
-        features=features,
+        features=np.ascontiguousarray(features[:, [FEATURE_NAMES.index(name) for name in names]]),
         labels=labels,
         lots=np.array([f"L{i // 4}" for i in range(n)]),
         times=np.arange(n),
         checkpoints=checkpoints.astype(np.int64),
         methods=np.full(n, "ASSAY-01"),
-        names=FEATURE_NAMES,
+        names=names,
     )
     parts = np.array(["train"] * 800 + ["calibrate"] * 400)
     plan = ExperimentPlan(
         model_name=MODEL,
-        feature_set_version=FEATURE_SET_VERSION,
+        feature_set_version=feature_set_version,
         training_set_id=f"set-{seed}",
         params=BoosterParams(max_trees=40, leaves=7),
         seed=seed,
