@@ -56,7 +56,7 @@ def extras() -> tuple[ExtraFeature, ...]:
 def _extra(name: str) -> ExtraFeature:
     module = import_module(name)
     feature: object = getattr(module, "FEATURE", None)
-    value: Any = getattr(module, "value", None)
+    value: Callable[[Any], float] | None = getattr(module, "value", None)
     if not isinstance(feature, Feature) or not callable(value):
         raise ExtraFeatureError(f"{name} needs the constant FEATURE, a Feature, and the function value")
     if feature.table not in TABLES:
