@@ -31,6 +31,11 @@ condition tolerances)."""
 _ANY_SIZE: Final = Context(prec=320, rounding=ROUND_HALF_UP)
 """Digits enough for the largest float and four decimals."""
 _PLANNED: Final = ("sample", "standard", "suitability")
+RESULT_COLUMNS: Final = (
+    *("result_id", "is_current", "injection_id", "sample_name", "lot_id", "method_id", "analyte", "value", "unit"),
+    *("spec_low", "spec_high", "state", "replicate", "measured_at_utc", "known_time_utc"),
+)
+_LOST: Final = ("injection_id", "injection_name", "source", "sample_role", "lot_id", "method_id", "injected_at_utc")
 _CHART: Final = ("product", "method_id", "analyte", "unit")
 
 
@@ -59,9 +64,10 @@ def out_of_specification(read: StationReader, subjects: pl.Series) -> list[dict[
     """Return failing results: critical until every investigation of their sample is closed."""
     import polars as pl
 
-    of_lots = read.keyed(RESULTS, lot_id=subjects).filter(is_failing())
+    of_lots = read.keyed(RESULTS, RESULT_COLUMNS, lot_id=subjects).filter(is_failing())
     # lots are what failing results are about, so only what no lot is known of is looked for without one
-    without = read.rows(RESULTS, where=pl.col("lot_id").is_null() & is_failing() & result_subject().is_in(subjects.implode()))
+    of_subject = pl.col("lot_id").is_null() & is_failing() & result_subject().is_in(subjects.implode())
+    without = read.rows(RESULTS, RESULT_COLUMNS, where=of_subject)
     failing = pl.concat([of_lots, without])
     events = read.keyed(PROCESS_EVENTS, sample_name=failing["sample_name"]).filter(is_investigation())
     steps = Counter(events.select("sample_name", "event").iter_rows())
@@ -197,7 +203,11 @@ def _uncalibrated_use(read: StationReader, instruments: pl.Series) -> list[dict[
 
     at = pl.col("injected_at_utc")
     used = (
-        read.rows(INJECTIONS, where=pl.col("instrument_id").is_in(instruments.implode()) & is_uncalibrated_use())
+        read.rows(
+            INJECTIONS,
+            ["instrument_id", "calibration_id", "injected_at_utc"],
+            where=pl.col("instrument_id").is_in(instruments.implode()) & is_uncalibrated_use(),
+        )
         .group_by("instrument_id", "calibration_id")
         .agg(pl.len().alias("count"), at.min().alias("first"), at.max().alias("last"))
     )
@@ -261,7 +271,7 @@ def lacks_context() -> pl.Expr:
 
 def without_context(read: StationReader, subjects: pl.Series) -> list[dict[str, Any]]:
     """Return injections whose lot or method neither a worklist nor a sample record states."""
-    lost = read.keyed(INJECTIONS, injection_id=subjects).filter(lacks_context())
+    lost = read.keyed(INJECTIONS, _LOST, injection_id=subjects).filter(lacks_context())
     return [
         _exception(
             "no_context",

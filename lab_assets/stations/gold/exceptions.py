@@ -91,10 +91,7 @@ def _by_days(_read: StationReader, changes: Changes) -> pl.DataFrame:
 
 _RESULTS: Final = Input(
     table=RESULTS,
-    columns=(
-        *("result_id", "is_current", "injection_id", "sample_name", "lot_id", "method_id", "analyte", "value", "unit"),
-        *("spec_low", "spec_high", "state", "replicate", "measured_at_utc", "known_time_utc"),
-    ),
+    columns=kinds.RESULT_COLUMNS,
     touches=_by_results,
 )
 _EVENTS: Final = Input(table=PROCESS_EVENTS, columns=("event_id", "sample_name", "event"), touches=_by_events)

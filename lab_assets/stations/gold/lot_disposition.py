@@ -36,6 +36,12 @@ _INVESTIGATION: Final = ("oos_opened", "oos_closed")
 """Events that are counted; so their station reads ``event_id`` as well, by which two of one kind are two."""
 
 
+_RESULT: Final = (
+    *("result_id", "lot_id", "sample_name", "method_id", "analyte", "state", "is_current", "measured_at_utc", "known_time_utc"),
+)
+_LIMIT: Final = ("product", "method_id", "analyte", "spec_low", "spec_high", "effective_from_utc", "recorded_at_utc", *RECENCY)
+
+
 def _lots_of_products(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the lots of the products whose specifications changed."""
     return read.keyed(LOTS, ["lot_id"], product=changes.both["product"])
@@ -47,9 +53,9 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 
     lots = read.keyed(LOTS, lot_id=keys["lot_id"])
     samples = rows_by(read.keyed(SAMPLES, lot_id=lots["lot_id"]), "lot_id")
-    results = read.keyed(RESULTS, lot_id=lots["lot_id"]).filter(pl.col("is_current"), pl.col("state") != "no_spec")
+    results = read.keyed(RESULTS, _RESULT, lot_id=lots["lot_id"]).filter(pl.col("is_current"), pl.col("state") != "no_spec")
     events = read.keyed(PROCESS_EVENTS, lot_id=lots["lot_id"]).filter(pl.col("event").is_in(_INVESTIGATION))
-    specifications = Specifications(read.keyed(SPECIFICATIONS, product=lots["product"]).iter_rows(named=True))
+    specifications = Specifications(read.keyed(SPECIFICATIONS, _LIMIT, product=lots["product"]).iter_rows(named=True))
     results_of, events_of = rows_by(results, "lot_id"), rows_by(events, "lot_id")
     made = [
         lot_row(
@@ -158,20 +164,9 @@ LOT_DISPOSITION_STATION: Final = Station(
     inputs=(
         Input(table=LOTS, columns=("lot_id", "product", "manufactured_at_utc"), touches=touched_by(lot_id="lot_id")),
         Input(table=SAMPLES, columns=("lot_id", "sample_name", "sample_type", "retest_of"), touches=touched_by(lot_id="lot_id")),
-        Input(
-            table=RESULTS,
-            columns=(
-                *("result_id", "lot_id", "sample_name", "method_id", "analyte", "state", "is_current"),
-                *("measured_at_utc", "known_time_utc"),
-            ),
-            touches=touched_by(lot_id="lot_id"),
-        ),
+        Input(table=RESULTS, columns=_RESULT, touches=touched_by(lot_id="lot_id")),
         Input(table=PROCESS_EVENTS, columns=("event_id", "lot_id", "sample_name", "event"), touches=touched_by(lot_id="lot_id")),
-        Input(
-            table=SPECIFICATIONS,
-            columns=("product", "method_id", "analyte", "spec_low", "spec_high", "effective_from_utc", "recorded_at_utc", *RECENCY),
-            touches=_lots_of_products,
-        ),
+        Input(table=SPECIFICATIONS, columns=_LIMIT, touches=_lots_of_products),
     ),
     make=_make,
     group=Group(columns=("lot_id",)),

@@ -77,7 +77,7 @@ _COUNTED: Final = (
 TIME_TO_RELEASE_STATION: Final = Station(
     target=TIME_TO_RELEASE,
     inputs=(
-        Input(table=PROCESS_EVENTS, columns=("lot_id", "sample_name", "event", "at_utc"), touches=touched_by(lot_id="lot_id")),
+        Input(table=PROCESS_EVENTS, columns=("event_id", "lot_id", "sample_name", "event", "at_utc"), touches=touched_by(lot_id="lot_id")),
         Input(table=SAMPLES, columns=("lot_id", "sample_name", "sample_type", "retest_of"), touches=touched_by(lot_id="lot_id")),
         Input(table=LOTS, columns=("lot_id", "product"), touches=touched_by(lot_id="lot_id")),
     ),

@@ -1,0 +1,188 @@
+"""What stations declare is what they read, over a small simulated laboratory: no column more, none less, nothing whole that grows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+
+from lab_assets.contracts.bronze import CALIBRATIONS
+from lab_assets.contracts.gold import SUITABILITY
+from lab_assets.contracts.registry import contracts
+from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.lake.changes import Changes
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.reading import Read, StationReader, UndeclaredReadError
+from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.runner import StationError, all_groups, conformed, make_of
+from lab_assets.stations.silver.reference import LOTS_STATION
+from lab_assets.stations.station import Input, Station
+from lab_assets_tests.stations.rows import putting
+from lab_assets_tests.stations.small_laboratory import opened, take, write_files
+
+each_station = pytest.mark.parametrize("station", STATIONS, ids=lambda station: station.name)
+TRIGGERS = {("silver.injections", "processing_id"), ("silver.process_events", "event_id")}
+"""Columns that are watched, whether they are read or not: by the first the windows of a run changed (methods themselves touch nothing), by
+the second two events of one kind and time are two."""
+WHOLE = [(station, each) for station in STATIONS for each in station.inputs if each.reads == "whole"]
+
+
+FAILED = {
+    "sequence_id": "SEQ-F", "method_id": "ASSAY-01", "instrument_id": "LC-01", "analyte": "API", "started_at_utc": datetime(2025, 1, 9, tzinfo=UTC),
+    "injections": 5, "passed": False, "failures": ["tailing 2.5 above 2"],
+}  # fmt: skip
+"""A suitability test that failed: none of the simulated ones does."""
+EXPIRED = {
+    "certificate_id": "CAL-F", "instrument_id": "LC-01", "parameter": "flow", "deviation": 3.0, "tolerance": 1.0, "unit": "%", "outcome": "fail",
+    "performed_at_utc": datetime(2024, 12, 31, tzinfo=UTC), "valid_until_utc": datetime(2025, 12, 31, tzinfo=UTC),
+}  # fmt: skip
+"""A certificate with a parameter out of tolerance; likewise."""
+
+STRAY = {
+    "injection_id": "inj_f", "injection_name": "stray", "source": "hplc_shimadzu", "sample_role": "unknown", "zone_known": True,
+    "channels": ["UV"], "processing_id": "none", "source_sha256": "f",
+}  # fmt: skip
+"""An injection that no worklist names."""
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
+    """The small laboratory with every table made; the tests of this file change nothing in it."""
+    home = tmp_path_factory.mktemp("declared") / "lab"
+    write_files(home / "inbox")
+    with opened(home) as lake:
+        take(lake)
+        putting(lake)(CALIBRATIONS, EXPIRED)
+        lake.append(SUITABILITY, lake.local_rows(SUITABILITY, [FAILED]))
+        lake.append(INJECTIONS, lake.local_rows(INJECTIONS, [STRAY]))
+        yield lake
+
+
+def reader(lake: Lakehouse, station: Station) -> StationReader:
+    return StationReader(lake, station, {each.name: lake.version(each.table) for each in station.inputs})
+
+
+def everything(lake: Lakehouse, station: Station) -> list[Read]:
+    """Find all groups of a station and make them; returns what was read for it."""
+    read = reader(lake, station)
+    conformed(station, make_of(read, all_groups(read)))
+    return read.reads
+
+
+@each_station
+def test_every_declared_column_is_read_and_no_other(lake: Lakehouse, station: Station) -> None:
+    """A column counts as read by make and relations, or where a relation cannot do without it in the rows that changed."""
+    reads = everything(lake, station)
+    for each in station.inputs:
+        seen = {column for read in reads if read.table == each.name for column in read.columns}
+        assert seen <= set(each.columns)
+        unused = [name for name in each.noticed_by if name not in seen and not _is_needed(lake, station, each, name)]
+        unused = [name for name in unused if (each.name, name) not in TRIGGERS]
+        unused += [name for name in each.columns if name not in {*seen, *each.noticed_by}]
+        assert unused == [], f"{each.name} is declared with columns that nothing reads"
+
+
+def _is_needed(lake: Lakehouse, station: Station, each: Input, column: str) -> bool:
+    """Whether the relation of an input fails without a column in the rows that changed."""
+    if each.touches is None:
+        return False
+    rows = lake.polars(each.table, [name for name in each.noticed_by if name != column])
+    try:
+        each.touches(reader(lake, station), Changes(added=rows, removed=rows.clear()))
+    except (pl.exceptions.ColumnNotFoundError, KeyError):
+        return True
+    return False
+
+
+@each_station
+def test_whole_reads_are_declared_and_declared_ones_are_made(lake: Lakehouse, station: Station) -> None:
+    reads = [read for read in everything(lake, station) if read.table != station.name]
+    assert {read.table for read in reads if read.whole} == {each.name for each in station.inputs if each.reads == "whole"}
+
+
+@each_station
+def test_every_column_says_what_it_is_made_from(station: Station) -> None:
+    assert [name for name in station.target.column_names if name not in station.feeds] == []
+    assert [name for name in station.feeds if name not in station.target.column_names] == []
+    declared = {f"{each.name}.{column}" for each in station.inputs for column in each.columns}
+    named = {source for sources in station.feeds.values() for source in sources}
+    assert sorted(named - declared) == [], "named as a source, but not declared as read"
+
+
+@each_station
+def test_every_input_feeds_a_column(station: Station) -> None:
+    """An input that feeds nothing would be read for nothing, and lineage would not show it."""
+    fed = {source.rpartition(".")[0] for sources in station.feeds.values() for source in sources}
+    assert [each.name for each in station.inputs if each.name not in fed] == []
+
+
+@each_station
+def test_a_station_that_leaves_out_an_input_is_stopped(lake: Lakehouse, station: Station) -> None:
+    groups = all_groups(reader(lake, station))
+    for each in station.inputs:
+        wrong = replace(station, inputs=tuple(other for other in station.inputs if other is not each))
+        with pytest.raises(UndeclaredReadError, match=f"declares no input '{each.name}'"):
+            _run_through(lake, wrong, groups)
+
+
+@each_station
+def test_a_station_that_leaves_out_a_column_is_stopped(lake: Lakehouse, station: Station) -> None:
+    """The name of the column is in the message, whether it is asked for by name or missed in the rows."""
+    some = all_groups(reader(lake, station)).head(40)
+    missed: list[str] = []
+    for each in station.inputs:
+        for column in each.columns:
+            if (each.name, column) in TRIGGERS:
+                continue
+            news = tuple(name for name in each.news if name != column)
+            other = replace(each, columns=tuple(name for name in each.columns if name != column), news=news)
+            wrong = replace(station, inputs=tuple(other if one is each else one for one in station.inputs))
+            if column not in _stopped_by(lake, wrong, some):
+                missed.append(f"{each.name}.{column}")
+    assert missed == []
+
+
+def _stopped_by(lake: Lakehouse, station: Station, groups: pl.DataFrame) -> str:
+    """Return the error that stops a station; empty where none does."""
+    try:
+        _run_through(lake, station, groups)
+    except (UndeclaredReadError, StationError) as error:
+        return str(error)
+    return ""
+
+
+def _run_through(lake: Lakehouse, station: Station, groups: pl.DataFrame) -> None:
+    read = reader(lake, station)
+    all_groups(read)
+    conformed(station, make_of(read, groups))
+
+
+@pytest.mark.parametrize(("station", "each"), WHOLE, ids=[f"{station.name} {each.name}" for station, each in WHOLE])
+def test_reading_all_of_a_table_that_is_declared_to_be_read_by_key_is_stopped(lake: Lakehouse, station: Station, each: Input) -> None:
+    by_key = replace(each, reads="touched")
+    wrong = replace(station, inputs=tuple(by_key if one is each else one for one in station.inputs))
+    with pytest.raises(UndeclaredReadError, match=f"reads all of {each.name}, which it declares to read by key"):
+        everything(lake, wrong)
+
+
+def test_only_small_reference_tables_are_read_whole() -> None:
+    """Documents are searched for numbers of certificates; the other two are lists that people keep."""
+    assert {each.name for _, each in WHOLE} <= {"bronze.processing_methods", "bronze.documents", "bronze.calibrations"}
+    assert {each.name for _, each in WHOLE} <= contracts().keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inputs": (LOTS_STATION.inputs[0], LOTS_STATION.inputs[0])}, "an input is declared twice"),
+        ({"inputs": (replace(LOTS_STATION.inputs[0], columns=("lot_id", "colour")),)}, "bronze.lims_lots has no column"),
+        ({"group": replace(LOTS_STATION.group, columns=("colour",))}, "are not columns of the table"),
+    ],
+    ids=["an input twice", "an unknown column", "an unknown group column"],
+)
+def test_a_declaration_that_cannot_be_is_refused_at_once(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(LOTS_STATION, **changes)
