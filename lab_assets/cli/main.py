@@ -23,12 +23,14 @@ from lab_assets.cli import (
     explain,
     grant,
     ingest,
+    maintain,
     model,
     peaks,
     quarantine,
     query,
     read,
     reconcile,
+    run,
     schema,
     score,
     scrub,
@@ -142,6 +144,8 @@ app.command("ingest", rich_help_panel=_DATA)(ingest.ingest)
 app.command("query", rich_help_panel=_DATA)(query.query)
 app.add_typer(catalog.app, name="catalog", rich_help_panel=_DATA)
 app.add_typer(table.app, name="table", rich_help_panel=_DATA)
+app.add_typer(run.app, name="run", rich_help_panel=_DATA)
+app.command("maintain", rich_help_panel=_DATA)(maintain.maintain)
 app.add_typer(quarantine.app, name="quarantine", rich_help_panel=_DATA)
 app.add_typer(schema.app, name="schema", rich_help_panel=_DATA)
 app.command("reconcile", rich_help_panel=_DATA)(reconcile.reconcile)

@@ -1,7 +1,7 @@
-"""``lab table``: versions of Delta tables: history, difference, state at a time, restore.
+"""``lab table``: versions of Delta tables: history, difference, state at a time, restore; making a table anew.
 
-Belongs here: arguments, printing, the audit entries of a restore. Does not belong here: reading versions
-(``lab_assets.lake.versions``), writing (``lab_assets.lake.lakehouse``).
+Belongs here: arguments, printing, the audit entries. Does not belong here: reading versions (``lab_assets.lake.versions``), what a
+restore or rebuild does (``lab_assets.stations.restoring``).
 
 Tagged columns are hidden here from everyone; ``lab query --as`` shows them to those who may see them.
 """
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
+from lab_assets.cli._lake import new_run_id, open_lake
 
 if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
 
-app = typer.Typer(help="Versions of tables: history, diff, restore, as-of.", no_args_is_help=True)
+app = typer.Typer(help="Versions of tables: history, diff, restore, as-of, rebuild.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(metavar="TABLE", help="layer.table, such as silver.peaks.", show_default=False)]
 Limit = Annotated[int, typer.Option(min=1, help="Most rows shown.")]
@@ -30,7 +31,7 @@ def history(name: Name, *, limit: Limit = 20, as_json: JsonOption = False) -> No
     from lab_assets.lake.versions import table_history
     from lab_assets.settings import get_settings
 
-    commits = table_history(get_settings(), _contract(name), limit=limit)
+    commits = table_history(get_settings(), contract_named(name), limit=limit)
     if as_json:
         print_json({"table": name, "commits": commits})
     else:
@@ -51,7 +52,7 @@ def diff(
     from lab_assets.lake.versions import table_difference
     from lab_assets.settings import get_settings
 
-    found = table_difference(get_settings(), _contract(name), old, new)
+    found = table_difference(get_settings(), contract_named(name), old, new)
     if as_json:
         print_json({"table": name, "old": old, "new": new, **found})
         return
@@ -72,7 +73,7 @@ def as_of(
     from lab_assets.lake.versions import table_at
     from lab_assets.settings import get_settings
 
-    version, count, rows = table_at(get_settings(), _contract(name), _moment(when), limit=limit)
+    version, count, rows = table_at(get_settings(), contract_named(name), _moment(when), limit=limit)
     if as_json:
         print_json({"table": name, "version": version, "row_count": count, "rows": rows})
         return
@@ -86,51 +87,119 @@ def restore(
     version: Annotated[int, typer.Argument(min=0, help="Version to go back to.")],
     *,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
+    force: Annotated[
+        bool, typer.Option("--force", help="Set back bronze or a record as well; without it you are told what follows.")
+    ] = False,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an earlier version of TABLE the latest one, as a new commit; nothing is lost."""
-    from lab_assets.compute.session import SessionKeeper
+    """Make an earlier version of TABLE the latest one, as a new commit; nothing is lost.
+
+    What is made from other tables is made anew by the next run, so that nothing is missing afterwards.
+    """
     from lab_assets.governance.grants import require_manage
-    from lab_assets.lake.lakehouse import Lakehouse
     from lab_assets.lake.versions import TableViewError, open_table
     from lab_assets.settings import get_settings
     from lab_assets.state.audit import AuditLog
-    from lab_assets.state.ledger import Ledger
+    from lab_assets.stations.restoring import RestoringError, consequences
+    from lab_assets.stations.restoring import restore as restore_table
 
-    settings, contract, engine = get_settings(), _contract(name), database()
+    contract, engine = contract_named(name), database()
     actor = actor_of(engine, by)
     if by is not None:
         require_manage(engine, by)
-    before = open_table(settings, contract).version()
+    before = open_table(get_settings(), contract).version()
     if version >= before:
         raise TableViewError(f"{name} is at version {before}; name an earlier one")
+    if words := consequences(name, before):
+        if not force:
+            raise RestoringError(f"{words}. --force sets it back all the same")
+        typer.secho(f"warning: {words}", err=True, fg="yellow")
     audit = AuditLog(engine)
     # the commit happens outside of the database: the intention is on record before it, the result after it
     audit.append(
         actor=actor, action="table.restore_begin", target=name, old={"version": before}, new={"as": version}, reason=reason, origin=ORIGIN
     )
-    keeper = SessionKeeper(settings)
-    try:
-        after = Lakehouse(settings, keeper, Ledger(engine)).restore(contract, version)
-    finally:
-        keeper.close()
+    with open_lake(engine) as lake:
+        done = restore_table(lake, contract, version, force=force)
     audit.append(
         actor=actor,
         action="table.restore",
         target=name,
         old={"version": before},
-        new={"version": after, "as": version},
+        new={"version": done.version, "as": version},
         reason=reason,
         origin=ORIGIN,
     )
     if as_json:
-        print_json({"table": name, "restored": version, "version": after, "previous": before})
-    else:
-        typer.echo(f"{name} is as it was at version {version}; this is version {after}, and {before} stays readable")
+        found = {"table": name, "restored": version, "version": done.version, "previous": before}
+        print_json({**found, "made_anew": done.anew, "rests_on_it": done.rests_on_it})
+        return
+    typer.echo(f"{name} is as it was at version {version}; this is version {done.version}, and {before} stays readable")
+    if done.anew:
+        typer.echo(f"the next run makes it anew from its inputs; 'lab table rebuild {name}' does so now")
+    if done.rests_on_it:
+        typer.echo(f"these tables rest on it and follow at the next run: {', '.join(done.rests_on_it)}")
 
 
-def _contract(name: str) -> TableContract:
+@app.command()
+def rebuild(
+    name: Annotated[str | None, typer.Argument(metavar="TABLE", help="layer.table, such as silver.peaks.", show_default=False)] = None,
+    *,
+    everything: Annotated[bool, typer.Option("--all", help="Every table that is made from others, in flow order.")] = False,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")] = "",
+    limit: Limit = 20,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make TABLE anew from its inputs, and show what differed; only groups of rows that differ are written.
+
+    Bronze and records (predictions, decisions, training sets) are not made from other tables: you are told what to do instead.
+    """
+    from lab_assets.governance.grants import require_manage
+    from lab_assets.lake.versions import TableViewError, shown
+    from lab_assets.state.audit import AuditLog
+    from lab_assets.stations.registry import stations
+    from lab_assets.stations.restoring import rebuild as rebuild_table
+    from lab_assets.stations.restoring import require_made
+
+    if (name is None) is not everything:
+        raise TableViewError("name one table, or give --all")
+    names = list(stations()) if name is None else [contract_named(name).full_name]
+    for each in names:
+        require_made(each)
+    engine = database()
+    actor = actor_of(engine, by)
+    if by is not None:
+        require_manage(engine, by)
+    audit, run_id, found = AuditLog(engine), new_run_id("rebuild"), list[dict[str, Any]]()
+    with open_lake(engine) as lake:
+        for each in names:
+            done = rebuild_table(lake, each, run_id=run_id, say=lambda line: typer.echo(line, err=True))
+            counts = {"groups": done.outcome.groups, "groups_differed": done.outcome.changed}
+            counts |= {"rows_added": done.added.height, "rows_removed": done.removed.height}
+            new = {"version": done.outcome.version, "run": run_id, **counts}
+            audit.append(
+                actor=actor, action="table.rebuild", target=each, old={"version": done.before}, new=new, reason=reason, origin=ORIGIN
+            )
+            found.append({"table": each, "previous": done.before, "version": done.outcome.version, "run_id": run_id, **counts})
+            if not as_json:
+                typer.echo(
+                    f"{each}: {done.outcome.changed} of {done.outcome.groups} group(s) differed; "
+                    f"{done.added.height} row(s) added, {done.removed.height} removed; version {done.outcome.version}"
+                )
+                for change, rows in (("added", done.added), ("removed", done.removed)):
+                    _print_rows([shown(contract_named(each), row) for row in rows.head(limit).to_dicts()], title=f"{each}: {change}")
+    if as_json:
+        print_json(found)
+
+
+def contract_named(name: str) -> TableContract:
+    """Return the contract of a table that was named.
+
+    Raises:
+        TableViewError: there is none.
+    """
     from lab_assets.contracts.registry import contract
     from lab_assets.lake.versions import TableViewError
 

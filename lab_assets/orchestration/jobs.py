@@ -5,6 +5,8 @@ Belongs here: selections and their tags. Does not belong here: when they run (``
 
 import dagster as dg
 
+from lab_assets.orchestration.maintenance import MAINTAIN
+
 _SPARK = {"lab/engine": "spark"}
 _LINEAGE = dg.AssetSelection.assets(["governance", "lineage"])
 _INTEGRITY = dg.AssetSelection.assets(["governance", "integrity"])
@@ -56,4 +58,4 @@ SCRUB = dg.define_asset_job(
     description="Hash the kept originals and the files of all tables again, and name what is missing or changed.",
 )
 
-JOBS = (INGEST, REFRESH_GOLD, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT, SCRUB)
+JOBS = (INGEST, REFRESH_GOLD, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT, SCRUB, MAINTAIN)

@@ -1,4 +1,4 @@
-"""The schedules: drift checks each day, retraining each month, oversight each hour, a scrub each week.
+"""The schedules: drift checks and maintenance each day, retraining each month, oversight each hour, a scrub each week.
 
 Belongs here: times. Does not belong here: what the jobs do.
 """
@@ -6,6 +6,7 @@ Belongs here: times. Does not belong here: what the jobs do.
 import dagster as dg
 
 from lab_assets.orchestration.jobs import CHECK_DRIFT, REFRESH_GOLD, RETRAIN, SCRUB
+from lab_assets.orchestration.maintenance import MAINTAIN
 
 
 @dg.schedule(
@@ -60,4 +61,17 @@ def weekly_scrub(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=f"scrub:{day}", tags={"lab/as_of": day, "lab/trigger": "schedule"})
 
 
-SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, weekly_scrub)
+@dg.schedule(
+    job=MAINTAIN,
+    cron_schedule="30 1 * * *",
+    execution_timezone="UTC",
+    name="nightly_maintenance",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def nightly_maintenance(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Small files put together each night, before the scrub reads them all."""
+    day = context.scheduled_execution_time.date().isoformat()
+    return dg.RunRequest(run_key=f"maintenance:{day}", tags={"lab/as_of": day, "lab/trigger": "schedule"})
+
+
+SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, weekly_scrub, nightly_maintenance)

@@ -1,4 +1,4 @@
-"""``lab table`` on a real Delta table: versions, difference, state at a time, restore."""
+"""``lab table`` on a real Delta table: versions, difference, state at a time, restore, rebuild; runs taken back; maintenance."""
 
 from __future__ import annotations
 
@@ -10,12 +10,16 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.registry import contract
+from lab_assets.contracts.silver import LOTS
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database
+from lab_assets.stations.registry import stations
 from lab_assets_tests.cli.commands import Lab
+from lab_assets_tests.stations.rows import at, putting
 
 NAME = "bronze.chromatograms"
 CONTRACT = contract(NAME)
@@ -105,18 +109,120 @@ def test_names_of_persons_are_hidden_and_long_traces_are_short(lab: Lab, table: 
     ],
 )
 def test_what_does_not_exist_is_told(lab: Lab, table: datetime, arguments: tuple[str, ...], reason: str) -> None:
-    told = lab("table", *arguments)
-    assert told.exit_code == 1
-    assert reason in told.stderr
+    answer = lab("table", *arguments)
+    assert answer.exit_code == 1
+    assert reason in answer.stderr
 
 
-@pytest.mark.spark
 def test_a_restore_is_a_new_commit_with_its_reason_on_record(lab: Lab, lakehouse: Lakehouse) -> None:
     lakehouse.append(CONTRACT, lakehouse.local_rows(CONTRACT, [row("i1", [1.0])]))
     lakehouse.append(CONTRACT, lakehouse.local_rows(CONTRACT, [row("i2", [2.0])]))
-    told = lab("table", "restore", NAME, "1", "--reason", "wrong batch", "--json").document
-    assert told == {"table": NAME, "restored": 1, "version": 3, "previous": 2}
+    done = lab("table", "restore", NAME, "1", "--reason", "wrong batch", "--force", "--json")
+    assert {name: done.document[name] for name in ("table", "restored", "version", "previous", "made_anew")} == {
+        "table": NAME,
+        "restored": 1,
+        "version": 3,
+        "previous": 2,
+        "made_anew": False,
+    }
+    assert done.document["rests_on_it"][0] == "silver.injections"
+    assert "the check that holds the ledger against the tables fails" in done.stderr
     assert lakehouse.polars(CONTRACT)["injection_name"].to_list() == ["i1"]
     entries = AuditLog(open_database(lakehouse.settings)).entries(action="table")
     assert [entry.action for entry in entries] == ["table.restore_begin", "table.restore"]
     assert {entry.reason for entry in entries} == {"wrong batch"}
+
+
+def test_bronze_is_not_set_back_without_force(lab: Lab, lakehouse: Lakehouse) -> None:
+    """What follows is said; nothing is written, not even to the audit trail."""
+    lakehouse.append(CONTRACT, lakehouse.local_rows(CONTRACT, [row("i1", [1.0])]))
+    answer = lab("table", "restore", NAME, "0", "--reason", "wrong batch")
+    assert answer.exit_code == 1
+    assert "do not come in again by themselves" in answer.stderr
+    assert f"'lab table restore {NAME} 1 --force' takes it back" in answer.stderr
+    assert (lakehouse.version(CONTRACT), AuditLog(open_database(lakehouse.settings)).entries(action="table")) == (1, [])
+
+
+@pytest.fixture
+def lots(lakehouse: Lakehouse) -> Lakehouse:
+    """Two lots of the LIMS; then a rebuild makes silver.lots of them."""
+    putting(lakehouse)(
+        LIMS_LOTS,
+        {"lot_id": "L1", "product": "NEBRILAT-10", "site": "Plant North", "recorded_at_utc": at(2)},
+        {"lot_id": "L2", "product": "NEBRILAT-10", "site": "Plant East", "recorded_at_utc": at(3)},
+    )
+    return lakehouse
+
+
+def test_a_rebuild_makes_a_table_of_its_inputs_and_says_what_differed(lab: Lab, lots: Lakehouse) -> None:
+    (first,) = lab("table", "rebuild", "silver.lots", "--json").document
+    assert (first["groups"], first["groups_differed"], first["rows_added"], first["rows_removed"]) == (2, 2, 2, 0)
+    (again,) = lab("table", "rebuild", "silver.lots", "--json").document
+    assert (again["groups_differed"], again["rows_added"], again["version"]) == (0, 0, first["version"])
+    lots.delete(LOTS, "lot_id = 'L2'")
+    shown = lab("table", "rebuild", "silver.lots", "--reason", "a row was taken out by hand").stdout
+    assert "silver.lots: 1 of 2 group(s) differed; 1 row(s) added, 0 removed" in shown
+    assert "L2" in shown
+    entries = AuditLog(open_database(lots.settings)).entries(action="table.rebuild")
+    assert [entry.reason for entry in entries] == ["", "", "a row was taken out by hand"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        ((NAME,), "holds what files say and is made from nothing else"),
+        (("ml.predictions",), "'lab score' scores every run again"),
+        ((), "name one table, or give --all"),
+        (("silver.lots", "--all"), "name one table, or give --all"),
+        (("silver.nothing",), "silver.nothing"),
+    ],
+)
+def test_what_cannot_be_made_anew_is_said_with_what_to_do(lab: Lab, arguments: tuple[str, ...], reason: str) -> None:
+    answer = lab("table", "rebuild", *arguments)
+    assert answer.exit_code == 1
+    assert reason in answer.stderr
+
+
+def test_all_tables_are_made_anew_in_flow_order(lab: Lab, lots: Lakehouse) -> None:
+    found = lab("table", "rebuild", "--all", "--json").document
+    assert [each["table"] for each in found] == list(stations())
+    assert {each["table"]: each["rows_added"] for each in found}["silver.lots"] == 2
+    runs = lab("run", "list", "--json").document
+    assert [run["run_id"] for run in runs] == [found[0]["run_id"]]
+
+
+def test_a_run_is_taken_back_after_a_question(lab: Lab, lots: Lakehouse) -> None:
+    """A rebuild wrote silver.lots: refused at first, then taken back by the beginning of its id; the next rebuild makes it again."""
+    (made,) = lab("table", "rebuild", "silver.lots", "--json").document
+    prefix = made["run_id"][:12]
+    asked = lab("run", "rollback", prefix, "--reason", "wrong code", text="n\n")
+    assert asked.exit_code == 1
+    assert "silver.lots: set back to version 0, made anew by the next run" in asked.stdout
+    assert lots.row_count(LOTS) == 2
+    done = lab("run", "rollback", prefix, "--reason", "wrong code", "--yes", "--json").document
+    assert (done["run_id"], done["set_back"]) == (made["run_id"], {"silver.lots": {"as": 0, "version": 2}})
+    assert lots.row_count(LOTS) == 0
+    entries = AuditLog(open_database(lots.settings)).entries(action="run")
+    assert [(entry.action, entry.object, entry.reason) for entry in entries] == [
+        ("run.rollback_begin", made["run_id"], "wrong code"),
+        ("run.rollback", made["run_id"], "wrong code"),
+    ]
+    assert [each["table"] for each in lab("run", "show", prefix, "--json").document["commits"]] == ["silver.lots"]
+    lab("table", "rebuild", "silver.lots")
+    assert lots.row_count(LOTS) == 2
+
+
+def test_a_run_that_nobody_knows_is_said(lab: Lab, lots: Lakehouse) -> None:
+    answer = lab("run", "rollback", "nobody", "--reason", "x", "--yes")
+    assert answer.exit_code == 1
+    assert "no run whose id begins with 'nobody' has written to a table" in answer.stderr
+
+
+def test_maintenance_says_what_it_did(lab: Lab, lakehouse: Lakehouse) -> None:
+    for number in range(8):
+        lakehouse.append(CONTRACT, lakehouse.local_rows(CONTRACT, [row(f"i{number}", [1.0])]))
+    (done,) = lab("maintain", NAME, "--json").document
+    assert (done["table"], done["files_before"], done["files_after"], done["version"]) == (NAME, 8, 1, 9)
+    assert "0 of 1 table(s) needed something" in lab("maintain", NAME).stdout
+    assert lab("table", "history", NAME, "--limit", "1", "--json").document["commits"][0]["rows_written"] == 8
+    assert lab("maintain", "silver.nothing").exit_code == 1

@@ -77,6 +77,8 @@ def _documents_that_name(read: StationReader, changes: Changes) -> pl.DataFrame:
 
     numbers = changes.both["certificate_id"].drop_nulls().unique().to_list()
     texts = read.rows(BRONZE_DOCUMENTS, ["source_sha256", "text"]).drop_nulls("text")
+    if not numbers:  # no pattern has no type
+        return keys_of(texts.clear(), {"source_sha256": "document_id"})
     return keys_of(texts.filter(pl.col("text").str.contains_any(numbers)), {"source_sha256": "document_id"})
 
 

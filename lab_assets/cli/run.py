@@ -1,0 +1,156 @@
+"""``lab run``: what runs wrote to the tables, and taking it back.
+
+Belongs here: arguments, printing, the question, the audit entries. Does not belong here: what taking back does
+(``lab_assets.stations.rollback``), starting runs (``lab ingest`` and others).
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
+from lab_assets.cli._lake import new_run_id, open_lake
+
+if TYPE_CHECKING:
+    from lab_assets.stations.rollback import RollbackPlan, RunWrites
+
+app = typer.Typer(help="What runs wrote to the tables: list, show, rollback.", no_args_is_help=True)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning where no other run has it.", show_default=False)]
+_COMMITS_LISTED = 200
+"""Newest commits of each table that a list looks at."""
+
+
+class RunError(ValueError):
+    """A run cannot be taken back now."""
+
+
+@app.command("list")
+def list_runs(*, limit: Annotated[int, typer.Option(min=1, help="Most runs shown.")] = 20, as_json: JsonOption = False) -> None:
+    """List the runs that wrote to tables, the last one first."""
+    from lab_assets.stations.rollback import runs
+
+    with open_lake(database()) as lake:
+        found = [_summary(run) for run in runs(lake, newest=_COMMITS_LISTED)[:limit]]
+    if as_json:
+        print_json(found)
+        return
+    rows = ((run["run_id"], _seconds(run["first_utc"]), _seconds(run["last_utc"]), run["commits"], len(run["tables"])) for run in found)
+    print_table(("run", "first commit (UTC)", "last commit (UTC)", "commits", "tables"), rows)
+
+
+@app.command()
+def show(run_id: RunId, *, as_json: JsonOption = False) -> None:
+    """Show which versions of which tables RUN wrote, as the commits say."""
+    from lab_assets.stations.rollback import run_named
+
+    with open_lake(database()) as lake:
+        run = run_named(lake, run_id)
+    commits = [
+        {"table": commit.table, "version": commit.version, "at_utc": commit.at_utc, "operation": commit.operation} for commit in run.commits
+    ]
+    if as_json:
+        print_json({**_summary(run), "commits": commits, "written_over": sorted(run.written_over)})
+        return
+    print_table(("table", "version", "at_utc", "operation"), (list(commit.values()) for commit in commits), title=f"run {run.run_id}")
+    if run.written_over:
+        typer.echo(f"others have written since to {', '.join(sorted(run.written_over))}")
+
+
+@app.command()
+def rollback(
+    run_id: RunId,
+    *,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take back what RUN wrote: tables made from others are set back, its predictions end; bronze and records stay.
+
+    The next run makes these tables anew from their inputs. A table that later runs wrote to as well is made anew at once.
+    """
+    from lab_assets.governance.grants import require_manage
+    from lab_assets.state.audit import AuditLog
+    from lab_assets.stations.rollback import rollback as take_back
+    from lab_assets.stations.rollback import rollback_plan, run_named
+
+    engine = database()
+    actor = actor_of(engine, by)
+    if by is not None:
+        require_manage(engine, by)
+    with open_lake(engine) as lake:
+        plan = rollback_plan(run_named(lake, run_id))
+        _require_ended(plan.run.run_id)
+        if not yes:
+            for line in _lines(plan):
+                typer.echo(line, err=as_json)
+            typer.confirm(f"Take back run {plan.run.run_id}?", abort=True, err=as_json)
+        audit, own = AuditLog(engine), new_run_id("rollback")
+        intended = {"set_back": plan.set_back, "made_anew": plan.made_anew, "run": own}
+        audit.append(actor=actor, action="run.rollback_begin", target=plan.run.run_id, new=intended, reason=reason, origin=ORIGIN)
+        done = take_back(lake, plan, at_utc=datetime.now(UTC), run_id=own, say=lambda line: typer.echo(line, err=True))
+    found: dict[str, Any] = {
+        "run_id": plan.run.run_id,
+        "set_back": {name: {"as": plan.set_back[name], "version": version} for name, version in done.set_back.items()},
+        "made_anew": {name: outcome.version for name, outcome in done.made_anew.items()},
+        "predictions_ended": done.ended,
+        "predictions_counting_again": done.again,
+        "kept": done.kept,
+    }
+    audit.append(actor=actor, action="run.rollback", target=plan.run.run_id, new=found, reason=reason, origin=ORIGIN)
+    if as_json:
+        print_json(found)
+        return
+    typer.echo(f"run {plan.run.run_id} is taken back")
+    for name, version in done.set_back.items():
+        typer.echo(f"{name}: as it was at version {plan.set_back[name]}; this is version {version}, and the next run makes it anew")
+    for name, outcome in done.made_anew.items():
+        typer.echo(f"{name}: {outcome.words()}")
+    if plan.scored:
+        typer.echo(f"{done.ended} prediction(s) and their decisions ended, {done.again} earlier one(s) count again")
+    if done.kept:
+        typer.echo(f"unchanged, since bronze and records stay as they are: {', '.join(done.kept)}")
+
+
+def _lines(plan: RollbackPlan) -> list[str]:
+    """Return what would be done, for people."""
+    lines = [f"{name}: set back to version {version}, made anew by the next run" for name, version in plan.set_back.items()]
+    lines += [f"{name}: later runs wrote to it as well, so it is made anew from its inputs now" for name in plan.made_anew]
+    if plan.scored:
+        lines.append("the predictions of the run and their decisions are marked as ended")
+    if plan.kept:
+        lines.append(f"unchanged, since bronze and records stay as they are: {', '.join(plan.kept)}")
+    return lines
+
+
+def _seconds(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S}"
+
+
+def _summary(run: RunWrites) -> dict[str, Any]:
+    return {
+        "run_id": run.run_id,
+        "first_utc": run.first_utc,
+        "last_utc": run.last_utc,
+        "commits": len(run.commits),
+        "tables": {name: len(versions) for name, versions in run.tables.items()},
+    }
+
+
+def _require_ended(run_id: str) -> None:
+    """See that a run is over: one that is under way would go on writing.
+
+    Raises:
+        RunError: it is under way.
+    """
+    from lab_assets.ops.dagster_home import dagster_instance
+    from lab_assets.settings import get_settings
+
+    with dagster_instance(get_settings()) as instance:
+        run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        raise RunError(f"run {run_id} is under way ({run.status.value}); end it or wait for it, then take it back")
