@@ -117,7 +117,15 @@ class FactTimes:
 class RunBook:
     """Everything the facts of some runs are made of."""
 
-    def __init__(self, records: LimsRecords, methods: ProcessingMethods, specifications: Specifications, seen: Iterable[SeenRun]) -> None:
+    def __init__(
+        self,
+        records: LimsRecords,
+        methods: ProcessingMethods,
+        specifications: Specifications,
+        seen: Iterable[SeenRun],
+        *,
+        is_of_moment: bool = False,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -125,7 +133,10 @@ class RunBook:
             methods: Processing methods, every version.
             specifications: Limits, every version.
             seen: Runs that may be standards: those of the runs' sequences, and of their instruments and methods before them.
+            is_of_moment: Whether only some of the standards before a run are among them, those that count at the moment asked about; else
+                it serves for any later moment as well.
         """
+        self.is_of_moment = is_of_moment
         self.records = records
         self.methods = methods
         self.specifications = specifications

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from operator import is_not
 from typing import Final
 
 from lab_assets.contracts.bronze import LIMS_SEQUENCES, PROCESSING_METHODS, SPECIFICATIONS
@@ -17,8 +18,9 @@ from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.run_context import RunContext
 from lab_assets.domain.units import signal_unit_of_area
 from lab_assets.features.expectation import MethodExpectation
-from lab_assets.features.run_facts import RunIdentity
+from lab_assets.features.run_facts import RunBook, RunIdentity
 from lab_assets.service.requests import TraceRequest
+from lab_assets.service.run_rows import RunRows
 from lab_assets.stations.gather import KeyedReader, gather
 
 _METHOD_COLUMNS: Final[tuple[tuple[TableContract, str], ...]] = (
@@ -27,6 +29,7 @@ _METHOD_COLUMNS: Final[tuple[tuple[TableContract, str], ...]] = (
     (LIMS_SEQUENCES, "method_id"),
     (INJECTIONS, "method_id"),
 )
+KEPT_BOOKS: Final = 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +47,35 @@ class ExpectedRun:
     signal_unit: str | None
 
 
-def expected_run(read: KeyedReader, injection_id: str, request: TraceRequest, *, run_time_min: float, at: datetime) -> ExpectedRun:
+class RunBooks:
+    """What was gathered of runs that go on, kept while the tables stand: such a run is asked about again and again."""
+
+    def __init__(self) -> None:
+        self._kept: tuple[tuple[object, ...], dict[RunIdentity, tuple[datetime, RunBook]]] = ((), {})
+
+    def of(self, read: RunRows, run: RunIdentity, at: datetime) -> RunBook:
+        """Return the book of a run for a moment.
+
+        A book is used for later moments only: which of an instrument's earlier standards count, where a sequence has none, depends on the
+        moment, and such a book is not kept.
+        """
+        frames = read.frames
+        kept_frames, kept = self._kept
+        if len(kept) >= KEPT_BOOKS or len(frames) != len(kept_frames) or any(map(is_not, frames, kept_frames)):
+            kept = {}
+            self._kept = (frames, kept)
+        found = kept.get(run)
+        if found is not None and found[0] <= at:
+            return found[1]
+        book = gather(read, [run], until=at)
+        if frames and not book.is_of_moment:
+            kept[run] = (at, book)
+        return book
+
+
+def expected_run(
+    read: RunRows, injection_id: str, request: TraceRequest, *, run_time_min: float, at: datetime, books: RunBooks | None = None
+) -> ExpectedRun:
     """Return what was known of a running injection at a moment.
 
     Args:
@@ -53,6 +84,7 @@ def expected_run(read: KeyedReader, injection_id: str, request: TraceRequest, *,
         request: What is posted of it.
         run_time_min: Planned length of the run, minutes.
         at: Nothing seen or recorded later counts.
+        books: Keeps what was gathered.
 
     Raises:
         TableUnavailableError: a table cannot be read.
@@ -67,7 +99,7 @@ def expected_run(read: KeyedReader, injection_id: str, request: TraceRequest, *,
         stated_method_name=request.method_id,
         stated_lot_id=request.lot_id,
     )
-    facts = gather(read, [run], until=at).facts(run, seen_by=at, known_by=at)
+    facts = (gather(read, [run], until=at) if books is None else books.of(read, run, at)).facts(run, seen_by=at, known_by=at)
     unit = next((row["area_unit"] for row in facts.standards if row["area_unit"]), None)
     return ExpectedRun(
         context=facts.context,

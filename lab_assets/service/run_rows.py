@@ -37,6 +37,11 @@ class RunRows(gather.KeyedReader, Protocol):
         """Version of each table of ``KEPT_COLUMNS`` by ``layer.table``; tables that do not exist are absent."""
         ...
 
+    @property
+    def frames(self) -> tuple[object, ...]:
+        """What is read from: while these are the same objects, the rows are the same; empty where nothing is kept in memory."""
+        ...
+
 
 class CachedRows:
     """The frames of a service that runs, each at the version it was last seen at."""
@@ -44,6 +49,11 @@ class CachedRows:
     def __init__(self, snapshots: Mapping[str, Snapshot]) -> None:
         """Read from one snapshot for each table of ``KEPT_COLUMNS``."""
         self._snapshots = snapshots
+
+    @property
+    def frames(self) -> tuple[object, ...]:
+        """See ``RunRows``."""
+        return tuple(snapshot.rows for snapshot in self._snapshots.values())
 
     @staticmethod
     def of(tables: TableCache) -> CachedRows:
@@ -90,6 +100,11 @@ class DeltaRows:
             self._tables = {name: table for name, table in opened.items() if table is not None}
             versions = {name: table.version() for name, table in self._tables.items()}
         self._versions = dict(versions)
+
+    @property
+    def frames(self) -> tuple[object, ...]:
+        """See ``RunRows``."""
+        return ()
 
     @property
     def versions(self) -> dict[str, int]:

@@ -19,7 +19,7 @@ from lab_assets.features.trace import pressure_trace
 from lab_assets.features.vector import assemble_online, from_map
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.conformal import CANNOT_TELL, Verdict
-from lab_assets.service.expectations import KnownMethods, expected_run, last_run_time
+from lab_assets.service.expectations import KnownMethods, RunBooks, expected_run, last_run_time
 from lab_assets.service.feature_context import surroundings
 from lab_assets.service.plausibility import in_unit_of, refuse_other_quantity, refuse_unknown, signal_warnings
 from lab_assets.service.prediction_log import PredictionLog
@@ -195,6 +195,7 @@ class Scorer:
         self._models = models
         self._log = log
         self._rows = rows
+        self._books = RunBooks()
         self._clock = clock
 
     def score_features(self, request: ScoreRequest, *, user: str) -> Answer:
@@ -261,7 +262,7 @@ class Scorer:
         model = self._models.current
         read = self._rows()
         refuse_unknown(request, methods=KnownMethods(read))
-        subject = trace_subject(injection_id, request, read=read, now=now)
+        subject = trace_subject(injection_id, request, read=read, now=now, books=self._books)
         refuse_other_quantity(request.trace.unit, subject.standards_unit)
         digest, path = keep_trace(self._settings.raw, body)
         subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0})
@@ -271,7 +272,13 @@ class Scorer:
 
 
 def trace_subject(
-    injection_id: str, request: TraceRequest, *, read: RunRows, now: datetime, feature_set_version: str = FEATURE_SET_VERSION
+    injection_id: str,
+    request: TraceRequest,
+    *,
+    read: RunRows,
+    now: datetime,
+    feature_set_version: str = FEATURE_SET_VERSION,
+    books: RunBooks | None = None,
 ) -> Subject:
     """Compute the features of a partial trace at the last checkpoint it has reached, from what was known then.
 
@@ -284,6 +291,7 @@ def trace_subject(
         read: Reads the tables.
         now: Nothing seen or recorded later is used.
         feature_set_version: Feature set of the stored rows used.
+        books: Keeps what was gathered of runs that go on.
 
     Raises:
         ProblemError: 422 too little is seen, or the length of the run is not known.
@@ -297,7 +305,7 @@ def trace_subject(
         raise ProblemError(422, "the length of this run is not known", (FieldProblem("run_time_min", "is required for this method"),))
     checkpoint = reached_checkpoint(request.trace.x_min, run_time_min)
     at = now if started is None else min(now, checkpoint_time(started, run_time_min, checkpoint))
-    expected = expected_run(read, injection_id, request, run_time_min=run_time_min, at=at)
+    expected = expected_run(read, injection_id, request, run_time_min=run_time_min, at=at, books=books)
     context, expectation = expected.context, expected.expectation
     pressure, trace = request.pressure, in_unit_of(request.trace, expected.signal_unit)
     progress = progress_features(

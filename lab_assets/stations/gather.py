@@ -69,7 +69,8 @@ def gather(read: KeyedReader, runs: Sequence[RunIdentity], *, until: datetime | 
     together = pl.concat([names, plans["injection_name"]]).unique()
     plans = read.keyed(LIMS_SEQUENCES, COLUMNS[LIMS_SEQUENCES.full_name], injection_name=together)
     members = read.keyed(INJECTIONS, RUN_COLUMNS, injection_name=together)
-    before = _standards_before(read, _alone(runs, own, plans, members, until))
+    alone = _alone(runs, own, plans, members, until)
+    before = _standards_before(read, alone)
     if before.height:
         more = read.keyed(LIMS_SEQUENCES, COLUMNS[LIMS_SEQUENCES.full_name], injection_name=before["injection_name"])
         plans = pl.concat([plans, more]).unique(maintain_order=True)
@@ -91,6 +92,7 @@ def gather(read: KeyedReader, runs: Sequence[RunIdentity], *, until: datetime | 
             SeenRun(run=identity_of(row), ended_at_utc=row["known_time_utc"], peaks=peaks.get(row["injection_id"], {}))
             for row in standards.iter_rows(named=True)
         ],
+        is_of_moment=bool(alone) or any(run.instrument_id is None for run in runs),
     )
 
 

@@ -18,6 +18,7 @@ from lab_assets.contracts.bronze import LIMS_SEQUENCES, PROCESSING_METHODS
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.service.expectations import RunBooks
 from lab_assets.service.requests import parse_trace
 from lab_assets.service.run_rows import CachedRows, DeltaRows
 from lab_assets.service.scorer import trace_subject
@@ -99,10 +100,10 @@ def test_the_laboratory_has_what_makes_it_hard(lake, posted):
 
 
 def test_every_feature_is_equal_to_the_last_bit(lake, posted):
-    read = CachedRows.of(TableCache(lake.settings))
+    tables, books = TableCache(lake.settings), RunBooks()
     differing: Counter[str] = Counter()
     for one in posted:
-        made = trace_subject(one.run["injection_id"], parse_trace(one.body), read=read, now=LATER)
+        made = trace_subject(one.run["injection_id"], parse_trace(one.body), read=CachedRows.of(tables), now=LATER, books=books)
         assert (made.checkpoint_pct, made.as_of) == (one.checkpoint_pct, one.as_of_utc)
         assert made.lot_id == one.run["lot_id"]
         differing.update(name for name in made.features.keys() | one.batch.keys() if made.features.get(name) != one.batch.get(name))
