@@ -7,7 +7,8 @@ import dagster as dg
 
 from lab_assets.orchestration.maintenance import MAINTAIN
 
-_SPARK = {"lab/engine": "spark"}
+_WRITES = {"lab/writes": "tables"}
+"""Tag of runs that write tables: ``dagster.yaml`` lets one of them run at a time."""
 _LINEAGE = dg.AssetSelection.assets(["governance", "lineage"])
 _INTEGRITY = dg.AssetSelection.assets(["governance", "integrity"])
 _SCORES = dg.AssetSelection.assets(["ml", "predictions"], ["ml", "decisions"], ["ml", "explanations"])
@@ -19,38 +20,38 @@ INGEST = dg.define_asset_job(
     | _SCORES
     | _LINEAGE,
     description="Take finished files of the inbox all the way: bronze, silver, features, scores, gold, lineage.",
-    tags=_SPARK,
+    tags=_WRITES,
 )
 REFRESH_GOLD = dg.define_asset_job(
     "refresh_gold",
     selection=dg.AssetSelection.groups("gold", "governance") - _INTEGRITY,
     description="Bring the gold tables, the audit copy and the access review up to date.",
-    tags=_SPARK,
+    tags=_WRITES,
 )
 _TRAINING = dg.AssetSelection.assets(["ml", "labels"], ["ml", "training_sets"], ["ml", "oos_risk"], ["ml", "evaluations"]) | _LINEAGE
 TRAIN = dg.define_asset_job(
     "train",
     selection=_TRAINING,
     description="Freeze a training set, train, calibrate, judge at the gate, register a challenger.",
-    tags=_SPARK,
+    tags=_WRITES,
 )
 RETRAIN = dg.define_asset_job(
     "retrain",
     selection=_TRAINING,
     description="As train, asked for by schedule or persistent drift; ends at the same gate, and a person approves.",
-    tags={**_SPARK, "lab/reason": "retrain"},
+    tags={**_WRITES, "lab/reason": "retrain"},
 )
 SCORE_BATCH = dg.define_asset_job(
     "score_batch",
     selection=_SCORES | _LINEAGE,
     description="Score everything the serving model has not scored, also rows whose features were corrected.",
-    tags=_SPARK,
+    tags=_WRITES,
 )
 CHECK_DRIFT = dg.define_asset_job(
     "check_drift",
     selection=dg.AssetSelection.assets(["ml", "drift"], ["ml", "alerts"]) | _LINEAGE,
     description="Hold recent inputs and predictions against the model's reference.",
-    tags=_SPARK,
+    tags=_WRITES,
 )
 SCRUB = dg.define_asset_job(
     "scrub",

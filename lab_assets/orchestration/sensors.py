@@ -97,8 +97,10 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReaso
     if (left_s := attempts.next_s(time.time())) > 0:
         wanted = f"{waiting + retried} file(s) wait" if files else "work of an earlier run waits"
         return dg.SkipReason(f"{wanted}; the last {attempts.number} run(s) did not finish it, tried again in {left_s:.0f} s")
-    tags = {"lab/files": str(waiting + retried), "lab/interrupted_batches": str(len(unfinished))}
-    return dg.RunRequest(tags={**tags, TRIGGER: "inbox" if files else UNFINISHED_WORK})
+    tags = {TRIGGER: "inbox" if files else UNFINISHED_WORK, "lab/files": str(waiting + retried)}
+    if unfinished:
+        tags["lab/resumes"] = ", ".join(f"batch {number}" for number, _ in unfinished)
+    return dg.RunRequest(tags=tags)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +162,7 @@ def persistent_drift(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.
     recent = context.instance.get_runs_count(dg.RunsFilter(job_name=RETRAIN.name, created_after=since))
     if recent:
         return dg.SkipReason(f"drift persists, but a retraining was asked for in the last {RETRAIN_COOL_DOWN_DAYS} days")
-    return dg.RunRequest(run_key=f"drift:{checks[0].check_id}", tags={"lab/trigger": "persistent_drift"})
+    return dg.RunRequest(run_key=f"drift:{checks[0].check_id}", tags={TRIGGER: "persistent drift"})
 
 
 SENSORS = (inbox, persistent_drift)

@@ -81,7 +81,7 @@ class ModelRegistry:
         ``challenger``. A bundle already registered is not registered again.
 
         One process logs at a time, so a run that is still open belongs to one that was killed and is settled first. The lock
-        holds for one machine; between several, the orchestrator's limit of one run tagged ``lab/engine`` does.
+        holds for one machine; between several, the orchestrator's limit of one run tagged ``lab/writes`` does.
         """
         self.artifact_root.mkdir(parents=True, exist_ok=True)
         with FileLock(self.artifact_root.parent / "logging.lock"):

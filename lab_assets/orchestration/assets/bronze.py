@@ -19,7 +19,6 @@ PROGRESS_TAG = "lab/files"
     check_specs=[check_spec(name) for name in NAMES],
     name="bronze",
     can_subset=True,
-    op_tags={"lab/engine": "spark"},
 )
 def bronze(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Take every finished file of the inbox: original kept, rows appended once, refused files quarantined with the reason."""

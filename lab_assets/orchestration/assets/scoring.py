@@ -45,7 +45,7 @@ class ScoringConfig(dg.Config):
     check_specs=[check_spec(name) for name in SCORED],
     name="scoring",
     can_subset=True,
-    op_tags={"lab/engine": "polars", **TOWARDS_A_SCORE},
+    op_tags=TOWARDS_A_SCORE,
 )
 def scoring(
     context: dg.AssetExecutionContext, config: ScoringConfig, lake: dg.ResourceParam[Lakehouse]
@@ -100,7 +100,6 @@ def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakeh
     check_specs=[check_spec(name) for name in WATCHED],
     name="watching",
     can_subset=True,
-    op_tags={"lab/engine": "polars"},
 )
 def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Hold recent inputs and predictions against what the model was calibrated on, and the alias against the ledger."""

@@ -53,7 +53,7 @@ def build_step(name: str, names: Sequence[str], *, op_tags: dict[str, str] | Non
         check_specs=[check_spec(station.name) for station in made],
         name=name,
         can_subset=True,
-        op_tags={"lab/engine": "polars", **(op_tags or {})},
+        op_tags=op_tags,
         description=f"Bring {', '.join(each.rpartition('.')[2] for each in names)} up to date with what is new in their inputs.",
     )
     def step(

@@ -41,7 +41,6 @@ NAMES = ("ml.training_sets", "ml.evaluations")
     ],
     name="training",
     can_subset=True,
-    op_tags={"lab/engine": "lightgbm"},
 )
 def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Freeze a training set, train and calibrate on it, judge on later lots, log to MLflow; or only the part that was chosen."""
