@@ -1,6 +1,6 @@
 """Whether the laboratory's folders take what is written to them, and naming the one that does not.
 
-Belongs here: trying it, telling a full disk by what it caused. Does not belong here: how much space there should be
+Belongs here: trying it, recognising a full disk by what it caused. Does not belong here: how much space there should be
 (``lab_assets.ops.doctor``), what to do without any.
 """
 
@@ -21,7 +21,7 @@ PROBE_BYTES: Final = 64 * 1024
 """More than one audit entry takes of SQLite's log and of the anchor file."""
 
 _NO_SPACE: Final = (os.strerror(errno.ENOSPC), "database or disk is full")
-"""How Python, Rust and the JVM tell a full disk, and how SQLite does."""
+"""How Python, Rust and the JVM report a full disk, and how SQLite does."""
 
 
 class NoSpaceError(OSError):
@@ -74,8 +74,8 @@ def naming_a_full_disk(settings: Settings) -> Iterator[None]:
             raise
         folder = min(_kept(settings), key=lambda each: shutil.disk_usage(each).free)
         free = shutil.disk_usage(folder).free // 1024
-        told = f"{os.strerror(errno.ENOSPC)}: the disk of {folder} has {free} KiB free; nothing is lost, free space and run it again"
-        raise NoSpaceError(told) from error
+        message = f"{os.strerror(errno.ENOSPC)}: the disk of {folder} has {free} KiB free; nothing is lost, free space and run it again"
+        raise NoSpaceError(message) from error
 
 
 def _is_no_space(error: BaseException) -> bool:

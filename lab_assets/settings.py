@@ -50,7 +50,7 @@ class Settings(BaseSettings):
     zone: str = Field(default="UTC", description="IANA zone assumed for instrument times that state none.")
     source_zones: dict[str, str] = Field(default_factory=dict, description="Zone by source, JSON, over LAB_ZONE.")
     date_order: Literal["dmy", "mdy"] | None = Field(
-        default=None, description="Order of day and month (dmy, mdy) in instrument dates such as 03/04/2026 that do not tell it themselves."
+        default=None, description="Order of day and month (dmy, mdy) in instrument dates such as 03/04/2026 that can be read either way."
     )
     source_date_orders: dict[str, Literal["dmy", "mdy"]] = Field(
         default_factory=dict, description="Order of day and month by source, JSON, over LAB_DATE_ORDER."

@@ -59,7 +59,7 @@ def export(
     by: Annotated[str | None, typer.Option("--as", metavar="USER", help="Account that exports.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the whole trail to a new file and tell its SHA-256; the export is itself an entry."""
+    """Write the whole trail to a new file and print its SHA-256; the export is itself an entry."""
     from lab_assets.state.audit import AuditLog, write_export
 
     with refusals():

@@ -18,7 +18,7 @@ app = typer.Typer(help="The catalogue of tables.", no_args_is_help=True)
 
 
 def _state(contract: TableContract) -> dict[str, Any]:
-    """Return a table's version and rows as its Delta log tells them; no rows are read."""
+    """Return a table's version and rows as its Delta log states them; no rows are read."""
     from lab_assets.governance.relations import table_state
     from lab_assets.settings import get_settings
 

@@ -52,7 +52,7 @@ def grant(
         privilege, securable, principal = _three(words)
         new = _steward(by).grant(privilege, securable, principal, reason=reason)
         answer = {"privilege": privilege.upper(), "securable": securable, "principal": principal, "changed": new}
-        _tell(answer, f"{principal} {'now holds' if new else 'held already:'} {privilege.upper()} on {securable}", as_json=as_json)
+        _report(answer, f"{principal} {'now holds' if new else 'held already:'} {privilege.upper()} on {securable}", as_json=as_json)
 
 
 def revoke(
@@ -68,7 +68,7 @@ def revoke(
         if not _steward(by).revoke(privilege, securable, principal, reason=reason):
             raise ValueError(f"{principal} holds no {privilege.upper()} on {securable} itself; revoke what is inherited where it was given")
         answer = {"privilege": privilege.upper(), "securable": securable, "principal": principal, "changed": True}
-        _tell(answer, f"{principal} no longer holds {privilege.upper()} on {securable}", as_json=as_json)
+        _report(answer, f"{principal} no longer holds {privilege.upper()} on {securable}", as_json=as_json)
 
 
 def _print_grants(*, as_json: bool) -> None:
@@ -84,7 +84,7 @@ def _print_grants(*, as_json: bool) -> None:
         print_table(columns, rows)
 
 
-def _tell(answer: dict[str, object], line: str, *, as_json: bool) -> None:
+def _report(answer: dict[str, object], line: str, *, as_json: bool) -> None:
     if as_json:
         print_json(answer)
     else:

@@ -65,7 +65,7 @@ def _print(outcome: JobOutcome, report: BatchReport) -> None:
         if counts:
             typer.echo(f"{label}: {_counted(counts)}")
     if report.reasons:
-        typer.echo("'lab quarantine list' tells why each file was refused")
+        typer.echo("'lab quarantine list' says why each file was refused")
 
 
 def _counted(counts: dict[str, Any]) -> str:

@@ -43,7 +43,7 @@ from lab_assets.cli import (
 )
 from lab_assets.cli import doctor as doctor_command
 
-_TOLD_BY_MODULE = ("lab_assets.", "sqlalchemy.exc", "deltalake.")
+_EXPECTED_FROM = ("lab_assets.", "sqlalchemy.exc", "deltalake.")
 
 
 class OneLine:
@@ -59,13 +59,13 @@ class OneLine:
         """Tell the error.
 
         Raises:
-            Exit: the error was told.
+            Exit: the error was printed.
         """
         if error is None or self.traceback:
             return
-        told = plain_error(error)
-        if told is not None:
-            typer.secho(f"error: {told}", err=True, fg="red")
+        message = plain_error(error)
+        if message is not None:
+            typer.secho(f"error: {message}", err=True, fg="red")
             raise typer.Exit(1) from error
 
 
@@ -76,7 +76,7 @@ def plain_error(error: BaseException) -> str | None:
         return "; ".join(_setting_error(each) for each in error.errors())  # type: ignore[attr-defined]  # pydantic's ValidationError
     if isinstance(error, OSError) and not module.startswith("lab_assets."):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else None
-    if not f"{module}.".startswith(_TOLD_BY_MODULE):
+    if not f"{module}.".startswith(_EXPECTED_FROM):
         return None
     text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return text.splitlines()[0] if module.startswith("sqlalchemy") else text

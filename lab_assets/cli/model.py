@@ -36,11 +36,11 @@ Evidence = Annotated[str, typer.Option("--evidence", help="Evidence digest you h
 def list_models(*, as_json: Json = False) -> None:
     """List registered versions with stage, approval and test metrics, newest first."""
     settings, engine = _opened()
-    rows = [_listed(info, submissions, serving) for info, submissions, serving in _joined(settings, engine)]
+    rows = [_listed(info, submissions, serving) for info, submissions, serving in _versions_with_approvals(settings, engine)]
     if as_json:
         _print_json(rows)
         return
-    columns = ("version", "stage", "approval", "serves", "log_loss", "auc", "digest")  # fits 80 characters; --json tells all
+    columns = ("version", "stage", "approval", "serves", "log_loss", "auc", "digest")  # fits 80 characters; --json gives all
     _print_table([_flat(row) for row in rows], columns, empty="no model is registered yet: train one")
 
 
@@ -182,7 +182,7 @@ def _model_name() -> str:
 
 
 def _attempt(action: Callable[[], T]) -> T:
-    """Do something; tell why it cannot be done and exit with 1."""
+    """Do something; say why it cannot be done and exit with 1."""
     from lab_assets.governance.approvals import ApprovalError, NotAllowedError
     from lab_assets.governance.clock_guard import ClockBehindError
     from lab_assets.modeling.bundle_info import BundleError
@@ -207,7 +207,7 @@ def _open_submission(engine: Engine, version: str) -> Approval:
 
 
 def _mirror(settings: Settings, engine: Engine) -> None:
-    """Show in MLflow what was decided; the ledger holds already, so a failure here is told and put right by the next check."""
+    """Show in MLflow what was decided; the ledger holds already, so a failure is printed and put right by the next check."""
     from lab_assets.registry.serving import mirror_ledger, registry_of
 
     registry = registry_of(settings)
@@ -221,7 +221,7 @@ def _mirror(settings: Settings, engine: Engine) -> None:
         typer.echo(f"warning: MLflow does not show it yet: {error}", err=True)
 
 
-def _joined(settings: Settings, engine: Engine) -> list[tuple[VersionInfo, list[Approval], str | None]]:
+def _versions_with_approvals(settings: Settings, engine: Engine) -> list[tuple[VersionInfo, list[Approval], str | None]]:
     from lab_assets.registry.serving import registry_of
 
     submissions = _approvals(engine).submissions(_model_name())

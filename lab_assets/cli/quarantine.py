@@ -30,7 +30,7 @@ class QuarantineError(ValueError):
 def list_(*, rule: RuleOption = None, as_json: JsonOption = False) -> None:
     """List refused files, newest first, with rule and reason, after how many there are of each rule."""
     quarantine = _quarantine(database())
-    rows = [_told(row) for row in quarantine.waiting() if rule in {None, row.rule}]
+    rows = [_fields(row) for row in quarantine.waiting() if rule in {None, row.rule}]
     if as_json:
         print_json(rows)
         return
@@ -38,7 +38,7 @@ def list_(*, rule: RuleOption = None, as_json: JsonOption = False) -> None:
     if rows:
         print_table(("rule", "files"), quarantine.counts().items())
         print_table(columns, ([row[column] for column in columns] for row in rows))
-        typer.echo("'lab quarantine show ARRIVAL' tells how to mend one")
+        typer.echo("'lab quarantine show ARRIVAL' says how to mend one")
     else:
         typer.echo("no file is in quarantine" if rule is None else f"no file is in quarantine for {rule}")
 
@@ -54,18 +54,18 @@ def show(
 
     engine = database()
     (row,) = _chosen(engine, [number], rule=None, every=False)
-    told = _told(row)
-    told["mend"] = mend(row.rule)
-    told["raw"] = str(RawStore(get_settings().raw).path(row.file_id)) if row.file_id else None
-    told["next"] = _advice(row)
-    told["steps"] = [
+    fields = _fields(row)
+    fields["mend"] = mend(row.rule)
+    fields["raw"] = str(RawStore(get_settings().raw).path(row.file_id)) if row.file_id else None
+    fields["next"] = _advice(row)
+    fields["steps"] = [
         {"event": step.event, "by": step.by, "at_utc": step.at_utc, "reason": step.reason} for step in _quarantine(engine).history(number)
     ]
     if as_json:
-        print_json(told)
+        print_json(fields)
         return
-    steps = told.pop("steps")
-    print_table(("field", "value"), told.items())
+    steps = fields.pop("steps")
+    print_table(("field", "value"), fields.items())
     print_table(("step", "by", "at", "reason"), (step.values() for step in steps))
 
 
@@ -187,7 +187,7 @@ def _do(engine: Engine, what: str, rows: list[Any], *, by: str | None, reason: s
         step(connection, [row.arrival_id for row in rows], by=actor, reason=reason)
 
 
-def _told(row: Any) -> dict[str, Any]:
+def _fields(row: Any) -> dict[str, Any]:
     names = ("arrival_id", "source", "file_name", "rule", "reason", "place", "format", "size", "file_id", "supersedes", "member_of")
     return {**{name: getattr(row, name) for name in names}, "arrived_at_utc": row.arrived_at}
 

@@ -61,7 +61,7 @@ def fit(
 
 
 def read_observations(path: Path, *, batch: str, time: str, value: str) -> tuple[list[str], list[float], list[float]]:
-    """Read three columns of a CSV file; the delimiter (comma, semicolon or tab) is told from the header. Blank lines are skipped.
+    """Read three columns of a CSV file; the delimiter (comma, semicolon or tab) is taken from the header. Blank lines are skipped.
 
     Raises:
         OSError: the file cannot be read.

@@ -59,11 +59,11 @@ def status(*, as_json: JsonOption = False) -> None:
     from lab_assets.ops.status import lab_status
     from lab_assets.settings import get_settings
 
-    told = asdict(lab_status(get_settings()))
+    laboratory = asdict(lab_status(get_settings()))
     if as_json:
-        _print_json(told)
+        _print_json(laboratory)
     else:
-        _print_status(told)
+        _print_status(laboratory)
 
 
 def _rows(state: UpState) -> list[dict[str, Any]]:
@@ -117,30 +117,30 @@ def _print_addresses(rows: list[dict[str, Any]], home: str) -> None:
     console.print(table)
 
 
-def _print_status(told: dict[str, Any]) -> None:
+def _print_status(laboratory: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
 
     console = Console()
-    title = f"The laboratory in {told['home']} is {'up' if told['up'] else 'not up'}"
+    title = f"The laboratory in {laboratory['home']} is {'up' if laboratory['up'] else 'not up'}"
     table = Table("Process", "State", "Id", "Address", "Memory", "Up for")
     table.columns[3].no_wrap = True  # an address is there to be opened
-    table.columns[3].min_width = max(len(row["address"] or "-") for row in told["processes"])
+    table.columns[3].min_width = max(len(row["address"] or "-") for row in laboratory["processes"])
     colors = {"running": "green", "stopped": "dim", "silent": "yellow", "died": "red"}
-    for row in told["processes"]:
+    for row in laboratory["processes"]:
         memory = "-" if row["memory_mib"] is None else f"{row['memory_mib']:.0f} MiB"
         state = f"[{colors[row['state']]}]{row['state']}[/]"
         table.add_row(row["name"], state, str(row["pid"] or "-"), row["address"] or "-", memory, _duration(row["uptime_s"]))
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
-    for line in _facts(told):
+    for line in _facts(laboratory):
         console.print(escape(line), highlight=False, soft_wrap=True)
 
 
-def _facts(told: dict[str, Any]) -> list[str]:
-    inbox, batch, serving = told["inbox"], told["last_batch"], told["serving"]
-    nowhere = "cannot be looked at" if any("inbox" in problem for problem in told["problems"]) else "no laboratory here yet"
+def _facts(laboratory: dict[str, Any]) -> list[str]:
+    inbox, batch, serving = laboratory["inbox"], laboratory["last_batch"], laboratory["serving"]
+    nowhere = "cannot be looked at" if any("inbox" in problem for problem in laboratory["problems"]) else "no laboratory here yet"
     lines = [f"inbox: {nowhere}" if inbox is None else f"inbox: {inbox['ready']} ready, {inbox['growing']} still growing"]
     if batch is not None:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(batch["states"].items()))
@@ -148,7 +148,7 @@ def _facts(told: dict[str, Any]) -> list[str]:
     lines.append(
         f"model: {serving['model_name']} version {serving['version']} since {serving['since_utc']}" if serving else "model: none serves"
     )
-    return [*lines, *(f"problem: {problem}" for problem in told["problems"])]
+    return [*lines, *(f"problem: {problem}" for problem in laboratory["problems"])]
 
 
 def _duration(seconds: float | None) -> str:

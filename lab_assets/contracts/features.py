@@ -1,4 +1,4 @@
-"""Contracts of the feature tables, compiled from the feature definitions so that each feature is told once.
+"""Contracts of the feature tables, compiled from the feature definitions so that each feature is declared once.
 
 Belongs here: keys and times around the features. Does not belong here: the features (``lab_assets.features.definitions``).
 """
@@ -29,7 +29,7 @@ INJECTION_PROGRESS = TableContract(
     layer="features",
     name="injection_progress",
     grain="one injection x checkpoint of the run, as known from a time on, in one feature set",
-    description="What the partial trace tells at 10, 25, 50 and 75 % of the run.",
+    description="What the partial trace shows at 10, 25, 50 and 75 % of the run.",
     owner="team:data-science",
     primary_key=("injection_id", "checkpoint_pct", "known_time_utc", "feature_set_version"),
     columns=(

@@ -29,7 +29,7 @@ INJECTIONS = TableContract(
             meaning="role in the sequence",
             allowed=("blank", "standard", "suitability", "sample", "unknown"),
         ),
-        Column(name="lot_id", kind="string", meaning="lot of the sample; empty until the LIMS tells"),
+        Column(name="lot_id", kind="string", meaning="lot of the sample; empty until the LIMS states it"),
         Column(name="product", kind="string", meaning="product of the lot"),
         Column(name="sample_type", kind="string", meaning="release, stability, retest or complaint"),
         Column(name="method_id", kind="string", meaning="test method"),

@@ -213,6 +213,6 @@ def decide(
         raise ValueError(f"0 <= {risk_low} <= {risk} <= {risk_high} <= 1 does not hold")
     rules = policy or ReviewPolicy()
     path, why = _path(risk, risk_high, verdict, rules)
-    told = f"risk of an out-of-specification result {risk:.3f} (interval {risk_low:.3f} to {risk_high:.3f})"
+    stated = f"risk of an out-of-specification result {risk:.3f} (interval {risk_low:.3f} to {risk_high:.3f})"
     checks, reasons = _checks(features, drivers, rules) if path == "mandatory_checks" else ([], [])
-    return Decision(path=path, checks=tuple(checks), reasons=(told, why, *reasons), policy_version=rules.version)
+    return Decision(path=path, checks=tuple(checks), reasons=(stated, why, *reasons), policy_version=rules.version)

@@ -21,7 +21,7 @@ def context_features(values: Mapping[str, float | None], *, checkpoint_pct: floa
         method_id: Test method; one that is not known sets no flag.
 
     Returns:
-        Every feature of the table by name, ``nan`` where it cannot be told.
+        Every feature of the table by name, ``nan`` where it is not known.
     """
     kind = method_kind(method_id)
     flags = {f"method_is_{known}": float(known == kind) for known in METHOD_KINDS.values()}

@@ -63,10 +63,10 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
         .with_columns(first_day=pl.col("stored_at_utc").dt.date(), end_day=pl.col("sampled_at_utc").dt.date())
         .with_columns(storage_days=_storage_days())
     )
-    joined = taken.join(_summed(taken, chamber_days), on=_VERSION, how="left")
+    with_days = taken.join(_summed(taken, chamber_days), on=_VERSION, how="left")
     names = names_of("storage_exposure")
     made = (
-        joined.with_columns(_features())
+        with_days.with_columns(_features())
         .with_columns(storage_stress_months=_stress(pl.coalesce("storage_mkt_c", _nominal_c())))
         .select(
             "sample_name",

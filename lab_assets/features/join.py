@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SPINE: Final[tuple[str, ...]] = ("injection_id", "checkpoint_pct", "lot_id", "method_id", "instrument_id", "sample_name", "as_of_utc")
 """Columns of the spine that the join needs; others pass through."""
 LOOKBACK_DAYS: Final = 180.0
-"""State of an instrument older than this tells nothing about today's run."""
+"""State of an instrument older than this says nothing about today's run."""
 
 _TIMES: Final = ("event_time_utc", "known_time_utc")
 _ROW: Final = "_spine_row"
@@ -75,7 +75,7 @@ def point_in_time_join(
     asked = asked.with_columns(_history_as_of=_before_own_run(asked, instrument_history))
     oldest = None if lookback_days is None else timedelta(days=lookback_days)
     now, before = "_as_of", "_history_as_of"
-    told = asked.select(_ROW)
+    known = asked.select(_ROW)
     by_pct = progress.with_columns(_key_pct=pl.col("checkpoint_pct").cast(pl.Float64))
     for part in (
         _latest(asked, by_pct, table="injection_progress", by=("injection_id", "_key_pct"), as_of=now, oldest=None),
@@ -83,8 +83,8 @@ def point_in_time_join(
         _latest(asked, lot_history, table="lot_history", by=("lot_id",), as_of=before, oldest=None),
         _latest(asked, storage_exposure, table="storage_exposure", by=("sample_name",), as_of=now, oldest=None),
     ):
-        told = told.join(part, on=_ROW, how="left", maintain_order="left")
-    return pl.concat([spine, _with_context(spine, told.drop(_ROW))], how="horizontal")
+        known = known.join(part, on=_ROW, how="left", maintain_order="left")
+    return pl.concat([spine, _with_context(spine, known.drop(_ROW))], how="horizontal")
 
 
 def _before_own_run(asked: pl.DataFrame, instrument_history: pl.DataFrame) -> pl.Series:
@@ -92,10 +92,10 @@ def _before_own_run(asked: pl.DataFrame, instrument_history: pl.DataFrame) -> pl
     import polars as pl
 
     own = instrument_history.group_by("injection_id").agg(_started=pl.col("event_time_utc").min(), _known=pl.col("known_time_utc").min())
-    joined = asked.join(own, on="injection_id", how="left", maintain_order="left")
+    own_times = asked.join(own, on="injection_id", how="left", maintain_order="left")
     just_before = pl.col("_started") - pl.duration(microseconds=1)
     over = pl.col("_known") <= pl.col("_as_of")
-    return joined.select(pl.when(over).then(pl.min_horizontal("_as_of", just_before)).otherwise(pl.col("_as_of"))).to_series()
+    return own_times.select(pl.when(over).then(pl.min_horizontal("_as_of", just_before)).otherwise(pl.col("_as_of"))).to_series()
 
 
 def _latest(
@@ -125,18 +125,18 @@ def _latest(
     return found.select(_ROW, *names)
 
 
-def _with_context(spine: pl.DataFrame, told: pl.DataFrame) -> pl.DataFrame:
+def _with_context(spine: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
     """Return the features in order, with the derived ones; computed row by row by the function that online scoring uses."""
     import polars as pl
 
-    needed = [name for name in told.columns if name in {"pressure_mean_bar", "ih_pressure_mean_bar"} or name.startswith("lot_margin_")]
+    needed = [name for name in known.columns if name in {"pressure_mean_bar", "ih_pressure_mean_bar"} or name.startswith("lot_margin_")]
     derived = [
         context_features(values, checkpoint_pct=pct, method_id=method_id)
         for values, pct, method_id in zip(
-            told.select(needed).iter_rows(named=True), spine["checkpoint_pct"].to_list(), spine["method_id"].to_list(), strict=True
+            known.select(needed).iter_rows(named=True), spine["checkpoint_pct"].to_list(), spine["method_id"].to_list(), strict=True
         )
     ]
     context = pl.DataFrame(derived, schema=dict.fromkeys(names_of("context"), pl.Float64()))
-    both = told.hstack(context.drop("checkpoint_pct"))
+    both = known.hstack(context.drop("checkpoint_pct"))
     names = [name for name in FEATURE_NAMES if name != "checkpoint_pct"]
     return both.select(pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in names)

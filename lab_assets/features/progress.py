@@ -1,4 +1,4 @@
-"""Features of a run that is not over: what the trace tells at 10, 25, 50 and 75 % of the run.
+"""Features of a run that is not over: what the trace shows at 10, 25, 50 and 75 % of the run.
 
 Belongs here: strictly causal functions of a partial trace; nothing after the checkpoint is looked at, so a stream, an online request and a batch
 over finished runs get the same numbers.
@@ -37,7 +37,7 @@ VOID_FROM_SHARE: Final = 0.02
 VOID_TO_SHARE: Final = 0.15
 """The void disturbance lies between 2 % of the run and the first window, at most 15 %."""
 SHAPE_OVER_NOISE: Final = 20.0
-"""A peak's shape is told from this height over noise on: below, 5 % of the height drowns."""
+"""A peak's shape is measured from this height over noise on: below, 5 % of the height drowns."""
 RETENTION_OVER_NOISE: Final = 10.0
 
 
@@ -68,7 +68,7 @@ def progress_features(
         pressure: Pressure in bar, see ``pressure_trace``.
 
     Returns:
-        Every feature of the table by name; ``nan`` where it cannot be told yet.
+        Every feature of the table by name; ``nan`` where it is not known yet.
 
     Raises:
         ValueError: lengths differ, times do not ascend, or checkpoint or run time are out of range.

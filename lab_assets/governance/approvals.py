@@ -343,7 +343,7 @@ class Approvals:
         raise NotAllowedError(f"{user} may not {privilege.lower()} {model_name} version {model_version} ({', '.join(decision.reasons)})")
 
     def _require_clock(self, user: str, model_name: str, model_version: str, *, origin: str) -> None:
-        """Refuse, and record the refusal, while the clock is behind what is recorded already: a signature tells when it was given."""
+        """Refuse, and record the refusal, while the clock is behind what is recorded already: a signature states when it was given."""
         found = step_back(self._engine, now=utc_now())
         if found is None:
             return

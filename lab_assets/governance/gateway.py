@@ -1,6 +1,6 @@
 """The one door for people's SQL: checked, masked for the person who asks, run locked in, and in the audit trail.
 
-Belongs here: the order of the steps and what is told when one refuses. Does not belong here: each step (``sql.py``,
+Belongs here: the order of the steps and what is answered when one refuses. Does not belong here: each step (``sql.py``,
 ``policy.py``, ``masking.py``, ``relations.py``), web routes, printing.
 """
 
@@ -229,7 +229,7 @@ def _values(column: pa.Array, kind: str) -> list[Any]:
 
 
 def _explained(error: Exception, limits: GatewayLimits) -> Exception:
-    """Return what the person is told: names may be quoted, values and generated SQL never."""
+    """Return what the person sees: names may be quoted, values and generated SQL never."""
     import duckdb
 
     if isinstance(error, duckdb.BinderException | duckdb.CatalogException | duckdb.ParserException):

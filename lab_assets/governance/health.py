@@ -20,7 +20,7 @@ from lab_assets.state.clock import utc_now
 
 @dataclass(frozen=True, kw_only=True)
 class RecordHealth:
-    """What keeps actions from being recorded or signed; no paths and no data, since probes without an account are told it.
+    """What keeps actions from being recorded or signed; no paths and no data, since probes without an account see it.
 
     Attributes:
         unwritable: Why no entry can be written; empty when one can be.

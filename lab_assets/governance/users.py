@@ -35,7 +35,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9_.-]{0,62}[a-z0-9]")
 
 
 class SignInError(Exception):
-    """Name or password is wrong, or the account is locked or disabled; which of them is never told."""
+    """Name or password is wrong, or the account is locked or disabled; which of them is never said."""
 
     def __init__(self) -> None:
         super().__init__("user name or password is wrong, or the account is locked or disabled")

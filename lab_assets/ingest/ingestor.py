@@ -135,7 +135,7 @@ class Ingestor:
             self._finish(batch, report, staged=False)
             report.files_per_s = sum(report.states.values()) / max(time.monotonic() - started, 1e-9)
             self._say_progress(report, intake.waiting)
-        self._tell_quarantine()
+        self._report_quarantine()
 
     def _say_progress(self, report: IngestReport, waiting: int) -> None:
         done = sum(report.states.values())
@@ -251,7 +251,7 @@ class Ingestor:
         retried = [arrivals[outcome.arrival_id] for outcome in outcomes if outcome.state == "committed"]
         hide_released(self.settings.quarantine, [arrival.file_id for arrival in retried if arrival.retry_of])
 
-    def _tell_quarantine(self) -> None:
+    def _report_quarantine(self) -> None:
         """Copy the steps of refused files that ``bronze.quarantine`` does not hold yet."""
         app = f"events:{QUARANTINE.full_name}"
         while events := self.quarantine.events_after(self.lakehouse.transaction_version(QUARANTINE, app) or 0):

@@ -1,6 +1,6 @@
 """Opening Delta tables, and seeing before a row is read whether their log is still what was committed.
 
-Belongs here: what counts as damage and how it is told. Does not belong here: writing (``delta.py``), mending (a backup does),
+Belongs here: what counts as damage and how it is reported. Does not belong here: writing (``delta.py``), mending (a backup does),
 data files (reading a missing one fails by itself, ``scrub.py`` finds a changed one).
 
 Delta's readers take an empty commit, or one cut at the end of a line, for a commit of fewer rows, and say nothing. So each log
@@ -96,7 +96,7 @@ def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: in
 
 
 def open_unchecked(contract: TableContract, uri: str) -> DeltaTable:
-    """Open a table as its log tells, and name it when that cannot be read.
+    """Open a table as its log describes it, and name it when that cannot be read.
 
     Raises:
         DamagedTableError: the log cannot be read.

@@ -55,8 +55,8 @@ def _words(name: str, value: float, contribution: float, meanings: Mapping[str, 
     meaning, unit = meanings.get(name, (name.replace("_", " "), None))
     direction = "raises" if contribution > 0 else "lowers"
     odds = math.exp(min(abs(contribution), 50.0))
-    told = "not known" if math.isnan(value) else f"{value:.4g}{f' {unit}' if unit and unit != '1' else ''}"
-    return f"{meaning}: {told}; {direction} the odds of a failure by a factor of {odds:.2f}"
+    shown = "not known" if math.isnan(value) else f"{value:.4g}{f' {unit}' if unit and unit != '1' else ''}"
+    return f"{meaning}: {shown}; {direction} the odds of a failure by a factor of {odds:.2f}"
 
 
 def top_drivers(

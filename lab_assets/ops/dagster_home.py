@@ -76,11 +76,11 @@ def located(configuration: dict[str, Any], home: Path) -> dict[str, Any]:
 
 def _moved(storage: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Return where Dagster keeps its history, in ``folder`` where it is kept in files; a database server stays where it is."""
-    kind, told = next(iter(storage.items()))
-    if "base_dir" in told:
-        return {kind: {**told, "base_dir": str(folder)}}
-    if "base_dir" in told.get("config", {}):
-        return {kind: {**told, "config": {**told["config"], "base_dir": str(folder)}}}
+    kind, place = next(iter(storage.items()))
+    if "base_dir" in place:
+        return {kind: {**place, "base_dir": str(folder)}}
+    if "base_dir" in place.get("config", {}):
+        return {kind: {**place, "config": {**place["config"], "base_dir": str(folder)}}}
     return storage
 
 

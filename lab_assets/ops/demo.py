@@ -99,15 +99,15 @@ class Demo:
     def _step(self, name: str, work: Callable[[], str | None]) -> None:
         self.say(f"{name} ...")
         started = time.monotonic()
-        told = work()
+        outcome = work()
         self.report.seconds[name] = time.monotonic() - started
-        self.say(f"{name}: {told or 'done'} ({self.report.seconds[name]:.1f} s)")
+        self.say(f"{name}: {outcome or 'done'} ({self.report.seconds[name]:.1f} s)")
 
     def _job(self, job: str, *, user: str | None = None) -> str:
         outcome = run_job(self.settings, job, tags={"lab/user": user} if user else None)
         if not outcome.success:
             reasons = "; ".join(f"{step}: {reason}" for step, reason in outcome.failures.items())
-            raise DemoError(f"job {job} failed ({reasons}); run {outcome.run_id} in the Dagster UI tells more ('lab up')")
+            raise DemoError(f"job {job} failed ({reasons}); run {outcome.run_id} in the Dagster UI says more ('lab up')")
         return f"run {outcome.run_id[:8]}"
 
     def _users(self, engine: Engine) -> str:
@@ -135,8 +135,8 @@ class Demo:
                 folder.rename(target)
         shutil.rmtree(made)
         self._wait_until_finished()
-        told = summary.as_json()
-        return f"{told['injections']} injections of {told['lots']} lots" if {"injections", "lots"} <= told.keys() else "files written"
+        made = summary.as_json()
+        return f"{made['injections']} injections of {made['lots']} lots" if {"injections", "lots"} <= made.keys() else "files written"
 
     def _wait_until_finished(self) -> None:
         """Files count as finished only when they have not changed for a while."""
@@ -204,8 +204,8 @@ class Demo:
 
         self._job("scrub")
         (entry,) = AuditLog(engine).entries(action="integrity", limit=1)
-        told = json.loads(entry.new or "{}")
-        return f"{told['files']} originals and files of tables hashed, {len(told['findings'])} differ"
+        findings = json.loads(entry.new or "{}")
+        return f"{findings['files']} originals and files of tables hashed, {len(findings['findings'])} differ"
 
     def _summary(self, engine: Engine) -> str:
         from lab_assets.ops.demo_summary import drift_counts, example_decisions, row_counts, test_metrics

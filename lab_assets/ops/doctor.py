@@ -70,10 +70,10 @@ def _java(settings: Settings) -> Check:
         return Check(name="java", state="ok", found="not needed: LAB_SPARK_REMOTE names a server")
     mend = "install a JRE 17 or 21 (for example 'apt-get install openjdk-17-jre-headless') and have it first on the path"
     try:
-        told = subprocess.run([java_executable(), "-version"], capture_output=True, text=True, check=False, timeout=20)
+        answer = subprocess.run([java_executable(), "-version"], capture_output=True, text=True, check=False, timeout=20)
     except JarsMissingError:
         return Check(name="java", state="failed", found="no java on the path", mend=mend)
-    version = java_version(told.stderr + told.stdout)
+    version = java_version(answer.stderr + answer.stdout)
     state = "ok" if version in JAVA_VERSIONS else "failed"
     return Check(name="java", state=state, found=f"Java {version}", mend="" if state == "ok" else mend)
 
@@ -213,11 +213,11 @@ def _inbox(settings: Settings) -> Check:
     except InboxError as error:
         problem, _, what_to_do = str(error).partition(": ")
         return Check(name="inbox", state="failed", found=problem, mend=what_to_do)
-    told = f"{len(found.ready) + found.growing} file(s) in the drop folders"
+    counted = f"{len(found.ready) + found.growing} file(s) in the drop folders"
     if not found.passed_over:
-        return Check(name="inbox", state="ok", found=told)
+        return Check(name="inbox", state="ok", found=counted)
     mend = "names such as .part, .tmp or ~$ mean a transfer under way: rename what is finished"
-    return Check(name="inbox", state="warning", found=f"{told}, {found.passed_over} passed over for their names", mend=mend)
+    return Check(name="inbox", state="warning", found=f"{counted}, {found.passed_over} passed over for their names", mend=mend)
 
 
 def _formats(settings: Settings) -> Check:

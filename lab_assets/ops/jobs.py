@@ -1,6 +1,6 @@
 """Running a job of the Dagster graph now, in this process.
 
-Belongs here: what a command and the demonstration need to run a job and tell how it ended. Does not belong here: the jobs.
+Belongs here: what a command and the demonstration need to run a job and report how it ended. Does not belong here: the jobs.
 """
 
 from __future__ import annotations

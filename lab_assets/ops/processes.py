@@ -179,14 +179,14 @@ def require_free_ports(wanted: Iterable[Component]) -> None:
     """
     taken = [each for each in wanted if each.port is not None and not port_is_free(each.port)]
     if taken:
-        told = "; ".join(
+        message = "; ".join(
             f"port {each.port} of {each.name} is in use{_user_of(each.port)}: end it or set {each.port_setting}" for each in taken
         )
-        raise ProcessError(told)
+        raise ProcessError(message)
 
 
 def _user_of(port: int | None) -> str:
-    """Say which process listens on a port, where the system tells."""
+    """Say which process listens on a port, where the system shows it."""
     with contextlib.suppress(psutil.Error):
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
@@ -216,15 +216,15 @@ def _wait(settings: Settings, wanted: Sequence[Component], started: dict[str, St
     while waiting:
         for component in waiting:
             if started[component.name].process() is None:
-                raise ProcessError(_told(settings, component, "ended at once"))
+                raise ProcessError(_failure(settings, component, "ended at once"))
         waiting = [component for component in waiting if not component.answers(timeout_s=1.0)]
         if waiting and time.monotonic() > deadline:
-            raise ProcessError(_told(settings, waiting[0], f"did not answer within {READY_TIMEOUT_S:.0f} s"))
+            raise ProcessError(_failure(settings, waiting[0], f"did not answer within {READY_TIMEOUT_S:.0f} s"))
         if waiting:
             time.sleep(0.2)
 
 
-def _told(settings: Settings, component: Component, what: str) -> str:
+def _failure(settings: Settings, component: Component, what: str) -> str:
     path = log_path(settings, component.name)
     return f"{component.name} {what}; the end of {path}:\n{log_tail(path, 12)}"
 

@@ -88,16 +88,18 @@ def _component(settings: Settings, component: Component) -> ProcessStatus:
     process = started.process() if started else None
     if process is None:
         return ProcessStatus(name=component.name, state="died" if started else "stopped", address=component.address)
-    told = "running" if component.answers() else "silent"
-    return ProcessStatus(name=component.name, state=told, address=component.address, **_vital(process))
+    activity = "running" if component.answers() else "silent"
+    return ProcessStatus(name=component.name, state=activity, address=component.address, **_vital(process))
 
 
 def _spark(settings: Settings) -> ProcessStatus:
     known = SparkFiles(settings).read_state()
     if known is None or not process_alive(known.supervisor_pid):
         return ProcessStatus(name="spark", state="stopped")
-    told = "running" if listening(known.port) else "silent"
-    return ProcessStatus(name="spark", state=told, address=f"sc://localhost:{known.port}", **_vital(psutil.Process(known.supervisor_pid)))
+    activity = "running" if listening(known.port) else "silent"
+    return ProcessStatus(
+        name="spark", state=activity, address=f"sc://localhost:{known.port}", **_vital(psutil.Process(known.supervisor_pid))
+    )
 
 
 def _vital(process: psutil.Process) -> dict[str, Any]:
@@ -122,7 +124,7 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
         if current_revision(engine) != HEAD:
             problems.append("the database is not at the newest revision; 'lab up' brings it there")
             return {}
-    except SQLAlchemyError:  # as where it cannot be opened on a full disk or a read-only mount: the record's health tells why
+    except SQLAlchemyError:  # as where it cannot be opened on a full disk or a read-only mount: the record's health says why
         problems.extend(record_health(settings, engine).problems)
         return {}
     problems.extend(record_health(settings, engine).problems)

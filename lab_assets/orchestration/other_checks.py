@@ -10,7 +10,7 @@ from lab_assets.orchestration.assets.reports import asset_key
 
 
 @dg.asset_check(
-    asset=asset_key("bronze.files"), blocking=True, description="Files and rows told by the ledger are the files and rows in bronze."
+    asset=asset_key("bronze.files"), blocking=True, description="Files and rows of the ledger are the files and rows in bronze."
 )
 def reconciliation(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Files in = committed + quarantined + duplicate + vanished; rows parsed = rows in bronze + rows rejected."""
@@ -21,7 +21,7 @@ def reconciliation(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
         passed=not found,
         metadata={
             "ledger": lake.ledger.counts(),
-            "differences": {name: f"ledger {told}, table {held}" for name, (told, held) in found.items()},
+            "differences": {name: f"ledger {recorded}, table {held}" for name, (recorded, held) in found.items()},
         },
     )
 

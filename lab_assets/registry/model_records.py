@@ -173,7 +173,7 @@ def signature_of(bundle: ModelBundle) -> Any:
 def version_info(found: ModelVersion, run: Run, aliases: Mapping[str, str]) -> VersionInfo:
     """Return one registered version from MLflow's records."""
     tags: dict[str, str] = dict(found.tags or {})
-    told = {name.removeprefix("model/"): value for name, value in run.data.metrics.items() if name.startswith("model/")}
+    values = {name.removeprefix("model/"): value for name, value in run.data.metrics.items() if name.startswith("model/")}
     stage = tags.get(f"{TAG}stage", "None")
     return VersionInfo(
         version=str(found.version),
@@ -186,8 +186,8 @@ def version_info(found: ModelVersion, run: Run, aliases: Mapping[str, str]) -> V
         feature_set_version=tags.get(f"{TAG}feature_set_version", ""),
         trained_by=tags.get(f"{TAG}trained_by", ""),
         created_at_utc=datetime.fromtimestamp((found.creation_timestamp or 0) / 1_000, tz=UTC),
-        metrics={name.removeprefix("all/"): value for name, value in told.items() if name.startswith("all/")},
-        slice_metrics={name: value for name, value in told.items() if not name.startswith("all/")},
+        metrics={name.removeprefix("all/"): value for name, value in values.items() if name.startswith("all/")},
+        slice_metrics={name: value for name, value in values.items() if not name.startswith("all/")},
         table_versions={
             name.removeprefix(TABLE_TAG): int(value)
             for name, value in run.data.tags.items()

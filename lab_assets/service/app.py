@@ -45,7 +45,7 @@ _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
 )
 """Expected errors and how they are answered; anything else is a 500 without detail."""
 _DATABASE_DETAIL: Final = "the laboratory's database takes nothing now, as on a full disk; nothing was done"
-"""Said instead of the error's own text, which tells the statement."""
+"""Said instead of the error's own text, which contains the SQL statement."""
 
 
 def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:

@@ -70,7 +70,7 @@ class Identity:
 
 
 def csrf_token(token: str) -> str:
-    """Return the token that forms of a session carry; it tells nothing of the session's own."""
+    """Return the token that forms of a session carry; it reveals nothing of the session's own."""
     return hashlib.sha256(f"csrf:{token}".encode()).hexdigest()
 
 

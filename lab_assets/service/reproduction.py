@@ -16,7 +16,7 @@ from lab_assets.service.requests import parse_trace
 from lab_assets.service.run_rows import DeltaRows
 from lab_assets.service.scorer import trace_subject
 from lab_assets.service.store import Models
-from lab_assets.service.stored_features import ReadBackError, find_run, joined_features
+from lab_assets.service.stored_features import ReadBackError, features_at, find_run
 from lab_assets.service.traces import TRACE_KEY, read_trace
 from lab_assets.settings import Settings
 
@@ -133,7 +133,7 @@ def _from_tables(settings: Settings, prediction: Prediction, feature_set_version
         run = find_run(settings, prediction.injection_id, version=prediction.table_versions.get("silver.injections"))
     except ReadBackError as error:
         raise ReproductionError(str(error)) from error
-    return joined_features(
+    return features_at(
         settings,
         run,
         checkpoint_pct=prediction.checkpoint_pct,

@@ -18,7 +18,7 @@ from lab_assets.service.table_cache import open_table, read_rows
 from lab_assets.settings import Settings
 
 INJECTIONS: Final = "silver.injections"
-JOINED: Final = tuple(table.full_name for table in (INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE))
+FEATURE_TABLES: Final = tuple(table.full_name for table in (INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE))
 _TEXTS: Final = ("injection_id", "lot_id", "method_id", "instrument_id", "sample_name")
 
 
@@ -51,7 +51,7 @@ def find_run(settings: Settings, injection_id: str, *, version: int | None = Non
     raise ReadBackError(f"no injection {injection_id!r} in {INJECTIONS}")
 
 
-def joined_features(
+def features_at(
     settings: Settings,
     run: Mapping[str, Any],
     *,
@@ -111,11 +111,11 @@ def newest_features(settings: Settings, injection_id: str, *, checkpoint_pct: in
         ReadBackError: the run, or its features at that checkpoint, are not there.
         TableUnavailableError: a table cannot be read.
     """
-    opened = {name: open_table(settings, name) for name in (INJECTIONS, *JOINED)}
+    opened = {name: open_table(settings, name) for name in (INJECTIONS, *FEATURE_TABLES)}
     versions = {name: table.version() for name, table in opened.items() if table is not None}
     run = find_run(settings, injection_id, version=versions.get(INJECTIONS))
     where = {"injection_id": [run["injection_id"]], "checkpoint_pct": [checkpoint_pct], "feature_set_version": [FEATURE_SET_VERSION]}
     if not read_rows(settings, INJECTION_PROGRESS.full_name, where=where, columns=("injection_id",)):
         raise ReadBackError(f"injection {injection_id!r} has no features at {checkpoint_pct} % of the run yet")
-    features = joined_features(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions)
+    features = features_at(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions)
     return RunFeatures(injection_id=run["injection_id"], lot_id=run["lot_id"], features=features, table_versions=versions)

@@ -180,7 +180,7 @@ class Laboratory:
                 lot=sample.lot,
                 kind="retest",
                 methods=(done.method_id,),
-                condition=sample.condition,
+                storage_condition=sample.storage_condition,
                 chamber_id=sample.chamber_id,
                 months=sample.months,
                 stored_at=sample.stored_at,

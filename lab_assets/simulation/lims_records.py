@@ -87,7 +87,7 @@ def sample_records(samples: Iterable[Sample], *, seed: int) -> list[Record]:
                 "sample_name": sample.sample_name,
                 "lot_id": sample.lot.lot_id,
                 "sample_type": sample.kind,
-                "storage_condition": sample.condition,
+                "storage_condition": sample.storage_condition,
                 "chamber_id": sample.chamber_id,
                 "timepoint_months": sample.months,
                 "stored_at_utc": sample.stored_at,

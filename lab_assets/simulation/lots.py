@@ -77,7 +77,7 @@ class Sample:
         lot: The lot.
         kind: Why it is tested.
         methods: Tests ordered.
-        condition: Storage condition, stability only.
+        storage_condition: Storage condition, stability only.
         chamber_id: Chamber, stability only.
         months: Age at the pull, stability only.
         stored_at: Begin of storage, stability only.
@@ -97,7 +97,7 @@ class Sample:
     potency_pct: float
     impurity_a_pct: float
     impurity_b_pct: float
-    condition: str | None = None
+    storage_condition: str | None = None
     chamber_id: str | None = None
     months: int | None = None
     stored_at: datetime | None = None
@@ -204,7 +204,7 @@ def stability_samples(lot: Lot, histories: dict[str, ChamberHistory], *, end: da
                     lot=lot,
                     kind="stability",
                     methods=(ASSAY, RELATED),
-                    condition=chamber.condition,
+                    storage_condition=chamber.storage_condition,
                     chamber_id=chamber.chamber_id,
                     months=months,
                     stored_at=stored,

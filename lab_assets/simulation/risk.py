@@ -6,7 +6,7 @@ pipeline never sees these numbers.
 Known at a checkpoint: what the lot and its storage truly left, the column, the state of the system, the volume injected
 and the flow so far, the standards already run, and the analyst. Unknown: what the preparation did to this sample (its
 common factor ``d``: weighing, dilution, or the tablet), the content of this very portion, further flow changes, detector
-noise and the closing standard. What has eluted is known as realised: its result is no longer a probability, and it tells
+noise and the closing standard. What has eluted is known as realised: its result is no longer a probability, and it shows
 about ``d``.
 
 The logarithm of each area is ``mu + d + e``: ``d`` is a mixture of two normals (good preparation, slip), ``e`` normal. So

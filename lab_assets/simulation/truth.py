@@ -58,7 +58,7 @@ def truth_records(injection: Injection) -> list[Record]:
 
 
 def oracle_quality(records: Sequence[Record]) -> dict[str, dict[str, float]]:
-    """Return how well the oracle tells the outcome, by checkpoint: the bound for any model.
+    """Return how well the oracle predicts the outcome, by checkpoint: the bound for any model.
 
     Args:
         records: Truth records.

@@ -252,16 +252,16 @@ class Chamber:
     """One stability chamber: set points and which months a lot is pulled from it."""
 
     chamber_id: str
-    condition: str
+    storage_condition: str
     temperature_c: float
     humidity_pct: float
     pull_months: tuple[int, ...]
 
 
 CHAMBERS: Final = (
-    Chamber(chamber_id="CH-25", condition="25C/60RH", temperature_c=25.0, humidity_pct=60.0, pull_months=(3, 6, 9, 12)),
-    Chamber(chamber_id="CH-30", condition="30C/65RH", temperature_c=30.0, humidity_pct=65.0, pull_months=(3, 6, 9, 12)),
-    Chamber(chamber_id="CH-40", condition="40C/75RH", temperature_c=40.0, humidity_pct=75.0, pull_months=(1, 3, 6)),
+    Chamber(chamber_id="CH-25", storage_condition="25C/60RH", temperature_c=25.0, humidity_pct=60.0, pull_months=(3, 6, 9, 12)),
+    Chamber(chamber_id="CH-30", storage_condition="30C/65RH", temperature_c=30.0, humidity_pct=65.0, pull_months=(3, 6, 9, 12)),
+    Chamber(chamber_id="CH-40", storage_condition="40C/75RH", temperature_c=40.0, humidity_pct=75.0, pull_months=(1, 3, 6)),
 )
 
 ACTIVATION_A_KJ_PER_MOL: Final = 90.0

@@ -40,7 +40,7 @@ LIMITS: Final = {"actor": 128, "action": 64, "object": 512, "reason": 2000, "ori
 """Longest text of each field, in characters; a longer one is cut and carries the digest of the whole."""
 
 CLOCK: Final = "clock"
-"""Object of the entries that tell of the server's clock."""
+"""Object of the entries about the server's clock."""
 STEPPED_BACK: Final = "clock.stepped_back"
 
 _UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\ud800-\udfff]")

@@ -1,6 +1,6 @@
 """Refused files: each step they take, from refusal to release.
 
-Belongs here: transitions of refused arrivals and the events that tell of them. Does not belong here: reading files, commands,
+Belongs here: transitions of refused arrivals and the events that record them. Does not belong here: reading files, commands,
 audit entries of people (``lab_assets.cli.quarantine``).
 """
 

@@ -65,8 +65,8 @@ class StationOutcome:
             return f"made anew ({self.anew}): {self.changed} of {self.groups} group(s) differed, {self.rows} row(s) written"
         if not self.news:
             return "no news"
-        told = ", ".join(f"{count} row(s) of {name}" for name, count in self.news.items())
-        return f"news: {told}; {self.groups} group(s) looked at, {self.changed} differed, {self.rows} row(s) written"
+        counts = ", ".join(f"{count} row(s) of {name}" for name, count in self.news.items())
+        return f"news: {counts}; {self.groups} group(s) looked at, {self.changed} differed, {self.rows} row(s) written"
 
 
 def update(
@@ -236,8 +236,8 @@ def _work(read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, deri
 
 
 def _predicate(station: Station, keys: pl.DataFrame) -> str:
-    condition = station.group.predicate(keys)
-    return condition if station.within is None else f"({condition}) AND `{station.within[0]}` = '{station.within[1]}'"
+    predicate = station.group.predicate(keys)
+    return predicate if station.within is None else f"({predicate}) AND `{station.within[0]}` = '{station.within[1]}'"
 
 
 def _of(station: Station, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:

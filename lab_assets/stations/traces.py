@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Place = tuple[str | None, ...]
 TRACE_PLACE: Final = ("source_sha256", *PARTS, "channel")
-"""Columns that tell a trace from every other: a file has each channel of an injection once (``lab_assets.sources.core.channels``)."""
+"""Columns that identify a trace: a file has each channel of an injection once (``lab_assets.sources.core.channels``)."""
 TRACE_POINTS: Final = ("x", "y", "x_unit", "y_unit", "y_factor")
 TRACE_COLUMNS: Final = tuple(dict.fromkeys((*TRACE_PLACE, *RECENCY, *TRACE_POINTS)))
 """Columns of ``bronze.chromatograms`` that a station declares which works on traces."""

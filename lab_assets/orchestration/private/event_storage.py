@@ -4,7 +4,7 @@ Belongs here: how Dagster's own storage opens its files. Does not belong here: w
 alone, by its name in ``dagster.yaml``.
 
 Dagster opens and closes its database for every event, which makes SQLite fold its log into the database each time: 10 ms an event
-and 19 ms one of an asset on a laptop's disk. A run over all stations tells a few hundred events, several seconds of its time. Over
+and 19 ms one of an asset on a laptop's disk. A run over all stations writes a few hundred events, several seconds of its time. Over
 a connection that stays open the same events, as durable as before, take 2 and 7 ms. Written for one machine; with PostgreSQL
 (``storage: postgres`` in ``dagster.yaml``) Dagster keeps a pool itself.
 """

@@ -1,6 +1,6 @@
 """Launching runs at once, and noticing those whose process died, whoever was to look after them.
 
-Belongs here: beginning a run, telling a living one from a dead one, ending one. Does not belong here: the processes themselves
+Belongs here: beginning a run, finding out whether one lives, ending one. Does not belong here: the processes themselves
 (``run_processes.py``), what is done about a dead run (Dagster's monitoring, set in ``dagster.yaml``). Imported by Dagster alone, by its
 name in ``dagster.yaml``.
 
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
 
 PROCESS_TAG: Final = ".dagster/lab_process"
-"""Tag of a run that tells its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
-prefix, since the run's own events tell people the number."""
+"""Tag of a run that names its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
+prefix, since the run's own events show people the number."""
 
 _CLOCK_TOLERANCE_S: Final = 2.0
 
@@ -72,11 +72,11 @@ class LocalRunLauncher(DefaultRunLauncher):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Tell whether the process of a started run lives."""
-        told = self._instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_START, limit=1).records
-        event = told[0].event_log_entry if told else None
+        records = self._instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_START, limit=1).records
+        event = records[0].event_log_entry if records else None
         pid = None if event is None or event.dagster_event is None else event.dagster_event.pid
         if event is None or pid is None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, msg="the run did not tell its process; its longest time holds")
+            return CheckRunHealthResult(WorkerStatus.RUNNING, msg="the run did not name its process; its time limit holds")
         if _lives(pid, since_s=event.timestamp):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, msg=f"its process {pid} is gone, killed or lost with the machine")

@@ -50,18 +50,18 @@ class RunProcesses:
             if self._warm is None or self._warm.poll() is not None:
                 command, environment = (sys.executable, "-m", __name__), os.environ | _ONE_THREAD
                 self._warm = subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            told = self._ask(self._warm, arguments)
-        return int(told)
+            answer = self._ask(self._warm, arguments)
+        return int(answer)
 
     def _ask(self, warm: subprocess.Popen[str], arguments: str) -> str:
         if warm.stdin is None or warm.stdout is None:
             raise OSError("the process that runs are forked from has no pipes")
         warm.stdin.write(arguments.replace("\n", " ") + "\n")
         warm.stdin.flush()
-        told = warm.stdout.readline()
-        if not told:
+        answer = warm.stdout.readline()
+        if not answer:
             raise OSError(f"the process that runs are forked from ended with {warm.wait()}; its messages are in the daemon's log")
-        return told
+        return answer
 
 
 def main() -> None:

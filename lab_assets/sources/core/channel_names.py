@@ -17,7 +17,7 @@ def distinct(traces: Sequence[Trace]) -> list[Trace]:
     """Return traces of which no two have the same name.
 
     Args:
-        traces: Channels of one injection; ``rescued["file"]`` tells where one comes from.
+        traces: Channels of one injection; ``rescued["file"]`` says where one comes from.
 
     Returns:
         The traces in their order; those with the same name are named after their file as well, and numbered where that is not enough.

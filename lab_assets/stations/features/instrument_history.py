@@ -55,8 +55,8 @@ def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     start = since["_since"].min()
     among = pl.col("instrument_id").is_in(since["instrument_id"].implode()) & (pl.col("injected_at_utc") >= pl.lit(start))
     later = read.rows(INJECTIONS, ["injection_id", "instrument_id", "injected_at_utc"], where=among)
-    joined = later.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("_since"))
-    return joined.select("injection_id", "instrument_id")
+    following = later.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("_since"))
+    return following.select("injection_id", "instrument_id")
 
 
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -176,7 +176,7 @@ def _known_times(run: Row, facts: _Facts) -> list[datetime]:
     for plan in facts.records.plans.versions(run["injection_name"]):
         times |= facts.methods.known_times(plan.row["method_id"], run["source"])
     times |= facts.methods.known_times(run["stated_method_name"], run["source"])
-    times |= facts.certificates.known_times(run["instrument_id"])
+    times |= facts.certificates.known_times(run["instrument_id"], at=run["injected_at_utc"], after=end)
     return [end, *sorted(moment for moment in times if moment > end)]
 
 

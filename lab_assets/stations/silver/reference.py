@@ -92,8 +92,8 @@ def _instruments(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
         )
     )
     latest = certificates.sort("performed_at_utc", "calibration_id").unique("instrument_id", keep="last", maintain_order=True)
-    joined = seen.join(latest.drop("performed_at_utc"), on="instrument_id", how="full", coalesce=True)
-    return joined.with_columns(pl.col("injections").fill_null(0))
+    with_certificates = seen.join(latest.drop("performed_at_utc"), on="instrument_id", how="full", coalesce=True)
+    return with_certificates.with_columns(pl.col("injections").fill_null(0))
 
 
 _RUNS: Final = Input(
