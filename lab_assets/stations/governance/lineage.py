@@ -45,6 +45,11 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
     progress = lake.ledger.progress(STATION)
     rows: list[dict[str, Any]] = []
     reached: dict[str, int] = {}
+    # before the tables: reading one that is not there yet makes its first version
+    evaluated = lake.versions_as_they_are([EVALUATIONS.full_name])[EVALUATIONS.full_name]
+    if evaluated > progress.get(_MODELS, 0):
+        rows += _rows_of_models(lake, since=progress.get(_MODELS, 0), until=evaluated)
+        reached[_MODELS] = evaluated
     for table in covered():
         version = lake.versions_as_they_are([table.full_name])[table.full_name]
         since = progress.get(table.full_name, -1)
@@ -56,10 +61,6 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
         if progress.get(f"feeds:{station.name}") != feeds and lake.versions_as_they_are([station.name])[station.name] >= 0:
             reached[f"feeds:{station.name}"] = feeds
             rows += rows_of_columns(station, lake.version(station.target), run_id=run_id)
-    evaluated = reached.get(EVALUATIONS.full_name)
-    if evaluated is not None:
-        rows += _rows_of_models(lake, since=progress.get(_MODELS, 0), until=evaluated)
-        reached[_MODELS] = evaluated
     new = _not_there(lake, rows)
     version = lake.version(LINEAGE)
     if new:
