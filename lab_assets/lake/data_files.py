@@ -19,7 +19,8 @@ from lab_assets.state.ledger import DataFile
 
 LOG: Final = "_delta_log"
 _DIGITS: Final = 20
-_CHECKPOINT: Final = re.compile(r"\.checkpoint\.[\w.-]*(?:parquet|json)")
+_COMMIT_LENGTH: Final = _DIGITS + len(".json")
+_CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint\.[\w.-]*(?:parquet|json)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,23 +72,26 @@ def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
         folder: Folder of a table.
         through: The version; default: the last one.
     """
-    commits: set[int] = set()
+    # every opening looks at names of thousands of commits: they are compared as text, and only the last few are read as numbers
+    limit = "9" * _DIGITS if through is None else f"{through:0{_DIGITS}d}"
+    commits: list[str] = []
     checkpoints: dict[int, list[str]] = {}
     for name in _log_names(folder):
-        number = name[:_DIGITS]
-        if len(number) < _DIGITS or not (number.isascii() and number.isdigit()) or (through is not None and int(number) > through):
-            continue
-        if name[_DIGITS:] == ".json":
-            commits.add(int(number))
-        elif _CHECKPOINT.fullmatch(name, _DIGITS):
-            checkpoints.setdefault(int(number), []).append(name)
-    last, checkpoint = max((*commits, *checkpoints), default=-1), max(checkpoints, default=-1)
+        if len(name) == _COMMIT_LENGTH and name.endswith(".json"):
+            commits.append(name)
+        elif ".checkpoint." in name and (found := _CHECKPOINT.fullmatch(name)) is not None and found[1] <= limit:
+            checkpoints.setdefault(int(found[1]), []).append(name)
+    commits = [name for name in commits if name[:_DIGITS] <= limit and name[:_DIGITS].isdecimal()]
+    checkpoint = max(checkpoints, default=-1)
+    newest_covered = commit_name(checkpoint) if checkpoint >= 0 else ""
+    later = {int(name[:_DIGITS]) for name in commits if name > newest_covered}
+    last = max(later, default=checkpoint)
     return LogSegment(
         version=last,
         checkpoint=checkpoint,
         checkpoint_files=tuple(sorted(checkpoints.get(checkpoint, ()))),
-        missing=tuple(version for version in range(checkpoint + 1, last) if version not in commits),
-        covered_missing=any(version not in commits for version in range(checkpoint + 1)),
+        missing=tuple(version for version in range(checkpoint + 1, last) if version not in later),
+        covered_missing=len(commits) - len(later) <= checkpoint,
     )
 
 
