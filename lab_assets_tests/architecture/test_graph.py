@@ -71,5 +71,21 @@ def test_every_station_is_an_asset_whose_deps_are_its_inputs(station: Station) -
     assert shown == {name: set(sources) for name, sources in station.feeds.items()}
 
 
+@pytest.mark.parametrize(
+    ("made", "read"),
+    [
+        ("gold.lot_disposition", "silver.process_events"),
+        ("gold.exceptions", "silver.process_events"),
+        ("gold.exceptions", "bronze.calibrations"),
+        ("silver.results", "bronze.processing_methods"),
+        ("silver.results", "bronze.lims_lots"),
+        ("features.instrument_history", "bronze.processing_methods"),
+    ],
+)
+def test_what_decides_is_a_dependency(made: str, read: str) -> None:
+    """Closed investigations decide lots, windows decide values: lineage and the order of work must show it."""
+    assert dg.AssetKey(read.split(".")) in GRAPH.get(dg.AssetKey(made.split("."))).parent_keys
+
+
 def test_any_subset_of_a_step_can_be_chosen() -> None:
     assert [assets.op.name for assets in DEFS.assets or [] if isinstance(assets, dg.AssetsDefinition) and not assets.can_subset] == []
