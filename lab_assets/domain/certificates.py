@@ -9,12 +9,13 @@ failed and the first of its parameters has not expired.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from lab_assets.domain.in_force import Facts, Row, Version, in_force, utc
+from lab_assets.domain.in_force import Row, Version, utc
 
 CERTIFICATE_COLUMNS: Final = ("instrument_id", "certificate_id", "outcome", "performed_at_utc", "valid_until_utc", "recorded_at_utc")
 """Columns of ``bronze.calibrations`` that this module reads."""
@@ -49,20 +50,42 @@ class Certificates:
         for row in rows:
             if row["performed_at_utc"] is not None:
                 parameters.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
-        self._facts = Facts(
-            (instrument, version) for (instrument, number), found in parameters.items() for version in _versions(number, found)
-        )
+        found: dict[str, list[Version]] = {}
+        for (instrument, number), known in parameters.items():
+            found.setdefault(instrument, []).extend(_versions(number, known))
+        self._of = {instrument: _Ordered(versions) for instrument, versions in found.items()}
 
     def in_force(self, instrument_id: str | None, *, at: datetime | None, known_by: datetime | None = None) -> Certificate | None:
         """Return the certificate in force at a moment; ``None`` without one, or where instrument or moment are unknown."""
-        if instrument_id is None or at is None:
-            return None
-        found = in_force(self._facts.versions(instrument_id), at=utc(at), known_by=known_by)
-        return None if found is None else found.row
+        versions = None if instrument_id is None else self._of.get(instrument_id)
+        return None if versions is None or at is None else versions.in_force(utc(at), known_by)
 
-    def known_times(self, instrument_id: str | None) -> set[datetime]:
-        """Return when certificates of an instrument became known."""
-        return self._facts.known_times(instrument_id)
+    def known_times(self, instrument_id: str | None, *, at: datetime, after: datetime) -> set[datetime]:
+        """Return when, after a time, those certificates of an instrument became known that may hold at a moment: performed by then."""
+        versions = None if instrument_id is None else self._of.get(instrument_id)
+        return set() if versions is None else versions.known_times(utc(at), utc(after))
+
+
+class _Ordered:
+    """Versions of the certificates of one instrument, of which there may be hundreds, for many questions."""
+
+    def __init__(self, versions: Iterable[Version]) -> None:
+        self._by_effect = sorted(versions, key=lambda version: (version.effective, version.known, version.order))
+        self._effective = [version.effective for version in self._by_effect]
+        self._by_known = sorted(self._by_effect, key=lambda version: version.known)
+        self._known = [version.known for version in self._by_known]
+
+    def in_force(self, at: datetime, known_by: datetime | None) -> Certificate | None:
+        """Return what ``lab_assets.domain.in_force.in_force`` does: the last of those effective and known by then."""
+        for place in range(bisect_right(self._effective, at) - 1, -1, -1):
+            version = self._by_effect[place]
+            if known_by is None or version.known <= known_by:
+                return version.row
+        return None
+
+    def known_times(self, at: datetime, after: datetime) -> set[datetime]:
+        """Return the known times after a time of those effective by a moment."""
+        return {version.known for version in self._by_known[bisect_right(self._known, after) :] if version.effective <= at}
 
 
 def _versions(number: str, rows: list[Row]) -> Iterator[Version]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from random import Random
 from typing import Any
 
 import pytest
@@ -213,3 +214,27 @@ def test_a_record_made_later_changes_nothing_of_the_context_known_before() -> No
     assert [context.product for context in seen] == [None, None, None, "P", "P"]
     assert [context.weight_mg for context in seen] == [None, 10.0, 10.0, 10.0, 11.0]
     assert records.known_times("i") == {day(1), day(3), day(5), day(7)}
+
+
+def test_of_hundreds_of_certificates_the_one_holds_that_the_rule_chooses() -> None:
+    random = Random(5)
+    rows = [
+        _certificate(f"C{number:03d}", random.randrange(60), recorded=random.choice([None, random.randrange(90)])) for number in range(300)
+    ]
+    versions = [
+        Version(
+            effective=row["performed_at_utc"],
+            known=row["recorded_at_utc"] or row["performed_at_utc"],
+            order=(row["certificate_id"],),
+            row=row["certificate_id"],
+        )
+        for row in rows
+    ]
+    certificates = Certificates(rows)
+    for at in range(0, 70, 3):
+        for by in (None, *range(0, 100, 7)):
+            wanted = in_force(versions, at=day(at), known_by=None if by is None else day(by))
+            found = certificates.in_force("LC", at=day(at), known_by=None if by is None else day(by))
+            assert (None if found is None else found.certificate_id) == (None if wanted is None else wanted.row)
+        known = {version.known for version in versions if version.effective <= day(at) and version.known > day(20)}
+        assert certificates.known_times("LC", at=day(at), after=day(20)) == known
