@@ -44,9 +44,7 @@ def tag(
 
 def mask(
     tag_name: Annotated[str | None, typer.Argument(metavar="TAG", help="Tag; without it all masks are listed.")] = None,
-    method: Annotated[
-        str | None, typer.Argument(help="How it is hidden; left out, all methods are listed.")
-    ] = None,
+    method: Annotated[str | None, typer.Argument(help="How it is hidden; left out, all methods are listed.")] = None,
     reason: ReasonOption = "",
     by: ByOption = None,
     as_json: JsonOption = False,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 PARTS: Final = ("source", "instrument_name", "injection_name", "injected_at_text")
-"""Columns of ``bronze.chromatograms`` that tell an injection from every other."""
+"""Columns of ``bronze.chromatograms`` that identify an injection."""
 
 
 def injection_id(source: str | None, instrument_name: str | None, injection_name: str | None, injected_at_text: str | None) -> str:
