@@ -56,7 +56,7 @@ class OneLine:
         """Nothing to prepare."""
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _where: TracebackType | None) -> None:
-        """Tell the error.
+        """Print the error.
 
         Raises:
             Exit: the error was printed.
@@ -70,7 +70,7 @@ class OneLine:
 
 
 def plain_error(error: BaseException) -> str | None:
-    """Return what to tell people about an error; ``None`` for a defect, whose traceback is wanted."""
+    """Return what to say about an error; ``None`` for a defect, whose traceback is wanted."""
     module = type(error).__module__
     if module.startswith("pydantic") and hasattr(error, "errors"):
         return "; ".join(_setting_error(each) for each in error.errors())  # type: ignore[attr-defined]  # pydantic's ValidationError
