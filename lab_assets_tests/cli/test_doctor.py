@@ -36,14 +36,14 @@ def test_a_new_machine_is_healthy(settings: Settings) -> None:
 
 
 def test_the_answer_is_one_document_whose_verdict_is_the_exit_code(lab: Lab, settings: Settings) -> None:
-    told = lab("doctor", "--json")
-    failed = [each["name"] for each in told.document["checks"] if each["state"] == "failed"]
-    assert told.document["ok"] == (not failed)
-    assert told.exit_code == (1 if failed else 0)
+    answer = lab("doctor", "--json")
+    failed = [each["name"] for each in answer.document["checks"] if each["state"] == "failed"]
+    assert answer.document["ok"] == (not failed)
+    assert answer.exit_code == (1 if failed else 0)
 
 
 @pytest.mark.parametrize(
-    ("told", "version"),
+    ("answer", "version"),
     [
         ('openjdk version "17.0.15" 2025-04-15', 17),
         ('openjdk version "21" 2023-09-19', 21),
@@ -51,8 +51,8 @@ def test_the_answer_is_one_document_whose_verdict_is_the_exit_code(lab: Lab, set
         ("bash: java: command not found", None),
     ],
 )
-def test_java_versions_are_read_from_either_scheme(told: str, version: int | None) -> None:
-    assert java_version(told) == version
+def test_java_versions_are_read_from_either_scheme(answer: str, version: int | None) -> None:
+    assert java_version(answer) == version
 
 
 def test_a_machine_without_java_is_told_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_files_passed_over_and_broken_descriptions_are_told(settings: Settings) 
     (settings.inbox / "hplc" / "b.txt").write_text("x")
     settings.formats.mkdir()
     (settings.formats / "freezer.yaml").write_text("match: {columns: [T1]}")
-    told = {check.name: check for check in examine(settings)}
-    assert (told["inbox"].state, told["inbox"].found) == ("warning", "1 file(s) in the drop folders, 1 passed over for their names")
-    assert told["formats"].state == "warning"
-    assert told["formats"].found.startswith("freezer.yaml: ")
+    answer = {check.name: check for check in examine(settings)}
+    assert (answer["inbox"].state, answer["inbox"].found) == ("warning", "1 file(s) in the drop folders, 1 passed over for their names")
+    assert answer["formats"].state == "warning"
+    assert answer["formats"].found.startswith("freezer.yaml: ")

@@ -24,13 +24,13 @@ def test_it_starts_without_science_spark_or_a_database() -> None:
 
 
 def test_help_names_every_command(lab: Lab) -> None:
-    told = lab("--help")
-    assert told.exit_code == 0
+    answer = lab("--help")
+    assert answer.exit_code == 0
     for name in (
         *("up", "down", "status", "doctor", "simulate", "read", "peaks", "stability", "ingest", "query", "catalog", "table"),
         *("quarantine", "score", "explain", "reproduce", "model", "drift", "user", "grant", "revoke", "tag", "mask", "audit"),
     ):
-        assert f" {name} " in told.stdout, name
+        assert f" {name} " in answer.stdout, name
 
 
 def test_the_version_is_the_packages(lab: Lab) -> None:
@@ -43,10 +43,10 @@ def test_a_wrong_call_is_a_usage_error(lab: Lab) -> None:
 
 
 def test_an_error_for_people_is_one_line_and_no_output(lab: Lab) -> None:
-    told = lab("table", "history", "silver.nothing", "--json")
-    assert (told.exit_code, told.stdout) == (1, "")
-    assert told.stderr.startswith("error: no table 'silver.nothing'; known: bronze.files")
-    assert len(told.stderr.splitlines()) == 1
+    answer = lab("table", "history", "silver.nothing", "--json")
+    assert (answer.exit_code, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("error: no table 'silver.nothing'; known: bronze.files")
+    assert len(answer.stderr.splitlines()) == 1
 
 
 def test_a_wrong_setting_is_named_by_its_variable() -> None:

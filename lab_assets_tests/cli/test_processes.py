@@ -121,14 +121,14 @@ def test_a_number_used_again_by_the_system_is_not_taken_for_ours(home: Settings)
 
 def test_settings_travel_to_children_by_their_variables(tmp_path: Path) -> None:
     chosen = Settings(home=tmp_path, service_port=9000, source_zones={"a": "Europe/Berlin"}, mlflow_tracking_uri="http://mlflow")
-    told = stated_settings(chosen)
+    answer = stated_settings(chosen)
     expected = {
         "LAB_HOME": str(tmp_path),
         "LAB_SERVICE_PORT": "9000",
         "LAB_SOURCE_ZONES": '{"a": "Europe/Berlin"}',
         "MLFLOW_TRACKING_URI": "http://mlflow",
     }
-    assert {name: told[name] for name in expected} == expected
+    assert {name: answer[name] for name in expected} == expected
 
 
 def test_only_the_service_leaves_the_loopback_and_an_outside_mlflow_is_not_started(tmp_path: Path) -> None:
@@ -147,9 +147,9 @@ def test_a_deep_home_gets_a_socket_whose_path_is_short_enough(tmp_path: Path) ->
 
 def test_dagsters_home_has_its_paths_in_the_laboratorys(settings: Settings) -> None:
     template = yaml.safe_load((PROJECT_ROOT / "dagster.yaml").read_text())
-    told = located(template, settings.home)
-    assert told["storage"]["custom"]["config"] == {"base_dir": str(settings.home / "storage")}
-    assert (told["storage"]["custom"]["class"], told["telemetry"]) == ("OpenSqliteStorage", {"enabled": False})
+    answer = located(template, settings.home)
+    assert answer["storage"]["custom"]["config"] == {"base_dir": str(settings.home / "storage")}
+    assert (answer["storage"]["custom"]["class"], answer["telemetry"]) == ("OpenSqliteStorage", {"enabled": False})
     assert template["storage"]["custom"]["config"] == {"base_dir": "data/dagster/storage"}
 
 
@@ -195,8 +195,8 @@ def test_a_job_run_here_leaves_its_events_in_the_laboratory(settings: Settings) 
     assert (bad.success, list(bad.failures)) == (False, ["fails"])
     assert "as asked" in bad.failures["fails"]
     with dagster_instance(settings) as instance:
-        told = {run.run_id: run.status.value for run in instance.get_runs()}
-    assert told == {good.run_id: "SUCCESS", bad.run_id: "FAILURE"}
+        answer = {run.run_id: run.status.value for run in instance.get_runs()}
+    assert answer == {good.run_id: "SUCCESS", bad.run_id: "FAILURE"}
 
 
 LAUNCH = "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename ... on LaunchRunSuccess { run { runId } } } }"
@@ -225,11 +225,11 @@ def test_the_whole_laboratory_comes_up_works_and_leaves_nothing(tmp_path: Path, 
     settings.run.mkdir(parents=True)
     try:
         state = bring_up(settings, code_module="lab_assets_tests.orchestration.small_graph")
-        told = lab_status(settings)
-        assert {each.name: each.state for each in told.processes} == dict.fromkeys(
+        answer = lab_status(settings)
+        assert {each.name: each.state for each in answer.processes} == dict.fromkeys(
             ("mlflow", "dagster-code", "dagster-web", "dagster-daemon", "service", "spark"), "running"
         )
-        assert (told.up, told.problems, told.inbox) == (True, [], {"ready": 0, "growing": 0, "refused": 0, "passed_over": 0})
+        assert (answer.up, answer.problems, answer.inbox) == (True, [], {"ready": 0, "growing": 0, "refused": 0, "passed_over": 0})
         run_id = launch(ports[1])
         deadline = time.monotonic() + 90
         with dagster_instance(settings) as instance:

@@ -51,9 +51,9 @@ def test_an_empty_quarantine_says_so(lab: Lab) -> None:
 
 
 def test_one_file_is_shown_with_its_kept_bytes_and_what_to_do(lab: Lab, ledger: Ledger, settings: Settings) -> None:
-    told = lab("quarantine", "show", "1", "--json").document
-    assert told["raw"] == str(settings.raw / "11" / ("1" * 64))
-    assert "retry" in told["next"]
+    answer = lab("quarantine", "show", "1", "--json").document
+    assert answer["raw"] == str(settings.raw / "11" / ("1" * 64))
+    assert "retry" in answer["next"]
     assert lab("quarantine", "show", "2", "--json").document["raw"] is None
 
 
@@ -66,9 +66,9 @@ def test_a_retry_is_on_record_with_who_and_why(lab: Lab, ledger: Ledger) -> None
 
 
 def test_what_has_no_bytes_cannot_be_tried_again(lab: Lab, ledger: Ledger) -> None:
-    told = lab("quarantine", "retry", "1", "2")
-    assert told.exit_code == 1
-    assert "2: no bytes were taken" in told.stderr
+    answer = lab("quarantine", "retry", "1", "2")
+    assert answer.exit_code == 1
+    assert "2: no bytes were taken" in answer.stderr
     assert ledger.counts() == {"quarantined": 2}
     assert AuditLog(ledger.engine).entries(action="quarantine") == []
 
@@ -82,9 +82,9 @@ def test_discarding_needs_a_reason_and_closes(lab: Lab, ledger: Ledger) -> None:
 
 def test_unknown_numbers_and_accounts_change_nothing(lab: Lab, ledger: Ledger) -> None:
     assert "not in quarantine: 7" in lab("quarantine", "retry", "1", "7").stderr
-    told = lab("quarantine", "retry", "1", "--as", "nobody")
-    assert told.exit_code == 1
-    assert "nobody" in told.stderr
+    answer = lab("quarantine", "retry", "1", "--as", "nobody")
+    assert answer.exit_code == 1
+    assert "nobody" in answer.stderr
     assert ledger.counts() == {"quarantined": 2}
 
 
@@ -94,13 +94,13 @@ def test_refused_rows_are_listed_without_their_values(lab: Lab, settings: Settin
     write(settings, FILES, [arrival(1, "a" * 64), arrival(2, "b" * 64, supersedes="a" * 64), arrival(3, "c" * 64, name="other.csv")])
     write(settings, QUARANTINED_ROWS, [rejected("a", 4, "upper"), rejected("c", 9, "unit"), rejected("c", 7, "upper")])
 
-    told = lab("quarantine", "rows", "--json").document
-    assert [(row["source_row"], row["rule"], row["replaced"]) for row in told] == [
+    answer = lab("quarantine", "rows", "--json").document
+    assert [(row["source_row"], row["rule"], row["replaced"]) for row in answer] == [
         (7, "upper", False),
         (9, "unit", False),
         (4, "upper", True),
     ]
-    assert {row["row_text"] for row in told} == {"***"}
+    assert {row["row_text"] for row in answer} == {"***"}
     assert [row["source_row"] for row in lab("quarantine", "rows", "--rule", "unit", "--json").document] == [9]
     assert lab("quarantine", "rows", "--table", "bronze.samples").stdout.strip() == "no such row was refused"
     shown = lab("quarantine", "rows", "--limit", "1").stdout

@@ -40,8 +40,8 @@ def test_proposals_are_listed_with_where_they_come_from(lab: Lab, ledger: Ledger
 
 
 def test_accepting_is_on_record_and_gives_refused_files_back(lab: Lab, ledger: Ledger) -> None:
-    told = lab("schema", "accept", "1", "--reason", "LIMS 5 names it so", "--json")
-    assert told.document == {"proposals": [1], "state": "accepted", "read_again": [1]}
+    answer = lab("schema", "accept", "1", "--reason", "LIMS 5 names it so", "--json")
+    assert answer.document == {"proposals": [1], "state": "accepted", "read_again": [1]}
     assert ledger.counts() == {"discarded": 1, "received": 1}
     (entry,) = AuditLog(ledger.engine).entries(action="schema.accept")
     assert (entry.object, entry.reason) == ("lims:lims_lots.lot_id", "LIMS 5 names it so")
@@ -51,17 +51,17 @@ def test_accepting_is_on_record_and_gives_refused_files_back(lab: Lab, ledger: L
 
 def test_one_column_is_not_two_things(lab: Lab, ledger: Ledger) -> None:
     lab("schema", "accept", "1", "--reason", "first")
-    told = lab("schema", "accept", "2", "--reason", "second")
-    assert told.exit_code == 1
-    assert "proposal 1 is accepted: 'charge' as 'lot_id'; reject it first" in told.stderr
+    answer = lab("schema", "accept", "2", "--reason", "second")
+    assert answer.exit_code == 1
+    assert "proposal 1 is accepted: 'charge' as 'lot_id'; reject it first" in answer.stderr
     assert lab("schema", "reject", "1", "--reason", "was wrong").exit_code == 0
     assert lab("schema", "accept", "2", "--reason", "second").exit_code == 0
 
 
 def test_decisions_need_a_reason_and_a_proposal(lab: Lab, ledger: Ledger) -> None:
     assert lab("schema", "accept", "1").exit_code == 2
-    told = lab("schema", "reject", "9", "--reason", "x")
-    assert (told.exit_code, "no proposal 9" in told.stderr) == (1, True)
+    answer = lab("schema", "reject", "9", "--reason", "x")
+    assert (answer.exit_code, "no proposal 9" in answer.stderr) == (1, True)
     assert AuditLog(ledger.engine).entries(action="schema") == []
 
 
@@ -72,17 +72,17 @@ def test_nobody_decides_without_the_right(lab: Lab, ledger: Ledger) -> None:
 
 def test_an_untouched_laboratory_is_told_as_such(lab: Lab, settings: Settings) -> None:
     assert lab("schema", "list").stdout.strip() == "no column was proposed"
-    told = lab("reconcile", "--json").document
-    assert (told["done"], told["ledger_batch"], set(told["tables"].values())) == ([], 0, {0})
+    answer = lab("reconcile", "--json").document
+    assert (answer["done"], answer["ledger_batch"], set(answer["tables"].values())) == ([], 0, {0})
     assert lab("reconcile", "--accept-lake").exit_code == 1
     assert lab("scrub", "--json").document == {"files": 0, "bytes": 0, "findings": []}
 
 
 def test_a_ledger_ahead_of_the_lake_is_told_with_what_to_do(lab: Lab, ledger: Ledger) -> None:
     """The ledger has a committed batch; there is no lake at all."""
-    told = lab("reconcile")
-    assert told.exit_code == 1
-    assert "lab reconcile --accept-lake" in told.stderr
+    answer = lab("reconcile")
+    assert answer.exit_code == 1
+    assert "lab reconcile --accept-lake" in answer.stderr
 
 
 def test_all_refused_files_of_a_rule_are_retried_at_once(lab: Lab, ledger: Ledger) -> None:
@@ -92,6 +92,6 @@ def test_all_refused_files_of_a_rule_are_retried_at_once(lab: Lab, ledger: Ledge
 
 
 def test_a_refused_file_shows_how_to_mend_it_and_its_steps(lab: Lab, ledger: Ledger) -> None:
-    told = lab("quarantine", "show", "1", "--json").document
-    assert "lab schema accept" in told["mend"]
-    assert [step["event"] for step in told["steps"]] == ["quarantined"]
+    answer = lab("quarantine", "show", "1", "--json").document
+    assert "lab schema accept" in answer["mend"]
+    assert [step["event"] for step in answer["steps"]] == ["quarantined"]

@@ -29,8 +29,8 @@ def test_every_file_is_in_one_final_state(laboratory: Laboratory) -> None:
 
 def test_runs_tell_in_their_tags_how_many_files_they_took(laboratory: Laboratory) -> None:
     with dagster_instance(laboratory.settings) as instance:
-        told = [run.tags["lab/files"] for run in instance.get_runs() if "lab/files" in run.tags]
-    matches = [re.fullmatch(r"(\d+) of \1 file\(s\), \d+\.\d files/s", line) for line in told]
+        answer = [run.tags["lab/files"] for run in instance.get_runs() if "lab/files" in run.tags]
+    matches = [re.fullmatch(r"(\d+) of \1 file\(s\), \d+\.\d files/s", line) for line in answer]
     assert sum(int(match[1]) for match in matches if match) == _table(laboratory, "bronze.files").height
 
 
@@ -43,9 +43,9 @@ def test_outcomes_agree_with_the_simulated_truth(laboratory: Laboratory) -> None
     labels = _table(laboratory, "ml.labels").join(
         _table(laboratory, "silver.injections").select("injection_id", "injection_name"), on="injection_id"
     )
-    joined = labels.join(truth.select("injection_name", pl.col("is_oos").alias("truly_oos")), on="injection_name")
-    assert joined.height == truth.height
-    assert (joined["is_oos"] != joined["truly_oos"]).mean() <= 0.01
+    combined = labels.join(truth.select("injection_name", pl.col("is_oos").alias("truly_oos")), on="injection_name")
+    assert combined.height == truth.height
+    assert (combined["is_oos"] != combined["truly_oos"]).mean() <= 0.01
 
 
 def test_every_lot_has_a_disposition(laboratory: Laboratory) -> None:
@@ -145,11 +145,11 @@ def test_a_real_sequence_matches_its_published_areas_and_concentrations(laborato
     peaks = _table(laboratory, "silver.peaks").join(injections, on="injection_id").select("injection_id", "analyte", "channel", "area")
     values = _table(laboratory, "silver.results").select("injection_id", "analyte", "channel", "value", "sample_name")
     published = pl.read_csv(samples / "hplc_sequence" / "compound_concentrations.tsv", separator="\t")
-    joined = published.join(
+    combined = published.join(
         values.join(peaks, on=["injection_id", "analyte", "channel"]),
         left_on=["Sample", "Compound", "Detector"],
         right_on=["sample_name", "analyte", "channel"],
     )
-    assert joined.height == published.height == 24
-    assert ((joined["area"] / joined["Area"] - 1).abs() < 1e-9).all()
-    assert ((joined["value"] / joined["Concentration"] - 1).abs() < 1e-9).all()
+    assert combined.height == published.height == 24
+    assert ((combined["area"] / combined["Area"] - 1).abs() < 1e-9).all()
+    assert ((combined["value"] / combined["Concentration"] - 1).abs() < 1e-9).all()

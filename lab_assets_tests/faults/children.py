@@ -48,7 +48,7 @@ def train(_engine: Engine) -> None:
 
     meet()
     logged = registry_of(get_settings()).log_training(trained(3))
-    tell({"run_id": logged.run_id, "model_id": logged.model_id, "version": logged.version, "digest": logged.digest})
+    reply({"run_id": logged.run_id, "model_id": logged.model_id, "version": logged.version, "digest": logged.digest})
 
 
 def promote(engine: Engine, version: str) -> None:
@@ -65,16 +65,16 @@ def decide(engine: Engine, approver: str, verb: str, *ids: str) -> None:
         meet()
         step = ledger.approve if verb == "approve" else ledger.reject
         try:
-            tell({"state": step(number, approver=approver, evidence=evidence, reason=f"by {approver}").state})
+            reply({"state": step(number, approver=approver, evidence=evidence, reason=f"by {approver}").state})
         except (ApprovalError, ClockBehindError) as error:
-            tell({"error": type(error).__name__, "told": str(error)})
+            reply({"error": type(error).__name__, "message": str(error)})
 
 
 def record_ahead(engine: Engine, seconds: str) -> None:
     """Write one audit entry on a machine whose clock is ahead: once it is set right, the trail is as after a step back."""
     audit.utc_now = lambda: datetime.now(UTC) + timedelta(seconds=float(seconds))  # type: ignore[assignment]  # this process's clock
     entry = audit.AuditLog(engine).append(actor="admin", action="grant.add", target="lab.gold")
-    tell({"seq": entry.seq, "at_utc": entry.at_utc})
+    reply({"seq": entry.seq, "at_utc": entry.at_utc})
 
 
 def approve_until_done(engine: Engine, number: str) -> None:
@@ -89,17 +89,17 @@ def approve_until_done(engine: Engine, number: str) -> None:
             refused += 1
             time.sleep(0.5)
         else:
-            tell({"refused": refused, "decided_at": done.decided_at})
+            reply({"refused": refused, "decided_at": done.decided_at})
             return
 
 
 def meet() -> None:
     """Tell the test that the moment has come, and wait for its word."""
-    tell("ready")
+    reply("ready")
     sys.stdin.readline()
 
 
-def tell(value: Any) -> None:
+def reply(value: Any) -> None:
     """Print one line of JSON at once."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()

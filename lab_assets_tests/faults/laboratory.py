@@ -76,8 +76,8 @@ def lab_command(*arguments: str) -> list[str]:
     return [sys.executable, "-c", "from lab_assets.cli.main import app; app()", *arguments]
 
 
-def told(child: subprocess.Popen[str]) -> Any:
-    """Return the next thing a child tells."""
+def reply_of(child: subprocess.Popen[str]) -> Any:
+    """Return the next thing a child prints."""
     assert child.stdout is not None
     line = child.stdout.readline()
     assert line, f"the child ended: {child.stderr.read()[-2000:] if child.stderr else ''}"
@@ -87,7 +87,7 @@ def told(child: subprocess.Popen[str]) -> Any:
 def go(*children: subprocess.Popen[str]) -> None:
     """Let children that are ready go on, all at once."""
     for child in children:
-        assert told(child) == "ready"
+        assert reply_of(child) == "ready"
     for child in children:
         assert child.stdin is not None
         child.stdin.write("go\n")

@@ -16,7 +16,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import get_settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
-from lab_assets_tests.faults.children import meet, tell
+from lab_assets_tests.faults.children import meet, reply
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -51,7 +51,7 @@ def write(lake: Lakehouse, writer: str) -> None:
         else:
             version = lake.append_once(NUMBERS, rows, app=writer, version=number)
             lake.append_once(NUMBERS, rows, app=writer, version=number)
-        tell([number, version])
+        reply([number, version])
         time.sleep(0.02)  # the other writers want the processors too
 
 
@@ -63,7 +63,7 @@ def read(lake: Lakehouse, version: str) -> None:
         pinned.add(lake.polars(NUMBERS, version=int(version)).height)
         latest.add(lake.polars(NUMBERS).height)
         reads += 1
-    tell({"pinned": sorted(pinned), "latest": sorted(latest)})
+    reply({"pinned": sorted(pinned), "latest": sorted(latest)})
 
 
 def told_to_end() -> bool:

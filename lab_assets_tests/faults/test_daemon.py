@@ -94,9 +94,9 @@ def test_a_killed_daemon_and_run_leave_nothing_stuck(plant: Plant) -> None:
 
         bring_up(plant, socket)
         wait_for("the end of the dead run", lambda: instance.get_run_by_id(run.run_id).is_finished, POLL_S + 30)  # type: ignore[union-attr]
-        (told,) = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records
-        assert told.event_log_entry.dagster_event is not None
-        assert f"its process {victims[0]} is gone" in (told.event_log_entry.dagster_event.message or "")
+        (answer,) = instance.get_records_for_run(run.run_id, of_type=DagsterEventType.RUN_FAILURE).records
+        assert answer.event_log_entry.dagster_event is not None
+        assert f"its process {victims[0]} is gone" in (answer.event_log_entry.dagster_event.message or "")
         wait_for("the batch", lambda: plant.lake.ledger.unfinished_batches() == [], 120)
         assert {each.run_id for each in instance.get_runs(RunsFilter(job_name="ingest"))} > {run.run_id}
     lake = plant.lake

@@ -63,7 +63,7 @@ def test_a_damaged_commit_is_named_and_nothing_is_read_or_written(lakehouse: Lak
     folder = filled(lakehouse, 3)
     spoil(commit_path(folder, version), DAMAGE[how])
     before = contents(folder)
-    told = rf"{NAME}: version {version} is damaged, .*{version:020d}\.json (is empty|has other bytes than were committed)\. Restore"
+    answer = rf"{NAME}: version {version} is damaged, .*{version:020d}\.json (is empty|has other bytes than were committed)\. Restore"
     for work in (
         lambda: lakehouse.polars(NUMBERS),
         lambda: lakehouse.append(NUMBERS, numbers(lakehouse, "a", 4)),
@@ -72,7 +72,7 @@ def test_a_damaged_commit_is_named_and_nothing_is_read_or_written(lakehouse: Lak
         lambda: lakehouse.compact(NUMBERS),
         lambda: lakehouse.restore(NUMBERS, 1),
     ):
-        with pytest.raises(DamagedTableError, match=told):
+        with pytest.raises(DamagedTableError, match=answer):
             work()
     assert contents(folder) == before
 
@@ -160,14 +160,14 @@ def test_ingestion_and_commands_refuse_a_damaged_table(plant: Plant) -> None:
     before = contents(lake)
     plant.drop("b.txt", run_of("S-2"))
     refused = plant.ingest()
-    told = f"bronze.chromatograms: version 1 is damaged, {last} is empty. Restore the table's folder from the last backup."
+    answer = f"bronze.chromatograms: version 1 is damaged, {last} is empty. Restore the table's folder from the last backup."
     assert refused.returncode == 1
-    assert refused.stderr.splitlines()[-1] == f"lab_assets.lake.opening.DamagedTableError: {told}"
+    assert refused.stderr.splitlines()[-1] == f"lab_assets.lake.opening.DamagedTableError: {answer}"
     assert contents(lake) == before
     laboratory = Laboratory(plant.settings, plant.lake.ledger.engine)
     for command in (("history", CHROMATOGRAMS.full_name), ("as-of", CHROMATOGRAMS.full_name, "1")):
         shown = laboratory.lab("table", *command)
-        assert (shown.returncode, shown.stderr) == (1, f"error: {told}\n")
+        assert (shown.returncode, shown.stderr) == (1, f"error: {answer}\n")
     last.write_bytes(whole)
     plant.ingest_whole()
     assert plant.states() == {"hplc/a.txt": "committed", "hplc/b.txt": "committed"}
@@ -204,9 +204,9 @@ def test_the_scrubber_names_what_changed_and_what_is_gone(plant: Plant) -> None:
         str(originals["hplc/a.txt"].relative_to(home)): ("changed", "hplc/a.txt"),
         str(originals["hplc/b.txt"].relative_to(home)): ("missing", "hplc/b.txt"),
     }
-    told = laboratory.lab("scrub")
-    assert told.returncode == 1
-    assert "restore what is named from the last backup; nothing was changed" in told.stderr
+    answer = laboratory.lab("scrub")
+    assert answer.returncode == 1
+    assert "restore what is named from the last backup; nothing was changed" in answer.stderr
 
 
 def test_people_and_the_service_are_not_given_fewer_rows(lakehouse: Lakehouse) -> None:

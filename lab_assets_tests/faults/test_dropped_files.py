@@ -225,10 +225,10 @@ def test_case_10_no_right_to_read_is_a_reason(plant: Plant, monkeypatch: pytest.
         raise PermissionError
 
     monkeypatch.setattr(receiver.raw, "put_file", no_right)
-    told = receiver._copy(found)
+    answer = receiver._copy(found)
     secret.unlink()
-    assert told is not None
-    assert (told.state, told.rule) == ("quarantined", "unreadable")
+    assert answer is not None
+    assert (answer.state, answer.rule) == ("quarantined", "unreadable")
 
 
 def test_case_11_many_files_and_a_few_bad_ones(tmp_path: Path) -> None:
@@ -251,10 +251,10 @@ def test_case_12_a_file_that_vanishes_is_on_record(plant: Plant) -> None:
     receiver = Receiver(plant.settings, plant.lake.ledger)
     (found,) = (candidate for candidate in receiver.look().ready if candidate.file_name == "ghost.txt")
     ghost.unlink()
-    told = receiver._copy(found)
-    assert told is not None
-    assert (told.state, told.file_id) == ("vanished", "")
-    plant.lake.ledger.record([told])
+    answer = receiver._copy(found)
+    assert answer is not None
+    assert (answer.state, answer.file_id) == ("vanished", "")
+    plant.lake.ledger.record([answer])
     plant.ingest_whole()
     assert rule_of(plant, "hplc/ghost.txt") == ("vanished", None)
 
@@ -294,12 +294,12 @@ def test_case_16_a_missing_column_or_another_unit_refuses_the_file(plant: Plant)
 def test_case_17_bad_values_leave_with_line_and_rule_and_good_rows_go_on(plant: Plant) -> None:
     """Five rows in lines 2 to 6: words, NaN, a decimal comma and an ambiguous date leave; the fourth stays."""
     rejected = plant.lake.polars(QUARANTINED_ROWS).to_dicts()
-    here = {row["source_row"]: (row["rule"], row["column_name"]) for row in rejected if row["source_file"] == "bad_rows.csv"}
-    assert here[2] == ("not_a_number", "batch_size_kg")
-    assert here[3] == ("not_finite", "batch_size_kg")
-    assert here[4] == ("not_a_number", "batch_size_kg")
-    assert here[6] == ("ambiguous_date", "recorded_at_utc")
-    assert sorted(here) == [2, 3, 4, 6]
+    local = {row["source_row"]: (row["rule"], row["column_name"]) for row in rejected if row["source_file"] == "bad_rows.csv"}
+    assert local[2] == ("not_a_number", "batch_size_kg")
+    assert local[3] == ("not_finite", "batch_size_kg")
+    assert local[4] == ("not_a_number", "batch_size_kg")
+    assert local[6] == ("ambiguous_date", "recorded_at_utc")
+    assert sorted(local) == [2, 3, 4, 6]
     assert "L-21" in lots(plant)
     assert rule_of(plant, "lims/bad_rows.csv") == ("committed", None)
 

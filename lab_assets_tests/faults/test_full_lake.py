@@ -70,10 +70,10 @@ def test_no_space_for_originals(plant: Plant) -> None:
             assert plant.lake.ledger.counts() == {}
             assert [path.name for path in disk.iterdir()] == ["ballast"]
             environment = {"LAB_DB_URL": plant.settings.database_url, "LAB_SPARK_REMOTE": plant.settings.spark_remote or ""}
-            told = Laboratory(plant.settings, plant.lake.ledger.engine).lab("ingest", LAB_STABLE_S="0", **environment)
-            assert told.returncode == 1
+            answer = Laboratory(plant.settings, plant.lake.ledger.engine).lab("ingest", LAB_STABLE_S="0", **environment)
+            assert answer.returncode == 1
             line = f"error: bronze: {NO_SPACE}: the disk of {disk} has 0 KiB free; nothing is lost, free space and run it again"
-            assert line in told.stderr.splitlines()
+            assert line in answer.stderr.splitlines()
         assert_each_once(plant)
 
 

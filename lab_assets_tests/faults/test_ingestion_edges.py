@@ -172,7 +172,7 @@ def test_a_new_logger_takes_only_a_description(plant: Plant) -> None:
     plant.drop("after.csv", log + "05.01.2025 02:30;-80,0;0\n", "freezers")
     plant.ingest_whole()
     rows = plant.lake.polars(SENSOR_READINGS).sort("read_at_utc").to_dicts()
-    told = [(row["logger_id"], row["quantity"], row["value"], row["unit"], row["read_at_utc"].isoformat()) for row in rows]
-    assert told[0] == ("FREEZER-7", "temperature", -80.5, "degC", "2025-01-04T23:30:00+00:00")
-    assert len(told) == 3
+    answer = [(row["logger_id"], row["quantity"], row["value"], row["unit"], row["read_at_utc"].isoformat()) for row in rows]
+    assert answer[0] == ("FREEZER-7", "temperature", -80.5, "degC", "2025-01-04T23:30:00+00:00")
+    assert len(answer) == 3
     assert plant.arrivals()["freezers/after.csv"]["format"] == "logger:freezer"

@@ -24,7 +24,7 @@ from lab_assets.registry.serving import cache_bundle, check_alias, current_servi
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets_tests.faults.children import AT, trained
-from lab_assets_tests.faults.laboratory import KILLED, Laboratory, end, environment_of, found, go, told
+from lab_assets_tests.faults.laboratory import KILLED, Laboratory, end, environment_of, found, go, reply_of
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +121,7 @@ def test_the_same_training_logged_by_two_processes_at_once_is_one_version(labora
     """Case 19: a rerun that starts while the first is still at work waits for it and finds its version."""
     children = [laboratory.child("train"), laboratory.child("train")]
     go(*children)
-    answers = [told(child) for child in children]
+    answers = [reply_of(child) for child in children]
     assert [end(child) for child in children] == [0, 0]
     assert answers[0] == answers[1]
     registry = registry_of(laboratory.settings)

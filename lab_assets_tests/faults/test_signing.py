@@ -16,7 +16,7 @@ from lab_assets.service.record_watch import RecordWatch
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.clock import MOST_STEP_BACK, from_text
-from lab_assets_tests.faults.laboratory import Laboratory, end, found, go, told
+from lab_assets_tests.faults.laboratory import Laboratory, end, found, go, reply_of
 
 ROUNDS = 8
 
@@ -39,13 +39,13 @@ def test_of_two_decisions_at_once_one_wins_and_the_other_is_told(laboratory: Lab
     }
     for number in numbers:
         go(*(child for _, child in people.values()))
-        answers = {name: told(child) for name, (_, child) in people.items()}
+        answers = {name: reply_of(child) for name, (_, child) in people.items()}
         (winner,) = [name for name, answer in answers.items() if "state" in answer]
         (loser,) = [answer for answer in answers.values() if "state" not in answer]
         final = laboratory.ledger.get(number)
         verb = people[winner][0]
         assert (final.state, final.decided_by) == ({"approve": "approved", "reject": "rejected"}[verb], winner)
-        assert loser == {"error": "ConflictError", "told": f"submission {number} is decided already"}
+        assert loser == {"error": "ConflictError", "message": f"submission {number} is decided already"}
         entries = AuditLog(laboratory.engine).entries(target=f"model:oos_risk@{final.model_version}")
         assert [(entry.actor, entry.action) for entry in entries] == [("scientist", "model.submit"), (winner, f"model.{verb}")]
     assert [end(child) for _, child in people.values()] == [0, 0]
@@ -77,7 +77,7 @@ def test_a_clock_set_back_an_hour_raises_an_alarm_and_stops_signing(laboratory: 
 
     approving = laboratory.child("decide", "qa", "approve", str(submitted.approval_id))
     go(approving)
-    assert told(approving)["error"] == "ClockBehindError"
+    assert reply_of(approving)["error"] == "ClockBehindError"
     assert end(approving) == 0
     rejecting = laboratory.lab("model", "reject", "1", "--as", "qa", "--reason", "too weak")
     assert (rejecting.returncode, len(rejecting.stderr.splitlines())) == (1, 1)
@@ -117,7 +117,7 @@ def test_signing_goes_on_by_itself_once_the_clock_has_caught_up(laboratory: Labo
     submitted = laboratory.submit("1")
     ahead = told_once(laboratory, "11")
     waiting = laboratory.child("approve_until_done", str(submitted.approval_id))
-    done = told(waiting)
+    done = reply_of(waiting)
     assert end(waiting) == 0
     assert done["refused"] >= 1
     lag = from_text(ahead["at_utc"]) - from_text(done["decided_at"])
@@ -128,6 +128,6 @@ def test_signing_goes_on_by_itself_once_the_clock_has_caught_up(laboratory: Labo
 def told_once(laboratory: Laboratory, seconds: str) -> dict[str, Any]:
     """Write an entry on a machine whose clock is ahead by so much; return its number and time."""
     child = laboratory.child("record_ahead", seconds)
-    entry = told(child)
+    entry = reply_of(child)
     assert end(child) == 0
     return entry

@@ -19,7 +19,7 @@ from pyspark.errors import PySparkException
 from lab_assets.lake import commits as arrow_commits
 from lab_assets.lake.lakehouse import CommitLostError, Lakehouse
 from lab_assets.settings import PROJECT_ROOT
-from lab_assets_tests.faults.laboratory import environment_of, go, told
+from lab_assets_tests.faults.laboratory import environment_of, go, reply_of
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -79,7 +79,7 @@ def test_a_commit_of_another_engine_costs_none_of_ours(spark_lakehouse: Lakehous
     spark_lakehouse.open(NUMBERS)
     writers = {name: start("write", name) for name in ("a", "b")}
     go(*writers.values())
-    acknowledged = {name: [told(child)] for name, child in writers.items()}
+    acknowledged = {name: [reply_of(child)] for name, child in writers.items()}
     for number in (1, 2):
         rows = spark_lakehouse.keeper.session.createDataFrame([("spark", number)], "writer string, number long")
         rows.write.format("delta").mode("append").save(spark_lakehouse.uri(NUMBERS))
@@ -98,7 +98,7 @@ def test_a_restore_waits_for_its_turn(lakehouse: Lakehouse, start: Start) -> Non
     lakehouse.open(NUMBERS)
     writer = start("write", "a")
     go(writer)
-    acknowledged = [told(writer) for _ in range(3)]
+    acknowledged = [reply_of(writer) for _ in range(3)]
     restored = lakehouse.restore(NUMBERS, 1)
     acknowledged += rest(writer)
     assert held(lakehouse) == {"a": [number for number, version in acknowledged if version == 1 or version > restored]}

@@ -51,7 +51,7 @@ def spine(rows: list[dict[str, Any]]) -> pl.DataFrame:
     return pl.DataFrame([base | row for row in rows], schema=schema)
 
 
-def joined(spine_frame: pl.DataFrame, *, lookback_days: Any = 20.0, **tables: list[dict[str, Any]]) -> pl.DataFrame:
+def combined(spine_frame: pl.DataFrame, *, lookback_days: Any = 20.0, **tables: list[dict[str, Any]]) -> pl.DataFrame:
     frames = {name: table(name, tables.get(name, [])) for name in KEYS}
     return point_in_time_join(spine_frame, lookback_days=lookback_days, **frames)
 
@@ -98,7 +98,7 @@ def test_join_is_the_brute_force(runs: list[Any], lots: list[Any], stored: list[
         | {"as_of_utc": hour(as_of)}
         for key, own, as_of in asked
     ]
-    made = joined(spine(wanted), **tables).rows(named=True)
+    made = combined(spine(wanted), **tables).rows(named=True)
     for row, got in zip(wanted, made, strict=True):
         limit = own_limit(row, tables["instrument_history"])
         for name, feature, at in (
@@ -115,7 +115,7 @@ def test_both_times_must_have_passed():
         {"lot_id": "L1", "event_time_utc": hour(1), "known_time_utc": hour(2), "lot_min_margin": 0.1},
         {"lot_id": "L1", "event_time_utc": hour(3), "known_time_utc": hour(9), "lot_min_margin": 0.3},
     ]
-    made = joined(spine([{"as_of_utc": hour(t)} for t in (1.5, 2, 8.9, 9)]), lot_history=rows)
+    made = combined(spine([{"as_of_utc": hour(t)} for t in (1.5, 2, 8.9, 9)]), lot_history=rows)
     assert made["lot_min_margin"].to_list() == [None, 0.1, 0.1, 0.3]
 
 
@@ -123,7 +123,7 @@ def test_a_correction_known_later_does_not_change_an_older_row():
     first = {"lot_id": "L1", "event_time_utc": hour(1), "known_time_utc": hour(2), "lot_min_margin": 0.1}
     corrected = first | {"known_time_utc": hour(30), "lot_min_margin": -0.4}
     asked = spine([{"as_of_utc": hour(10)}, {"as_of_utc": hour(40)}])
-    before, after = joined(asked, lot_history=[first]), joined(asked, lot_history=[first, corrected])
+    before, after = combined(asked, lot_history=[first]), combined(asked, lot_history=[first, corrected])
     assert before.row(0) == after.row(0)
     assert after["lot_min_margin"].to_list() == [0.1, -0.4]
 
@@ -138,7 +138,7 @@ def test_own_outcome_is_never_seen_even_after_the_run():
     lots = [
         {"lot_id": "L1", "event_time_utc": hour(t), "known_time_utc": hour(t), "lot_failures_known": f} for t, f in ((2, 0.0), (3.5, 1.0))
     ]
-    row = joined(spine([{"as_of_utc": hour(27)}]), instrument_history=runs, lot_history=lots).row(0, named=True)
+    row = combined(spine([{"as_of_utc": hour(27)}]), instrument_history=runs, lot_history=lots).row(0, named=True)
     assert row["ih_tailing"] == 1.0
     assert row["lot_failures_known"] == 0.0
 
@@ -147,8 +147,8 @@ def test_lookback_of_the_instrument():
     run = {"injection_id": "i0", "instrument_id": "LC1", "method_id": "ASSAY-01", "ih_tailing": 1.0}
     runs = [run | {"event_time_utc": hour(0), "known_time_utc": hour(0)}]
     asked = spine([{"as_of_utc": hour(24 * 20)}, {"as_of_utc": hour(24 * 20 + 1)}])
-    assert joined(asked, instrument_history=runs)["ih_tailing"].to_list() == [1.0, None]
-    assert joined(asked, lookback_days=None, instrument_history=runs)["ih_tailing"].to_list() == [1.0, 1.0]
+    assert combined(asked, instrument_history=runs)["ih_tailing"].to_list() == [1.0, None]
+    assert combined(asked, lookback_days=None, instrument_history=runs)["ih_tailing"].to_list() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(("name", "key", "feature"), [
@@ -162,24 +162,24 @@ def test_rows_of_another_feature_set_are_not_joined(name: str, key: dict[str, An
     own = {**key, "event_time_utc": hour(1), "known_time_utc": hour(1), feature: 1.0}
     other = {**own, "event_time_utc": hour(2), "known_time_utc": hour(2), "feature_set_version": "another", feature: 2.0}
     asked = spine([{"as_of_utc": hour(3)}])
-    assert joined(asked, **{name: [other]})[feature].to_list() == [None]
-    assert joined(asked, **{name: [own, other]})[feature].to_list() == [1.0]
+    assert combined(asked, **{name: [other]})[feature].to_list() == [None]
+    assert combined(asked, **{name: [own, other]})[feature].to_list() == [1.0]
     frames = {each: table(each, [own, other] if each == name else []) for each in KEYS}
     assert point_in_time_join(asked, **frames, feature_set_version="another")[feature].to_list() == [2.0]
 
 
 def test_order_and_other_columns_of_the_spine_stay():
     asked = spine([{"as_of_utc": hour(9 - i), "injection_id": f"i{i}", "lot_id": None} for i in range(5)]).with_columns(label=pl.lit(1))
-    made = joined(asked)
+    made = combined(asked)
     assert made.select(asked.columns).equals(asked)
     assert made.columns == [*asked.columns, *(name for name in FEATURE_NAMES if name != "checkpoint_pct")]
 
 
 def test_bad_spines_are_refused():
     with pytest.raises(ValueError, match="as_of_utc"):
-        joined(spine([{"as_of_utc": T0}]).drop("as_of_utc"))
+        combined(spine([{"as_of_utc": T0}]).drop("as_of_utc"))
     with pytest.raises(ValueError, match="ih_tailing"):
-        joined(spine([{"as_of_utc": T0}]).with_columns(ih_tailing=pl.lit(1.0)))
+        combined(spine([{"as_of_utc": T0}]).with_columns(ih_tailing=pl.lit(1.0)))
 
 
 VALUES = st.one_of(st.none(), st.floats(-1e6, 1e6))
@@ -198,7 +198,7 @@ def feature_rows(features: str) -> st.SearchStrategy[dict[str, float | None]]:
 def test_batch_row_equals_online_row_to_the_last_bit(parts: dict[str, dict[str, Any]], method: str, checkpoint: int):
     times = {"event_time_utc": T0, "known_time_utc": T0}
     progress, instrument, lot, storage = (parts[name] for name in KEYS)
-    made = joined(
+    made = combined(
         spine([{"as_of_utc": hour(1), "method_id": method, "checkpoint_pct": checkpoint}]),
         progress=[{"injection_id": "i1", "checkpoint_pct": checkpoint} | times | progress],
         instrument_history=[{"injection_id": "i0", "instrument_id": "LC1", "method_id": method} | times | instrument],

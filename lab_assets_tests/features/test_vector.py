@@ -30,11 +30,11 @@ def test_definitions_are_whole():
 
 
 def test_version_follows_names_order_and_versions():
-    told = definitions._version
+    answer = definitions._version
     a, b = Feature(name="a", table="t", meaning="m"), Feature(name="b", table="t", meaning="m")
     assert re.fullmatch(r"fs1-[0-9a-f]{6}", FEATURE_SET_VERSION)
-    assert told((a, b)) == told((a, Feature(name="b", table="t", meaning="other words")))
-    assert len({told((a, b)), told((b, a)), told((a,)), told((a, Feature(name="b", table="t", meaning="m", version=2)))}) == 4
+    assert answer((a, b)) == answer((a, Feature(name="b", table="t", meaning="other words")))
+    assert len({answer((a, b)), answer((b, a)), answer((a,)), answer((a, Feature(name="b", table="t", meaning="m", version=2)))}) == 4
 
 
 @pytest.mark.parametrize(
@@ -55,9 +55,9 @@ def test_matrix_has_the_models_order_and_nan_for_unknown():
 
 
 def test_map_holds_what_is_known_and_comes_back():
-    told = to_map({"ih_tailing": 1.5, "lot_min_margin": None, "storage_days": nan, "storage_mkt_c": inf, "lot_id": "L1"})
-    assert told == {"ih_tailing": 1.5}
-    back = from_map(told)
+    answer = to_map({"ih_tailing": 1.5, "lot_min_margin": None, "storage_days": nan, "storage_mkt_c": inf, "lot_id": "L1"})
+    assert answer == {"ih_tailing": 1.5}
+    back = from_map(answer)
     assert back[FEATURE_NAMES.index("ih_tailing")] == 1.5
     assert np.isnan(back).sum() == len(FEATURE_NAMES) - 1
     with pytest.raises(ValueError, match="old_feature"):

@@ -76,7 +76,7 @@ def test_a_cut_model_is_refused(bundle):
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "answer"),
     [
         ({"format": "other/1"}, "other/1"),
         ({"fill": []}, "not consistent"),
@@ -87,9 +87,9 @@ def test_a_cut_model_is_refused(bundle):
         ({"feature_names": None}, "not a bundle description"),
     ],
 )
-def test_a_description_that_is_not_sound_is_refused(bundle, change, told):
+def test_a_description_that_is_not_sound_is_refused(bundle, change, answer):
     document = {**json.loads(bundle.info.to_bytes()), **change}
-    with pytest.raises(UnsafeBundleError, match=told):
+    with pytest.raises(UnsafeBundleError, match=answer):
         BundleInfo.from_bytes(json.dumps(document).encode())
 
 

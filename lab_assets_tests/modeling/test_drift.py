@@ -21,8 +21,8 @@ from lab_assets.modeling.drift import (
 
 def test_psi_by_hand():
     """Shares 50/50 against 80/20: 0.3 ln 1.6 - 0.3 ln 0.4 = 0.4159; half a count a bin moves it by less than 0.001."""
-    told = float(psi(np.array([5_000.0, 5_000.0]), np.array([8_000.0, 2_000.0])))
-    assert told == pytest.approx(0.3 * math.log(1.6) - 0.3 * math.log(0.4), abs=1e-3)
+    answer = float(psi(np.array([5_000.0, 5_000.0]), np.array([8_000.0, 2_000.0])))
+    assert answer == pytest.approx(0.3 * math.log(1.6) - 0.3 * math.log(0.4), abs=1e-3)
     assert float(psi(np.array([3.0, 7.0]), np.array([3.0, 7.0]))) == 0.0
 
 

@@ -99,15 +99,15 @@ def test_the_baseline_orders_rows_by_the_one_feature_that_tells():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "answer"),
     [
         ({"names": ("a",)}, "features are"),
         ({"lots": np.array(["A"])}, "lots has shape"),
         ({"labels": np.full(80, 0.5)}, "0 or 1"),
     ],
 )
-def test_matrices_that_do_not_fit_are_refused(change, told):
+def test_matrices_that_do_not_fit_are_refused(change, answer):
     rows, _ = matrix(injections=20)
     values = {name: getattr(rows, name) for name in ("features", "labels", "lots", "times", "checkpoints", "methods", "names")}
-    with pytest.raises(ValueError, match=told):
+    with pytest.raises(ValueError, match=answer):
         TrainingMatrix(**{**values, **change})

@@ -37,7 +37,7 @@ def test_a_good_model_passes_and_every_reason_has_its_number():
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "answer"),
     [
         ({"rows": 99}, "99 test rows, at least 100 needed"),
         ({"positives": 9}, "9 failures among them, at least 10 needed"),
@@ -46,9 +46,9 @@ def test_a_good_model_passes_and_every_reason_has_its_number():
         ({"ece": 0.09, "ece_low": 0.06}, "calibration error 0.0900 (90 % interval 0.0600 to 0.0500), lower end at most 0.05 needed"),
     ],
 )
-def test_each_criterion_fails_by_itself(change, told):
+def test_each_criterion_fails_by_itself(change, answer):
     verdict = _judge(model=replace(GOOD, **change), baseline=replace(BASELINE, log_loss=0.5), **{"checkpoint=50": GOOD})
-    assert verdict.failures == (told,)
+    assert verdict.failures == (answer,)
     assert not verdict.passed
 
 

@@ -41,15 +41,15 @@ def test_a_lot_counts_by_its_last_row():
 
 
 @pytest.mark.parametrize(
-    ("times", "lots", "shares", "told"),
+    ("times", "lots", "shares", "answer"),
     [
         ([1, 2], ["A", "B"], (0.6, 0.2), "2 lots"),
         ([1, 2, 3], ["A", "B"], (0.6, 0.2), "equally long"),
         ([1, 2, 3], ["A", "B", "C"], (0.9, 0.1), "share for test"),
     ],
 )
-def test_what_cannot_be_divided_is_refused(times, lots, shares, told):
-    with pytest.raises(ValueError, match=told):
+def test_what_cannot_be_divided_is_refused(times, lots, shares, answer):
+    with pytest.raises(ValueError, match=answer):
         split_by_time_and_lot(times, lots, train_share=shares[0], calibrate_share=shares[1])
 
 

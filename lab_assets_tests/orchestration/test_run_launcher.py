@@ -109,8 +109,8 @@ def test_the_warm_process_ends_with_the_one_that_started_it() -> None:
         "from lab_assets.orchestration.private.run_processes import RunProcesses\n"
         "runs = RunProcesses(); runs.begin('no arguments'); print(runs._warm.pid, flush=True)"
     )
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
-    wait_for(lambda: not psutil.pid_exists(int(told.stdout)), timeout_s=20)
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=120)
+    wait_for(lambda: not psutil.pid_exists(int(answer.stdout)), timeout_s=20)
 
 
 def test_what_is_imported_ahead_starts_no_threads_that_a_fork_would_miss() -> None:
@@ -121,5 +121,5 @@ def test_what_is_imported_ahead_starts_no_threads_that_a_fork_would_miss() -> No
         "print(sorted({(task / 'comm').read_text().strip() for task in pathlib.Path('/proc/self/task').iterdir() if task.name != str(__import__('os').getpid())}))"
     )
     environment = os.environ | {"OPENBLAS_NUM_THREADS": "1"}
-    told = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120)
-    assert told.stdout.strip() in {"['jemalloc_bg_thd']", "[]"}
+    answer = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True, timeout=120)
+    assert answer.stdout.strip() in {"['jemalloc_bg_thd']", "[]"}

@@ -50,8 +50,8 @@ def posted_runs(lake: Lakehouse, injections: pl.DataFrame) -> Iterator[Posted]:
     versions = versions_of(lake, *FEATURE_TABLES)
     columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name"]
     spine = spine_of(lake, versions, injections.select(columns), latest=False)
-    joined = assemble(lake, spine, versions)
-    batch = {(row["injection_id"], int(row["checkpoint_pct"])): row for row in joined.iter_rows(named=True)}
+    combined = assemble(lake, spine, versions)
+    batch = {(row["injection_id"], int(row["checkpoint_pct"])): row for row in combined.iter_rows(named=True)}
     names = pl.col("injection_name").is_in(injections["injection_name"].implode())
     traces = {
         row["injection_name"]: row for row in lake.polars(CHROMATOGRAMS, where=names).sort("channel", descending=True).iter_rows(named=True)

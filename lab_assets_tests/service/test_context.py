@@ -56,8 +56,8 @@ def test_equal_to_the_join_for_any_tables_and_moment(instrument, lot, storage, a
         "sample_name": "b", "as_of_utc": as_of,
     }])  # fmt: skip
     promise = contract("features.injection_progress")
-    joined = point_in_time_join(spine, progress=empty_frame(promise, promise.column_names), **frames)
-    assert online == to_map(joined.row(0, named=True))
+    combined = point_in_time_join(spine, progress=empty_frame(promise, promise.column_names), **frames)
+    assert online == to_map(combined.row(0, named=True))
 
 
 def test_a_fact_learned_later_counts_from_then_on_and_other_feature_sets_never():
