@@ -43,7 +43,7 @@ class LakeReader:
         self.settings = settings
         self.ledger = ledger
         self._opened: set[str] = set()
-        self._frames: dict[str, tuple[Any, pl.LazyFrame]] = {}
+        self._kept: dict[str, tuple[Any, DeltaTable, pl.LazyFrame]] = {}
 
     def uri(self, contract: TableContract) -> str:
         """Return where a table lies."""
@@ -134,7 +134,8 @@ class LakeReader:
         """Return the number of rows, from the log alone."""
         import pyarrow as pa
 
-        actions = pa.table(self.open(contract).get_add_actions(flatten=True))
+        table, _ = self._kept_open(contract, None)
+        actions = pa.table(table.get_add_actions(flatten=True))
         return sum(count or 0 for count in actions.column("num_records").to_pylist()) if actions.num_rows else 0
 
     def polars(
@@ -155,16 +156,21 @@ class LakeReader:
 
     def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
         """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
+        return self._kept_open(contract, version)[1]
+
+    def _kept_open(self, contract: TableContract, version: int | None) -> tuple[DeltaTable, pl.LazyFrame]:
+        """Open a version to be read; what it holds never changes, so the one asked for last is kept open."""
         latest = self.version(contract)
         if version is not None and version != latest:
             self._require_past(contract, version)
         wanted = latest if version is None else version
         commit = self._commit(contract, wanted)
-        known, frame = self._frames.get(contract.full_name, (None, None))
-        if frame is None or commit is None or known != commit:
-            frame = self._frame(contract, wanted)
-            self._frames[contract.full_name] = (commit, frame)
-        return frame
+        kept = self._kept.get(contract.full_name)
+        if kept is not None and commit is not None and kept[0] == commit:
+            return kept[1], kept[2]
+        table, frame = self._frame(contract, wanted)
+        self._kept[contract.full_name] = (commit, table, frame)
+        return table, frame
 
     def _commit(self, contract: TableContract, version: int) -> tuple[int, int, int] | None:
         """Return what tells a commit from another of the same number, as after a table's folder was restored; ``None`` if unknown."""
@@ -177,8 +183,7 @@ class LakeReader:
             return None
         return version, status.st_mtime_ns, status.st_ino
 
-    def _frame(self, contract: TableContract, version: int) -> pl.LazyFrame:
-        """Open one version to be read; what it holds never changes, so the one asked for last is kept open."""
+    def _frame(self, contract: TableContract, version: int) -> tuple[DeltaTable, pl.LazyFrame]:
         import polars as pl
 
         table = self.open(contract)
@@ -187,9 +192,9 @@ class LakeReader:
         frame = pl.scan_delta(table)
         missing = [column for column in contract.columns if column.name not in frame.collect_schema()]
         if not missing:
-            return frame
+            return table, frame
         schema = _polars_schema(contract)
-        return frame.with_columns(pl.lit(None, schema[column.name]).alias(column.name) for column in missing)
+        return table, frame.with_columns(pl.lit(None, schema[column.name]).alias(column.name) for column in missing)
 
     def files(self, contract: TableContract, *, version: int | None = None, where: Mapping[str, Sequence[Any]]) -> list[str]:
         """Return the data files that may hold rows whose columns have one of the given values, by the statistics in the log.
@@ -201,10 +206,7 @@ class LakeReader:
         """
         import pyarrow as pa
 
-        table = self.open(contract)
-        if version is not None and version != table.version():
-            self._require_past(contract, version)
-            table.load_as_version(version)
+        table, _ = self._kept_open(contract, version)
         actions = pa.table(table.get_add_actions(flatten=True))
         if actions.num_rows == 0:
             return []

@@ -12,7 +12,9 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.polars_rules import broken_rules
 from lab_assets.contracts.formats.rules import rules_of
 from lab_assets.ingest.arrival_rows import counts_of
+from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.registry import stations
 
 if TYPE_CHECKING:
     import polars as pl
@@ -38,7 +40,8 @@ def violations(lake: Lakehouse, contract: TableContract) -> dict[str, int]:
 
 
 def _of_news(lake: Lakehouse, contract: TableContract, since: int, until: int) -> dict[str, int]:
-    ruled = [column.name for column in contract.columns if rules_of(column) or column.name in contract.primary_key]
+    keyed = {*contract.primary_key, *_following(contract)}
+    ruled = [column.name for column in contract.columns if rules_of(column) or column.name in keyed]
     written = lake.written(contract, ruled, since=since, until=until)
     broken = broken_rules(contract, written, unique=False)
     if contract.primary_key and written.height and (twice := _repeated(lake, contract, written)):
@@ -47,14 +50,24 @@ def _of_news(lake: Lakehouse, contract: TableContract, since: int, until: int) -
 
 
 def _repeated(lake: Lakehouse, contract: TableContract, written: pl.DataFrame) -> int:
-    """Return how many rows of the whole table repeat a key that was written."""
+    """Return how many rows of the whole table repeat a key that was written.
+
+    Rows of one key agree in the columns that follow from it: by these, files are skipped that a digest does not rule out.
+    """
     import polars as pl
 
     key = list(contract.primary_key)
-    among = [pl.col(name).is_in(written[name].unique().implode()) for name in key if written[name].null_count() == 0]
-    held = lake.polars(contract, key, where=pl.all_horizontal(among) if among else None)
+    asked_by = [name for name in (*key, *_following(contract)) if written[name].null_count() == 0]
+    asked = [among(name, written[name]) for name in asked_by]
+    held = lake.polars(contract, key, where=pl.all_horizontal(asked) if asked else None)
     held = held.join(written.select(key).unique(), on=key, how="semi", nulls_equal=True)
     return held.height - held.unique().height
+
+
+def _following(contract: TableContract) -> tuple[str, ...]:
+    """Return the columns of a table that follow from its key, as its station declares."""
+    station = stations().get(contract.full_name)
+    return station.group.also if station is not None and set(station.group.columns) <= set(contract.primary_key) else ()
 
 
 _TOTALS: Final = "check:totals"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_assets.compute.protocol import FileRows
 from lab_assets.contracts.core import TableContract
+from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.station import Station
 
@@ -77,7 +78,7 @@ class StationReader:
             values = values.drop_nulls().unique()
             if values.is_empty():
                 return self.empty(table, wanted)
-            conditions.append(pl.col(name) == values[0] if values.len() == 1 else pl.col(name).is_in(values.implode()))
+            conditions.append(among(name, values))
         where = pl.all_horizontal(conditions) if len(conditions) > 1 else conditions[0]
         return self._read(table, wanted, where)
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from lab_assets.contracts.core import TableContract
+from lab_assets.lake.among import among
 
 if TYPE_CHECKING:
     import polars as pl
@@ -63,10 +64,10 @@ class Group:
         import polars as pl
 
         if self.coalesce:
-            values = keys["key"].implode()
+            values = keys["key"]
             first, second = self.columns
-            return pl.col(first).is_in(values) | (pl.col(first).is_null() & pl.col(second).is_in(values))
-        conditions = [pl.col(name).is_in(keys[name].unique().implode()) for name in self.names]
+            return among(first, values) | (pl.col(first).is_null() & among(second, values))
+        conditions = [among(name, keys[name]) for name in self.names]
         return pl.all_horizontal(conditions) if len(conditions) > 1 else conditions[0]
 
     def predicate(self, keys: pl.DataFrame) -> str:

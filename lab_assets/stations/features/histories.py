@@ -16,6 +16,7 @@ from lab_assets.domain.in_force import RECENCY, recency
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.exposure import storage_exposure
 from lab_assets.features.history import LOT_HISTORY_INPUT, lot_history
+from lab_assets.lake.among import among
 from lab_assets.stations.station import Group, Input, Station, of, touched_by
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _storage_exposure(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     start, end = samples["stored_at_utc"].min(), samples["sampled_at_utc"].max()
     stored = samples["chamber_id"].drop_nulls().unique()
     if isinstance(start, datetime) and isinstance(end, datetime) and stored.len():
-        within = pl.col("chamber_id").is_in(stored.implode()) & pl.col("day").is_between(_day(start), _day(end))
+        within = among("chamber_id", stored) & pl.col("day").is_between(_day(start), _day(end))
         days = read.rows(STORAGE_CONDITIONS, _DAY, where=within)
     else:
         days = read.empty(STORAGE_CONDITIONS, _DAY)

@@ -35,6 +35,7 @@ from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION
 from lab_assets.features.expectation import MethodExpectation
 from lab_assets.features.progress import checkpoint_time
 from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
+from lab_assets.lake.among import among
 from lab_assets.stations.gather import gather, identity_of
 from lab_assets.stations.relations import injections_of_samples, names_in_sequences, names_of_plans, samples_of_lots
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
@@ -128,8 +129,8 @@ def _measured_against(read: StationReader, standards: pl.DataFrame) -> pl.DataFr
     later = read.rows(
         INJECTIONS,
         [*_KEY, "instrument_id", "method_id", "sequence_id", "sample_role", "injected_at_utc", "known_time_utc"],
-        where=pl.col("instrument_id").is_in(since["instrument_id"].unique().implode())
-        & pl.col("method_id").is_in(since["method_id"].unique().implode())
+        where=among("instrument_id", since["instrument_id"])
+        & among("method_id", since["method_id"])
         & (pl.col("injected_at_utc") >= pl.lit(known["injected_at_utc"].min())),
     )
     first = (

@@ -24,6 +24,7 @@ from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
+from lab_assets.lake.among import among
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     if since.is_empty():
         return read.empty(INJECTIONS, ("injection_id", "instrument_id"))
     start = since["_since"].min()
-    among = pl.col("instrument_id").is_in(since["instrument_id"].implode()) & (pl.col("injected_at_utc") >= pl.lit(start))
-    later = read.rows(INJECTIONS, ["injection_id", "instrument_id", "injected_at_utc"], where=among)
+    where = among("instrument_id", since["instrument_id"]) & (pl.col("injected_at_utc") >= pl.lit(start))
+    later = read.rows(INJECTIONS, ["injection_id", "instrument_id", "injected_at_utc"], where=where)
     following = later.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("_since"))
     return following.select("injection_id", "instrument_id")
 

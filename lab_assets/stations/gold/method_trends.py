@@ -22,6 +22,7 @@ from lab_assets.contracts.gold import METHOD_TRENDS
 from lab_assets.contracts.silver import LOTS, RESULTS, SAMPLES
 from lab_assets.domain.control_charts import ChartLimits, individuals_limits, nelson_hits
 from lab_assets.domain.in_force import Row
+from lab_assets.lake.among import among
 from lab_assets.stations.gold.frames import target_rows
 from lab_assets.stations.station import Group, Input, Station, of
 
@@ -113,7 +114,7 @@ def _standing(read: StationReader, charts: pl.DataFrame, columns: Sequence[str],
     wanted = [*_CHART, "result_id", "point_no", *columns]
     if charts.is_empty():
         return read.empty(METHOD_TRENDS, wanted)
-    is_on_chart = pl.all_horizontal(pl.col(name).is_in(charts[name].unique().implode()) for name in _CHART)
+    is_on_chart = pl.all_horizontal(among(name, charts[name]) for name in _CHART)
     rows = read.rows(METHOD_TRENDS, wanted, where=is_on_chart if where is None else is_on_chart & where)
     return rows.join(charts, on=_CHART, how="semi")
 

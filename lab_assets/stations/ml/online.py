@@ -22,6 +22,7 @@ from filelock import FileLock
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, ONLINE_LOG, PREDICTIONS
 from lab_assets.failpoints import failpoint
+from lab_assets.lake.among import among
 from lab_assets.lake.changes import changed_files, rows_of
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
@@ -105,12 +106,10 @@ def _log_rows(lake: Lakehouse, since: int, until: int) -> pl.DataFrame:
 
 def _missing(lake: Lakehouse, target: TableContract, rows: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of predictions that a table does not hold yet."""
-    import polars as pl
-
     if rows.is_empty():
         return rows
     ids = rows["prediction_id"].unique()
-    held = lake.polars(target, ["prediction_id"], where=pl.col("prediction_id").is_in(ids.implode()))
+    held = lake.polars(target, ["prediction_id"], where=among("prediction_id", ids))
     return rows.join(held.unique(), on="prediction_id", how="anti", maintain_order="left")
 
 

@@ -23,6 +23,7 @@ from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.injection_identity import PARTS, with_identity
 from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
+from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
@@ -150,9 +151,9 @@ def _touched(lake: Lakehouse, progress: dict[str, int], versions: dict[str, int]
             own = (pl.col("instrument_id") == instrument) & (pl.col("method_id") == method)
             found |= injections(own & (pl.col("injected_at_utc") >= states["event_time_utc"].min()))
     if not (rows := changed(LOT_HISTORY, list(LOT_HISTORY.column_names))).is_empty():
-        found |= injections(pl.col("lot_id").is_in(rows["lot_id"].unique().implode()))
+        found |= injections(among("lot_id", rows["lot_id"]))
     if not (rows := changed(STORAGE_EXPOSURE, list(STORAGE_EXPOSURE.column_names))).is_empty():
-        found |= injections(pl.col("sample_name").is_in(rows["sample_name"].unique().implode()))
+        found |= injections(among("sample_name", rows["sample_name"]))
     return found
 
 
@@ -162,8 +163,8 @@ def _score(
     """Score some runs, or all, and hold what comes out against what is kept."""
     import polars as pl
 
-    among = pl.lit(True) if names is None else pl.col("injection_id").is_in(sorted(names))  # noqa: FBT003 - a literal of polars
-    runs = lake.polars(INJECTIONS, list(_RUN), version=versions[INJECTIONS.full_name], where=among)
+    chosen = pl.lit(True) if names is None else pl.col("injection_id").is_in(sorted(names))  # noqa: FBT003 - a literal of polars
+    runs = lake.polars(INJECTIONS, list(_RUN), version=versions[INJECTIONS.full_name], where=chosen)
     scorable = runs.filter(pl.col("sample_role").is_in(SCORED_ROLES))
     waiting = _waiting(lake, scorable.filter(pl.col("sample_role") == "unknown"), scoring.predicted_at_utc)
     scorable = scorable.join(waiting, on="injection_id", how="anti")
@@ -192,7 +193,7 @@ def _waiting(lake: Lakehouse, unknown: pl.DataFrame, now: datetime) -> pl.DataFr
     if unknown.is_empty() or not grace:
         return unknown.select("injection_id").clear()
     columns = list(dict.fromkeys((*PARTS, "ingested_at_utc")))
-    traces = lake.polars(CHROMATOGRAMS, columns, where=pl.col("injection_name").is_in(unknown["injection_name"].unique().implode()))
+    traces = lake.polars(CHROMATOGRAMS, columns, where=among("injection_name", unknown["injection_name"]))
     arrived = with_identity(traces).group_by("injection_id").agg(pl.col("ingested_at_utc").min())
     young = unknown.join(arrived, on="injection_id").filter(pl.col("ingested_at_utc") > now - grace)
     lake.ledger.call_attention(
@@ -325,7 +326,7 @@ def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation
     }
     said = pl.DataFrame([{name: row[name] for name in schema} for row in ends], schema=schema)
     for table, key, prefix in ((PREDICTIONS, "prediction_id", ""), (DECISIONS, "decision_id", "d-")):
-        rows = lake.polars(table, where=pl.col("prediction_id").is_in(said["prediction_id"].implode()))
+        rows = lake.polars(table, where=among("prediction_id", said["prediction_id"]))
         if rows.is_empty():
             continue
         own = said.with_columns(superseded_by=pl.lit(prefix) + pl.col("superseded_by"))

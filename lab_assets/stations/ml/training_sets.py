@@ -17,6 +17,7 @@ from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY
 from lab_assets.contracts.ml import LABELS, TRAINING_SETS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION
+from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
@@ -64,7 +65,7 @@ def assemble(
     from lab_assets.features.join import LOOKBACK_DAYS, point_in_time_join
 
     def rows(table: TableContract, column: str, *, since: bool = False) -> pl.DataFrame:
-        where = pl.col(column).is_in(spine[column].drop_nulls().unique().implode())
+        where = among(column, spine[column])
         if since and isinstance(first := spine["as_of_utc"].min(), datetime):
             where = where & (pl.col("event_time_utc") >= first - timedelta(days=LOOKBACK_DAYS + 1))
         return lake.polars(table, version=versions[table.full_name], where=where)
@@ -104,7 +105,7 @@ def spine_of(
     """
     import polars as pl
 
-    of_them = pl.col("injection_id").is_in(injections["injection_id"].unique().implode())
+    of_them = among("injection_id", injections["injection_id"])
     progress = lake.polars(
         INJECTION_PROGRESS,
         ["injection_id", "checkpoint_pct", "event_time_utc", "known_time_utc"],

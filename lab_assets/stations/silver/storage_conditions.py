@@ -26,6 +26,7 @@ from lab_assets.domain.excursions import (
     mean_kinetic_temperature_c,
 )
 from lab_assets.domain.in_force import RECENCY, recency
+from lab_assets.lake.among import among
 from lab_assets.stations.station import Group, Input, Station, of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     assert isinstance(first, date) and isinstance(last, date)  # noqa: S101, PT018 - keys are never empty
     at = pl.col("read_at_utc")
     span = at.is_between(_start(first - _DAY), _start(last + 2 * _DAY), closed="left")
-    readings = read.rows(CHAMBER_READINGS, _READING, where=pl.col("chamber_id").is_in(keys["chamber_id"].unique().implode()) & span)
+    readings = read.rows(CHAMBER_READINGS, _READING, where=among("chamber_id", keys["chamber_id"]) & span)
     made: list[dict[str, Any]] = []
     for (chamber,), rows in readings.group_by(["chamber_id"], maintain_order=True):
         days = {day for name, day in wanted if name == chamber}
