@@ -48,7 +48,9 @@ METHOD_TRENDS = TableContract(
         Column(name="point_no", kind="int64", meaning="order on the chart, from 1", nullable=False, minimum=1),
         Column(name="lot_id", kind="string", meaning="lot of the value"),
         Column(name="measured_at_utc", kind="timestamp_utc", meaning="when measured"),
-        Column(name="plotted_at_utc", kind="timestamp_utc", meaning="time that orders the chart: when measured, else when known; empty: last"),
+        Column(
+            name="plotted_at_utc", kind="timestamp_utc", meaning="time that orders the chart: when measured, else when known; empty: last"
+        ),
         Column(name="value", kind="float64", meaning="reportable value", nullable=False),
         Column(name="unit", kind="string", meaning="unit", nullable=False),
         Column(name="centre", kind="float64", meaning="mean of the frozen baseline period"),
