@@ -70,6 +70,8 @@ lint: setup ## Check style, format and types.
 bench: setup ## Measure, and print tables.
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/ingestion.py
+	$(BIN)/python bench/growth.py
+	$(BIN)/python bench/drop_to_score.py
 
 dev: setup ## Run Dagster alone on this checkout, with the history of LAB_HOME.
 	DAGSTER_HOME="$$($(BIN)/python -m lab_assets.ops.dagster_home)" $(BIN)/dagster dev
