@@ -5,6 +5,7 @@ Belongs here: arguments and printing. Does not belong here: contracts, lineage i
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -102,16 +103,20 @@ def show(table: Annotated[str, typer.Argument(help="layer.table")], as_json: Jso
 def lineage(
     table: Annotated[str, typer.Argument(help="layer.table or model:NAME")],
     version: Annotated[str | None, typer.Option(help="Its version; default: the newest one recorded.")] = None,
+    column: Annotated[str | None, typer.Option(help="Show instead which columns this one is worked out of, back to bronze.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a version was made from, back to the files."""
-    from lab_assets.governance.lineage import upstream
+    """Show what a version was made from, back to the files; or what a column is worked out of."""
+    from lab_assets.governance.lineage import column_upstream, upstream
     from lab_assets.governance.relations import lineage_of
     from lab_assets.settings import get_settings
 
     with refusals():
         rows = lineage_of(get_settings())
-        mine = [row for row in rows if row["output"] == table]
+        if column is not None:
+            _show_columns(table, column, column_upstream(rows, table, column), as_json=as_json)
+            return
+        mine = [row for row in rows if row["output"] == table and row.get("output_column") is None]
         if not mine:
             raise ValueError(f"no lineage is recorded for {table!r}")
         chosen = version or max(mine, key=lambda row: row["recorded_at_utc"])["output_version"]
@@ -121,3 +126,13 @@ def lineage(
         else:
             columns = ("output", "output_version", "input", "input_version", "run_id", "code_version", "recorded_at_utc")
             print_table(columns, [[row[column] for column in columns] for row in found], title=f"{table} version {chosen}")
+
+
+def _show_columns(table: str, column: str, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    if not found:
+        raise ValueError(f"no lineage is recorded for the column {column!r} of {table!r}; see 'lab catalog show {table}'")
+    if as_json:
+        print_json({"output": table, "output_column": column, "lineage": [dict(row) for row in found]})
+        return
+    columns = ("output", "output_column", "input", "input_column")
+    print_table(columns, [[row[name] for name in columns] for row in found], title=f"{table}.{column}")

@@ -19,10 +19,10 @@ from typer.testing import CliRunner
 from lab_assets import settings as settings_module
 from lab_assets.cli import audit, catalog, grant, query, tag, user
 from lab_assets.contracts.registry import contracts
-from lab_assets.governance.lineage import Derivation, lineage_rows
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
-from lab_assets_tests.governance.tables import AT, write_table
+from lab_assets_tests.governance.lineage_rows import made_from
+from lab_assets_tests.governance.tables import write_table
 
 APP = typer.Typer()
 for _name, _group in (("user", user.app), ("audit", audit.app), ("catalog", catalog.app)):
@@ -137,13 +137,14 @@ def test_the_catalogue(home: Engine, lots: Settings) -> None:
     assert lab("catalog", "show", "silver.nothing").exit_code == 1
     assert lab("catalog", "list", "--layer", "nothing").exit_code == 1
     assert lab("catalog", "lineage", "silver.lots").exit_code == 1
-    made = [
-        Derivation(output="silver.lots", output_version=0, inputs={"bronze.lims_lots": 4}, run_id="r", code_version="c", recorded_at=AT),
-        Derivation(output="bronze.lims_lots", output_version=4, inputs={"files:7": 1}, run_id="q", code_version="c", recorded_at=AT),
-    ]
-    write_table(lots, "governance.lineage", lineage_rows(made))
+    made = [*made_from("silver.lots", 0, {"bronze.lims_lots": 4}), *made_from("bronze.lims_lots", 4, {"files:7": 1}, run_id="q")]
+    column = {**made[0], "output_column": "lot_id", "input_column": "lot_id", "input_version": "declared"}
+    write_table(lots, "governance.lineage", [*made, column])
     steps = document("catalog", "lineage", "silver.lots")["lineage"]
     assert [(row["output"], row["input"]) for row in steps] == [("silver.lots", "bronze.lims_lots"), ("bronze.lims_lots", "files:7")]
+    columns = document("catalog", "lineage", "silver.lots", "--column", "lot_id")["lineage"]
+    assert [(row["output_column"], row["input"], row["input_column"]) for row in columns] == [("lot_id", "bronze.lims_lots", "lot_id")]
+    assert lab("catalog", "lineage", "silver.lots", "--column", "nothing").exit_code == 1
 
 
 def test_the_commands_start_without_science() -> None:

@@ -2,42 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
+from typing import Any
 
-import pytest
-
-from lab_assets.contracts.governance import LINEAGE, TABLES
-from lab_assets.governance.lineage import Derivation, lineage_rows, upstream
-
-AT = datetime(2026, 1, 1, tzinfo=UTC)
+from lab_assets.contracts.governance import TABLES
+from lab_assets.governance.lineage import column_upstream, upstream
+from lab_assets_tests.governance.lineage_rows import AT, made_from
 
 
-def _made(output: str, version: int, **inputs: int) -> Derivation:
-    sources = {name.replace("__", "."): number for name, number in inputs.items()}
-    return Derivation(output=output, output_version=version, inputs=sources, run_id="r", code_version="c", recorded_at=AT)
-
-
-def test_one_row_per_input_with_the_columns_of_the_contract() -> None:
-    rows = lineage_rows([_made("gold.x", 3, silver__b=2, silver__a=1)])
-    assert [(row["input"], row["input_version"]) for row in rows] == [("silver.a", "1"), ("silver.b", "2")]
-    assert set(rows[0]) == set(LINEAGE.column_names)
-
-
-def test_a_time_without_zone_is_refused() -> None:
-    with pytest.raises(ValueError, match="zone"):
-        Derivation(output="a", output_version=1, inputs={}, run_id="r", code_version="c", recorded_at=datetime(2026, 1, 1))  # noqa: DTZ001  the point
+def _made(output: str, version: int, **inputs: int) -> list[dict[str, Any]]:
+    return made_from(output, version, {name.replace("__", "."): number for name, number in inputs.items()})
 
 
 def test_the_way_back_names_each_step_once_even_round_a_loop() -> None:
-    rows = lineage_rows(
-        [
-            _made("gold.x", 1, silver__a=5, silver__b=6),
-            _made("silver.a", 5, bronze__f=2),
-            _made("silver.b", 6, bronze__f=2),
-            _made("bronze.f", 2, gold__x=1),
-            _made("silver.a", 4, bronze__f=1),
-        ]
-    )
+    rows = [
+        *_made("gold.x", 1, silver__a=5, silver__b=6),
+        *_made("silver.a", 5, bronze__f=2),
+        *_made("silver.b", 6, bronze__f=2),
+        *_made("bronze.f", 2, gold__x=1),
+        *_made("silver.a", 4, bronze__f=1),
+    ]
     found = upstream(rows, "gold.x", 1)
     assert [(row["output"], row["input"]) for row in found] == [
         ("gold.x", "silver.a"),
@@ -57,3 +41,28 @@ def test_contracts_of_the_layer() -> None:
         "governance.integrity",
     ]
     assert {table.owner for table in TABLES} == {"team:governance"}
+
+
+def test_rows_about_columns_are_walked_by_themselves() -> None:
+    """A value comes from an area, the area from a trace; the versions' own rows are not mixed with them."""
+
+    def row(output: str, column: str | None, source: str, source_column: str | None, at: datetime = AT) -> dict[str, object]:
+        return {
+            "output": output,
+            "output_version": "1",
+            "output_column": column,
+            "input": source,
+            "input_version": "1",
+            "input_column": source_column,
+            "recorded_at_utc": at,
+        }
+
+    rows = [
+        row("silver.results", None, "silver.peaks", None),
+        row("silver.results", "value", "silver.peaks", "height", AT - timedelta(days=1)),
+        row("silver.results", "value", "silver.peaks", "area"),
+        row("silver.peaks", "area", "bronze.chromatograms", "y"),
+    ]
+    found = [(each["input"], each["input_column"]) for each in column_upstream(rows, "silver.results", "value")]
+    assert found == [("silver.peaks", "area"), ("bronze.chromatograms", "y")]
+    assert [each["input"] for each in upstream(rows, "silver.results", 1)] == ["silver.peaks"]
