@@ -108,7 +108,7 @@ def test_standards_of_the_own_sequence_come_before_those_of_the_instrument() -> 
     assert areas(facts(of, at=minute(4))) == [90.0], "the own standard was not over yet: the instrument's last one counts"
 
 
-def test_without_standards_of_its_own_a_run_is_measured_against_the_last_ones_of_method_and_instrument() -> None:
+def test_without_standards_of_its_own_a_run_is_measured_against_the_last_ones() -> None:
     """Six earlier ones: the last five count; what is older than the lookback, of another method or not over yet does not."""
     names = [(f"s{number}", minute(-100 + number), float(number)) for number in range(LAST_STANDARDS + 1)]
     others = [("late", minute(11), 7e3), ("ancient", T0 - STANDARDS_LOOKBACK, 8e3), ("other", minute(-1), 9e3)]

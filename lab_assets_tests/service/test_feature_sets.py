@@ -40,7 +40,7 @@ def subject(settings) -> Subject:
     )
 
 
-def test_a_model_of_fewer_features_is_given_those_and_its_prediction_comes_out_again(lab, earlier):
+def test_a_model_of_fewer_features_is_given_those_and_replayed(lab, earlier):
     about = subject(lab.settings)
     made = answer(about, served(earlier), now=NOW, user="analyst").prediction
     assert about.features.keys() - made.features.keys() == {"ih_tailing", "storage_gap_min"}
