@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SEQUENCES, PROCESSING_METHODS
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
     from lab_assets.stations.reading import StationReader
 
 Row = Mapping[str, Any]
+
+LOOKED_BACK: Final = (timedelta(days=500), timedelta(days=2000), None)
+"""How far back the last runs before a new one are looked for, until there are enough of each method: seldom through the whole history."""
 
 _RUN: Final = (
     *("injection_id", "injection_name", "source", "instrument_id", "method_id", "column_id", "injected_at_utc", "known_time_utc"),
@@ -97,15 +100,25 @@ def _with_earlier(read: StationReader, wanted: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     since = wanted.group_by("instrument_id").agg(_since=pl.col("injected_at_utc").min())
-    everything = (
-        read.keyed(INJECTIONS, _RUN, instrument_id=since["instrument_id"])
-        .drop_nulls(["injected_at_utc", "known_time_utc"])
-        .join(since, on="instrument_id")
-        .sort("injected_at_utc", "injection_id")
-    )
-    later = everything.filter(pl.col("injected_at_utc") >= pl.col("_since"))
-    before = everything.filter(pl.col("injected_at_utc") < pl.col("_since"))
+    first_of_all, last_of_all = since["_since"].min(), since["_since"].max()
+    on_instruments, at = among("instrument_id", since["instrument_id"]), pl.col("injected_at_utc")
+
+    def runs(where: pl.Expr) -> pl.DataFrame:
+        found = read.rows(INJECTIONS, _RUN, where=on_instruments & where).drop_nulls(["injected_at_utc", "known_time_utc"])
+        return found.join(since, on="instrument_id").sort("injected_at_utc", "injection_id")
+
     scopes = (["instrument_id"], ["instrument_id", "method_id"], ["instrument_id", "method_id", "column_id"])
+    later = runs(at >= pl.lit(first_of_all)).filter(at >= pl.col("_since"))
+    is_before = at < pl.col("_since")
+    before = later.clear()
+    without_column = later.filter(pl.col("column_id").is_null())
+    asked = (later.select(scopes[0]), later.select(scopes[1]), without_column.select(scopes[2]))
+    for looked_back in LOOKED_BACK:
+        reached = pl.lit(value=True) if looked_back is None else at >= pl.lit(first_of_all) - looked_back
+        # every run of the columns, and of the rest as many as are kept in mind
+        before = runs((at < pl.lit(last_of_all)) & (reached | among("column_id", later["column_id"]))).filter(is_before)
+        if all(_are_enough(before.filter(reached), scope.unique()) for scope in asked):
+            break
     kept = [
         before.join(later.select(scope).unique(), on=scope, how="semi", nulls_equal=True).group_by(scope).tail(KEEP) for scope in scopes
     ]
@@ -116,6 +129,14 @@ def _with_earlier(read: StationReader, wanted: pl.DataFrame) -> pl.DataFrame:
     chosen = pl.concat([later, *(frame.select(later.columns) for frame in (*kept, on_columns, first))]).unique("injection_id")
     needed = pl.concat([frame["injection_id"] for frame in (*kept, first, later)]).unique()
     return chosen.with_columns(_measured=pl.col("injection_id").is_in(needed.implode()))
+
+
+def _are_enough(runs: pl.DataFrame, scopes: pl.DataFrame) -> bool:
+    """Return whether there are as many runs of each instrument, or instrument and method, as are kept in mind."""
+    import polars as pl
+
+    of_them = runs.join(scopes, on=scopes.columns, how="semi", nulls_equal=True).group_by(scopes.columns).len()
+    return of_them.filter(pl.col("len") >= KEEP).height == scopes.height
 
 
 def _first_on_columns(read: StationReader, before: pl.DataFrame, later: pl.DataFrame) -> pl.DataFrame:
