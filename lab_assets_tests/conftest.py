@@ -5,6 +5,7 @@ Belongs here: fixtures and the hypothesis profile. Does not belong here: builder
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +13,7 @@ from typing import Any, NoReturn
 import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
+from sqlalchemy import Engine
 from xdist.scheduler import LoadScopeScheduling
 
 from lab_assets.compute import spark_server
@@ -69,6 +71,27 @@ def _group(nodeid: str) -> str:
 def settings(tmp_path: Path) -> Settings:
     """A laboratory in a folder of its own; files are finished at once."""
     return Settings(home=tmp_path / "lab", stable_s=0)
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database, made once and copied for each test."""
+    home = tmp_path_factory.mktemp("template")
+    engine = open_database(Settings(home=home))
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+    engine.dispose()
+    return home / "lab.db"
+
+
+@pytest.fixture
+def engine(settings: Settings, migrated_database: Path) -> Iterator[Engine]:
+    """A migrated database of the test's own laboratory."""
+    settings.home.mkdir(parents=True)
+    shutil.copy(migrated_database, settings.home / "lab.db")
+    engine = open_database(settings)
+    yield engine
+    engine.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from sqlalchemy import Engine
 from lab_assets.governance import users
 from lab_assets.governance.users import ROLE_NAMES, create_user
 from lab_assets.settings import Settings
-from lab_assets.state.database import open_database, writing
+from lab_assets.state.database import writing
 from lab_assets_tests.governance.tables import AT, PASSWORD, write_table
 
 
@@ -29,26 +28,6 @@ def _cheap_hashes() -> Iterator[None]:
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return Settings(home=tmp_path / "lab")
-
-
-@pytest.fixture(scope="session")
-def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, made once and copied for each test."""
-    home = tmp_path_factory.mktemp("template")
-    engine = open_database(Settings(home=home))
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    return home / "lab.db"
-
-
-@pytest.fixture
-def engine(settings: Settings, _template: Path) -> Iterator[Engine]:
-    settings.home.mkdir(parents=True)
-    shutil.copy(_template, settings.home / "lab.db")
-    engine = open_database(settings)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,39 +1,13 @@
-"""A migrated database per test, in a file of its own."""
+"""A database with an account in it, for tests of its rows and its audit trail."""
 
 from __future__ import annotations
-
-import shutil
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
-from lab_assets.settings import Settings
 from lab_assets.state.audit import audited
 from lab_assets.state.clock import as_text, utc_now
-from lab_assets.state.database import open_database
 from lab_assets.state.governance_tables import USERS
-
-
-@pytest.fixture(scope="session")
-def _template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database, made once and copied for each test."""
-    home = tmp_path_factory.mktemp("template")
-    engine = open_database(Settings(home=home))
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
-    engine.dispose()
-    return home / "lab.db"
-
-
-@pytest.fixture
-def engine(settings: Settings, _template: Path) -> Iterator[Engine]:
-    settings.home.mkdir(parents=True)
-    shutil.copy(_template, settings.home / "lab.db")
-    engine = open_database(settings)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
