@@ -6,8 +6,11 @@ SHELL := /usr/bin/env bash
 
 PYTHON ?= python3
 WORKERS ?= 2
+# fetching JARs and compiling wait for different things
+MAKEFLAGS += --jobs=2
 BIN := .venv/bin
 STAMPS := .venv/stamps
+RUN_IMPORTS := polars, deltalake, dagster._cli.api, lab_assets.definitions, lab_assets.ingest.ingestor, lab_assets.stations.runner, lab_assets.stations.registry, lab_assets.sources.registry
 JARS_STAMP := .jars/.complete
 PURE := contracts sources domain features modeling decisions
 comma := ,
@@ -20,7 +23,7 @@ PURE_FILES := $(subst $(space),$(comma),$(foreach room,$(PURE),lab_assets/$(room
 help: ## Show the targets.
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
 
-setup: $(STAMPS)/java $(STAMPS)/package $(JARS_STAMP) ## Make .venv with everything the lock names, and fetch Spark's JARs.
+setup: $(STAMPS)/java $(STAMPS)/package $(STAMPS)/bytecode $(JARS_STAMP) ## Make .venv with everything the lock names, and fetch Spark's JARs.
 
 $(STAMPS)/java:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -45,6 +48,11 @@ $(STAMPS)/lock: requirements.lock | $(STAMPS)/uv
 
 $(STAMPS)/package: pyproject.toml $(STAMPS)/lock
 	.venv/bootstrap/bin/python -m uv pip install --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+# what each run imports is compiled once, also where runs may not write caches (PYTHONDONTWRITEBYTECODE, containers)
+$(STAMPS)/bytecode: $(STAMPS)/lock | $(STAMPS)/package
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c 'import $(RUN_IMPORTS)'
 	@touch $@
 
 $(JARS_STAMP): $(STAMPS)/lock | $(STAMPS)/package

@@ -136,8 +136,15 @@ def rows_of(files: Sequence[str], schema: pl.Schema, where: pl.Expr | None = Non
 
     if not files:
         return pl.DataFrame(schema=schema)
-    frame = pl.scan_parquet(list(files), schema=schema, missing_columns="insert", extra_columns="ignore")
+    frame = file_rows(files, schema)
     return (frame if where is None else frame.filter(where)).collect()
+
+
+def file_rows(files: Sequence[str], schema: pl.Schema) -> pl.LazyFrame:
+    """Return some columns of at least one data file, to be read lazily."""
+    import polars as pl
+
+    return pl.scan_parquet(list(files), schema=schema, missing_columns="insert", extra_columns="ignore")
 
 
 def difference(added: pl.DataFrame, removed: pl.DataFrame) -> Changes:

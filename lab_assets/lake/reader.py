@@ -5,15 +5,16 @@ Belongs here: every read of the product's tables. Does not belong here: writing 
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import unquote
 
 from lab_assets.contracts.core import TableContract
-from lab_assets.lake.changes import Changes, changed_files, difference, rows_of
+from lab_assets.lake.changes import Changes, changed_files, difference, file_rows, rows_of
 from lab_assets.lake.data_files import commit_path, local_path, log_segment
 from lab_assets.lake.opening import grown, is_remote, open_table, open_unchecked, require_whole_log
 from lab_assets.settings import Settings
@@ -32,6 +33,21 @@ PROPERTIES: Final = {
 """Retention is as long as records are kept: VACUUM inside it is refused by Delta itself."""
 
 
+_LOOKED_S: Final = 5.0
+"""How long a log that was found whole is asked only for what was added to it, seconds."""
+
+Commit = tuple[int, int, int]
+"""Version, time of change and inode of a commit file."""
+
+
+class _Held(NamedTuple):
+    """A version that is kept open; its rows are None until they are asked for."""
+
+    commit: Commit | None
+    table: DeltaTable
+    rows: pl.LazyFrame | None
+
+
 class NoSuchVersionError(ValueError):
     """A table has no version of that number, or none at that time."""
 
@@ -43,7 +59,8 @@ class LakeReader:
         self.settings = settings
         self.ledger = ledger
         self._opened: set[str] = set()
-        self._kept: dict[str, tuple[Any, DeltaTable, pl.LazyFrame]] = {}
+        self._kept: dict[str, _Held] = {}
+        self._latest: dict[str, tuple[Commit, float]] = {}
 
     def uri(self, contract: TableContract) -> str:
         """Return where a table lies."""
@@ -83,18 +100,29 @@ class LakeReader:
         """Return the latest version; an empty table has 0.
 
         A table that this process has opened before, so that it is there with all its columns, is not opened again: the names and digests
-        of its log say the version.
+        of its log say the version, and for a few seconds after that the last commit file, still the same and without a next one.
 
         Raises:
             DamagedTableError: see ``open``.
         """
         name, uri = contract.full_name, self.uri(contract)
-        if name in self._opened and not is_remote(uri):
-            noted = self.ledger.noted_version(name)
-            version = require_whole_log(name, uri, self.ledger)
-            if version >= 0 and (noted is None or version >= noted):
-                return version
-        return self.open(contract).version()
+        if name not in self._opened or is_remote(uri):
+            return self.open(contract).version()
+        known, until_s = self._latest.get(name, (None, 0.0))
+        if known is not None and time.monotonic() < until_s and self._is_last(contract, known):
+            return known[0]
+        noted = self.ledger.noted_version(name)
+        version = require_whole_log(name, uri, self.ledger)
+        if version < 0 or (noted is not None and version < noted):
+            return self.open(contract).version()
+        if (commit := self._commit(contract, version)) is not None:
+            self._latest[name] = (commit, time.monotonic() + _LOOKED_S)
+        return version
+
+    def _is_last(self, contract: TableContract, known: Commit) -> bool:
+        """Return whether a commit is still the one it was, and none came after it."""
+        following = commit_path(local_path(self.uri(contract)), known[0] + 1)
+        return self._commit(contract, known[0]) == known and not following.exists()
 
     def versions(self, contracts: Sequence[TableContract]) -> dict[str, int]:
         """Return the latest version of some tables by name."""
@@ -134,8 +162,7 @@ class LakeReader:
         """Return the number of rows, from the log alone."""
         import pyarrow as pa
 
-        table, _ = self._kept_open(contract, None)
-        actions = pa.table(table.get_add_actions(flatten=True))
+        actions = pa.table(self._kept_open(contract, None).get_add_actions(flatten=True))
         return sum(count or 0 for count in actions.column("num_records").to_pylist()) if actions.num_rows else 0
 
     def polars(
@@ -156,23 +183,35 @@ class LakeReader:
 
     def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
         """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
-        return self._kept_open(contract, version)[1]
+        import polars as pl
 
-    def _kept_open(self, contract: TableContract, version: int | None) -> tuple[DeltaTable, pl.LazyFrame]:
+        table = self._kept_open(contract, version)
+        held = self._kept[contract.full_name]
+        if held.rows is not None:
+            return held.rows
+        rows = pl.scan_delta(table)
+        written, schema = rows.collect_schema(), _polars_schema(contract)
+        if missing := [column.name for column in contract.columns if column.name not in written]:
+            rows = rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
+        self._kept[contract.full_name] = held._replace(rows=rows)
+        return rows
+
+    def _kept_open(self, contract: TableContract, version: int | None) -> DeltaTable:
         """Open a version to be read; what it holds never changes, so the one asked for last is kept open."""
         latest = self.version(contract)
         if version is not None and version != latest:
             self._require_past(contract, version)
         wanted = latest if version is None else version
-        commit = self._commit(contract, wanted)
-        kept = self._kept.get(contract.full_name)
-        if kept is not None and commit is not None and kept[0] == commit:
-            return kept[1], kept[2]
-        table, frame = self._frame(contract, wanted)
-        self._kept[contract.full_name] = (commit, table, frame)
-        return table, frame
+        commit, held = self._commit(contract, wanted), self._kept.get(contract.full_name)
+        if held is not None and commit is not None and held.commit == commit:
+            return held.table
+        table = self.open(contract)
+        if wanted != table.version():
+            table.load_as_version(wanted)
+        self._kept[contract.full_name] = _Held(commit, table, None)
+        return table
 
-    def _commit(self, contract: TableContract, version: int) -> tuple[int, int, int] | None:
+    def _commit(self, contract: TableContract, version: int) -> Commit | None:
         """Return what tells a commit from another of the same number, as after a table's folder was restored; ``None`` if unknown."""
         uri = self.uri(contract)
         if is_remote(uri):
@@ -182,19 +221,6 @@ class LakeReader:
         except FileNotFoundError:
             return None
         return version, status.st_mtime_ns, status.st_ino
-
-    def _frame(self, contract: TableContract, version: int) -> tuple[DeltaTable, pl.LazyFrame]:
-        import polars as pl
-
-        table = self.open(contract)
-        if version != table.version():
-            table.load_as_version(version)
-        frame = pl.scan_delta(table)
-        missing = [column for column in contract.columns if column.name not in frame.collect_schema()]
-        if not missing:
-            return table, frame
-        schema = _polars_schema(contract)
-        return table, frame.with_columns(pl.lit(None, schema[column.name]).alias(column.name) for column in missing)
 
     def files(self, contract: TableContract, *, version: int | None = None, where: Mapping[str, Sequence[Any]]) -> list[str]:
         """Return the data files that may hold rows whose columns have one of the given values, by the statistics in the log.
@@ -206,19 +232,18 @@ class LakeReader:
         """
         import pyarrow as pa
 
-        table, _ = self._kept_open(contract, version)
+        table = self._kept_open(contract, version)
         actions = pa.table(table.get_add_actions(flatten=True))
         if actions.num_rows == 0:
             return []
         stated = set(actions.column_names)
         limits = {name: (f"min.{name}", f"max.{name}") for name in where if f"min.{name}" in stated}
         columns = {name: actions.column(name).to_pylist() for name in ("path", *(limit for pair in limits.values() for limit in pair))}
-        root = str(table.table_uri).removeprefix("file://").rstrip("/")
         values = {name: sorted(where[name]) for name in limits}
         found: list[str] = []
         for place, path in enumerate(columns["path"]):
             if all(_may_hold(values[name], columns[low][place], columns[high][place]) for name, (low, high) in limits.items()):
-                found.append(f"{root}/{unquote(path)}")
+                found.append(_place(table, path))
         return found
 
     def changes(self, contract: TableContract, columns: Sequence[str], *, since: int, until: int | None = None) -> Changes:
@@ -248,9 +273,22 @@ class LakeReader:
         schema = pl.Schema({name: kind for name, kind in _polars_schema(contract).items() if name in columns})
         return rows_of(changed_files(self.uri(contract), since, until)[0], schema).select(columns)
 
+    def newest_rows(self, contract: TableContract, columns: Sequence[str], count: int) -> pl.DataFrame:
+        """Return a few rows of the data file that was written last, some of their columns."""
+        import polars as pl
+        import pyarrow as pa
+
+        table = self._kept_open(contract, None)
+        actions = pl.DataFrame(pl.from_arrow(pa.table(table.get_add_actions(flatten=True))))
+        kinds = _polars_schema(contract)
+        if actions.is_empty():
+            return pl.DataFrame(schema={name: kinds[name] for name in columns})
+        newest = _place(table, actions.sort("modification_time")["path"].last())
+        return file_rows([newest], pl.Schema({name: kinds[name] for name in columns})).head(count).collect()
+
     def history(self, contract: TableContract, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the commits, newest first, as Delta tells them."""
-        return self.open(contract).history(limit)
+        return self._kept_open(contract, None).history(limit)
 
     def version_at(self, contract: TableContract, moment: datetime) -> int:
         """Return the version that was the latest at a moment, by the time each commit carries in itself.
@@ -277,6 +315,11 @@ def latest_at(contract: TableContract, table: DeltaTable, moment: datetime) -> i
         if datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC) <= moment:
             return int(entry["version"])
     raise NoSuchVersionError(f"{contract.full_name} did not exist at {moment.isoformat()}")
+
+
+def _place(table: DeltaTable, path: Any) -> str:
+    """Return where a data file of a table lies."""
+    return f"{str(table.table_uri).removeprefix('file://').rstrip('/')}/{unquote(path)}"
 
 
 def _may_hold(values: Sequence[Any], low: Any, high: Any) -> bool:

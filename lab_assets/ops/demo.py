@@ -9,13 +9,18 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from lab_assets.ops.environment import child_environment
 from lab_assets.ops.jobs import run_job
 from lab_assets.settings import Settings
 
@@ -127,7 +132,8 @@ class Demo:
         if truth.exists() and not made.exists():
             return "there already"
         shutil.rmtree(made, ignore_errors=True)
-        summary = simulate(made, seed=self.seed, n_lots=self.lots, start=START, months=MONTHS, truth_path=truth)
+        with _spark_warming(self.settings):
+            summary = simulate(made, seed=self.seed, n_lots=self.lots, start=START, months=MONTHS, truth_path=truth)
         for folder in sorted(made.iterdir()):
             target = self.settings.inbox / folder.name
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -223,6 +229,23 @@ class Demo:
         self.report.decisions = example_decisions(self.settings)
         self.report.drift = drift_counts(self.settings)
         return "gathered"
+
+
+@contextmanager
+def _spark_warming(settings: Settings) -> Iterator[None]:
+    """Start the Spark server meanwhile and send work through it, in a process of its own: reading thousands of files begins at once then."""
+    warming = subprocess.Popen(
+        (sys.executable, "-m", "lab_assets.ops.warm_up"),
+        env=child_environment(settings, mark=uuid.uuid4().hex),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield
+    finally:
+        warming.terminate()  # what is warm by now stays warm; the rest would only compete with the work itself
+        warming.wait()
 
 
 def truth_path(settings: Settings) -> Path:

@@ -17,6 +17,8 @@ from lab_assets.orchestration.jobs import INGEST, RETRAIN
 from lab_assets.settings import get_settings
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from lab_assets.ingest.inbox import InboxWatch
 
 TRIGGER: Final = "lab/trigger"
@@ -41,6 +43,11 @@ RETRAIN_COOL_DOWN_DAYS = 7
 _JITTER_S: Final = 1
 """The daemon looks at its sensors every five seconds or a little less; an interval of five would be met at every second look."""
 _WAIT_S: Final = 2.0
+_SPARE_S: Final = 0.8
+"""A look that goes on ends so long before the daemon would begin the next one."""
+_PAUSE_S: Final = 0.4
+_SHARE: Final = 0.1
+"""Largest part of the time that is spent on looking: with many files known, pauses are longer."""
 
 
 def active_runs(instance: dg.DagsterInstance, job: str) -> int:
@@ -63,44 +70,67 @@ def _watch(inbox: Path, _database: str) -> "InboxWatch":
     default_status=dg.DefaultSensorStatus.RUNNING,
     description="Looks at the drop folders and asks for one ingestion of all finished files, or to go on with what a run left undone.",
 )
-def inbox(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason | dg.RunRequest:
-    """Ask for one run when finished files, an interrupted batch or work of a station wait and no ingestion is under way."""
-    from lab_assets.ingest.inbox import InboxError, patience_of
+def inbox(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.RunRequest:
+    """Ask for one run when finished files, an interrupted batch or work of a station wait and no ingestion is under way.
+
+    Where nothing waits, it goes on looking until shortly before the daemon would ask again: a file is not left for the next look. The
+    first look of a daemon, and one without a daemon, answers at once.
+    """
     from lab_assets.state.database import open_database
+
+    settings, began = get_settings(), time.monotonic()
+    until_s = began + (0.0 if context.last_tick_completion_time is None else settings.inbox_interval_s - _SPARE_S)
+    engine = open_database(settings)
+    try:
+        while True:
+            looked = time.monotonic()
+            answer, growing = _look(context.instance, engine)
+            now, pause_s = time.monotonic(), max(_PAUSE_S, (time.monotonic() - looked) / _SHARE)
+            if growing and until_s == began and settings.stable_s <= _WAIT_S:
+                pause_s = settings.stable_s  # what landed a moment ago is finished then
+                until_s = now + pause_s
+            if not isinstance(answer, dg.SkipReason) or now + pause_s > until_s:
+                return answer
+            time.sleep(pause_s)
+    finally:
+        engine.dispose()
+
+
+def _look(instance: dg.DagsterInstance, engine: "Engine") -> tuple[dg.SkipReason | dg.RunRequest, bool]:
+    """Look once.
+
+    Returns:
+        The answer, and whether it may soon be another since something is still growing.
+    """
+    from lab_assets.ingest.inbox import InboxError, patience_of
     from lab_assets.state.ledger import Ledger
     from lab_assets.state.taken_paths import taken_paths
     from lab_assets.stations.registry import stations
 
-    if active := active_runs(context.instance, INGEST.name):
-        return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well")
-    settings = get_settings()
-    engine = open_database(settings)
+    if active := active_runs(instance, INGEST.name):
+        return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well"), False
+    settings, ledger = get_settings(), Ledger(engine)
     try:
-        ledger, watch = Ledger(engine), _watch(settings.inbox, settings.database_url)
-        recorded, patience = partial(taken_paths, engine), patience_of(settings)
-        found = watch.look(recorded, patience)
-        if found.growing and not found.ready and settings.stable_s <= _WAIT_S:
-            time.sleep(settings.stable_s)  # what landed a moment ago is finished then; the next look would be later
-            found = watch.look(recorded, patience)
-        unfinished = ledger.unfinished_batches()
-        retried = ledger.waiting_arrivals()
-        work = ledger.work_waits((*stations(), "ml.predictions"))
+        found = _watch(settings.inbox, settings.database_url).look(partial(taken_paths, engine), patience_of(settings))
     except InboxError as error:
-        return dg.SkipReason(str(error))
-    finally:
-        engine.dispose()
+        return dg.SkipReason(str(error)), False
+    unfinished = ledger.unfinished_batches()
+    retried = ledger.waiting_arrivals()
+    work = ledger.work_waits((*stations(), "ml.predictions"))
     waiting = len(found.ready) + len(found.refused)
     files = bool(waiting or unfinished or retried)
-    attempts = _attempts(context.instance, files=files)
+    attempts = _attempts(instance, files=files)
     if not files and not work and not attempts.failed:
-        return dg.SkipReason(f"{found.known} file(s) known, {found.growing} still growing, none newly finished")
+        reason = f"{found.known} file(s) known, {found.growing} still growing, none newly finished"
+        return dg.SkipReason(reason), bool(found.growing)
     if (left_s := attempts.next_s(time.time())) > 0:
         wanted = f"{waiting + retried} file(s) wait" if files else "work of an earlier run waits"
-        return dg.SkipReason(f"{wanted}; the last {attempts.number} run(s) did not finish it, tried again in {left_s:.0f} s")
+        reason = f"{wanted}; the last {attempts.number} run(s) did not finish it, tried again in {left_s:.0f} s"
+        return dg.SkipReason(reason), bool(found.growing)
     tags = {TRIGGER: "inbox" if files else UNFINISHED_WORK, "lab/files": str(waiting + retried)}
     if unfinished:
         tags["lab/resumes"] = ", ".join(f"batch {number}" for number, _ in unfinished)
-    return dg.RunRequest(tags=tags)
+    return dg.RunRequest(tags=tags), False
 
 
 @dataclass(frozen=True, kw_only=True)

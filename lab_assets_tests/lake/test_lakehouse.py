@@ -17,6 +17,9 @@ from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.lake.reader import PROPERTIES
 from lab_assets.lake.versions import TableViewError, table_at, table_history
+from lab_assets.settings import Settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 PEAKS = TableContract(
     layer="silver",
@@ -199,6 +202,35 @@ def test_a_table_with_a_lost_folder_is_not_taken_for_a_new_one(lakehouse: Lakeho
     Path(lakehouse.uri(PEAKS)).rename(tmp_path / "moved")
     with pytest.raises(DamagedTableError):
         lakehouse.version(PEAKS)
+
+
+def test_a_commit_of_another_process_is_seen_by_the_next_question(lakehouse: Lakehouse, settings: Settings) -> None:
+    """A log that was found whole a moment ago is asked only for what came: what another process adds is that."""
+    append(lakehouse, [peak("i1", 1, 1.0)])
+    assert (lakehouse.version(PEAKS), lakehouse.row_count(PEAKS)) == (1, 1)
+    other = Lakehouse(settings, lakehouse.keeper, Ledger(open_database(settings)))
+    append(other, [peak("i2", 1, 2.0)])
+    assert (lakehouse.version(PEAKS), lakehouse.row_count(PEAKS)) == (2, 2)
+    assert content(lakehouse) == [("i1", 1, 1.0), ("i2", 1, 2.0)]
+
+
+def test_damage_to_an_earlier_commit_is_found_by_the_next_opening(lakehouse: Lakehouse, settings: Settings) -> None:
+    append(lakehouse, [peak("i1", 1, 1.0)])
+    append(lakehouse, [peak("i2", 1, 2.0)])
+    assert lakehouse.version(PEAKS) == 2
+    log_file(lakehouse, 1).write_text(log_file(lakehouse, 1).read_text().replace("i1", "i9"))
+    assert lakehouse.version(PEAKS) == 2
+    with pytest.raises(DamagedTableError, match="version 1 is damaged"):
+        Lakehouse(settings, lakehouse.keeper, Ledger(open_database(settings))).version(PEAKS)
+    with pytest.raises(DamagedTableError, match="version 1 is damaged"):
+        append(lakehouse, [peak("i3", 1, 3.0)])
+
+
+def test_the_newest_rows_are_those_of_the_file_that_was_written_last(lakehouse: Lakehouse) -> None:
+    assert lakehouse.newest_rows(PEAKS, ["injection", "area"], 2).rows() == []
+    append(lakehouse, [peak("i1", 1, 1.0)])
+    append(lakehouse, [peak("i2", number, float(number)) for number in (1, 2, 3)])
+    assert lakehouse.newest_rows(PEAKS, ["injection", "area"], 2).rows() == [("i2", 1.0), ("i2", 2.0)]
 
 
 def test_statistics_and_names_are_in_the_log(lakehouse: Lakehouse) -> None:

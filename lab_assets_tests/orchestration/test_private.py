@@ -6,16 +6,20 @@ After an update that passes, its version is added to ``TRIED_WITH``.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
 import yaml
 from dagster._cli.api import execute_run_command
+from dagster._core.events import AssetMaterializationPlannedData
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._grpc.types import ExecuteRunArgs
+from sqlalchemy import Connection
 
 from lab_assets.ops.dagster_home import located
 from lab_assets.orchestration.private.event_storage import OpenSqliteEventLogStorage
@@ -68,3 +72,81 @@ def test_the_projects_configuration_opens_an_instance_with_our_parts(tmp_path: P
         assert again.get_run_by_id(made.run_id) is not None
         again.event_log_storage.wipe()
         assert again.get_latest_materialization_event(dg.AssetKey("one")) is None
+
+
+def planned_events(run_id: str, names: Sequence[str]) -> list[dg.EventLogEntry]:
+    """The events that a run of some assets begins with."""
+    planned = [
+        dg.DagsterEvent.build_asset_materialization_planned_event("ingest", "step", AssetMaterializationPlannedData(dg.AssetKey(name)))
+        for name in names
+    ]
+    return [
+        dg.EventLogEntry(
+            error_info=None,
+            level=10,
+            user_message="",
+            run_id=run_id,
+            timestamp=1.0,
+            step_key="step",
+            job_name="ingest",
+            dagster_event=event,
+        )
+        for event in planned
+    ]
+
+
+def test_events_written_together_are_found_like_those_written_one_by_one(tmp_path: Path) -> None:
+    storage = OpenSqliteEventLogStorage(str(tmp_path))
+    storage.store_event_batch(planned_events("run-1", ["a", "b"]))
+    for event in planned_events("run-2", ["a", "b"]):
+        storage.store_event(event)
+    assert [len(storage.get_logs_for_run(run)) for run in ("run-1", "run-2")] == [2, 2]
+    planned = storage.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED), limit=10)
+    assert sorted((record.run_id, record.asset_key) for record in planned if record.asset_key) == [
+        (run, dg.AssetKey(name)) for run in ("run-1", "run-2") for name in ("a", "b")
+    ]
+    storage.dispose()
+
+
+def test_of_events_written_together_all_stay_or_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster writes them one by one when a batch fails: what a failed one left would be there twice."""
+    storage = OpenSqliteEventLogStorage(str(tmp_path))
+    first, second = planned_events("run-1", ["a", "b"])
+    store_asset_event = storage._store_asset_event
+
+    def full_disk(connection: Connection, event: dg.EventLogEntry, event_id: int) -> None:
+        if event is second:
+            raise OSError("no space left")
+        store_asset_event(connection, event, event_id)
+
+    monkeypatch.setattr(storage, "_store_asset_event", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        storage.store_event_batch([first, second])
+    assert storage.get_logs_for_run("run-1") == []
+    assert list(storage.get_event_records(dg.EventRecordsFilter(dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED), limit=10)) == []
+    storage.store_event(first)
+    assert len(storage.get_logs_for_run("run-1")) == 1
+    storage.dispose()
+
+
+def test_a_new_runs_planned_events_come_together(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What Dagster hands over with a batch's number is written as one; this version of Dagster does so for planned events."""
+    together: list[int] = []
+    store_event_batch = OpenSqliteEventLogStorage.store_event_batch
+
+    def counted(self: OpenSqliteEventLogStorage, events: Sequence[dg.EventLogEntry]) -> None:
+        together.append(len(events))
+        store_event_batch(self, events)
+
+    monkeypatch.setattr(OpenSqliteEventLogStorage, "store_event_batch", counted)
+    configuration = located(yaml.safe_load((PROJECT / "dagster.yaml").read_text()), tmp_path)
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump(configuration))
+
+    @dg.multi_asset(specs=[dg.AssetSpec(name) for name in ("a", "b", "c")])
+    def three() -> Iterator[dg.MaterializeResult[Any]]:
+        for name in ("a", "b", "c"):
+            yield dg.MaterializeResult(asset_key=name)
+
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert dg.materialize([three], instance=instance).success
+    assert 3 in together

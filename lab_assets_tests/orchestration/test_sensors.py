@@ -114,6 +114,30 @@ def test_a_file_that_grows_meanwhile_is_left_for_a_later_look(source: Path, inst
     assert "1 still growing" in (found.skip_message or "")
 
 
+def test_a_daemons_look_goes_on_and_takes_what_lands_meanwhile(source: Path, instance: dg.DagsterInstance) -> None:
+    """The daemon's next look would come seconds later."""
+    context = dg.SensorEvaluationContext(instance_ref=None, instance=instance, last_tick_completion_time=time.time())
+    landing = threading.Timer(1.0, lambda: (source / "a.txt").write_text("finished"))
+    landing.start()
+    began = time.monotonic()
+    try:
+        found = inbox(context)
+    finally:
+        landing.join()
+    assert isinstance(found, dg.RunRequest)
+    assert found.tags is not None
+    assert found.tags["lab/files"] == "1"
+    assert 1.5 <= time.monotonic() - began < get_settings().inbox_interval_s
+
+
+def test_a_daemons_look_ends_before_the_next_one_is_due(source: Path, instance: dg.DagsterInstance) -> None:
+    assert source.is_dir()
+    context = dg.SensorEvaluationContext(instance_ref=None, instance=instance, last_tick_completion_time=time.time())
+    began = time.monotonic()
+    assert isinstance(inbox(context), dg.SkipReason)
+    assert time.monotonic() - began < get_settings().inbox_interval_s
+
+
 def test_the_daemon_looking_every_five_seconds_finds_the_interval_over_each_time() -> None:
     assert get_settings().inbox_interval_s == 5
     assert inbox.minimum_interval_seconds == 4

@@ -169,7 +169,7 @@ def _preview(lake: Lakehouse, table: TableContract) -> str:
     from lab_assets.lake.versions import shown
 
     names = [column.name for column in table.columns if "<" not in column.kind and column.kind != "binary"][:_PREVIEW_COLUMNS]
-    rows = [shown(table, row) for row in lake.scan(table).select(names).head(_PREVIEW_ROWS).collect().iter_rows(named=True)]
+    rows = [shown(table, row) for row in lake.newest_rows(table, names, _PREVIEW_ROWS).iter_rows(named=True)]
     if not rows:
         return "no rows"
     lines = ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]

@@ -5,25 +5,34 @@ alone, by its name in ``dagster.yaml``.
 
 Dagster opens and closes its database for every event, which makes SQLite fold its log into the database each time: 10 ms an event
 and 19 ms one of an asset on a laptop's disk. A run over all stations writes a few hundred events, several seconds of its time. Over
-a connection that stays open the same events, as durable as before, take 2 and 7 ms. Written for one machine; with PostgreSQL
-(``storage: postgres`` in ``dagster.yaml``) Dagster keeps a pool itself.
+a connection that stays open the same events take 2 and 7 ms; without waiting for the disk at each of them, and with those that a new
+run plans written together, half of that. After a power cut the last seconds of the event log may be missing, never more, and the log
+is whole: what a run did is in the tables and the ledger, and which runs there are in a database of its own, both written through.
+Written for one machine; with PostgreSQL (``storage: postgres`` in ``dagster.yaml``) Dagster keeps a pool itself.
 """
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from threading import RLock
 from typing import TYPE_CHECKING, Final
 
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
+from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_NAME, SqliteEventLogStorage
 from dagster._core.storage.sqlite import SQLITE_BUSY_TIMEOUT_SECONDS
 from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig, _event_logs_directory
 from sqlalchemy import create_engine
+from sqlalchemy.event import listen
 
 if TYPE_CHECKING:
+    from dagster import EventLogEntry
     from dagster._serdes import ConfigurableClassData
     from sqlalchemy import Connection, Engine
+
+os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
+"""Lets Dagster hand over the events that a new run plans together, where it would write each by itself."""
 
 _OPEN_SHARDS: Final = 8
 """Databases kept open at once: the index and those of the runs used last. Dagster keeps one a run."""
@@ -34,11 +43,28 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._open: OrderedDict[str, Engine] = OrderedDict()
+        self._together: dict[str, Connection] | None = None
         super().__init__(base_dir, inst_data)
+        self._db_lock = RLock()  # held over a batch, of which each event asks for it again
+
+    def store_event_batch(self, events: Sequence[EventLogEntry]) -> None:
+        """Write events in one transaction a database: all of them, or none."""
+        with self._db_lock, ExitStack() as transactions:
+            shards = dict.fromkeys((*(event.run_id for event in events), INDEX_SHARD_NAME))
+            together = {shard: transactions.enter_context(self._connect(shard)) for shard in shards}
+            self._together = together
+            try:
+                for event in events:
+                    self.store_event(event)
+            finally:
+                self._together = None
 
     @contextmanager
     def _connect(self, shard: str) -> Iterator[Connection]:
         with self._db_lock:
+            if self._together is not None and shard in self._together:
+                yield self._together[shard]
+                return
             engine = self._engine(shard)
             if shard not in self._initialized_dbs:
                 self._initdb(engine)
@@ -51,6 +77,7 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
         engine = self._open.pop(shard, None)
         if engine is None:
             engine = create_engine(self.conn_string_for_shard(shard), connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+            listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous = NORMAL"))
         self._open[shard] = engine
         while len(self._open) > _OPEN_SHARDS:
             self._open.popitem(last=False)[1].dispose()
