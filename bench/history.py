@@ -150,8 +150,7 @@ class History:
         for table in _RECORDS:
             self._append_all(table, numbers)
         bundle = verified_bundle(self.lake.settings, ledger.engine)
-        model = int(bundle.digest[:12], 16)
-        ledger.set_progress(predictions.STATION, versions_of(self.lake, INJECTIONS, *FEATURE_TABLES) | {"#model": model})
+        predictions.note_scored(self.lake, bundle, versions_of(self.lake, INJECTIONS, *FEATURE_TABLES))
         update_lineage(self.lake, STATIONS)
 
     def _settle(self) -> None:

@@ -107,7 +107,7 @@ class LakeReader:
         """
         name, uri = contract.full_name, self.uri(contract)
         if name not in self._opened or is_remote(uri):
-            return self.open(contract).version()
+            return self._keep(contract, self.open(contract)).version()
         known, until_s = self._latest.get(name, (None, 0.0))
         if known is not None and time.monotonic() < until_s and self._is_last(contract, known):
             return known[0]
@@ -208,7 +208,11 @@ class LakeReader:
         table = self.open(contract)
         if wanted != table.version():
             table.load_as_version(wanted)
-        self._kept[contract.full_name] = _Held(commit, table, None)
+        return self._keep(contract, table)
+
+    def _keep(self, contract: TableContract, table: DeltaTable) -> DeltaTable:
+        """Keep an open table for the next read of its version; it must not be written by."""
+        self._kept[contract.full_name] = _Held(self._commit(contract, table.version()), table, None)
         return table
 
     def _commit(self, contract: TableContract, version: int) -> Commit | None:

@@ -191,7 +191,7 @@ class LakeWriter(LakeReader):
 
         A writer that does not know our lock, such as another program, may commit at the same moment.
         """
-        table = self.open(contract)
+        table = self._keep(contract, self.open(contract))
         if commit is not None:
             later = table.history(table.version() - above) if table.version() > above else []
             if commit not in {entry.get(commits.COMMIT_ID) for entry in later}:

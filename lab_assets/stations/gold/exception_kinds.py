@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_UP, Context, Decimal
+from functools import lru_cache
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
@@ -116,26 +117,23 @@ def chart_rules(read: StationReader, subjects: pl.Series) -> list[dict[str, Any]
     is_of_subject = pl.col("product").is_in(list(products)) & chart_subject().is_in(subjects.implode())
     hits = read.rows(METHOD_TRENDS, where=is_of_subject & completes_rule()).sort(*_CHART, "point_no")
     made: list[dict[str, Any]] = []
-    for _, rows in hits.group_by(_CHART, maintain_order=True):
-        for run in _runs(rows.to_dicts(), lambda row: row["point_no"]):
-            first, last = run[0], run[-1]
-            rules = sorted({rule for row in run for rule in row["rules"]})
-            points = (
-                f"point {first['point_no']} completes" if len(run) == 1 else f"points {first['point_no']} to {last['point_no']} complete"
+    for run in _runs_of_points(hits).iter_rows(named=True):
+        n_points, rules = run["n_points"], run["rules"]
+        points = f"point {run['point_no']} completes" if n_points == 1 else f"points {run['point_no']} to {run['last_no']} complete"
+        limits = f"{_cached_number(run['lower_limit'])} to {_cached_number(run['upper_limit'])}"
+        made.append(
+            _exception(
+                "chart_rule",
+                run["result_id"],
+                severity="warning" if "nelson_1" in rules else "info",
+                subject=f"{run['product']} {_test(run)}",
+                lot_id=run["lot_id"],
+                evidence=f"{points} {', '.join(rules)}; last {number(run['value'])} {run['unit']}; "
+                f"centre {_cached_number(run['centre'])}, limits {limits}",
+                owner_role="qc_lead",
+                raised_at_utc=run["raised_at_utc"],
             )
-            made.append(
-                _exception(
-                    "chart_rule",
-                    first["result_id"],
-                    severity="warning" if "nelson_1" in rules else "info",
-                    subject=f"{first['product']} {_test(first)}",
-                    lot_id=first["lot_id"],
-                    evidence=f"{points} {', '.join(rules)}; last {number(last['value'])} {last['unit']}; "
-                    f"centre {number(first['centre'])}, limits {number(first['lower_limit'])} to {number(first['upper_limit'])}",
-                    owner_role="qc_lead",
-                    raised_at_utc=max(_filled(row["measured_at_utc"] for row in run), default=None),
-                )
-            )
+        )
     return made
 
 
@@ -312,6 +310,31 @@ def _exception(
     }
 
 
+def _runs_of_points(points: pl.DataFrame) -> pl.DataFrame:
+    """Return one row for each run of points without a hole: identity and lot of its first point, value and limits of its last.
+
+    A chart of years has thousands of runs, so they are found column by column.
+
+    Args:
+        points: Rows of ``gold.method_trends``, sorted by chart and ``point_no``.
+    """
+    import polars as pl
+
+    begins = (pl.col("point_no").diff().over(_CHART) != 1).fill_null(True)  # noqa: FBT003 - a value, no option
+    return (
+        points.with_columns(run=begins.cum_sum())
+        .group_by("run", maintain_order=True)
+        .agg(
+            pl.col("product", "method_id", "analyte", "result_id", "lot_id", "point_no").first(),
+            pl.col("value", "unit", "centre", "lower_limit", "upper_limit").last(),
+            last_no=pl.col("point_no").last(),
+            n_points=pl.len(),
+            rules=pl.col("rules").explode().unique().sort(),
+            raised_at_utc=pl.col("measured_at_utc").max(),
+        )
+    )
+
+
 def _runs(rows: Sequence[Row], ordinal: Callable[[Row], int]) -> list[list[Row]]:
     """Return sorted rows in runs whose ordinals follow each other without a hole."""
     runs: list[list[Row]] = []
@@ -337,6 +360,12 @@ def _limits(row: Row) -> str:
     if row["spec_high"] is None:
         return f"at least {number(row['spec_low'])}"
     return f"{number(row['spec_low'])} to {number(row['spec_high'])}"
+
+
+@lru_cache(maxsize=4096)
+def _cached_number(value: float | None) -> str:
+    """Return what ``number`` does: centre and limits are the same for most points of a chart."""
+    return number(value)
 
 
 def number(value: float | None) -> str:

@@ -191,21 +191,16 @@ def missing_lineage(lake: Lakehouse) -> dict[str, list[int]]:
     """
     import polars as pl
 
-    known = lake.ledger.progress(_COMPLETE)
-    reached: dict[str, int] = {}
-    missing: dict[str, list[int]] = {}
-    for table in covered():
-        name = table.full_name
-        last, since = lake.versions_as_they_are([name])[name], known.get(name, -1)
-        if last == since:
-            continue
-        wanted = list(range(min(since, last) + 1, last + 1))
-        where = (pl.col("output") == name) & pl.col("output_column").is_null() & pl.col("output_version").is_in([str(v) for v in wanted])
-        recorded = set(lake.polars(LINEAGE, ["output_version"], where=where)["output_version"])
-        if gone := [version for version in wanted if str(version) not in recorded]:
-            missing[name] = gone
-        else:
-            reached[name] = last
+    known, last = lake.ledger.progress(_COMPLETE), lake.versions_as_they_are([table.full_name for table in covered()])
+    moved = {name: version for name, version in last.items() if version != known.get(name, -1)}
+    wanted = {name: range(min(known.get(name, -1), version) + 1, version + 1) for name, version in moved.items()}
+    numbers = sorted({str(version) for versions in wanted.values() for version in versions})
+    of_tables = pl.col("output").is_in(list(wanted)) & pl.col("output_column").is_null() & pl.col("output_version").is_in(numbers)
+    recorded = set(lake.polars(LINEAGE, ["output", "output_version"], where=of_tables).iter_rows()) if numbers else set[Any]()
+    missing = {
+        name: gone for name, versions in wanted.items() if (gone := [each for each in versions if (name, str(each)) not in recorded])
+    }
+    reached = {name: version for name, version in moved.items() if name not in missing}
     if reached:
         lake.ledger.set_progress(_COMPLETE, reached)
     return missing

@@ -11,13 +11,14 @@ is a standard or blank, its predictions are marked as ended.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS
+from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
@@ -42,8 +43,10 @@ EXPLAIN_FROM_RISK: Final = 0.05
 """Exact explanations cost a millisecond each: lower risks are explained on request."""
 STATION: Final = PREDICTIONS.full_name
 SCORED_ROLES: Final = ("sample", "unknown")
-_RUN: Final = ("injection_id", "injection_name", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role")
+_RUN: Final = ("injection_id", "injection_name", "injected_at_utc", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role")
 _MODEL: Final = "#model"
+_LEFT: Final = "#left:"
+_WRITTEN: Final = (PREDICTIONS, DECISIONS, EXPLANATIONS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,16 +110,30 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     new_model = progress.get(_MODEL) != _number(bundle.digest)
     whole = everything or new_model or any(kind == EVERYTHING for kind, _ in attention)
     due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
-    names = None if whole else _touched(lake, progress, versions) | {key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING}
+    names = None if whole else _touched(lake, progress, versions)
+    if names is not None:
+        names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING), None)
     scored = (
         Scored(table_versions=versions)
         if names is not None and not names
         else _score(lake, bundle, scoring, names=names, versions=versions, feature_set=feature_set)
     )
-    lake.ledger.set_progress(STATION, {**versions, _MODEL: _number(bundle.digest)})
+    note_scored(lake, bundle, versions)
     if due:
         lake.ledger.attended(STATION, due, asked_by=begun)
     return scored
+
+
+def note_scored(lake: Lakehouse, bundle: ModelBundle, versions: Mapping[str, int]) -> None:
+    """Note up to which versions of the features everything is scored, and which version of each of its tables the scoring left.
+
+    Args:
+        lake: Tables.
+        bundle: Model that scored.
+        versions: Versions of the feature tables.
+    """
+    left = {f"{_LEFT}{name}": version for name, version in lake.versions(_WRITTEN).items()}
+    lake.ledger.set_progress(STATION, {**versions, **left, _MODEL: _number(bundle.digest)})
 
 
 def feature_set_of(bundle: ModelBundle) -> str:
@@ -129,51 +146,72 @@ def _number(digest: str) -> int:
     return int(digest[:12], 16)
 
 
-def _touched(lake: Lakehouse, progress: dict[str, int], versions: dict[str, int]) -> set[str]:
-    """Return the injections whose features, or whose part in their sequence, have changed."""
+def _touched(lake: Lakehouse, progress: Mapping[str, int], versions: Mapping[str, int]) -> dict[str, str | None]:
+    """Return the injections whose features, or whose part in their sequence, have changed, with their names."""
     import polars as pl
 
-    found: set[str] = set()
+    found: dict[str, str | None] = {}
+    named = ("injection_id", "injection_name")
 
     def changed(table: Any, columns: Sequence[str]) -> pl.DataFrame:
         since, until = progress.get(table.full_name, 0), versions[table.full_name]
         return lake.changes(table, columns, since=since, until=until).both.unique() if since != until else pl.DataFrame()
 
-    def injections(where: pl.Expr) -> set[str]:
-        return set(lake.polars(INJECTIONS, ["injection_id"], version=versions[INJECTIONS.full_name], where=where)["injection_id"])
+    def add(rows: pl.DataFrame) -> None:
+        found.update(rows.select(named).iter_rows())
+
+    def add_injections(where: pl.Expr) -> None:
+        add(lake.polars(INJECTIONS, named, version=versions[INJECTIONS.full_name], where=where))
 
     if not (rows := changed(INJECTION_PROGRESS, list(INJECTION_PROGRESS.column_names))).is_empty():
-        found |= set(rows["injection_id"])
+        add(rows)
     if not (rows := changed(INJECTIONS, _RUN)).is_empty():
-        found |= set(rows["injection_id"])
+        add(rows)
     if not (rows := changed(INSTRUMENT_HISTORY, list(INSTRUMENT_HISTORY.column_names))).is_empty():
         for (instrument, method), states in rows.group_by("instrument_id", "method_id"):
             own = (pl.col("instrument_id") == instrument) & (pl.col("method_id") == method)
-            found |= injections(own & (pl.col("injected_at_utc") >= states["event_time_utc"].min()))
+            add_injections(own & (pl.col("injected_at_utc") >= states["event_time_utc"].min()))
     if not (rows := changed(LOT_HISTORY, list(LOT_HISTORY.column_names))).is_empty():
-        found |= injections(among("lot_id", rows["lot_id"]))
+        add_injections(among("lot_id", rows["lot_id"]))
     if not (rows := changed(STORAGE_EXPOSURE, list(STORAGE_EXPOSURE.column_names))).is_empty():
-        found |= injections(among("sample_name", rows["sample_name"]))
+        add_injections(among("sample_name", rows["sample_name"]))
     return found
 
 
+def _runs(lake: Lakehouse, version: int, names: Mapping[str, str | None] | None) -> pl.DataFrame:
+    """Return some injections, or all; by their names too where all are known, so that files without them are skipped."""
+    import polars as pl
+
+    where = None
+    if names is not None:
+        where = among("injection_id", pl.Series(list(names), dtype=pl.String))
+        if None not in names.values():
+            where &= among("injection_name", pl.Series(list(names.values()), dtype=pl.String))
+    return lake.polars(INJECTIONS, list(_RUN), version=version, where=where)
+
+
 def _score(
-    lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, names: set[str] | None, versions: dict[str, int], feature_set: str
+    lake: Lakehouse,
+    bundle: ModelBundle,
+    scoring: Scoring,
+    *,
+    names: Mapping[str, str | None] | None,
+    versions: dict[str, int],
+    feature_set: str,
 ) -> Scored:
     """Score some runs, or all, and hold what comes out against what is kept."""
     import polars as pl
 
-    chosen = pl.lit(True) if names is None else pl.col("injection_id").is_in(sorted(names))  # noqa: FBT003 - a literal of polars
-    runs = lake.polars(INJECTIONS, list(_RUN), version=versions[INJECTIONS.full_name], where=chosen)
+    runs = _runs(lake, versions[INJECTIONS.full_name], names)
     scorable = runs.filter(pl.col("sample_role").is_in(SCORED_ROLES))
     waiting = _waiting(lake, scorable.filter(pl.col("sample_role") == "unknown"), scoring.predicted_at_utc)
     scorable = scorable.join(waiting, on="injection_id", how="anti")
     spine = spine_of(lake, versions, scorable, latest=True, feature_set_version=feature_set)
     rows = assemble(lake, spine, versions, feature_set_version=feature_set) if spine.height else spine
     made = _predictions(rows, bundle, scoring, versions) if rows.height else []
-    standing = _standing(lake, bundle.digest, names)
+    standing = _standing(lake, bundle.digest, names, runs)
     plan = _compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
-    paths = _keep(lake, bundle, plan, scoring, versions)
+    paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
     return Scored(
         predictions=len(plan.new),
         superseded=sum(row["superseded_by"] is not None for row in plan.ended),
@@ -203,12 +241,19 @@ def _waiting(lake: Lakehouse, unknown: pl.DataFrame, now: datetime) -> pl.DataFr
     return young.select("injection_id")
 
 
-def _standing(lake: Lakehouse, digest: str, names: set[str] | None) -> list[dict[str, Any]]:
-    """Return this model's predictions from tables of some runs, or of all: those that count and those that do not."""
+def _standing(lake: Lakehouse, digest: str, names: Collection[str] | None, runs: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return this model's predictions from tables of some runs, or of all: those that count and those that do not.
+
+    A prediction is as of no moment before its run began; of a run that is gone that moment is not known, and all are looked through.
+    """
     import polars as pl
 
-    own = (pl.col("model_digest") == digest) & (pl.col("mode") != "online")
-    where = own if names is None else own & pl.col("injection_id").is_in(sorted(names))
+    where = (pl.col("model_digest") == digest) & (pl.col("mode") != "online")
+    if names is not None:
+        where &= among("injection_id", pl.Series(list(names), dtype=pl.String))
+        began = runs["injected_at_utc"]
+        if runs.height == len(names) and not began.has_nulls():
+            where &= pl.col("as_of_utc") >= began.min()
     columns = ["prediction_id", "injection_id", "checkpoint_pct", "ended_at_utc", "ended_reason", "superseded_by"]
     return lake.polars(PREDICTIONS, columns, where=where).to_dicts()
 
@@ -280,10 +325,12 @@ def _predictions(rows: pl.DataFrame, bundle: ModelBundle, scoring: Scoring, vers
     return made
 
 
-def _keep(lake: Lakehouse, bundle: ModelBundle, plan: _Plan, scoring: Scoring, versions: dict[str, int]) -> dict[str, int]:
+def _keep(lake: Lakehouse, bundle: ModelBundle, plan: _Plan, scoring: Scoring, versions: dict[str, int], *, whole: bool) -> dict[str, int]:
     """Write new predictions with their decisions and explanations, then mark what they take the place of.
 
-    Predictions come after their decisions: a run killed in between scores the rows again and finds their decisions kept.
+    Predictions come after their decisions: a run killed in between scores the rows again and finds their decisions kept. What an
+    undisturbed scoring left has all its decisions beside it, so they are looked for in what was written since, or everywhere where a
+    table was set back meanwhile (then every run is scored).
 
     Returns:
         Decisions by suggested path.
@@ -291,13 +338,18 @@ def _keep(lake: Lakehouse, bundle: ModelBundle, plan: _Plan, scoring: Scoring, v
     decisions, explanations, paths = _decided(bundle, plan.new, scoring.predicted_at_utc)
     model: dict[str, int | str] = {f"model:{bundle.info.model_name}": scoring.model_version}
     derivation = Derivation(inputs={**versions, **model}, run_id=scoring.run_id, code_version=code_version())
+    left = {} if whole else {name.removeprefix(_LEFT): version for name, version in lake.ledger.progress(STATION).items()}
+
+    def append_new(contract: TableContract, rows: list[dict[str, Any]], key: str) -> None:
+        _append_new(lake, contract, rows, key, derivation, since=left.get(contract.full_name))
+
     in_parallel(
         [
-            lambda: _append_new(lake, DECISIONS, decisions, "decision_id", derivation),
-            lambda: _append_new(lake, EXPLANATIONS, explanations, "prediction_id", derivation),
+            lambda: append_new(DECISIONS, decisions, "decision_id"),
+            lambda: append_new(EXPLANATIONS, explanations, "prediction_id"),
         ]
     )
-    _append_new(lake, PREDICTIONS, plan.new, "prediction_id", derivation)
+    append_new(PREDICTIONS, plan.new, "prediction_id")
     ends = [*plan.ended, *({"prediction_id": name, **_COUNTS} for name in plan.again)]
     mark(lake, ends, derivation)
     return paths
@@ -368,14 +420,20 @@ def _decided(
     return decisions, explanations, paths
 
 
-def _append_new(lake: Lakehouse, contract: Any, rows: list[dict[str, Any]], key: str, derivation: Derivation) -> None:
-    """Append the rows whose key is not there yet."""
+def _append_new(
+    lake: Lakehouse, contract: TableContract, rows: list[dict[str, Any]], key: str, derivation: Derivation, *, since: int | None
+) -> None:
+    """Append the rows whose key is not there yet; given a version, it is looked for in what was written after that."""
     import polars as pl
 
     if not rows:
         return
-    keys = sorted({row[key] for row in rows})
-    held = set(lake.polars(contract, [key], where=pl.col(key).is_in(keys))[key])
+    version = lake.version(contract)
+    if since is not None and since <= version:
+        written = lake.written(contract, [key], since=since, until=version)[key]
+    else:
+        written = lake.polars(contract, [key], where=among(key, pl.Series([row[key] for row in rows])))[key]
+    held = set(written)
     lake.append(contract, lake.local_rows(contract, [row for row in rows if row[key] not in held]), derivation=derivation)
 
 

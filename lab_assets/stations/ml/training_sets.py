@@ -64,15 +64,15 @@ def assemble(
 
     from lab_assets.features.join import LOOKBACK_DAYS, point_in_time_join
 
-    def rows(table: TableContract, column: str, *, since: bool = False) -> pl.DataFrame:
-        where = among(column, spine[column])
+    def rows(table: TableContract, *columns: str, since: bool = False) -> pl.DataFrame:
+        where = pl.all_horizontal(among(column, spine[column]) for column in columns if column in spine.columns)
         if since and isinstance(first := spine["as_of_utc"].min(), datetime):
             where = where & (pl.col("event_time_utc") >= first - timedelta(days=LOOKBACK_DAYS + 1))
         return lake.polars(table, version=versions[table.full_name], where=where)
 
     return point_in_time_join(
         spine,
-        progress=rows(INJECTION_PROGRESS, "injection_id"),
+        progress=rows(INJECTION_PROGRESS, "injection_id", "injection_name"),
         instrument_history=rows(INSTRUMENT_HISTORY, "instrument_id", since=True),
         lot_history=rows(LOT_HISTORY, "lot_id"),
         storage_exposure=rows(STORAGE_EXPOSURE, "sample_name"),
@@ -98,14 +98,16 @@ def spine_of(
     Args:
         lake: Tables.
         versions: Version of the feature tables.
-        injections: ``injection_id``, ``lot_id``, ``method_id``, ``instrument_id``, ``sample_name``; further columns pass through.
+        injections: ``injection_id``, ``lot_id``, ``method_id``, ``instrument_id``, ``sample_name``; further columns pass through. With
+            ``injection_name`` files without the runs are skipped.
         latest: As of the newest known row of the checkpoint (what a risk should rest on now), or of the first (what could be known when
             the checkpoint was reached, from which is learned).
         feature_set_version: Feature set of the rows.
     """
     import polars as pl
 
-    of_them = among("injection_id", injections["injection_id"])
+    known_by = [name for name in ("injection_id", "injection_name") if name in injections.columns]
+    of_them = pl.all_horizontal(among(name, injections[name]) for name in known_by)
     progress = lake.polars(
         INJECTION_PROGRESS,
         ["injection_id", "checkpoint_pct", "event_time_utc", "known_time_utc"],
