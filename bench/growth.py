@@ -191,13 +191,13 @@ def measure(small: Path, home: Path, root: Path, files: News) -> tuple[Spent, Sp
 
 
 def grown(folder: Path, sizes: Sequence[int], rounds: int) -> None:
-    """Measure every size in turn, a few rounds, each in a process of its own; print the medians."""
+    """Measure every size in turn, a few rounds, each in a process of its own; print the least of each: what else runs only adds."""
     base = base_laboratory(folder)
     homes = {size: history(base, folder, size) for size in sizes}
     files = news(folder)
     found: dict[int, list[tuple[Spent, Spent]]] = {size: [] for size in sizes}
-    for _ in range(rounds):
-        for size in sizes:
+    for number in range(rounds):
+        for size in sizes if number % 2 == 0 else reversed(sizes):
             with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                 found[size].append(pool.submit(measure, homes[sizes[0]], homes[size], folder / "news", files).result())
     for which, title in ((1, "one file"), (0, f"{TRACES} traces and their LIMS exports")):
@@ -206,14 +206,15 @@ def grown(folder: Path, sizes: Sequence[int], rounds: int) -> None:
 
 def _print(title: str, found: dict[int, list[Spent]]) -> None:
     sizes = list(found)
-    table = Table(title=f"{title}: ms of processor time (on the clock) by step, median")
+    table = Table(title=f"{title}: ms of processor time (on the clock) by step, least of the rounds")
     for column in ("step", *(f"{size:,} injections" for size in sizes), "last / first"):
         table.add_column(column, justify="left" if column == "step" else "right")
 
     def row(name: str, of: Callable[[Spent], tuple[float, float]]) -> None:
-        mine = [(median(of(each)[0] for each in found[size]), median(of(each)[1] for each in found[size])) for size in sizes]
+        mine = [(min(of(each)[0] for each in found[size]), min(of(each)[1] for each in found[size])) for size in sizes]
         cells = [f"{1000 * spent:,.0f} ({1000 * wall:,.0f})" for spent, wall in mine]
-        table.add_row(name, *cells, f"{mine[-1][0] / max(mine[0][0], 1e-3):.2f}")
+        grown_by = [last / max(first, 1e-3) for first, last in zip(mine[0], mine[-1], strict=True)]
+        table.add_row(name, *cells, f"{grown_by[0]:.2f} ({grown_by[1]:.2f})")
 
     for name in found[sizes[0]][0].seconds:
         row(name, lambda spent, name=name: (spent.seconds[name], spent.wall[name]))

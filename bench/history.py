@@ -154,10 +154,14 @@ class History:
         update_lineage(self.lake, STATIONS)
 
     def _settle(self) -> None:
-        """Put small files together, and look at everything once, as a laboratory does every night."""
+        """Put small files together, and look at everything once, as a laboratory does every night.
+
+        Every table has a checkpoint, as after its first fifty commits, so that lakes of different sizes differ by what they hold.
+        """
         for table in contracts().values():
             if self.lake.row_count(table):
                 maintain(self.lake, table)
+                self.lake.checkpoint(table)
             if broken := violations(self.lake, table):
                 raise RuntimeError(f"{table.full_name}: {broken}")
         if differences := reconciliation(self.lake):

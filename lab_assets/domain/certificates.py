@@ -90,8 +90,14 @@ class _Ordered:
 
 def _versions(number: str, rows: list[Row]) -> Iterator[Version]:
     """Yield what was known of a certificate from each time on at which one of its parameters was recorded."""
-    unstated = max((utc(row["performed_at_utc"]) for row in rows if row["recorded_at_utc"] is None), default=None)
-    known = [(utc(row["recorded_at_utc"] or unstated), row) for row in rows]
+    stated = [row["recorded_at_utc"] for row in rows]
+    if None in stated:
+        unstated = max(utc(row["performed_at_utc"]) for row, at in zip(rows, stated, strict=True) if at is None)
+        stated = [unstated if at is None else at for at in stated]
+    if stated.count(stated[0]) == len(stated):  # nearly always: a certificate is exported whole
+        yield _version(number, rows, utc(stated[0]))
+        return
+    known = [(utc(at), row) for row, at in zip(rows, stated, strict=True)]
     for moment in sorted({at for at, _ in known}):
         yield _version(number, [row for at, row in known if at <= moment], moment)
 

@@ -41,7 +41,8 @@ def _sequences_of_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
 
     named = changes.both.filter(pl.col("analyte").is_not_null())
     columns = ["injection_id", "sequence_id", "sample_role"]
-    return keys_of(_standards(read.keyed(INJECTIONS, columns, injection_id=named["injection_id"])), ["sequence_id"])
+    runs = read.keyed(INJECTIONS, columns, injection_id=named["injection_id"], injection_name=named["injection_name"])
+    return keys_of(_standards(runs), ["sequence_id"])
 
 
 def _standards(injections: pl.DataFrame) -> pl.DataFrame:
@@ -55,7 +56,8 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     standards = _standards(read.keyed(INJECTIONS, sequence_id=keys["sequence_id"]))
-    peaks = read.keyed(PEAKS, injection_id=standards["injection_id"]).filter(pl.col("analyte").is_not_null())
+    peaks = read.keyed(PEAKS, injection_id=standards["injection_id"], injection_name=standards["injection_name"])
+    peaks = peaks.drop("injection_name").filter(pl.col("analyte").is_not_null())
     systems = standards.join(peaks, on="injection_id").group_by("sequence_id", "analyte", maintain_order=True)
     made = [
         suitability_row({"sequence_id": sequence_id, "analyte": analyte, "peaks": rows.to_dicts()})
@@ -121,14 +123,14 @@ SUITABILITY_STATION: Final = Station(
         Input(
             table=INJECTIONS,
             columns=(
-                *("injection_id", "sequence_id", "sample_role", "method_id", "instrument_id", "injected_at_utc"),
-                *("weight_mg", "standard_purity_pct"),
+                *("injection_id", "injection_name", "sequence_id", "sample_role", "method_id", "instrument_id"),
+                *("injected_at_utc", "weight_mg", "standard_purity_pct"),
             ),
             touches=_sequences_of_injections,
         ),
         Input(
             table=PEAKS,
-            columns=("injection_id", "channel", "peak_no", "analyte", "area", "tailing", "plates"),
+            columns=("injection_id", "injection_name", "channel", "peak_no", "analyte", "area", "tailing", "plates"),
             touches=_sequences_of_peaks,
         ),
     ),
