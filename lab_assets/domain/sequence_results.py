@@ -99,6 +99,7 @@ class SequenceResults:
         for name in records.plans.keys():  # noqa: SIM118 - not a dict
             for version in records.plans.versions(name):
                 self._planned.setdefault(version.row["sequence_id"], set()).add(version.row["injection_name"])
+        self._in_sequence: dict[str, list[MeasuredRun]] = {}
 
     def rows(self, wanted: Iterable[str]) -> list[dict[str, Any]]:
         """Return every version of the results of some runs, as rows of ``silver.results``."""
@@ -217,13 +218,19 @@ class SequenceResults:
                     "nominal_weight_mg": plan["nominal_weight_mg"],
                     "purity_pct": plan["standard_purity_pct"],
                 }
-                for other in self._runs
-                if other.injection_name in self._planned.get(context.sequence_id, ())
-                and self._is_run(other, moment)
+                for other in self._runs_of(context.sequence_id)
+                if self._is_run(other, moment)
                 and self._is_standard(plan := self._records.plans.row(other.injection_name, known_by=moment), context.sequence_id)
                 for peak in other.peaks.get(self._windows(other, self._context(other, moment), moment).processing_id, ())
             ]
         return self._standards[key]
+
+    def _runs_of(self, sequence_id: str) -> list[MeasuredRun]:
+        """Return the runs that any version of the worklist plans in a sequence, always in the same order."""
+        if sequence_id not in self._in_sequence:
+            named = [run for name in self._planned.get(sequence_id, ()) for run in self._by_name.get(name, ())]
+            self._in_sequence[sequence_id] = sorted(named, key=lambda run: run.injection_id)
+        return self._in_sequence[sequence_id]
 
     def _row(
         self,

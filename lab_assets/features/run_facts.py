@@ -148,6 +148,7 @@ class RunBook:
                 for sequence in {version.row["sequence_id"] for version in plans}:
                     self._of_sequence.setdefault(sequence, []).append(other)
                 self._of_instrument.setdefault(other.run.instrument_id, []).append(other)
+        self._of_standard: dict[tuple[str, str | None], frozenset[datetime]] = {}
         self._ends = {name: [other.ended_at_utc for other in runs] for name, runs in self._of_instrument.items()}
 
     def facts(self, run: RunIdentity, *, seen_by: datetime, known_by: datetime) -> RunFacts:
@@ -185,11 +186,18 @@ class RunBook:
         for context in [self._context(run, moment) for moment in (*sorted(known), None)]:
             known |= self.methods.known_times(context.method_id, run.source)
             known |= self.specifications.known_times(context.product, context.method_id)
-        for other in candidates:
-            known |= self.records.plans.known_times(other.run.injection_name)
-            for version in self.records.plans.versions(other.run.injection_name):
-                known |= self.methods.known_times(version.row["method_id"], other.run.source)
+        known.update(*(self._times_as_standard(other.run) for other in candidates))
         return FactTimes(seen=sorted({other.ended_at_utc for other in candidates}), known=sorted(known))
+
+    def _times_as_standard(self, run: RunIdentity) -> frozenset[datetime]:
+        """Return when the records became known that decide of what use a run is as a standard; many runs ask for each."""
+        key = (run.injection_name, run.source)
+        if key not in self._of_standard:
+            times = set(self.records.plans.known_times(run.injection_name))
+            for version in self.records.plans.versions(run.injection_name):
+                times |= self.methods.known_times(version.row["method_id"], run.source)
+            self._of_standard[key] = frozenset(times)
+        return self._of_standard[key]
 
     def _context(self, run: RunIdentity, known_by: datetime | None) -> RunContext:
         return self.records.context(
