@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
@@ -104,13 +104,23 @@ def _calculate(
     samples: Sequence[dict[str, Any]] | None = None,
     lots: Sequence[dict[str, Any]] = (LOT,),
 ) -> list[dict[str, Any]]:
+    return _results(rows, window, plans=plans, samples=samples, lots=lots).rows([row.plan["injection_name"] for row in rows])
+
+
+def _results(
+    rows: Sequence[Row],
+    window: dict[str, Any] = EXTERNAL,
+    *,
+    plans: Sequence[dict[str, Any]] = (),
+    samples: Sequence[dict[str, Any]] | None = None,
+    lots: Sequence[dict[str, Any]] = (LOT,),
+) -> SequenceResults:
     stated = {"method_name": "M", "source": "cds", "effective_from_utc": None, "recorded_at_utc": None, "ingested_at_utc": BEFORE}
     methods = ProcessingMethods([{**RECENT, **stated, **window}])
     samples = [{**SAMPLE, "sample_name": row.plan["sample_name"]} for row in rows] if samples is None else samples
     records = LimsRecords([*(row.plan for row in rows), *plans], samples, lots)
     runs = [row.run([WindowSet.of([window]).processing_id]) for row in rows if row.is_run]
-    results = SequenceResults(runs, records, methods, Specifications([LIMIT]))
-    return results.rows([run.injection_id for run in runs])
+    return SequenceResults(runs, records, methods, Specifications([LIMIT]))
 
 
 def standard(name: str = "std", minutes: int = 0, **more: Any) -> Row:
@@ -280,3 +290,28 @@ def test_a_corrected_entry_keeps_what_was_entered_first() -> None:
         (90.0, "fail", None),
         (99.0, "pass", "entry corrected at 2025-03-02 08:00:00 UTC"),
     ]
+
+
+def test_each_sequence_looks_at_its_own_runs_only() -> None:
+    """A backlog of thousands of sequences would be gone through once for each of them."""
+    rows = [
+        row
+        for number in range(4)
+        for row in (
+            Row(f"std{number}", "standard", 100.0, weight=50.0, nominal=50.0, sequence_id=f"S{number}"),
+            Row(f"sample{number}", "sample", 100.0, weight=100.0, nominal=100.0, minutes=20, sequence_id=f"S{number}"),
+        )
+    ]
+
+    class Counted(list[MeasuredRun]):
+        times = 0
+
+        def __iter__(self) -> Iterator[MeasuredRun]:
+            Counted.times += 1
+            return super().__iter__()
+
+    results = _results(rows)
+    results._runs = Counted(results._runs)
+    made = results.rows([row.plan["injection_name"] for row in rows])
+    assert [(row["injection_id"], row["value"]) for row in made] == [(f"sample{number}", pytest.approx(100.0)) for number in range(4)]
+    assert Counted.times == 1

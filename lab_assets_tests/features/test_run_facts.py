@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from lab_assets.domain.in_force import Facts
 from lab_assets.domain.processing_methods import WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LimsRecords
 from lab_assets.domain.specifications import Specifications
@@ -175,3 +176,21 @@ def test_the_external_standard_by_hand() -> None:
     expected = facts(of).expectation(run_time_min=8.0, channel="UV")
     assert expected is not None
     assert expected.reference_area["API"] == pytest.approx(200.0)
+
+
+def test_when_a_standard_became_known_is_asked_once_whoever_measures_against_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On an instrument every run asks for the standards of the last weeks: some hundred, for each checkpoint anew."""
+    asked: list[Any] = []
+    known_times = Facts.known_times
+
+    def counted(self: Facts, key: Any) -> set[datetime]:
+        asked.append(key)
+        return known_times(self, key)
+
+    monkeypatch.setattr(Facts, "known_times", counted)
+    of = book([plan("a"), plan("b"), plan("std", "standard", recorded=minute(7))], [("std", minute(5), 100.0)])
+    for name in ("a", "b"):
+        for later in (10, 20):
+            assert of.times(run(name), seen_by=minute(later)).seen == [minute(5)]
+            assert minute(7) in of.times(run(name), seen_by=minute(later)).known
+    assert asked.count("std") == 1
