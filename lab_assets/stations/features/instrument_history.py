@@ -3,7 +3,8 @@
 Belongs here: which injections are touched, and gathering what the feature function needs. Does not belong here: the function
 (``lab_assets.features.history``).
 
-A changed run touches every later one of its instrument. Their states are worked out from the last runs before them, as many as the
+A changed run touches every later one of its instrument, and the last of its method before it: what was learned later is told as a state
+of the method's last run, which is another once a run comes or goes. States are worked out from the last runs before them, as many as the
 function keeps in mind, and not from the beginning: the cost of one more run does not grow with the history.
 """
 
@@ -63,11 +64,46 @@ def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     return following.select("injection_id", "instrument_id")
 
 
+def _last_before(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return the standing injections that were their method's last one at some time from some runs on.
+
+    These are the last one before that was known when the first of the runs began, and those after it, which became known later.
+
+    Args:
+        read: Reads the standing states.
+        runs: ``instrument_id``, ``injected_at_utc`` and ``method_id`` of runs that came, went or changed their method.
+    """
+    import polars as pl
+
+    of_method, columns = ["instrument_id", "method_id"], ["injection_id", "event_time_utc", "known_time_utc"]
+    since = runs.drop_nulls().group_by(of_method).agg(_since=pl.col("injected_at_utc").min())
+    if since.is_empty():
+        return read.empty(INSTRUMENT_HISTORY, ("injection_id", "instrument_id"))
+    at = pl.col("event_time_utc")
+    asked = pl.all_horizontal(among(name, since[name]) for name in of_method)
+    standing = read.rows(INSTRUMENT_HISTORY, [*of_method, *columns], where=asked & (at < pl.lit(since["_since"].max())))
+    standing = standing.join(since, on=of_method).filter(at < pl.col("_since"))
+    injections = standing.group_by(*of_method, "_since", "injection_id", "event_time_utc").agg(pl.col("known_time_utc").min())
+    known = at.filter(pl.col("known_time_utc") < pl.col("_since")).max().over(of_method)
+    return injections.filter(known.is_null() | (at >= known)).select("injection_id", "instrument_id").unique()
+
+
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
     import polars as pl
 
     gone = keys_of(changes.removed, ("injection_id", "instrument_id"))
-    return pl.concat([_since(read, changes.both.select("instrument_id", "injected_at_utc")), gone])
+    named = [pl.col("instrument_id"), pl.col("injected_at_utc")]
+    methods = pl.concat([changes.both.select(*named, method_id=name) for name in ("method_id", "stated_method_name")])
+    return pl.concat([_since(read, changes.both.select(named)), gone, _last_before(read, methods)])
+
+
+def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
+    import polars as pl
+
+    names = changes.both["injection_name"].unique()
+    runs = read.keyed(INJECTIONS, ["injection_name", "instrument_id", "injected_at_utc"], injection_name=names)
+    plans = changes.both.select("injection_name", "method_id").unique()
+    return pl.concat([_since(read, runs), _last_before(read, runs.join(plans, on="injection_name").drop("injection_name"))])
 
 
 def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
@@ -248,7 +284,7 @@ def _schema() -> dict[str, Any]:
 _RUNS: Final = Input(table=INJECTIONS, columns=_RUN, touches=_of_runs)
 _PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_named_rows)
 _PRESSURES: Final = Input(table=INJECTION_PROGRESS, columns=_PROGRESS, touches=_of_named_rows)
-_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_named_rows)
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
 _CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=CERTIFICATE_COLUMNS, touches=_of_certificates)
 _METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
 """Touches nothing by itself: the ``processing_id`` of the runs changes with it."""

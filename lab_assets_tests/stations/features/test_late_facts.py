@@ -91,6 +91,28 @@ def test_a_pressure_whose_file_comes_late_reaches_its_run_and_the_later_ones(
     assert_as_made_anew(lakehouse)
 
 
+def test_a_correction_is_told_as_a_state_of_the_last_run_also_when_that_comes_late(
+    lakehouse: Lakehouse, put: Put, planned_sequence: list[dict[str, Any]]
+) -> None:
+    """A standard's weight is corrected a month later. The last run by then is the sample's, until the file of a run after it comes."""
+    later = EIGHT + timedelta(days=30)
+    for row in planned_sequence:
+        bring(lakehouse, put, row, 600.0, batch=1)
+    put(LIMS_SEQUENCES, {**planned(planned_sequence[0]), "column_id": "C-1", "weight_mg": 40.0, "recorded_at_utc": later}, batch=1)
+    flow(lakehouse)
+
+    def told_later() -> list[str]:
+        return lakehouse.polars(INSTRUMENT_HISTORY).filter(pl.col("known_time_utc") == later)["injection_id"].to_list()
+
+    assert told_later() == [planned_sequence[1]["injection_id"]]
+    last = injection("b", 2, instrument_id="LC-1", column_id="C-1")
+    put(LIMS_SEQUENCES, {**planned(last), "column_id": "C-1"}, batch=2)
+    bring(lakehouse, put, last, 610.0, batch=2)
+    flow(lakehouse)
+    assert told_later() == [last["injection_id"]]
+    assert_as_made_anew(lakehouse)
+
+
 def certificate(number: str, performed: Any, valid_days: int) -> dict[str, Any]:
     row = {"certificate_id": number, "instrument_id": "LC-1", "parameter": "flow", "deviation": 0.0, "tolerance": 1.0, "unit": "%"}
     return {**row, "outcome": "pass", "performed_at_utc": performed, "valid_until_utc": performed + timedelta(days=valid_days)}
