@@ -65,3 +65,34 @@ def injections_of_samples(read: StationReader, columns: list[str], samples: pl.S
         read.keyed(INJECTIONS, columns, stated_sample_name=samples),
     ]
     return pl.concat(found).unique(maintain_order=True)
+
+
+def injections_of_methods(read: StationReader, columns: list[str], methods: pl.DataFrame) -> pl.DataFrame:
+    """Return the injections by some methods, as any worklist ever planned them or as their files state, or of a source that has its own.
+
+    Which method is in force for them now does not matter: what was known earlier was worked out by the method known then.
+
+    Reads ``silver.injections``: ``injection_name``, ``stated_method_name``, ``source``; ``bronze.lims_sequences``: ``injection_name``,
+    ``method_id``.
+
+    Args:
+        read: Reads the station's inputs.
+        columns: Columns of the injections to return.
+        methods: ``method_id``, empty where a set of windows is that of a ``source``.
+    """
+    import polars as pl
+
+    named = methods.filter(pl.col("method_id").fill_null("") != "")["method_id"]
+    sources = methods.filter(pl.col("method_id").fill_null("") == "")["source"] if "source" in methods.columns else named.clear()
+    planned = read.keyed(LIMS_SEQUENCES, ["injection_name"], method_id=named)
+    found = [
+        read.keyed(INJECTIONS, columns, injection_name=planned["injection_name"]),
+        read.keyed(INJECTIONS, columns, stated_method_name=named),
+        read.keyed(INJECTIONS, columns, source=sources),
+    ]
+    return pl.concat(found).unique(maintain_order=True)
+
+
+def injections_of_windows(read: StationReader, columns: list[str], processing: pl.DataFrame) -> pl.DataFrame:
+    """Return the injections that some rows of ``bronze.processing_methods`` may concern; see ``injections_of_methods``."""
+    return injections_of_methods(read, columns, processing.select("source", method_id="method_name"))

@@ -79,10 +79,11 @@ def _cut(name: str, text: str, kind: str) -> list[File]:
     groups: dict[str, list[dict[str, str]]] = {}
     for row in rows:
         groups.setdefault(key(row), []).append(row)
-    return [File(f"{name.removesuffix('.csv')}_{group}.csv", _table(members)) for group, members in groups.items()]
+    return [File(f"{name.removesuffix('.csv')}_{group}.csv", table_of(members)) for group, members in groups.items()]
 
 
-def _table(rows: Sequence[dict[str, Any]]) -> bytes:
+def table_of(rows: Sequence[dict[str, Any]]) -> bytes:
+    """Return rows as a CSV export."""
     text = io.StringIO()
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
@@ -90,15 +91,16 @@ def _table(rows: Sequence[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _rows(files: Iterable[File], kind: str) -> list[dict[str, str]]:
+def rows_of(files: Iterable[File], kind: str) -> list[dict[str, str]]:
+    """Return the rows of the exports of one kind."""
     return [row for file in files if file.path.startswith(f"lims/{kind}_") for row in csv.DictReader(io.StringIO(file.data.decode()))]
 
 
 def corrections(files: Sequence[File], seed: int, count: int) -> list[Correction]:
     """Return files that correct weights, samples, lots, results, limits and certificates, each recorded after everything else, in order of time."""
     rng = random.Random(seed)
-    plans = [row for row in _rows(files, "sequences") if row["weight_mg"]]
-    samples, lots, results = (_rows(files, kind) for kind in ("samples", "lots", "results"))
+    plans = [row for row in rows_of(files, "sequences") if row["weight_mg"]]
+    samples, lots, results = (rows_of(files, kind) for kind in ("samples", "lots", "results"))
     limits = list(csv.DictReader(io.StringIO(next(file.data.decode() for file in files if file.path == "lims/specifications.csv"))))
     made: list[Correction] = []
     for number in range(count):
@@ -109,7 +111,7 @@ def corrections(files: Sequence[File], seed: int, count: int) -> list[Correction
         row = _certificate(rng, number) if kind == "certificate" else _CORRECTED[kind](rng, records[kind])
         folder = "metrology" if kind == "certificate" else "lims"
         row = {**row, "recorded_at_utc": stamp}
-        made.append(Correction(File(f"{folder}/correction_{number:03d}_{kind}.csv", _table([row])), at))
+        made.append(Correction(File(f"{folder}/correction_{number:03d}_{kind}.csv", table_of([row])), at))
     return made
 
 

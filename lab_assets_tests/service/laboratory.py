@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 from lab_assets.contracts.registry import contract
 from lab_assets.domain.processing_methods import WindowSet
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION, names_of
+from lab_assets.features.extra import extra_features
 from lab_assets.features.progress import progress_features
 from lab_assets.features.vector import storable
 from lab_assets.governance.approvals import Approvals
@@ -34,8 +35,10 @@ SCALES = {
     "pressure_mean_bar": (115.0, 10.0),
     "ih_pressure_mean_bar": (110.0, 10.0),
     "pressure_shift_pct": (0.0, 5.0),
+    **{feature.name: (0.0, 1e6) for feature in extra_features()},
 }
-"""Centre and spread of the training rows where 0 and 1 would be far from what the laboratory's runs show."""
+"""Centre and spread of the training rows where 0 and 1 would be far from what the laboratory's runs show; a feature that somebody adds may
+show anything."""
 
 
 @dataclass(frozen=True)

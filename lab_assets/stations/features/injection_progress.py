@@ -37,7 +37,14 @@ from lab_assets.features.progress import checkpoint_time
 from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
 from lab_assets.lake.among import among
 from lab_assets.stations.gather import gather, identity_of
-from lab_assets.stations.relations import injections_of_samples, names_in_sequences, names_of_plans, samples_of_lots
+from lab_assets.stations.relations import (
+    injections_of_methods,
+    injections_of_samples,
+    injections_of_windows,
+    names_in_sequences,
+    names_of_plans,
+    samples_of_lots,
+)
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 from lab_assets.stations.traces import (
     TRACE_COLUMNS,
@@ -151,7 +158,11 @@ def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_limits(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return read.keyed(INJECTIONS, _KEY, method_id=changes.both["method_id"], product=changes.both["product"])
+    return injections_of_methods(read, list(_KEY), changes.both.select("method_id"))
+
+
+def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return injections_of_windows(read, list(_KEY), changes.both)
 
 
 # --- what is made of them
@@ -366,8 +377,12 @@ _PLANS: Final = Input(table=LIMS_SEQUENCES, columns=(*PLAN_COLUMNS, *RECENCY), t
 _SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=(*SAMPLE_COLUMNS, *RECENCY), touches=_of_samples)
 _LOTS: Final = Input(table=LIMS_LOTS, columns=(*LOT_COLUMNS, *RECENCY), touches=_of_lots)
 _LIMITS: Final = Input(table=SPECIFICATIONS, columns=(*LIMIT_COLUMNS, *RECENCY), touches=_of_limits)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))), reads="whole")
-"""Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
+_METHODS: Final = Input(
+    table=PROCESSING_METHODS,
+    columns=tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY))),
+    reads="whole",
+    touches=_of_windows,
+)
 
 _TRACE_OF: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(INJECTIONS, "run_time_min")
 _STANDARDS_OF: Final = of(PEAKS, "area", "height", "retention_time_min", "analyte", "channel") + of(

@@ -26,6 +26,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
+from lab_assets.stations.relations import injections_of_windows
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
 
 def _of_named_rows(read: StationReader, changes: Changes) -> pl.DataFrame:
     return _of_names(read, changes.both["injection_name"].unique())
+
+
+def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return _since(read, injections_of_windows(read, ["instrument_id", "injected_at_utc"], changes.both))
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -286,8 +291,7 @@ _PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_named_rows)
 _PRESSURES: Final = Input(table=INJECTION_PROGRESS, columns=_PROGRESS, touches=_of_named_rows)
 _PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
 _CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=CERTIFICATE_COLUMNS, touches=_of_certificates)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
-"""Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
 
 _RUNS_OF: Final = of(INJECTIONS, "instrument_id", "injected_at_utc") + of(LIMS_SEQUENCES, "method_id")
 _MAIN_PEAK: Final = of(PEAKS, "analyte", "channel") + of(

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import CHROMATOGRAMS, PROCESSING_METHODS, VENDOR_PEAKS
+from lab_assets.contracts.bronze import CHROMATOGRAMS, LIMS_SEQUENCES, PROCESSING_METHODS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.injection_identity import with_identity
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, WindowSet
+from lab_assets.stations.relations import injections_of_windows
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 from lab_assets.stations.traces import (
     TRACE_COLUMNS,
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 Row = Mapping[str, Any]
 
 _KEY: Final = ("injection_id", "injection_name")
-_RUN: Final = (*_KEY, "method_id", "source", "injected_at_utc")
+_RUN: Final = (*_KEY, "method_id", "stated_method_name", "source", "injected_at_utc")
 _METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY)))
 _VENDOR: Final = ("retention_time", "retention_unit", "peak_name", "area", "area_unit", "plates", "tailing", "resolution")
 _TRACE: Final = (*TRACE_PLACE, *TRACE_POINTS)
@@ -62,6 +63,14 @@ def _of_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
     return keys_of(changes.both, _KEY)
 
 
+def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return read.keyed(INJECTIONS, _KEY, injection_name=changes.both["injection_name"])
+
+
+def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return injections_of_windows(read, list(_KEY), changes.both)
+
+
 def _of_traces(_read: StationReader, changes: Changes) -> pl.DataFrame:
     return keys_of(with_identity(changes.both), _KEY)
 
@@ -71,7 +80,7 @@ def _of_vendor_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
-    """Integrate the traces of some injections, by the windows in force when they were run."""
+    """Integrate the traces of some injections, by every set of windows that was in force for them by what was known at some time."""
     import polars as pl
 
     injections = read.keyed(INJECTIONS, _RUN, injection_name=keys["injection_name"]).join(keys, on="injection_id", how="semi")
@@ -93,8 +102,12 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 def _known(read: StationReader, injections: pl.DataFrame, chosen: pl.DataFrame) -> dict[Place, KnownTrace]:
     """Return what is known of each chosen trace beside its points."""
     methods = ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True))
+    planned: dict[str, set[str | None]] = {}
+    plans = read.keyed(LIMS_SEQUENCES, ["injection_name", "method_id"], injection_name=injections["injection_name"])
+    for name, method_id in plans.iter_rows():
+        planned.setdefault(name, set()).add(method_id)
     windows = {
-        row["injection_id"]: methods.every_windows(row["method_id"], row["source"], at=row["injected_at_utc"])
+        row["injection_id"]: _every_windows(methods, row, planned.get(row["injection_name"], ()))
         for row in injections.iter_rows(named=True)
     }
     stated = read.keyed(VENDOR_PEAKS, [*_VENDOR_OF, "peak_no", *_VENDOR], injection_name=chosen["injection_name"])
@@ -107,6 +120,21 @@ def _known(read: StationReader, injections: pl.DataFrame, chosen: pl.DataFrame) 
         )
         for row in chosen.iter_rows(named=True)
     }
+
+
+def _every_windows(methods: ProcessingMethods, run: Row, planned: Iterable[str | None]) -> list[WindowSet]:
+    """Return every set of windows by which a run was ever to be integrated, the one in force now last.
+
+    A worklist may be corrected to another method: what was known before rests on peaks by the earlier one.
+    """
+    former = sorted({run["stated_method_name"] or None, *planned} - {run["method_id"]}, key=lambda name: name or "")
+    found: dict[str, WindowSet] = {}
+    for method_id in (*former, run["method_id"]):
+        for windows in methods.every_windows(method_id, run["source"], at=run["injected_at_utc"]):
+            found.pop(windows.processing_id, None)
+            found[windows.processing_id] = windows
+    *earlier, current = found.values()
+    return [*(windows for windows in earlier if windows.rows), current]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -248,15 +276,15 @@ def _vendor_values(row: Mapping[str, Any] | None) -> dict[str, Any]:
 _INJECTIONS: Final = Input(table=INJECTIONS, columns=(*_RUN, "processing_id"), touches=_of_injections)
 _TRACES: Final = Input(table=CHROMATOGRAMS, columns=TRACE_COLUMNS, news=TRACE_NEWS, touches=_of_traces)
 _VENDOR_PEAKS: Final = Input(table=VENDOR_PEAKS, columns=(*_VENDOR_OF, "peak_no", *_VENDOR), touches=_of_vendor_peaks)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
-"""Touches nothing by itself: the windows of an injection change with its ``processing_id``."""
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
+_PLANS: Final = Input(table=LIMS_SEQUENCES, columns=("injection_name", "method_id"), touches=_of_plans)
 _FROM_POINTS: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(
     PROCESSING_METHODS, "integration", "window_start", "window_end"
 )
 
 PEAKS_STATION: Final = Station(
     target=PEAKS,
-    inputs=(_INJECTIONS, _TRACES, _VENDOR_PEAKS, _METHODS),
+    inputs=(_INJECTIONS, _TRACES, _VENDOR_PEAKS, _METHODS, _PLANS),
     make=_make,
     group=Group(columns=("injection_id",), also=("injection_name",)),
     kinds=("spark", "polars", "deltalake"),
@@ -268,7 +296,7 @@ PEAKS_STATION: Final = Station(
         "analyte": _FROM_POINTS + of(PROCESSING_METHODS, "analyte", "channel"),
         "integration": of(PROCESSING_METHODS, "integration"),
         **dict.fromkeys(_MEASURES, _FROM_POINTS),
-        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS),
+        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS) + of(LIMS_SEQUENCES, "method_id"),
         "is_current": of(PROCESSING_METHODS, "effective_from_utc", "recorded_at_utc", "ingested_at_utc"),
         "area_unit": of(CHROMATOGRAMS, "y_unit"),
         "height_unit": of(CHROMATOGRAMS, "y_unit"),

@@ -18,6 +18,7 @@ from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS,
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
 from lab_assets.domain.sequence_results import EnteredResults, MeasuredRun, SequenceResults
 from lab_assets.domain.specifications import LIMIT_COLUMNS, Specifications
+from lab_assets.stations.relations import injections_of_methods, injections_of_samples, injections_of_windows
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
 _RUN: Final = (
     *("injection_id", "injection_name", "source", "injected_at_utc", "known_time_utc", "stated_sample_name", "stated_method_name"),
 )
-_FOUND_BY: Final = ("sample_name", "product", "method_id")
-"""Columns by which the runs of changed samples and limits are found."""
 _PLAN: Final = (*PLAN_COLUMNS, *RECENCY)
 _SAMPLE: Final = (*SAMPLE_COLUMNS, *RECENCY)
 _LOT: Final = (*LOT_COLUMNS, *RECENCY)
@@ -78,7 +77,7 @@ def _with_samples(read: StationReader, samples: pl.Series) -> pl.DataFrame:
     """Return the runs and entries of some samples."""
     import polars as pl
 
-    runs = keys_of(read.keyed(INJECTIONS, ["injection_id"], sample_name=samples), {"injection_id": "key"})
+    runs = keys_of(injections_of_samples(read, ["injection_id"], samples), {"injection_id": "key"})
     entries = keys_of(read.keyed(LIMS_RESULTS, ["result_id"], sample_name=samples), {"result_id": "key"})
     return pl.concat([runs, entries])
 
@@ -92,13 +91,16 @@ def _of_entries(_read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_specifications(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return what is judged by a changed limit: runs of its product and method, entries of its method."""
+    """Return what may be judged by a changed limit: runs and entries of its method, whichever product their lot was ever said to be of."""
     import polars as pl
 
-    methods, products = changes.both["method_id"], changes.both["product"]
-    runs = keys_of(read.keyed(INJECTIONS, ["injection_id"], method_id=methods, product=products), {"injection_id": "key"})
-    entries = keys_of(read.keyed(LIMS_RESULTS, ["result_id"], method_id=methods), {"result_id": "key"})
+    runs = keys_of(injections_of_methods(read, ["injection_id"], changes.both.select("method_id")), {"injection_id": "key"})
+    entries = keys_of(read.keyed(LIMS_RESULTS, ["result_id"], method_id=changes.both["method_id"]), {"result_id": "key"})
     return pl.concat([runs, entries])
+
+
+def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
+    return keys_of(injections_of_windows(read, ["injection_id"], changes.both), {"injection_id": "key"})
 
 
 def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
@@ -160,15 +162,14 @@ def _specifications(read: StationReader, records: LimsRecords) -> Specifications
     return Specifications(read.keyed(SPECIFICATIONS, _LIMIT, product=products).iter_rows(named=True))
 
 
-_RUNS: Final = Input(table=INJECTIONS, columns=(*_RUN, *_FOUND_BY, "processing_id"), touches=_of_runs)
+_RUNS: Final = Input(table=INJECTIONS, columns=(*_RUN, "processing_id"), touches=_of_runs)
 _PEAKS: Final = Input(table=PEAKS, columns=_PEAK, touches=_of_runs)
 _PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
 _SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=_SAMPLE, touches=_of_samples)
 _LOTS: Final = Input(table=LIMS_LOTS, columns=_LOT, touches=_of_lots)
 _ENTRIES: Final = Input(table=LIMS_RESULTS, columns=_ENTRY, touches=_of_entries)
 _LIMITS: Final = Input(table=SPECIFICATIONS, columns=_LIMIT, touches=_of_specifications)
-_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole")
-"""Touches nothing by itself: the ``processing_id`` of the runs changes with it."""
+_METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
 
 _WEIGHED: Final = of(LIMS_SEQUENCES, "weight_mg", "nominal_weight_mg", "standard_purity_pct", "sample_role", "sequence_id")
 _CALCULATED: Final = (

@@ -1,0 +1,121 @@
+"""Records that were corrected keep counting for what was known before: also when what belongs to the former ones comes last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from lab_assets.contracts.silver import RESULTS
+from lab_assets_tests.orders.laboratory import File, Home, contents, differences, rows_of, simulated, table_of
+
+LATER = "2025-10-01T00:00:00Z"
+Rows = list[dict[str, str]]
+Case = Callable[[list[File]], tuple[list[File], list[File]]]
+"""From the laboratory's files to those that come first and those that come after them."""
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> list[File]:
+    return list(simulated(tmp_path_factory.mktemp("simulated") / "files", 11, 4))
+
+
+def _corrected(name: str, rows: Rows, **values: str) -> File:
+    return File(f"lims/{name}.csv", table_of([{**row, **values, "recorded_at_utc": LATER} for row in rows]))
+
+
+def _split(files: list[File], prefix: str) -> tuple[list[File], list[File]]:
+    return [file for file in files if not file.path.startswith(prefix)], [file for file in files if file.path.startswith(prefix)]
+
+
+def _a_sample(files: list[File]) -> tuple[str, str, Rows]:
+    """A sample that a worklist names, another one, and its worklist rows."""
+    plans = [row for row in rows_of(files, "sequences") if row["sample_role"] == "sample"]
+    name = plans[0]["sample_name"]
+    other = next(row["sample_name"] for row in rows_of(files, "samples") if row["sample_name"] != name)
+    return name, other, [row for row in plans if row["sample_name"] == name]
+
+
+def _sample_of_a_moved_run(files: list[File]) -> tuple[list[File], list[File]]:
+    name, other, plans = _a_sample(files)
+    late = [file for file in files if file.path.startswith("lims/samples_") and file.path.endswith(f"_{name}.csv")]
+    assert late
+    return [*(file for file in files if file not in late), _corrected("moved", plans, sample_name=other)], late
+
+
+def _lot_of_a_moved_run(files: list[File]) -> tuple[list[File], list[File]]:
+    name, other, plans = _a_sample(files)
+    lot = next(row["lot_id"] for row in rows_of(files, "samples") if row["sample_name"] == name)
+    late = [file for file in files if file.path.startswith("lims/lots_") and file.path.endswith(f"_{lot}.csv")]
+    assert late
+    return [*(file for file in files if file not in late), _corrected("moved", plans, sample_name=other)], late
+
+
+def _limits_of_the_former_product(files: list[File]) -> tuple[list[File], list[File]]:
+    first, limits = _split(files, "lims/specifications")
+    return [*first, _corrected("product", rows_of(files, "lots"), product="OTHER-1")], limits
+
+
+def _limits_of_the_former_method(files: list[File]) -> tuple[list[File], list[File]]:
+    first, limits = _split(files, "lims/specifications")
+    plans = [row for row in rows_of(files, "sequences") if row["sample_role"] == "sample"]
+    return [*first, _corrected("method", plans, method_id="XX-01")], limits
+
+
+def _windows_of_the_former_method(files: list[File]) -> tuple[list[File], list[File]]:
+    first, windows = _split(files, "lims/processing_methods")
+    plans = [row for row in rows_of(files, "sequences") if row["sample_role"] == "sample"]
+    return [*first, _corrected("method", plans, method_id="XX-01")], windows
+
+
+def _windows_recorded_before(files: list[File]) -> tuple[list[File], list[File]]:
+    """The same windows as those in force now, recorded before the runs; these come first, recorded after them."""
+    first, (windows,) = _split(files, "lims/processing_methods")
+    lines = windows.data.decode().replace("\r", "").splitlines()
+
+    def recorded(name: str, at: str) -> File:
+        return File(f"lims/{name}.csv", "\n".join([lines[0], *(line.rstrip(",") + f",{at}" for line in lines[1:])]).encode() + b"\n")
+
+    assert lines[0].endswith("recorded_at_utc")
+    return [*first, recorded("processing_methods_august", "2025-08-01T00:00:00Z")], [
+        recorded("processing_methods_january", "2025-01-02T00:00:00Z")
+    ]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        _sample_of_a_moved_run,
+        _lot_of_a_moved_run,
+        _limits_of_the_former_product,
+        _limits_of_the_former_method,
+        _windows_of_the_former_method,
+        _windows_recorded_before,
+    ],
+)
+def test_what_belongs_to_former_records_may_come_last(case: Case, files: list[File], tmp_path: Path) -> None:
+    home = Home(tmp_path / "lab")
+    first, last = case(files)
+    home.take(first)
+    home.take(last)
+    incremental = contents(home.lake)
+    home.stations(rebuild=True)
+    assert differences(incremental, contents(home.lake)) == {}
+
+
+def test_results_by_the_former_method_stay_as_they_were_known(files: list[File], tmp_path: Path) -> None:
+    """The worklist is corrected to a method without windows: what was measured by the former one was known, and stays."""
+    home = Home(tmp_path / "lab")
+    home.take(files)
+
+    def known_before() -> pl.DataFrame:
+        rows = home.lake.polars(RESULTS, where=pl.col("known_time_utc") < pl.lit(LATER).str.to_datetime(time_zone="UTC"))
+        return rows.drop("is_current", "superseded_by").sort("result_id", "result_version")
+
+    before = known_before()
+    assert before.filter(pl.col("injection_id").is_not_null() & (pl.col("value") > 0)).height > 10
+    plans = [row for row in rows_of(files, "sequences") if row["sample_role"] == "sample"]
+    home.take([_corrected("method", plans, method_id="XX-01")])
+    assert known_before().equals(before)
