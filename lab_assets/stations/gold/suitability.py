@@ -57,7 +57,8 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 
     standards = _standards(read.keyed(INJECTIONS, sequence_id=keys["sequence_id"]))
     peaks = read.keyed(PEAKS, injection_id=standards["injection_id"], injection_name=standards["injection_name"])
-    peaks = peaks.drop("injection_name").filter(pl.col("analyte").is_not_null())
+    # peaks by windows that are no longer in force are kept beside: they would count each standard twice
+    peaks = peaks.filter(pl.col("is_current"), pl.col("analyte").is_not_null()).drop("injection_name", "is_current")
     systems = standards.join(peaks, on="injection_id").group_by("sequence_id", "analyte", maintain_order=True)
     made = [
         suitability_row({"sequence_id": sequence_id, "analyte": analyte, "peaks": rows.to_dicts()})
@@ -114,7 +115,7 @@ def _responses(peaks: Sequence[Row]) -> list[float]:
 
 _SPREAD: Final = (
     *of(INJECTIONS, "sequence_id", "sample_role", "weight_mg", "standard_purity_pct"),
-    *of(PEAKS, "analyte", "channel", "area"),
+    *of(PEAKS, "analyte", "channel", "area", "is_current"),
 )
 _FIRST: Final = of(INJECTIONS, "sequence_id", "sample_role", "injected_at_utc")
 SUITABILITY_STATION: Final = Station(
@@ -130,7 +131,7 @@ SUITABILITY_STATION: Final = Station(
         ),
         Input(
             table=PEAKS,
-            columns=("injection_id", "injection_name", "channel", "peak_no", "analyte", "area", "tailing", "plates"),
+            columns=("injection_id", "injection_name", "channel", "peak_no", "analyte", "area", "tailing", "plates", "is_current"),
             touches=_sequences_of_peaks,
         ),
     ),
@@ -140,11 +141,11 @@ SUITABILITY_STATION: Final = Station(
         "sequence_id": of(INJECTIONS, "sequence_id"),
         "method_id": of(INJECTIONS, "method_id") + _FIRST,
         "instrument_id": of(INJECTIONS, "instrument_id") + _FIRST,
-        "analyte": of(PEAKS, "analyte"),
-        "injections": of(INJECTIONS, "injection_id", "sequence_id", "sample_role") + of(PEAKS, "analyte"),
+        "analyte": of(PEAKS, "analyte", "is_current"),
+        "injections": of(INJECTIONS, "injection_id", "sequence_id", "sample_role") + of(PEAKS, "analyte", "is_current"),
         "area_rsd_pct": _SPREAD,
-        "tailing_max": of(PEAKS, "tailing"),
-        "plates_min": of(PEAKS, "plates"),
+        "tailing_max": of(PEAKS, "tailing", "is_current"),
+        "plates_min": of(PEAKS, "plates", "is_current"),
         "passed": _SPREAD + of(PEAKS, "tailing"),
         "failures": _SPREAD + of(PEAKS, "tailing"),
         "started_at_utc": _FIRST,

@@ -67,11 +67,19 @@ def test_each_sequence_is_judged_by_its_standards_alone(lakehouse: Lakehouse, pu
         return {**row, "zone_known": True, "channels": ["A"], "processing_id": "none", "injected_at_utc": at(1, number), "method_id": "M"}
 
     def found(number: int, area: float) -> dict[str, Any]:
-        row = {"injection_id": f"i{number}", "injection_name": f"n{number}", "channel": "A", "peak_no": 1, "analyte": "API"}
+        row = {
+            "injection_id": f"i{number}",
+            "injection_name": f"n{number}",
+            "channel": "A",
+            "peak_no": 1,
+            "analyte": "API",
+            "is_current": True,
+        }
         return {**row, "integration": "detected", "area": area, "area_unit": "mAU*min", "height_unit": "mAU", "tailing": 1.1}
 
     put(INJECTIONS, injection(1, "standard"), injection(2, "suitability"), injection(3, "sample"), injection(4, "standard", None))
-    put(PEAKS, found(1, 100.0), found(2, 101.0), found(3, 50.0), found(4, 10.0))
+    former = {**found(1, 300.0), "is_current": False, "processing_id": "by the windows of before"}
+    put(PEAKS, found(1, 100.0), found(2, 101.0), found(3, 50.0), found(4, 10.0), former)
     first = update(lakehouse, SUITABILITY_STATION).version
     assert update(lakehouse, SUITABILITY_STATION).version == first
     (row,) = lakehouse.polars(SUITABILITY).to_dicts()
@@ -93,6 +101,7 @@ def a_peak(random: Random) -> Change:
     row = {"injection_id": name, "injection_name": name, "channel": random.choice("AAB"), "peak_no": random.randint(1, 2)}
     units = {"integration": "detected", "area_unit": "mAU*min", "height_unit": "mAU"}
     values = {"analyte": random.choice(["API", "API", "IMP", None]), "area": random.choice([97.3, 100.1, 103.9]), "tailing": 1.1}
+    values["is_current"] = random.random() < 0.8
     return Change(PEAKS, {**row, **units, **values}, now_and_then(random))
 
 
