@@ -113,10 +113,12 @@ def test_a_damaged_checkpoint_is_named_and_can_be_done_without(lakehouse: Lakeho
             ):
                 work()
     checkpoint.unlink()
+    # a process that has the version open goes on reading it; the next one opens the table
+    again = Lakehouse(lakehouse.settings, lakehouse.keeper, lakehouse.ledger)
     with pytest.raises(DamagedTableError, match=rf"{NAME}: the log at .* cannot be read .*_last_checkpoint"):
-        lakehouse.polars(NUMBERS)
+        again.polars(NUMBERS)
     (log / "_last_checkpoint").unlink()
-    assert sorted(lakehouse.polars(NUMBERS)["number"]) == list(range(1, 53))
+    assert sorted(again.polars(NUMBERS)["number"]) == list(range(1, 53))
 
 
 def test_damage_before_the_checkpoint_is_told_where_it_counts(lakehouse: Lakehouse) -> None:
