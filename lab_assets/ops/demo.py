@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.ops.environment import child_environment
 from lab_assets.ops.jobs import run_job
+from lab_assets.ops.warm_up import scratch_folder
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -246,6 +247,7 @@ def _spark_warming(settings: Settings) -> Iterator[None]:
     finally:
         warming.terminate()  # what is warm by now stays warm; the rest would only compete with the work itself
         warming.wait()
+        shutil.rmtree(scratch_folder(settings), ignore_errors=True)
 
 
 def truth_path(settings: Settings) -> Path:

@@ -24,6 +24,11 @@ _START = datetime(2024, 1, 1, tzinfo=UTC)
 _SEED = 1
 
 
+def scratch_folder(settings: Settings) -> Path:
+    """Return where the laboratory that warms the server lies; what a warming that was ended leaves there can go."""
+    return settings.run / "warm_up"
+
+
 def warm_up(settings: Settings, *, until: threading.Event | None = None) -> list[str]:
     """Take a simulated lot through the stations with the server of a home, beside its tables.
 
@@ -51,7 +56,7 @@ def _scratch_laboratory(settings: Settings) -> Iterator[Lakehouse]:
     from lab_assets.state.database import open_database
     from lab_assets.state.ledger import Ledger
 
-    folder = settings.run / "warm_up"
+    folder = scratch_folder(settings)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     scratch = settings.model_copy(update={"home": folder, "db_url": None, "lake_uri": None, "stable_s": 0.0})

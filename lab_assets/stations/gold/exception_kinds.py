@@ -320,7 +320,7 @@ def _runs_of_points(points: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    begins = (pl.col("point_no").diff().over(_CHART) != 1).fill_null(True)  # noqa: FBT003 - a value, no option
+    begins = (pl.col("point_no").diff().over(_CHART) != 1).fill_null(value=True)
     return (
         points.with_columns(run=begins.cum_sum())
         .group_by("run", maintain_order=True)
