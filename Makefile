@@ -6,8 +6,6 @@ SHELL := /usr/bin/env bash
 
 PYTHON ?= python3
 WORKERS ?= 2
-# fetching JARs and compiling wait for different things
-MAKEFLAGS += --jobs=2
 BIN := .venv/bin
 STAMPS := .venv/stamps
 RUN_IMPORTS := polars, deltalake, dagster._cli.api, lab_assets.definitions, lab_assets.ingest.ingestor, lab_assets.stations.runner, lab_assets.stations.registry, lab_assets.sources.registry
