@@ -10,9 +10,9 @@ run goes on; a correction recorded afterwards is looked at with a later known ti
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from lab_assets.domain.in_force import Row
@@ -26,6 +26,8 @@ LAST_STANDARDS: Final = 5
 """Standard injections used where the run's own sequence has none yet: the instrument's last of the method."""
 STANDARDS_LOOKBACK: Final = timedelta(days=180)
 """Standards older than this tell nothing about today's run."""
+NEVER: Final = datetime.max.replace(tzinfo=UTC)
+"""Moment from which on something holds that does not hold now."""
 STANDARD_PEAK_COLUMNS: Final = ("analyte", "channel", "area", "height", "retention_time_min", "area_unit")
 
 
@@ -149,6 +151,7 @@ class RunBook:
                     self._of_sequence.setdefault(sequence, []).append(other)
                 self._of_instrument.setdefault(other.run.instrument_id, []).append(other)
         self._of_standard: dict[tuple[str, str | None], frozenset[datetime]] = {}
+        self._measured_from: dict[tuple[str, str], datetime] = {}
         self._ends = {name: [other.ended_at_utc for other in runs] for name, runs in self._of_instrument.items()}
 
     def facts(self, run: RunIdentity, *, seen_by: datetime, known_by: datetime) -> RunFacts:
@@ -188,6 +191,46 @@ class RunBook:
             known |= self.specifications.known_times(context.product, context.method_id)
         known.update(*(self._times_as_standard(other.run) for other in candidates))
         return FactTimes(seen=sorted({other.ended_at_utc for other in candidates}), known=sorted(known))
+
+    def has_own_standards(self, run: RunIdentity, *, begun: datetime) -> bool:
+        """Return whether the run's own sequence had a standard with named peaks when it began, by every record known then or since.
+
+        If so, no earlier standards of its instrument are ever asked for.
+
+        Args:
+            run: The run.
+            begun: When it began.
+        """
+        plans = [self.records.plans.row(run.injection_name, known_by=moment) for moment in self._moments_from(run, begun)]
+        return all(
+            plan is not None and any(self._was_measured(other, plan["sequence_id"], run, begun) for other in self._members_of(plan))
+            for plan in plans
+        )
+
+    def methods_of(self, run: RunIdentity, *, begun: datetime) -> set[str]:
+        """Return every method that a run was known to be of when it began or at any time since."""
+        contexts = [self._context(run, moment) for moment in self._moments_from(run, begun)]
+        return {context.method_id for context in contexts if context.method_id is not None}
+
+    def _moments_from(self, run: RunIdentity, begun: datetime) -> list[datetime]:
+        return [begun, *(moment for moment in self.records.plans.known_times(run.injection_name) if moment > begun)]
+
+    def _members_of(self, plan: Row) -> Sequence[SeenRun]:
+        return self._of_sequence.get(plan["sequence_id"] or "", ())
+
+    def _was_measured(self, other: SeenRun, sequence_id: str, run: RunIdentity, begun: datetime) -> bool:
+        """Return whether a standard of a sequence had been seen with its peaks by a moment."""
+        if other.ended_at_utc > begun or other.run.injection_id == run.injection_id:
+            return False
+        key = (other.run.injection_id, sequence_id)
+        if key not in self._measured_from:
+
+            def holds(moment: datetime) -> bool:
+                plan = self._as_standard(other, moment)
+                return plan is not None and plan["sequence_id"] == sequence_id and bool(self._peaks([(other, plan)], moment))
+
+            self._measured_from[key] = holds_from(self._times_as_standard(other.run), holds)
+        return self._measured_from[key] <= begun
 
     def _times_as_standard(self, run: RunIdentity) -> frozenset[datetime]:
         """Return when the records became known that decide of what use a run is as a standard; many runs ask for each."""
@@ -262,6 +305,31 @@ class RunBook:
                 {**{name: peak[name] for name in STANDARD_PEAK_COLUMNS}, **weighing} for peak in other.peaks.get(windows.processing_id, ())
             ]
         return sorted(rows, key=lambda row: tuple((row[name] is not None, row[name]) for name in _ORDER))
+
+
+def holds_from(moments: Iterable[datetime], holds: Callable[[datetime], bool]) -> datetime:
+    """Return the moment from which on something has held ever since; ``NEVER`` where it does not hold now.
+
+    Args:
+        moments: When it may change.
+        holds: Whether it held from one of them on.
+    """
+    since = NEVER
+    for moment in sorted(moments, reverse=True):
+        if not holds(moment):
+            break
+        since = moment
+    return since
+
+
+def standard_from(records: LimsRecords, injection_name: str, method_id: str) -> datetime:
+    """Return the moment from which on a run has been known as a standard of a method ever since; ``NEVER`` where it is not now."""
+
+    def holds(moment: datetime) -> bool:
+        plan = records.plans.row(injection_name, known_by=moment)
+        return plan is not None and plan["sample_role"] in STANDARD_ROLES and plan["method_id"] == method_id
+
+    return holds_from(records.plans.known_times(injection_name), holds)
 
 
 _ORDER: Final = (*STANDARD_PEAK_COLUMNS, "weight_mg", "nominal_weight_mg", "standard_purity_pct")

@@ -84,6 +84,29 @@ def _windows_recorded_before(files: list[File]) -> tuple[list[File], list[File]]
     ]
 
 
+def _worklists_recorded_late(files: list[File]) -> tuple[list[File], list[File]]:
+    """Half of the worklists are recorded long after their runs: until then these were measured against the instrument's standards."""
+    first, worklists = _split(files, "lims/sequences_")
+    late = [File(file.path, table_of([{**row, "recorded_at_utc": LATER} for row in rows_of([file], "sequences")])) for file in worklists]
+    return [*first, *late[1::2]], worklists[::2]
+
+
+def _standards_of_late_worklists(files: list[File]) -> tuple[list[File], list[File]]:
+    """The same, and the standards that those runs were measured against come last."""
+    early, worklists = _worklists_recorded_late(files)
+    standards = {row["injection_name"] for row in rows_of(worklists, "sequences") if row["sample_role"] == "standard"}
+    last = [file for file in early if any(name in file.data.decode("latin-1") for name in standards)]
+    assert last
+    return [*(file for file in early if file not in last), *worklists], last
+
+
+def _standards_that_became_samples(files: list[File]) -> tuple[list[File], list[File]]:
+    """Standards are corrected to samples, and another sequence's worklist, recorded late, comes after that."""
+    early, worklists = _worklists_recorded_late(files)
+    standards = [row for row in rows_of(worklists, "sequences") if row["sample_role"] == "standard"]
+    return [*worklists, *early], [_corrected("roles", standards[1:], sample_role="sample")]
+
+
 @pytest.mark.parametrize(
     "case",
     [
@@ -93,6 +116,9 @@ def _windows_recorded_before(files: list[File]) -> tuple[list[File], list[File]]
         _limits_of_the_former_method,
         _windows_of_the_former_method,
         _windows_recorded_before,
+        _worklists_recorded_late,
+        _standards_of_late_worklists,
+        _standards_that_became_samples,
     ],
 )
 def test_what_belongs_to_former_records_may_come_last(case: Case, files: list[File], tmp_path: Path) -> None:
@@ -103,6 +129,9 @@ def test_what_belongs_to_former_records_may_come_last(case: Case, files: list[Fi
     incremental = contents(home.lake)
     home.stations(rebuild=True)
     assert differences(incremental, contents(home.lake)) == {}
+    other = Home(tmp_path / "other")
+    other.take([*last, *first])
+    assert differences(incremental, contents(other.lake)) == {}
 
 
 def test_results_by_the_former_method_stay_as_they_were_known(files: list[File], tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from lab_assets.features.expectation import MethodExpectation
 from lab_assets.features.progress import checkpoint_time
 from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
 from lab_assets.lake.among import among
-from lab_assets.stations.gather import gather, identity_of
+from lab_assets.stations.gather import LONGEST_RUN, RUN_COLUMNS, gather, identity_of, without_own_standards
 from lab_assets.stations.relations import (
     injections_of_methods,
     injections_of_samples,
@@ -72,6 +72,8 @@ _RUN: Final = (
     *(*_KEY, "source", "instrument_id", "method_id", "product", "sample_role", "sequence_id", "injected_at_utc", "known_time_utc"),
     *("run_time_min", "stated_sample_name", "stated_method_name", "processing_id"),
 )
+_REACH: Final = STANDARDS_LOOKBACK + LONGEST_RUN
+"""A standard counts for runs that end this long after it at most."""
 _SIGNAL_PLACE: Final = ("source_sha256", *PARTS, "signal")
 _PLACE: Final = ("source_sha256", *PARTS, "trace")
 _PEAK: Final = ("injection_id", "injection_name", "processing_id", *STANDARD_PEAK_COLUMNS)
@@ -99,54 +101,74 @@ def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
     import polars as pl
 
     own = _of_names(read, names_in_sequences(read, changes.both["injection_name"]))
-    standards = changes.both.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))
-    return pl.concat([own, _measured_against(read, standards)])
+    return pl.concat([own, _measured_against(read, changes.both, beside=own)])
 
 
 def _of_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the runs that changed peaks are standards for."""
     import polars as pl
 
-    names = changes.both.drop_nulls("analyte")["injection_name"].unique()
-    runs = read.keyed(INJECTIONS, _RUN, injection_name=names).filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))
-    own = _of_names(read, names_in_sequences(read, runs["injection_name"]))
-    return pl.concat([own, _measured_against(read, runs)])
+    named = changes.both.drop_nulls("analyte")["injection_name"].unique()
+    standards = read.keyed(INJECTIONS, _RUN, injection_name=_ever_standards(read, named))
+    own = _of_names(read, names_in_sequences(read, standards["injection_name"]))
+    return pl.concat([own, _measured_against(read, standards, beside=own)])
 
 
 def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the runs of the sequences of changed worklist entries, and those measured against their standards."""
     import polars as pl
 
-    names = names_of_plans(read, changes.both)
-    planned = changes.both.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))
-    standards = read.keyed(INJECTIONS, _RUN, injection_name=planned["injection_name"])
-    return pl.concat([_of_names(read, names), _measured_against(read, standards)])
+    own = _of_names(read, names_of_plans(read, changes.both))
+    planned = read.keyed(INJECTIONS, _RUN, injection_name=changes.both["injection_name"])
+    return pl.concat([own, _measured_against(read, planned, beside=own, also=changes.both)])
 
 
-def _measured_against(read: StationReader, standards: pl.DataFrame) -> pl.DataFrame:
-    """Return later runs of the method on the instrument of some standards whose own sequence had no standard yet when they began."""
+def _ever_standards(read: StationReader, names: pl.Series, also: pl.DataFrame | None = None) -> pl.Series:
+    """Return the injections among some that any worklist ever planned as standards.
+
+    Args:
+        read: Reads the worklists.
+        names: Injections.
+        also: Entries that stood in a worklist and may be gone.
+    """
     import polars as pl
 
-    known = standards.drop_nulls(["instrument_id", "method_id", "injected_at_utc"])
+    columns = ["injection_name", "sample_role"]
+    plans = read.keyed(LIMS_SEQUENCES, columns, injection_name=names)
+    if also is not None:
+        plans = pl.concat([plans, also.select(columns)])
+    return plans.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES)))["injection_name"].unique()
+
+
+def _measured_against(read: StationReader, runs: pl.DataFrame, *, beside: pl.DataFrame, also: pl.DataFrame | None = None) -> pl.DataFrame:
+    """Return the runs that may be measured against the standards among some, since their own sequence had none yet.
+
+    Args:
+        read: Reads the runs and their worklists.
+        runs: Runs, standards among them.
+        beside: Runs that are touched anyway.
+        also: Worklist entries of theirs that may be gone.
+    """
+    import polars as pl
+
+    known = runs.drop_nulls(["instrument_id", "injected_at_utc"])
+    known = known.filter(pl.col("injection_name").is_in(_ever_standards(read, known["injection_name"], also).implode()))
     if known.is_empty():
         return read.empty(INJECTIONS, _KEY)
-    since = known.group_by("instrument_id", "method_id").agg(
-        pl.col("injected_at_utc").min().alias("since"), pl.col("injected_at_utc").max().alias("until")
+    since = known.group_by("instrument_id").agg(
+        pl.col("injected_at_utc").min().alias("since"), pl.col("known_time_utc").fill_null(pl.col("injected_at_utc")).max().alias("until")
     )
+    # one that began before a standard was over may have seen it end
     later = read.rows(
         INJECTIONS,
-        [*_KEY, "instrument_id", "method_id", "sequence_id", "sample_role", "injected_at_utc", "known_time_utc"],
+        list(dict.fromkeys((*_RUN, *RUN_COLUMNS))),
         where=among("instrument_id", since["instrument_id"])
-        & among("method_id", since["method_id"])
-        & (pl.col("injected_at_utc") >= pl.lit(known["injected_at_utc"].min())),
+        & pl.col("known_time_utc").is_between(pl.lit(known["injected_at_utc"].min()), pl.lit(since["until"].max()) + _REACH),
     )
-    first = (
-        later.filter(pl.col("sample_role").is_in(list(STANDARD_ROLES))).group_by("sequence_id").agg(_first=pl.col("known_time_utc").min())
-    )
-    rows = later.join(since, on=["instrument_id", "method_id"]).join(first, on="sequence_id", how="left")
-    reached = pl.col("injected_at_utc").is_between(pl.col("since"), pl.col("until") + STANDARDS_LOOKBACK)
-    alone = pl.col("_first").is_null() | (pl.col("_first") > pl.col("injected_at_utc"))
-    return rows.filter(reached & alone).select(_KEY)
+    reached = pl.col("known_time_utc").is_between(pl.col("since"), pl.col("until") + _REACH)
+    later = later.join(since, on="instrument_id").filter(reached).join(beside, on="injection_id", how="anti")
+    alone = without_own_standards(read, [identity_of(row) for row in later.iter_rows(named=True)])
+    return later.filter(pl.col("injection_id").is_in(alone)).select(_KEY)
 
 
 def _of_samples(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -162,7 +184,9 @@ def _of_limits(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return injections_of_windows(read, list(_KEY), changes.both)
+    """Return the runs by changed methods, and those of their sequences: standards may be by another method than what they are for."""
+    concerned = injections_of_windows(read, ["injection_name"], changes.both)
+    return _of_names(read, names_in_sequences(read, concerned["injection_name"]))
 
 
 # --- what is made of them
