@@ -16,11 +16,16 @@ LABELS = TableContract(
     description="Whether any reportable value of the injection was out of specification.",
     owner="team:data-science",
     primary_key=("injection_id", "known_time_utc"),
+    version=2,
     columns=(
         Column(name="injection_id", kind="string", meaning="injection", nullable=False),
         Column(name="lot_id", kind="string", meaning="lot", nullable=False),
         Column(name="method_id", kind="string", meaning="test method", nullable=False),
-        Column(name="is_oos", kind="bool", meaning="any reportable value of this injection fails", nullable=False),
+        Column(
+            name="is_oos",
+            kind="bool",
+            meaning="any reportable value of this injection fails; empty from when on it has none any more, or was not of a sample",
+        ),
         Column(name="failing", kind="array<string>", meaning="analytes that fail", nullable=False),
         Column(name="injected_at_utc", kind="timestamp_utc", meaning="start of the run", nullable=False),
         Column(name="known_time_utc", kind="timestamp_utc", meaning="when the outcome was known", nullable=False),

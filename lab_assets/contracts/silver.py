@@ -60,6 +60,9 @@ INJECTIONS = TableContract(
         Column(name="known_time_utc", kind="timestamp_utc", meaning="when the end of the run was known"),
         Column(name="stated_sample_name", kind="string", meaning="sample as the file itself states it, whatever the worklist says"),
         Column(name="stated_method_name", kind="string", meaning="method as the file itself states it, whatever the worklist says"),
+        Column(
+            name="stated_instrument_name", kind="string", meaning="instrument as the file itself states it; empty: only the worklist does"
+        ),
     ),
 )
 
@@ -114,7 +117,7 @@ RESULTS = TableContract(
     description="Reportable values against their specification, from chromatograms and from the LIMS; corrected ones keep their earlier versions.",
     owner="team:quality",
     primary_key=("result_id", "result_version"),
-    version=2,
+    version=3,
     columns=(
         Column(name="result_id", kind="string", meaning="identity of the result", nullable=False),
         Column(
@@ -124,8 +127,18 @@ RESULTS = TableContract(
             nullable=False,
             minimum=1,
         ),
-        Column(name="is_current", kind="bool", meaning="whether no later version has taken its place", nullable=False),
+        Column(
+            name="is_current",
+            kind="bool",
+            meaning="whether it holds now: no later version has taken its place and it was not withdrawn",
+            nullable=False,
+        ),
         Column(name="superseded_by", kind="int64", meaning="version that took its place; empty for the current one", minimum=2),
+        Column(
+            name="withdrawn_at_utc",
+            kind="timestamp_utc",
+            meaning="when it became known that there is no such result (the run is none of a sample, its method has no such analyte); else empty",
+        ),
         Column(name="change_reason", kind="string", meaning="what became known or changed since the version before; empty for the first"),
         Column(name="injection_id", kind="string", meaning="injection it was computed from; empty for LIMS entries"),
         Column(name="sample_name", kind="string", meaning="sample"),

@@ -104,11 +104,11 @@ class ProcessingMethods:
 
 
 def _first_undated(sets: Mapping[tuple[Any, ...], Sequence[Row]]) -> dict[str, tuple[Any, ...]]:
-    """Return, of each method, the version without a recorded time that arrived first: it counts as known from the beginning."""
+    """Return, of each method, the version without any time that arrived first: it counts as known from the beginning."""
     first: dict[str, tuple[Any, ...]] = {}
     for name, rows in sets.items():
         key = name[0]
-        if name[3] is None and (key not in first or _arrival(rows) < _arrival(sets[first[key]])):
+        if name[2:] == (None, None) and (key not in first or _arrival(rows) < _arrival(sets[first[key]])):
             first[key] = name
     return first
 
@@ -118,12 +118,14 @@ def _arrival(rows: Sequence[Row]) -> tuple[Any, ...]:
 
 
 def _known(name: tuple[Any, ...], rows: Sequence[Row], first: Mapping[str, tuple[Any, ...]]) -> datetime:
-    """Return when a version became known: as it states, else from the beginning, or for a further one when it arrived.
+    """Return when a version became known: as it states, else when it came into effect, else from the beginning or when it arrived.
 
-    A file that states no time has no other evidence than its arrival that it is the later one.
+    Nobody works by a version that is not known. Of versions that state no time the first was always known; nothing else than its arrival
+    tells that a further one is later.
     """
-    if name[3] is not None:
-        return utc(name[3])
+    _, _, effective, recorded = name
+    if (stated := recorded or effective) is not None:
+        return utc(stated)
     return ALWAYS if first[name[0]] == name else utc(rows[0]["ingested_at_utc"])
 
 

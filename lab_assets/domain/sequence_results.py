@@ -24,6 +24,7 @@ from lab_assets.domain.run_context import STANDARD_ROLES, LimsRecords, RunContex
 from lab_assets.domain.specifications import Specifications
 
 UNJUDGED: Final = "unjudged"
+STILL_TO_COME: Final = "a planned standard of the sequence is still to come"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,11 +109,12 @@ class SequenceResults:
 
     def _versions(self, run: MeasuredRun) -> list[dict[str, Any]]:
         final = self._known(run, None)
-        if run.known_time_utc is None or not final.complete:
-            known = [(None, final)]
-        else:
-            known = [(moment, found) for moment in self._moments(run) if (found := self._known(run, moment)).complete]
-        return versions(known, final.rows, lambda moment: self._reason(run, moment))
+        known: list[tuple[datetime | None, _Known]] = []
+        if run.known_time_utc is not None:
+            known += [(moment, found) for moment in self._moments(run) if (found := self._known(run, moment)).complete]
+        if not known or not final.complete:
+            known.append((None, final))
+        return versions(known, lambda moment: self._reason(run, moment))
 
     def _moments(self, run: MeasuredRun) -> list[datetime]:
         """Return every moment from the end of a run on at which something about its results may have become known, in order."""
@@ -299,21 +301,23 @@ def _against_standards(context: RunContext, own: Sequence[Row], window: Row, sta
     return [(channel, value)]
 
 
-def versions(
-    known: Sequence[tuple[datetime | None, _Known]], final: Mapping[str, Mapping[str, Any]], reason: Callable[[datetime], str]
-) -> list[dict[str, Any]]:
+def versions(known: Sequence[tuple[datetime | None, _Known]], reason: Callable[[datetime], str]) -> list[dict[str, Any]]:
     """Return result rows with their versions: one each time that a result differs from what was known of it before.
 
+    A result that there is none of any more has no further version: its last one says when it was withdrawn.
+
     Args:
-        known: What was known at each moment, in order of time; ``None`` as the moment for what has no known time yet.
-        final: What is known in the end: a version counts as current when its result is still in it.
+        known: What was known at each moment, in order of time; ``None`` as the last moment for what has no known time yet.
         reason: Says what became known at a moment.
     """
     made: dict[str, list[dict[str, Any]]] = {}
     for moment, found in known:
+        for identity, rows in made.items():
+            if identity not in found.rows and rows[-1]["is_current"]:
+                rows[-1] |= {"is_current": False, "withdrawn_at_utc": moment}
         for identity, row in found.rows.items():
             earlier = made.setdefault(identity, [])
-            if earlier and all(earlier[-1][name] == value for name, value in row.items()):
+            if earlier and earlier[-1]["is_current"] and all(earlier[-1][name] == value for name, value in row.items()):
                 continue
             if earlier:
                 earlier[-1] |= {"is_current": False, "superseded_by": len(earlier) + 1}
@@ -321,9 +325,10 @@ def versions(
                 {
                     **row,
                     "result_version": len(earlier) + 1,
-                    "is_current": identity in final,
+                    "is_current": True,
                     "superseded_by": None,
-                    "change_reason": reason(moment) if earlier and moment is not None else None,
+                    "withdrawn_at_utc": None,
+                    "change_reason": (reason(moment) if moment is not None else STILL_TO_COME) if earlier else None,
                     "known_time_utc": moment,
                 }
             )
@@ -356,7 +361,7 @@ class EnteredResults:
                     times |= self._specifications.known_times(record.row["product"], entry["method_id"])
         moments = sorted(moment for moment in times if moment >= first)
         known = [(moment, _Known({key: self._row(facts.row(key, known_by=moment), moment)}, complete=True)) for moment in moments]
-        return versions(known, known[-1][1].rows, lambda moment: self._reason(facts, key, moment))
+        return versions(known, lambda moment: self._reason(facts, key, moment))
 
     def _row(self, entry: Row, moment: datetime) -> dict[str, Any]:
         sample: Row = self._records.samples.row(entry["sample_name"], known_by=moment) or {}

@@ -342,7 +342,7 @@ class KnownValue:
     margin: float
 
 
-_RESULT_IDENTITY: Final = ("sample_name", "method_id", "analyte", "channel", "replicate", "injection_id")
+RESULT_IDENTITY: Final = ("sample_name", "method_id", "analyte", "channel", "replicate", "injection_id")
 
 
 def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -351,7 +351,7 @@ def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
         margin = spec_margin(row["value"], low=row["spec_low"], high=row["spec_high"])
-        identity = tuple(row[name] for name in _RESULT_IDENTITY)
+        identity = tuple(row[name] for name in RESULT_IDENTITY)
         if isfinite(margin):
             known[identity] = KnownValue(
                 measured_at=row["measured_at_utc"] or row["known_time_utc"],
@@ -362,23 +362,25 @@ def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             )
         else:
             known.pop(identity, None)
-        if known and (index + 1 == len(rows) or rows[index + 1]["known_time_utc"] != row["known_time_utc"]):
+        is_last = index + 1 == len(rows) or rows[index + 1]["known_time_utc"] != row["known_time_utc"]
+        if is_last and (known or made):
             made.append(_lot_row(row, list(known.values())))
     return made
 
 
 def _lot_row(row: Mapping[str, Any], known: Sequence[KnownValue]) -> dict[str, Any]:
+    """Return what is known of a lot; also that nothing is any more, since its last result was withdrawn."""
     margins = [value.margin for value in known]
-    newest = max(value.measured_at for value in known)
+    newest = max((value.measured_at for value in known), default=row["known_time_utc"])
     features = {
         "lot_results_known": float(len(known)),
         "lot_failures_known": float(sum(margin < 0 for margin in margins)),
-        "lot_min_margin": min(margins),
-        "lot_last_margin": min(value.margin for value in known if value.measured_at == newest),
+        "lot_min_margin": min(margins, default=nan),
+        "lot_last_margin": min((value.margin for value in known if value.measured_at == newest), default=nan),
     }
     for kind in ("assay", "rs", "diss"):
         features[f"lot_margin_{kind}"] = _last_sample_margin([value for value in known if value.kind == kind])
-    features |= extra_values("lot_history", known)
+    features |= extra_values("lot_history", known) if known else dict.fromkeys(set(names_of("lot_history")) - features.keys(), nan)
     return {
         "lot_id": row["lot_id"],
         "event_time_utc": newest,

@@ -40,7 +40,7 @@ class RunIdentity:
         injection_name: Name by which a worklist plans it.
         source: Drop folder; empty for a request.
         started_at_utc: Start; ``None`` where it is not stated.
-        instrument_id: Instrument.
+        instrument_id: Instrument that it states; where it states none, the worklist does.
         stated_sample_name: Sample it states.
         stated_method_name: Method it states.
         stated_lot_id: Lot it states.
@@ -143,13 +143,14 @@ class RunBook:
         self.methods = methods
         self.specifications = specifications
         self._of_sequence: dict[str, list[SeenRun]] = {}
-        self._of_instrument: dict[str | None, list[SeenRun]] = {}
+        self._of_instrument: dict[str, list[SeenRun]] = {}
         for other in sorted(seen, key=lambda other: (other.ended_at_utc, other.run.injection_id)):
             plans = records.plans.versions(other.run.injection_name)
             if any(version.row["sample_role"] in STANDARD_ROLES for version in plans):
                 for sequence in {version.row["sequence_id"] for version in plans}:
                     self._of_sequence.setdefault(sequence, []).append(other)
-                self._of_instrument.setdefault(other.run.instrument_id, []).append(other)
+                for instrument in self.instruments_of(other.run):
+                    self._of_instrument.setdefault(instrument, []).append(other)
         self._of_standard: dict[tuple[str, str | None], frozenset[datetime]] = {}
         self._measured_from: dict[tuple[str, str], datetime] = {}
         self._ends = {name: [other.ended_at_utc for other in runs] for name, runs in self._of_instrument.items()}
@@ -184,7 +185,8 @@ class RunBook:
 
     def times(self, run: RunIdentity, *, seen_by: datetime) -> FactTimes:
         """Return every moment at which the facts of a run up to one may change: between two of them they are the same."""
-        candidates = [*self._candidates(run, seen_by), *self._before(run, seen_by)]
+        before = [other for instrument in self.instruments_of(run) for other in self._before(run, instrument, seen_by)]
+        candidates = [*self._of_its_sequences(run, seen_by), *before]
         known = set(self.records.known_times(run.injection_name, sample_name=run.stated_sample_name))
         for context in [self._context(run, moment) for moment in (*sorted(known), None)]:
             known |= self.methods.known_times(context.method_id, run.source)
@@ -211,6 +213,12 @@ class RunBook:
         """Return every method that a run was known to be of when it began or at any time since."""
         contexts = [self._context(run, moment) for moment in self._moments_from(run, begun)]
         return {context.method_id for context in contexts if context.method_id is not None}
+
+    def instruments_of(self, run: RunIdentity) -> set[str]:
+        """Return every instrument that a run was ever known to be on."""
+        if run.instrument_id is not None:
+            return {run.instrument_id}
+        return {version.row["instrument_id"] for version in self.records.plans.versions(run.injection_name)} - {None}
 
     def _moments_from(self, run: RunIdentity, begun: datetime) -> list[datetime]:
         return [begun, *(moment for moment in self.records.plans.known_times(run.injection_name) if moment > begun)]
@@ -252,20 +260,21 @@ class RunBook:
             lot_id=run.stated_lot_id,
         )
 
-    def _candidates(self, run: RunIdentity, seen_by: datetime) -> list[SeenRun]:
-        """Return the standards that a run may use by any version of the records."""
-        found = [
+    def _of_its_sequences(self, run: RunIdentity, seen_by: datetime) -> list[SeenRun]:
+        """Return the standards of the sequences in which any version of the records plans a run."""
+        return [
             other
             for version in self.records.plans.versions(run.injection_name)
             for other in self._of_sequence.get(version.row["sequence_id"], ())
             if other.ended_at_utc <= seen_by and other.run.injection_id != run.injection_id
         ]
-        return found or self._before(run, seen_by)
 
-    def _before(self, run: RunIdentity, seen_by: datetime) -> list[SeenRun]:
-        """Return the standards seen on the instrument within the time that counts, oldest first."""
-        others = self._of_instrument.get(run.instrument_id, [])
-        ends = self._ends.get(run.instrument_id, [])
+    def _before(self, run: RunIdentity, instrument_id: str | None, seen_by: datetime) -> list[SeenRun]:
+        """Return the standards seen on an instrument within the time that counts, oldest first."""
+        if instrument_id is None:
+            return []
+        others = self._of_instrument.get(instrument_id, [])
+        ends = self._ends.get(instrument_id, [])
         first, last = bisect_right(ends, seen_by - STANDARDS_LOOKBACK), bisect_right(ends, seen_by)
         return [other for other in others[first:last] if other.run.injection_id != run.injection_id]
 
@@ -283,9 +292,11 @@ class RunBook:
         if rows or context.method_id is None:
             return rows
         last: list[tuple[SeenRun, Row]] = []
-        for other in reversed(self._before(run, seen_by)):
+        for other in reversed(self._before(run, context.instrument_id, seen_by)):
             plan = self._as_standard(other, known_by)
-            if plan is not None and plan["method_id"] == context.method_id:
+            if plan is None or (other.run.instrument_id or plan["instrument_id"]) != context.instrument_id:
+                continue
+            if plan["method_id"] == context.method_id:
                 last.append((other, plan))
                 if len(last) == LAST_STANDARDS:
                     break

@@ -10,6 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -41,7 +42,7 @@ LONGEST_RUN: Final = timedelta(days=2)
 """No run takes longer."""
 RUN_COLUMNS: Final = (
     *("injection_id", "injection_name", "source", "instrument_id", "method_id", "sample_role", "injected_at_utc", "known_time_utc"),
-    *("stated_sample_name", "stated_method_name"),
+    *("stated_sample_name", "stated_method_name", "stated_instrument_name"),
 )
 PEAK_COLUMNS: Final = ("injection_id", "injection_name", "processing_id", *STANDARD_PEAK_COLUMNS)
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -163,7 +164,7 @@ def _alone(gathered: _Gathered, runs: Sequence[RunIdentity], until: datetime | N
     found: list[Alone] = []
     for run in runs:
         seen_by = until or gathered.ends.get(run.injection_id) or run.started_at_utc
-        if run.instrument_id is None or seen_by is None:
+        if seen_by is None:
             continue
         begun = min(run.started_at_utc or seen_by, seen_by)
         if not book.has_own_standards(run, begun=begun):
@@ -187,8 +188,11 @@ def _standards_before(read: KeyedReader, gathered: _Gathered, alone: Sequence[Al
     """
     records = LimsRecords(gathered.plans.iter_rows(named=True), (), ())
     book = RunBook(records, gathered.methods, Specifications(()), ())
-    asked = [_Asked(run, begun, seen_by, book.methods_of(run, begun=begun)) for run, begun, seen_by in alone]
-    asked = [each for each in asked if each.methods]
+    asked = [
+        _Asked(run, begun, seen_by, instruments, methods)
+        for run, begun, seen_by in alone
+        if (instruments := book.instruments_of(run)) and (methods := book.methods_of(run, begun=begun))
+    ]
     if not asked:
         return _Before(plans=gathered.plans.clear(), seen=())
     for looked_back in LOOKED_BACK:
@@ -203,11 +207,12 @@ def _standards_before(read: KeyedReader, gathered: _Gathered, alone: Sequence[Al
 
 @dataclass(frozen=True)
 class _Asked:
-    """A run whose earlier standards are looked for, and the methods it was ever known to be of."""
+    """A run whose earlier standards are looked for, with the instruments and methods it was ever known to be of."""
 
     run: RunIdentity
     begun: datetime
     seen_by: datetime
+    instruments: set[str]
     methods: set[str]
 
 
@@ -216,7 +221,7 @@ def _planned_before(read: KeyedReader, asked: Sequence[_Asked], looked_back: tim
     import polars as pl
 
     first, last = min(each.begun for each in asked), max(each.seen_by for each in asked)
-    instruments = sorted({each.run.instrument_id for each in asked if each.run.instrument_id is not None})
+    instruments = sorted({instrument for each in asked for instrument in each.instruments})
     # a standard is old by its end, which is some time after its begin
     since = first - looked_back - LONGEST_RUN
     where = pl.col("instrument_id").is_in(instruments) & pl.col("injected_at_utc").is_between(since, last)
@@ -240,8 +245,8 @@ def _chosen_before(asked: Sequence[_Asked], runs: pl.DataFrame, plans: pl.DataFr
     chosen: set[str] = set()
     is_enough = True
     for each in asked:
-        for method in each.methods:
-            standards = of_method.get((each.run.instrument_id or "", method), [])
+        for of_both in product(each.instruments, each.methods):
+            standards = of_method.get(of_both, [])
             end = bisect_right(standards, each.seen_by, key=itemgetter(0))
             certain = 0
             while end > 0 and certain < LAST_STANDARDS:
@@ -266,7 +271,7 @@ def identity_of(run: Row) -> RunIdentity:
         injection_name=run["injection_name"],
         source=run["source"],
         started_at_utc=run["injected_at_utc"],
-        instrument_id=run["instrument_id"],
+        instrument_id=run["stated_instrument_name"],
         stated_sample_name=run["stated_sample_name"],
         stated_method_name=run["stated_method_name"],
     )

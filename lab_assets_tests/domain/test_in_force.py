@@ -127,6 +127,15 @@ def test_late_windows_hold_from_their_effective_time_and_are_known_from_the_reco
     assert ids == [4.0, 4.2]
 
 
+def test_a_version_that_states_only_its_effect_was_known_by_then_whichever_came_first() -> None:
+    """The revised version's file arrived first; the earlier one's, without any time, a day after it."""
+    revised = {**_methods(None, day(2), 4.2, 2), "ingest_batch": 1, "ingested_at_utc": day(20)}
+    earlier = {**_methods(None, None, 4.0, 1), "ingest_batch": 2, "ingested_at_utc": day(21)}
+    methods = ProcessingMethods([revised, earlier])
+    starts = [methods.windows("M", "lims", at=day(at), known_by=day(at)).rows[0]["window_start"] for at in (0, 1, 2, 3)]
+    assert starts == [4.0, 4.0, 4.2, 4.2]
+
+
 def test_of_versions_without_a_time_the_first_was_always_known_others_on_arrival() -> None:
     first = _methods(None, None, 4.0, 1)
     second = {**_methods(None, None, 4.2, 2), "ingest_batch": 2}

@@ -246,6 +246,29 @@ def test_a_value_is_unjudged_while_a_planned_standard_is_missing() -> None:
     assert (row["state"], row["known_time_utc"]) == ("fail", T0 + timedelta(minutes=68))
 
 
+def test_a_standard_planned_after_the_run_leaves_what_was_known_and_adds_a_value_still_to_be_judged() -> None:
+    added = T0 + timedelta(days=1)
+    rows = _calculate([standard(), sample(), standard("more", minutes=60, is_run=False, recorded_at_utc=added)])
+    assert _versions(rows, "state", "known_time_utc", "is_current", "superseded_by", "change_reason") == [
+        ("fail", T0 + timedelta(minutes=28), False, 2, None),
+        ("unjudged", None, True, None, "a planned standard of the sequence is still to come"),
+    ]
+
+
+def test_a_result_of_a_run_that_was_none_of_a_sample_is_withdrawn_and_may_come_back() -> None:
+    """The worklist is corrected to a standard after a day, and back after two: what was known in between is told."""
+    first, day = sample(), timedelta(days=1)
+    as_standard = {**first.plan, "sample_role": "standard", "recorded_at_utc": T0 + day, "source_row": 2}
+    back = {**first.plan, "recorded_at_utc": T0 + 2 * day, "source_row": 3}
+    (row,) = _calculate([standard(), first], plans=[as_standard])
+    assert (row["state"], row["is_current"], row["withdrawn_at_utc"], row["superseded_by"]) == ("fail", False, T0 + day, None)
+    rows = _calculate([standard(), first], plans=[as_standard, back])
+    assert _versions(rows, "state", "known_time_utc", "withdrawn_at_utc", "superseded_by", "is_current") == [
+        ("fail", T0 + timedelta(minutes=28), T0 + day, 2, False),
+        ("fail", T0 + 2 * day, None, None, True),
+    ]
+
+
 def test_the_order_of_facts_is_irrelevant() -> None:
     """Two weights, two lots of one sample, two standards: in every order the same versions, to the last digit."""
     first, late = sample(), T0 + timedelta(days=1)

@@ -9,7 +9,7 @@ import csv
 import io
 import random
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -93,26 +93,60 @@ def table_of(rows: Sequence[dict[str, Any]]) -> bytes:
 
 def rows_of(files: Iterable[File], kind: str) -> list[dict[str, str]]:
     """Return the rows of the exports of one kind."""
-    return [row for file in files if file.path.startswith(f"lims/{kind}_") for row in csv.DictReader(io.StringIO(file.data.decode()))]
+    found = [file for file in files if file.path.startswith((f"lims/{kind}_", f"lims/{kind}."))]
+    return [row for file in found for row in csv.DictReader(io.StringIO(file.data.decode()))]
 
 
 def corrections(files: Sequence[File], seed: int, count: int) -> list[Correction]:
-    """Return files that correct weights, samples, lots, results, limits and certificates, each recorded after everything else, in order of time."""
+    """Return files that correct worklists, samples, lots, results, limits, windows and certificates, each recorded after everything else, in order of time."""
     rng = random.Random(seed)
     plans = [row for row in rows_of(files, "sequences") if row["weight_mg"]]
     samples, lots, results = (rows_of(files, kind) for kind in ("samples", "lots", "results"))
-    limits = list(csv.DictReader(io.StringIO(next(file.data.decode() for file in files if file.path == "lims/specifications.csv"))))
+    limits, windows = rows_of(files, "specifications"), rows_of(files, "processing_methods")
     made: list[Correction] = []
     for number in range(count):
         at = START + timedelta(days=120, hours=number)
         stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        kind = rng.choice(("weight", "purity", "sample", "lot", "result", "limit", "certificate"))
-        records = {"weight": plans, "purity": plans, "sample": samples, "lot": lots, "result": results, "limit": limits}
-        row = _certificate(rng, number) if kind == "certificate" else _CORRECTED[kind](rng, records[kind])
+        kind = rng.choice(("certificate", "windows", *_CORRECTED))
+        if kind == "certificate":
+            corrected = [_certificate(rng, number)]
+        elif kind == "windows":
+            corrected = _windows(rng, windows)
+        else:
+            of_worklists = dict.fromkeys(_OF_WORKLISTS, plans)
+            records = {**of_worklists, "sample": samples, "lot": lots, "result": results, "limit": limits}
+            corrected = [_CORRECTED[kind](rng, records[kind])]
         folder = "metrology" if kind == "certificate" else "lims"
-        row = {**row, "recorded_at_utc": stamp}
-        made.append(Correction(File(f"{folder}/correction_{number:03d}_{kind}.csv", table_of([row])), at))
+        rows = [{**row, "recorded_at_utc": stamp} for row in corrected]
+        made.append(Correction(File(f"{folder}/correction_{number:03d}_{kind}.csv", table_of(rows)), at))
     return made
+
+
+def _role(rng: random.Random, plans: list[dict[str, str]]) -> dict[str, str]:
+    plan = rng.choice(plans)
+    return {**plan, "sample_role": rng.choice([role for role in ("sample", "standard", "blank") if role != plan["sample_role"]])}
+
+
+def _of_another(column: str) -> Callable[[random.Random, list[dict[str, str]]], dict[str, str]]:
+    """Correct a worklist entry to what another one has in a column."""
+
+    def corrected(rng: random.Random, plans: list[dict[str, str]]) -> dict[str, str]:
+        plan = rng.choice(plans)
+        return {**plan, column: rng.choice(sorted({other[column] for other in plans} - {plan[column]}))}
+
+    return corrected
+
+
+def _windows(rng: random.Random, windows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """State the windows of a method anew, one of them moved."""
+    method = rng.choice(windows)["method_name"]
+    own = [row for row in windows if row["method_name"] == method]
+    moved = rng.choice(own)
+    shift = rng.uniform(-0.05, 0.05)
+    return [
+        {**row, **{name: f"{float(row[name]) + shift:.3f}" for name in ("window_start", "window_end")}} if row is moved else row
+        for row in own
+    ]
 
 
 def _weight(rng: random.Random, plans: list[dict[str, str]]) -> dict[str, str]:
@@ -164,7 +198,13 @@ def _certificate(rng: random.Random, number: int) -> dict[str, str]:
     }
 
 
-_CORRECTED = {"weight": _weight, "purity": _purity, "sample": _sample, "lot": _lot, "result": _result, "limit": _limit}
+_OF_WORKLISTS = {
+    "weight": _weight,
+    "purity": _purity,
+    "role": _role,
+    **{name: _of_another(name) for name in ("sample_name", "method_id", "sequence_id", "replicate", "column_id")},
+}
+_CORRECTED = {**_OF_WORKLISTS, "sample": _sample, "lot": _lot, "result": _result, "limit": _limit}
 
 
 class Home:

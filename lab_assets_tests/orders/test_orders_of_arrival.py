@@ -97,7 +97,7 @@ def _known(home: Home) -> Known:
     held: Known = {}
     for name, table in contracts().items():
         if name.startswith("features.") or name in {"ml.labels", "silver.results"}:
-            columns = [column for column in table.column_names if column not in {"is_current", "superseded_by"}]
+            columns = [column for column in table.column_names if column not in {"is_current", "superseded_by", "withdrawn_at_utc"}]
             place = columns.index("known_time_utc")
             held[name] = {repr(row): row[place] for row in home.lake.polars(table).select(columns).iter_rows()}
     return held

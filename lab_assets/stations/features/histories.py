@@ -15,7 +15,7 @@ from lab_assets.contracts.silver import RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.in_force import RECENCY, recency
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.exposure import storage_exposure
-from lab_assets.features.history import LOT_HISTORY_INPUT, lot_history
+from lab_assets.features.history import LOT_HISTORY_INPUT, RESULT_IDENTITY, lot_history
 from lab_assets.lake.among import among
 from lab_assets.stations.station import Group, Input, Station, of, touched_by
 
@@ -27,26 +27,35 @@ if TYPE_CHECKING:
 
 
 def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
-    """Say what was known of each lot from each known time on; a result that moved to another lot leaves this one then."""
+    """Say what was known of each lot from each known time on; a result that was withdrawn, or became another one's, leaves it then."""
     import polars as pl
 
-    rows = read.keyed(RESULTS, lot_id=keys["lot_id"])
-    moved = rows.drop_nulls("superseded_by")
-    later = read.keyed(RESULTS, ["result_id", "result_version", "lot_id", "known_time_utc"], result_id=moved["result_id"])
-    gone = moved.join(
-        later.select("result_id", pl.col("result_version").alias("superseded_by"), _lot="lot_id", _known="known_time_utc"),
-        on=["result_id", "superseded_by"],
-    ).filter(pl.col("_lot").ne_missing(pl.col("lot_id")))
+    rows = read.keyed(RESULTS, _RESULT, lot_id=keys["lot_id"])
+    superseded = rows.drop_nulls("superseded_by")
+    later = read.keyed(
+        RESULTS, ["result_id", "result_version", "lot_id", "known_time_utc", *RESULT_IDENTITY], result_id=superseded["result_id"]
+    )
+    successor = later.select(
+        "result_id",
+        pl.col("result_version").alias("superseded_by"),
+        _left="known_time_utc",
+        **{f"_{name}": name for name in ("lot_id", *RESULT_IDENTITY)},
+    )
+    is_other = pl.any_horizontal(pl.col(f"_{name}").ne_missing(pl.col(name)) for name in ("lot_id", *RESULT_IDENTITY))
+    moved = superseded.join(successor, on=["result_id", "superseded_by"]).filter(is_other)
+    withdrawn = rows.drop_nulls("withdrawn_at_utc").with_columns(_left="withdrawn_at_utc")
     # without limits a value does not count, which is how it leaves
     empty = pl.lit(None, pl.Float64)
-    left = gone.with_columns(known_time_utc="_known", spec_low=empty, spec_high=empty).select(LOT_HISTORY_INPUT)
-    return lot_history(pl.concat([rows.select(LOT_HISTORY_INPUT), left]))
+    gone = [
+        frame.drop_nulls("_left").with_columns(known_time_utc="_left", spec_low=empty, spec_high=empty).select(LOT_HISTORY_INPUT)
+        for frame in (moved, withdrawn)
+    ]
+    return lot_history(pl.concat([rows.select(LOT_HISTORY_INPUT), *gone]))
 
 
-_RESULTS: Final = Input(
-    table=RESULTS, columns=(*LOT_HISTORY_INPUT, "result_id", "result_version", "superseded_by"), touches=touched_by(lot_id="lot_id")
-)
-_MARGINS: Final = of(RESULTS, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc")
+_RESULT: Final = (*LOT_HISTORY_INPUT, "result_id", "result_version", "superseded_by", "withdrawn_at_utc")
+_RESULTS: Final = Input(table=RESULTS, columns=_RESULT, touches=touched_by(lot_id="lot_id"))
+_MARGINS: Final = of(RESULTS, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc", "withdrawn_at_utc")
 _KIND: Final = of(RESULTS, "method_id", "sample_name", "replicate", "injection_id")
 LOT_HISTORY_STATION: Final = Station(
     target=LOT_HISTORY,
@@ -57,7 +66,7 @@ LOT_HISTORY_STATION: Final = Station(
     feeds={
         "lot_id": of(RESULTS, "lot_id"),
         "event_time_utc": of(RESULTS, "measured_at_utc", "known_time_utc"),
-        "known_time_utc": of(RESULTS, "known_time_utc", "measured_at_utc"),
+        "known_time_utc": of(RESULTS, "known_time_utc", "measured_at_utc", "withdrawn_at_utc"),
         "feature_set_version": (),
         **{name: _MARGINS + (_KIND if name.startswith("lot_margin") else ()) for name in names_of("lot_history")},
     },

@@ -70,7 +70,7 @@ Row = Mapping[str, Any]
 _KEY: Final = ("injection_id", "injection_name")
 _RUN: Final = (
     *(*_KEY, "source", "instrument_id", "method_id", "product", "sample_role", "sequence_id", "injected_at_utc", "known_time_utc"),
-    *("run_time_min", "stated_sample_name", "stated_method_name", "processing_id"),
+    *("run_time_min", "stated_sample_name", "stated_method_name", "stated_instrument_name", "processing_id"),
 )
 _REACH: Final = STANDARDS_LOOKBACK + LONGEST_RUN
 """A standard counts for runs that end this long after it at most."""

@@ -42,7 +42,7 @@ LOOKED_BACK: Final = (timedelta(days=500), timedelta(days=2000), None)
 
 _RUN: Final = (
     *("injection_id", "injection_name", "source", "instrument_id", "method_id", "column_id", "injected_at_utc", "known_time_utc"),
-    *("stated_sample_name", "stated_method_name", "processing_id"),
+    *("stated_sample_name", "stated_method_name", "stated_instrument_name", "processing_id"),
 )
 _PEAK: Final = ("injection_id", "injection_name", "processing_id", "channel", "analyte", "area", "plates", "tailing", "retention_time_min")
 _PROGRESS: Final = ("injection_id", "injection_name", "checkpoint_pct", "known_time_utc", "pressure_mean_bar", "pressure_ripple_pct")
@@ -68,7 +68,8 @@ def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
 def _last_before(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     """Return the standing injections that were their method's last one at some time from some runs on.
 
-    These are the last one before that was known when the first of the runs began, and those after it, which became known later.
+    These are the last one before that was known as of the method when the first of the runs began and has been ever since, and those after
+    it, which became known later or were of another method for a time.
 
     Args:
         read: Reads the standing states.
@@ -76,17 +77,26 @@ def _last_before(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    of_method, columns = ["instrument_id", "method_id"], ["injection_id", "event_time_utc", "known_time_utc"]
+    of_method = ["instrument_id", "method_id"]
     since = runs.drop_nulls().group_by(of_method).agg(_since=pl.col("injected_at_utc").min())
     if since.is_empty():
         return read.empty(INSTRUMENT_HISTORY, ("injection_id", "instrument_id"))
-    at = pl.col("event_time_utc")
+    at, until = pl.col("event_time_utc"), pl.lit(since["_since"].max())
     asked = pl.all_horizontal(among(name, since[name]) for name in of_method)
-    standing = read.rows(INSTRUMENT_HISTORY, [*of_method, *columns], where=asked & (at < pl.lit(since["_since"].max())))
+    standing = read.rows(INSTRUMENT_HISTORY, [*of_method, "injection_id", "event_time_utc", "known_time_utc"], where=asked & (at < until))
     standing = standing.join(since, on=of_method).filter(at < pl.col("_since"))
     injections = standing.group_by(*of_method, "_since", "injection_id", "event_time_utc").agg(pl.col("known_time_utc").min())
-    known = at.filter(pl.col("known_time_utc") < pl.col("_since")).max().over(of_method)
-    return injections.filter(known.is_null() | (at >= known)).select("injection_id", "instrument_id").unique()
+    injections = injections.sort("event_time_utc", "injection_id")
+    latest = injections.group_by(of_method).tail(KEEP)
+    if latest.is_empty():
+        return injections.select("injection_id", "instrument_id")
+    nearby = among("instrument_id", since["instrument_id"]) & at.is_between(pl.lit(latest["event_time_utc"].min()), until)
+    methods = read.rows(INSTRUMENT_HISTORY, ["injection_id", "method_id"], where=nearby).group_by("injection_id")
+    moved = methods.agg(pl.col("method_id").n_unique()).filter(pl.col("method_id") > 1)["injection_id"]
+    certain = latest.filter(pl.col("known_time_utc") < pl.col("_since"), ~pl.col("injection_id").is_in(moved.implode()))
+    last = certain.group_by(of_method).agg(_last=at.max())
+    found = injections.join(last, on=of_method, how="left").filter(pl.col("_last").is_null() | (at >= pl.col("_last")))
+    return found.select("injection_id", "instrument_id").unique()
 
 
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -246,7 +256,7 @@ def _known_times(run: Row, facts: _Facts) -> list[datetime]:
 def _input_row(run: Row, moment: datetime, facts: _Facts) -> dict[str, Any]:
     """Return what was known of a run at a moment, as the feature function takes it."""
     context = facts.records.context(
-        run["injection_name"], known_by=moment, method_id=run["stated_method_name"], instrument_id=run["instrument_id"]
+        run["injection_name"], known_by=moment, method_id=run["stated_method_name"], instrument_id=run["stated_instrument_name"]
     )
     windows = facts.methods.windows(context.method_id, run["source"], at=run["injected_at_utc"], known_by=moment)
     peak = facts.peaks.get((run["injection_id"], windows.processing_id, windows.main_analyte), {})
@@ -256,7 +266,8 @@ def _input_row(run: Row, moment: datetime, facts: _Facts) -> dict[str, Any]:
     return {
         **{name: run[name] for name in ("injection_id", "instrument_id", "injected_at_utc")},
         "known_time_utc": moment,
-        "method_id": context.method_id,
+        # until it was known to be on this instrument it left no state there
+        "method_id": context.method_id if context.instrument_id == run["instrument_id"] else None,
         "column_id": context.column_id,
         "sample_role": context.sample_role,
         **{name: peak.get(name) for name in _MEASURED[1:]},

@@ -134,6 +134,7 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str
     versions = versions_of(lake, INJECTIONS, LABELS, *FEATURE_TABLES)
     known = lake.polars(LABELS, ["injection_id", "is_oos", "injected_at_utc", "known_time_utc"], version=versions[LABELS.full_name])
     labels = known.sort("known_time_utc").unique("injection_id", keep="last", maintain_order=True).drop("known_time_utc")
+    labels = labels.drop_nulls("is_oos")
     if labels.height < MIN_INJECTIONS or labels["is_oos"].n_unique() < 2:
         raise TooFewLabelsError(
             f"{labels.height} labelled injection(s) with {int(labels['is_oos'].sum())} out of specification: at least {MIN_INJECTIONS} "

@@ -158,6 +158,7 @@ def _described(run: Mapping[str, Any], records: LimsRecords) -> dict[str, Any]:
         **{name: getattr(context, name) for name in _OF_THE_CONTEXT},
         "stated_sample_name": run["sample_name"] or None,
         "stated_method_name": run["method_name"] or None,
+        "stated_instrument_name": run["instrument_name"] or None,
         "known_time_utc": None if injected is None else injected + length,
     }
 
@@ -210,6 +211,7 @@ INJECTIONS_STATION: Final = Station(
         "channels": of(CHROMATOGRAMS, "channel"),
         "stated_sample_name": of(CHROMATOGRAMS, "sample_name"),
         "stated_method_name": of(CHROMATOGRAMS, "method_name"),
+        "stated_instrument_name": of(CHROMATOGRAMS, "instrument_name"),
         "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS),
         "known_time_utc": of(CHROMATOGRAMS, "injected_at_utc", "x_last", "x_unit"),
     },

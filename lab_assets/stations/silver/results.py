@@ -204,6 +204,7 @@ RESULTS_STATION: Final = Station(
         "result_version": _KNOWN,
         "is_current": _KNOWN,
         "superseded_by": _KNOWN,
+        "withdrawn_at_utc": _KNOWN,
         "change_reason": _KNOWN,
         "injection_id": of(INJECTIONS, "injection_id"),
         "sample_name": of(LIMS_SEQUENCES, "sample_name") + of(INJECTIONS, "stated_sample_name") + of(LIMS_RESULTS, "sample_name"),

@@ -48,8 +48,8 @@ def at_75(lake: Lakehouse, name: str) -> dict[str, Any]:
 def planned_sequence(lakehouse: Lakehouse, put: Put) -> list[dict[str, Any]]:
     """The worklist of a standard and a sample after it; neither has been run."""
     rows = [
-        injection("std", 0, sample_role="standard", instrument_id="LC-1", column_id="C-1"),
-        injection("a", 1, instrument_id="LC-1", column_id="C-1"),
+        injection("std", 0, sample_role="standard", instrument_id="LC-1", stated_instrument_name="LC-1", column_id="C-1"),
+        injection("a", 1, instrument_id="LC-1", stated_instrument_name="LC-1", column_id="C-1"),
     ]
     put(PROCESSING_METHODS, {**WINDOW, "source": "cds"})
     put(LIMS_SEQUENCES, *({**planned(row), "column_id": "C-1"} for row in rows))
@@ -105,7 +105,7 @@ def test_a_correction_is_told_as_a_state_of_the_last_run_also_when_that_comes_la
         return lakehouse.polars(INSTRUMENT_HISTORY).filter(pl.col("known_time_utc") == later)["injection_id"].to_list()
 
     assert told_later() == [planned_sequence[1]["injection_id"]]
-    last = injection("b", 2, instrument_id="LC-1", column_id="C-1")
+    last = injection("b", 2, instrument_id="LC-1", stated_instrument_name="LC-1", column_id="C-1")
     put(LIMS_SEQUENCES, {**planned(last), "column_id": "C-1"}, batch=2)
     bring(lakehouse, put, last, 610.0, batch=2)
     flow(lakehouse)
