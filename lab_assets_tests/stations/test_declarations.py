@@ -1,4 +1,7 @@
-"""What stations declare is what they read, over a small simulated laboratory: no column more, none less, nothing whole that grows."""
+"""What stations declare is what they read, over a small simulated laboratory: no column more, none less, nothing whole that grows.
+
+What holds what a tagged column holds carries its tags: masks follow the tags of a table's own columns.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,18 @@ from datetime import UTC, datetime
 import polars as pl
 import pytest
 
-from lab_assets.contracts.bronze import CALIBRATIONS
+from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SAMPLES
+from lab_assets.contracts.core import Column, Kind, TableContract
 from lab_assets.contracts.gold import SUITABILITY
 from lab_assets.contracts.registry import contracts
-from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.contracts.silver import INJECTIONS, SAMPLES
 from lab_assets.lake.changes import Changes
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.reading import Read, StationReader, UndeclaredReadError
 from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import StationError, all_groups, conformed, make_of
-from lab_assets.stations.silver.reference import LOTS_STATION
-from lab_assets.stations.station import Input, Station
+from lab_assets.stations.silver.reference import LOTS_STATION, SAMPLES_STATION
+from lab_assets.stations.station import Input, Station, of
 from lab_assets_tests.stations.rows import putting
 from lab_assets_tests.stations.small_laboratory import opened, take, write_files
 
@@ -27,6 +31,8 @@ each_station = pytest.mark.parametrize("station", STATIONS, ids=lambda station: 
 TRIGGERS = {("silver.injections", "processing_id"), ("silver.process_events", "event_id")}
 """Columns that are watched, whether they are read or not: by the first the windows of a run changed (methods themselves touch nothing), by
 the second two events of one kind and time are two."""
+FOUND_BY = {("silver.documents", "certificate_id"), ("silver.documents", "instrument_id")}
+"""Texts that a tagged one decides and none of which can hold what it holds: numbers of known certificates, looked for in a document."""
 WHOLE = [(station, each) for station in STATIONS for each in station.inputs if each.reads == "whole"]
 
 
@@ -110,6 +116,85 @@ def test_every_column_says_what_it_is_made_from(station: Station) -> None:
     declared = {f"{each.name}.{column}" for each in station.inputs for column in each.columns}
     named = {source for sources in station.feeds.values() for source in sources}
     assert sorted(named - declared) == [], "named as a source, but not declared as read"
+
+
+def untagged_copies(station: Station) -> list[str]:
+    """Return what is to be done for each column that holds what a tagged one holds and lacks its tags.
+
+    That is a text among whose sources a tagged column is, unless its words are a closed list, and a column of any other kind that is one
+    tagged column of the same kind and nothing else. Numbers that are worked out of texts are free.
+    """
+    found: list[str] = []
+    for column in station.target.columns:
+        named = {source: source.rpartition(".") for source in station.feeds.get(column.name, ())}
+        sources = {source: contracts()[table].column(name) for source, (table, _, name) in named.items()}
+        holding = {source: each.tags for source, each in sources.items() if "string" in column.kind or _is_one(column, *sources.values())}
+        lacking = {tag for tags in holding.values() for tag in tags if tag not in column.tags}
+        if lacking and not column.allowed and (station.name, column.name) not in FOUND_BY:
+            tags = "".join(f'"{tag}", ' for tag in (*column.tags, *sorted(lacking)))
+            found.append(
+                f"{station.name}.{column.name} is fed by {', '.join(source for source, carried in holding.items() if lacking & {*carried})}, tagged "
+                f"{', '.join(sorted(lacking))}, and would show it unmasked. Write tags=({tags.strip()}) at {column.name} in the contract "
+                f"of {station.name}. Only where it can never hold what the other holds, name it in FOUND_BY of this test and say why."
+            )
+    return found
+
+
+def _is_one(column: Column, first: Column, *more: Column) -> bool:
+    return column.kind == first.kind and not more
+
+
+@each_station
+def test_a_column_fed_by_a_tagged_one_carries_its_tags(station: Station) -> None:
+    found = untagged_copies(station)
+    assert not found, "\n".join(found)
+
+
+def _without_tags(table: TableContract) -> TableContract:
+    return replace(table, columns=tuple(replace(column, tags=()) for column in table.columns))
+
+
+@pytest.mark.parametrize(
+    ("kind", "sources", "write"),
+    [
+        ("string", ("analyst",), 'Write tags=("personal_name",) at analyst'),
+        ("string", ("recorded_at_utc", "analyst"), 'Write tags=("personal_name",) at analyst'),
+        ("array<string>", ("analyst",), 'Write tags=("personal_name",) at analyst'),
+        ("map<string,int64>", ("analyst", "patient_initials"), 'Write tags=("patient", "personal_name",) at analyst'),
+        ("int64", ("analyst",), None),
+        ("bool", ("patient_initials",), None),
+        ("string", ("sample_name",), None),
+    ],
+)
+def test_a_text_fed_by_a_tagged_one_is_found(kind: Kind, sources: tuple[str, ...], write: str | None) -> None:
+    """Whoever is named in the last record, in a list, or as a key is shown; how many there are is not who."""
+    columns = tuple(replace(column, kind=kind, tags=()) if column.name == "analyst" else column for column in SAMPLES.columns)
+    wrong = replace(SAMPLES_STATION, target=replace(SAMPLES, columns=columns), feeds={"analyst": of(LIMS_SAMPLES, *sources)})
+    found = untagged_copies(wrong)
+    assert len(found) == (write is not None)
+    assert all(write in one for one in found if write)
+
+
+def shown_untagged(lake: Lakehouse, station: Station) -> list[str]:
+    """Make a station's rows; return the untagged texts that hold what a tagged column it reads holds, whatever it says feeds them."""
+    tagged = [(each.table, name) for each in station.inputs for name in each.columns if each.table.column(name).tags]
+    cells = [cell for table, name in tagged for cell in lake.polars(table, [name])[name].drop_nulls().unique()]
+    hidden = {text for cell in cells for text in ([cell] if isinstance(cell, str) else cell) if len(text) >= 4}
+    read = reader(lake, station)
+    rows = conformed(station, make_of(read, all_groups(read)))
+    texts = [column.name for column in station.target.columns if "string" in column.kind and not column.tags]
+    return [name for name in texts if any(text in str(shown) for shown in rows[name].to_list() for text in hidden)]
+
+
+@each_station
+def test_no_untagged_text_shows_what_a_tagged_one_holds(lake: Lakehouse, station: Station) -> None:
+    assert shown_untagged(lake, station) == [], "give these columns the tags of what they hold, and name it in feeds"
+
+
+def test_a_name_that_feeds_are_silent_about_is_found(lake: Lakehouse) -> None:
+    wrong = replace(SAMPLES_STATION, target=_without_tags(SAMPLES), feeds={"analyst": of(LIMS_SAMPLES, "sample_name")})
+    assert untagged_copies(wrong) == []
+    assert shown_untagged(lake, wrong) == ["analyst"]
 
 
 @each_station
