@@ -69,13 +69,13 @@ class MaskMethod:
     """One way of hiding text; values of other kinds are hidden by NULL, whatever the method.
 
     Attributes:
-        sql: From a quoted column and its tag to the SQL that stands for it.
-        value: From a text, its tag and the key to what stands for it, equal to what ``sql`` gives.
+        sql: From a quoted column and its tag to the SQL that stands for it, also where the column is NULL.
+        value: From a text or ``None``, its tag and the key to what stands for it, equal to what ``sql`` gives.
         words: What it does, for people.
     """
 
     sql: Callable[[str, str], str]
-    value: Callable[[str, str, MaskKey], str | None]
+    value: Callable[[str | None, str, MaskKey], str | None]
     words: str
 
 
@@ -89,7 +89,9 @@ def _pseudonym_sql(column: str, tag: str) -> str:
     return f"CASE WHEN {column} IS NULL THEN NULL ELSE '{_stand_in(tag)}-' || left(sha256(${OUTER_KEY} || {inner}), 10) END"
 
 
-def _pseudonym(value: str, tag: str, key: MaskKey) -> str:
+def _pseudonym(value: str | None, tag: str, key: MaskKey) -> str | None:
+    if value is None:
+        return None
     inner = hashlib.sha256(key.inner + value.encode()).digest()
     return f"{_stand_in(tag)}-{hashlib.sha256(key.outer + inner).hexdigest()[:10]}"
 
@@ -99,7 +101,7 @@ MASK_METHODS: Final[Mapping[str, MaskMethod]] = {
     "redact": MaskMethod(
         sql=lambda _column, _tag: f"'{REDACTED}'",
         value=lambda _value, _tag, _key: REDACTED,
-        words=f"{REDACTED} for every value",
+        words=f"{REDACTED} for every value, and for none",
     ),
     "pseudonym": MaskMethod(sql=_pseudonym_sql, value=_pseudonym, words="the same stand-in for the same value"),
 }

@@ -11,15 +11,16 @@ from typing import Any
 from lab_assets.governance.mask_methods import MASK_METHODS, MaskKey
 
 
-def mask_value(value: Any, *, tag: str, method: str, key: MaskKey) -> Any:
-    """Return what stands for a value that a person may not see; anything but text becomes ``None``.
+def mask_value(value: Any, *, kind: str, tag: str, method: str, key: MaskKey) -> Any:
+    """Return what stands for a value that a person may not see.
 
     Args:
         value: The value.
+        kind: Its kind in the contract; anything but text becomes ``None``, whatever the method.
         tag: Tag whose mask applies; names the pseudonym.
         method: One of ``MASK_METHODS``; an unknown one hides like ``null``.
         key: The installation's key.
     """
-    if value is None or not isinstance(value, str) or method not in MASK_METHODS:
+    if kind != "string" or method not in MASK_METHODS:
         return None
     return MASK_METHODS[method].value(value, tag, key)

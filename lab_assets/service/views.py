@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+from lab_assets.contracts.registry import contract
 from lab_assets.features.definitions import FEATURES
 from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.governance.policy import PolicyStore
@@ -106,10 +107,11 @@ class Views:
             return dict(row)
         policy = self._policy.current()
         hidden = policy.masked_columns(user, table)
-        return {
-            name: mask_value(value, tag=hidden[name], method=policy.mask_method(hidden[name]), key=self._key) if name in hidden else value
-            for name, value in row.items()
-        }
+        shown = dict(row)
+        for name in hidden.keys() & row.keys():
+            kind, tag = contract(table).column(name).kind, hidden[name]
+            shown[name] = mask_value(row[name], kind=kind, tag=tag, method=policy.mask_method(tag), key=self._key)
+        return shown
 
     def hidden_features(self, user: str | None) -> frozenset[str]:
         """Return the features whose columns this person does not see in clear; explanations hide them too."""
@@ -154,7 +156,9 @@ class Views:
             return dict(row)
         method = policy.mask_method("personal_name")
         return {
-            name: mask_value(value, tag="personal_name", method=method, key=self._key) if name in _PEOPLE and value is not None else value
+            name: mask_value(value, kind="string", tag="personal_name", method=method, key=self._key)
+            if name in _PEOPLE and value is not None  # nobody yet is no name
+            else value
             for name, value in row.items()
         }
 

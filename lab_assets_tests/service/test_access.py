@@ -228,3 +228,17 @@ def test_a_hidden_feature_is_hidden_in_predictions_explanations_and_pages(client
         assert "worst_margin" not in decision
     finally:
         change.set_tag(column, "formulation", present=False, reason="end")
+
+
+def test_an_empty_text_is_masked_as_in_sql(client):
+    """Whether there is a customer is hidden like who it is; a number has no stand-in, and what carries no tag stays."""
+    change = Stewardship(client.lab.engine, actor="admin")
+    change.set_tag("silver.lots.batch_size_kg", "customer", present=True, reason="tells the customer")
+    try:
+        row = {"lot_id": "LOT-9", "customer": None, "formulation": "secret", "batch_size_kg": 2.0, "site": None}
+        shown = client.state.views.masked("silver.lots", row, user="analyst")
+        assert shown == {"lot_id": "LOT-9", "customer": "***", "formulation": "***", "batch_size_kg": None, "site": None}
+        sql = {"sql": "SELECT site, customer, batch_size_kg FROM silver.lots"}
+        assert client.post("/v1/query", user="analyst", json=sql).json()["rows"] == [[None, "***", None]]
+    finally:
+        change.set_tag("silver.lots.batch_size_kg", "customer", present=False, reason="end")
