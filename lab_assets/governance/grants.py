@@ -229,16 +229,17 @@ def list_grants(connection: Connection) -> list[Grant]:
 
 
 def access_rows(policy: PolicyEngine, reviewed_at: datetime) -> list[dict[str, Any]]:
-    """Return the access review as rows of ``governance.access``: every right of every person and the grant it comes from.
+    """Return the access review as rows of ``governance.access``: every right of every person and what it comes from.
 
-    Rights on schemas and tables are listed where they were granted or inherited, one row per schema, table and model.
+    Rights are listed on the catalog and on each schema, table and model that they were granted on or are inherited by. People are named
+    in the column ``user`` alone, which carries a tag.
     """
     known = contracts()
-    names = ["lab", *sorted({f"lab.{table.layer}" for table in known.values()}), *(f"lab.{table}" for table in known)]
+    names = ["lab", *sorted({f"lab.{table.layer}" for table in known.values()}), *(f"lab.{table}" for table in known), *policy.models]
     rows: list[dict[str, Any]] = []
     for target in map(_parse, names):
         for privilege in (name for name in PRIVILEGES if target.takes(name)):
-            for principal, source in sorted(policy.holders(target, privilege).items()):
+            for principal, source, through in _sources(policy, target, privilege):
                 kind, _, name = principal.partition(":")
                 rows += [
                     {
@@ -246,7 +247,7 @@ def access_rows(policy: PolicyEngine, reviewed_at: datetime) -> list[dict[str, A
                         "user": user.name,
                         "securable": target.name,
                         "privilege": privilege,
-                        "principal": principal,
+                        "principal": through,
                         "granted_on": source,
                         "clearances": sorted(policy.clearances(user.name)),
                     }
@@ -256,6 +257,19 @@ def access_rows(policy: PolicyEngine, reviewed_at: datetime) -> list[dict[str, A
                     and policy.decide(user.name, privilege, target).allowed
                 ]
     return rows
+
+
+def _sources(policy: PolicyEngine, target: Securable, privilege: str) -> list[tuple[str, str, str]]:
+    """Return who holds a privilege by a grant or, but for ``APPROVE``, by owning: principal, where that stands, what the review says."""
+    held = [
+        (principal, source, principal if principal.startswith("role:") else "user")
+        for principal, source in sorted(policy.holders(target, privilege).items())
+    ]
+    owning = {} if privilege == "APPROVE" else policy.holders(target, "owners")
+    return held + [
+        (principal, source, f"owner {principal}" if principal.startswith("role:") else "owner")
+        for principal, source in sorted(owning.items())
+    ]
 
 
 def _parse(text: str) -> Securable:

@@ -221,6 +221,11 @@ class PolicyEngine:
                 held.setdefault(principal, name)
         return held
 
+    @property
+    def models(self) -> list[str]:
+        """Models that a grant or an owner is named for, as ``model:NAME``."""
+        return sorted(name for name in self._rights if name.startswith("model:"))
+
     def _entity(self, target: Securable, tags: frozenset[str] | None = None) -> dict[str, Any]:
         rights = {
             key: [_uid("Group", group) for name in target.ancestors for group in sorted(self._rights.get(name, {}).get(key, ()))]
@@ -238,7 +243,7 @@ class PolicyEngine:
         plain = [Securable(kind="Catalog", name=CATALOG)]
         plain += [Securable(kind="Schema", name=f"{CATALOG}.{layer}") for layer in layers]
         plain += [Securable(kind="Table", name=f"{CATALOG}.{table}") for table in self._contracts]
-        plain += [Securable(kind="Model", name=name) for name in self._rights if name.startswith("model:")]
+        plain += [Securable(kind="Model", name=name) for name in self.models]
         tagged = [
             (Securable(kind="Column", name=f"{CATALOG}.{table}.{column}"), tags)
             for table in self._contracts

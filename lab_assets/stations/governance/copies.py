@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY
 from lab_assets.contracts.registry import contracts
@@ -41,21 +41,23 @@ def update_audit(lake: Lakehouse, *, run_id: str = "") -> int:
 
 
 def update_access(lake: Lakehouse, *, run_id: str = "") -> int:
-    """Add an access review when people, grants or tags changed since the last one.
+    """Add an access review when people, grants or tags changed since the last one, or when that one was of another form.
 
     Returns:
         Version of ``governance.access`` afterwards.
     """
+    from lab_assets.governance.grants import access_rows
     from lab_assets.governance.policy import PolicyEngine
 
     with lake.ledger.engine.connect() as connection:
         policy = PolicyEngine.load(connection, contracts())
     station = ACCESS.full_name
-    version = int(policy.version)
-    if lake.ledger.progress(station).get("policy") == version:
+    reviewed = {"policy": int(policy.version), "form": ACCESS.version}
+    if lake.ledger.progress(station) == reviewed:
         return lake.version(ACCESS)
-    written = lake.append(ACCESS, lake.local_rows(ACCESS, _review(policy, datetime.now(UTC))), derivation=_from("policy", version, run_id))
-    lake.ledger.set_progress(station, {"policy": version})
+    rows = lake.local_rows(ACCESS, access_rows(policy, datetime.now(UTC)))
+    written = lake.append(ACCESS, rows, derivation=_from("policy", policy.version, run_id))
+    lake.ledger.set_progress(station, reviewed)
     return written
 
 
@@ -107,29 +109,3 @@ def newest_scrub(lake: Lakehouse) -> SeenScrub:
         return SeenScrub()
     found = json.loads(entries[-1].new or "{}")
     return SeenScrub(files=found["files"], findings=len(found["findings"]), at=entries[-1].at_utc)
-
-
-def _review(policy: Any, at: datetime) -> list[dict[str, Any]]:
-    """Return who may read what: every enabled person x table that a grant lets them select from."""
-    from lab_assets.governance.securables import CATALOG, Securable
-
-    rows: list[dict[str, Any]] = []
-    for name in contracts():
-        table = Securable(kind="Table", name=f"{CATALOG}.{name}")
-        holders = policy.holders(table, "SELECT")
-        for user, account in policy.users.items():
-            if not policy.decide(user, "SELECT", table).allowed:
-                continue
-            principal = next((role for role in holders if role == user or role in account.roles), "owner")
-            rows.append(
-                {
-                    "reviewed_at_utc": at,
-                    "user": user,
-                    "securable": table.name,
-                    "privilege": "SELECT",
-                    "principal": principal,
-                    "granted_on": holders.get(principal, table.name),
-                    "clearances": sorted(policy.clearances(user)),
-                }
-            )
-    return rows
