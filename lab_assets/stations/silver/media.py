@@ -89,7 +89,12 @@ def _documents(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     certificates = read.rows(CALIBRATIONS).drop_nulls("certificate_id").sort("certificate_id", "instrument_id", nulls_last=False)
     known = dict(certificates.iter_rows())
     pages = read.keyed(BRONZE_DOCUMENTS, source_sha256=keys["document_id"])
-    made = [document | certificate_in(document["text"], known) for document in whole_documents(pages.to_dicts())]
+    documents = whole_documents(pages.to_dicts())
+    named = _standing_in([document["text"] for document in documents], list(known))
+    made = [
+        document | certificate_in(document["text"], {number: known[number] for number in numbers})
+        for document, numbers in zip(documents, named, strict=True)
+    ]
     schema = {name: pl.Int64() if name == "n_pages" else pl.String() for name in DOCUMENTS.column_names}
     return pl.DataFrame(made, schema=schema)
 
@@ -130,6 +135,16 @@ def whole_documents(pages: Sequence[Row]) -> list[dict[str, Any]]:
         }
         for document_id, found in by_document.items()
     ]
+
+
+def _standing_in(texts: Sequence[str], numbers: Sequence[str]) -> list[list[str]]:
+    """Return which of some numbers stand anywhere in each text: all of them are looked for in one pass, however many there are."""
+    import polars as pl
+
+    if not numbers:  # no pattern has no type
+        return [[] for _ in texts]
+    found = pl.Series(texts, dtype=pl.String).str.extract_many(numbers, overlapping=True)
+    return found.to_list()
 
 
 def certificate_in(text: str, known: Mapping[str, str | None]) -> dict[str, str | None]:
