@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock
 
+from lab_assets.lake.changes import difference as counted_difference
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
@@ -288,10 +289,17 @@ def conformed(station: Station, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def difference(station: Station, made: pl.DataFrame, standing: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
-    """Return the groups whose rows differ, and whether rows stand in any of them."""
+    """Return the groups whose rows differ, and whether rows stand in any of them.
+
+    A row that stands more often than it was made differs as well: another program may have written it again.
+    """
     columns = made.columns
     new = made.join(standing, on=columns, how="anti", nulls_equal=True)
     old = standing.join(made, on=columns, how="anti", nulls_equal=True)
+    # rows of different keys are made once each: those on both sides are as many on either, or some stand more than once
+    if made.height - new.height != standing.height - old.height or not station.target.primary_key:
+        counted = counted_difference(made, standing)
+        new, old = counted.added, counted.removed
     if new.is_empty() and old.is_empty():
         return station.group.of(made.clear()), False
     changed = station.group.of(new.vstack(old))

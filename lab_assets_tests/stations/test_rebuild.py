@@ -5,18 +5,20 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from lab_assets.contracts.features import INJECTION_PROGRESS, LOT_HISTORY
 from lab_assets.contracts.silver import PEAKS, RESULTS
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.station_work import EVERYTHING
-from lab_assets.stations.registry import STATIONS
-from lab_assets.stations.runner import mark_anew, update
+from lab_assets.stations.registry import STATIONS, stations
+from lab_assets.stations.runner import difference, mark_anew, update
 from lab_assets.stations.station import Station
 from lab_assets_tests.stations.small_laboratory import opened, rows_of, run_stations, take, write_files
 
@@ -100,6 +102,49 @@ def test_rows_lost_or_changed_behind_a_stations_back_come_back_when_asked(lake: 
     assert (outcome.anew != "", outcome.changed > 0) == (True, True)
     assert rows_of(lake, station.target).equals(whole, null_equal=True)
     assert lake.ledger.attention(station.name) == []
+
+
+@pytest.mark.parametrize("station", STATIONS, ids=lambda station: station.name)
+def test_rows_that_another_program_wrote_a_second_time_are_taken_away(lake: Lakehouse, station: Station) -> None:
+    """As after an append that was repeated, by plain ``deltalake``: every third row stands twice. The rebuild leaves each once."""
+    whole = rows_of(lake, station.target)
+    twice = whole.gather_every(3)
+    write_deltalake(lake.uri(station.target), twice.to_arrow().cast(station.target.arrow_schema()), mode="append")
+    assert lake.row_count(station.target) == whole.height + twice.height
+    outcome = update(lake, station, rebuild=True)
+    assert outcome.changed == station.group.of(twice).height
+    assert rows_of(lake, station.target).equals(whole, null_equal=True)
+    assert update(lake, station, rebuild=True).changed == 0
+
+
+Numbered = list[tuple[str, int, str | None]]
+
+
+def differing(made: Numbered, standing: Numbered, *, keyed: bool = True) -> tuple[list[str], bool]:
+    """The groups that differ, of rows of group, number and note; and whether any of them has rows."""
+    names = {"sequence_id": pl.String, "number": pl.Int64, "note": pl.String}
+    station = stations()["gold.suitability"]
+    without_key = replace(station, target=replace(station.target, primary_key=()))
+    frames = [pl.DataFrame(rows, schema=names, orient="row") for rows in (made, standing)]
+    changed, replaced = difference(station if keyed else without_key, *frames)
+    return changed["sequence_id"].to_list(), replaced
+
+
+def test_rows_are_compared_with_their_number() -> None:
+    """Of A one row stands twice; of B one row is missing and another twice, so that the numbers of rows agree; C is right; D is new."""
+    made = [("A", 1, None), ("A", 2, "x"), ("B", 1, "x"), ("B", 2, None), ("C", 1, None)]
+    assert differing(made, made) == ([], False)
+    assert differing(made, [*made, ("A", 1, None)]) == (["A"], True)
+    assert differing(made, [made[0], made[1], made[2], made[2], made[4]]) == (["B"], True)
+    assert differing([*made, ("D", 1, None)], [made[0], *made]) == (["A", "D"], True)
+    assert differing([*made, ("D", 1, None)], made) == (["D"], False)
+
+
+def test_a_table_without_a_key_may_have_a_row_several_times() -> None:
+    """A was made twice and stands once, B the other way round: as many rows on either side, the same rows, and both differ."""
+    made = [("A", 1, None), ("A", 1, None), ("B", 1, None)]
+    assert differing(made, made, keyed=False) == ([], False)
+    assert differing(made, [("A", 1, None), ("B", 1, None), ("B", 1, None)], keyed=False) == (["A", "B"], True)
 
 
 def test_the_small_laboratory_fills_every_table(lake: Lakehouse) -> None:
