@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from lab_assets.contracts.bronze import LIMS_SAMPLES, LIMS_SEQUENCES
+from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SAMPLES, LIMS_SEQUENCES
 from lab_assets.contracts.silver import INJECTIONS
 
 if TYPE_CHECKING:
@@ -96,3 +96,21 @@ def injections_of_methods(read: StationReader, columns: list[str], methods: pl.D
 def injections_of_windows(read: StationReader, columns: list[str], processing: pl.DataFrame) -> pl.DataFrame:
     """Return the injections that some rows of ``bronze.processing_methods`` may concern; see ``injections_of_methods``."""
     return injections_of_methods(read, columns, processing.select("source", method_id="method_name"))
+
+
+def since_certificates(read: StationReader, certificates: pl.DataFrame) -> pl.DataFrame:
+    """Return the instruments of some rows of ``bronze.calibrations``, and from when on these certificates may have been in force.
+
+    A record may correct when a certificate was performed: the earliest time of any record counts.
+
+    Reads ``bronze.calibrations``: ``instrument_id``, ``certificate_id``, ``performed_at_utc``.
+
+    Returns:
+        ``instrument_id`` and ``performed_at_utc``, one row an instrument.
+    """
+    import polars as pl
+
+    named = ["instrument_id", "certificate_id"]
+    held = read.keyed(CALIBRATIONS, [*named, "performed_at_utc"], certificate_id=certificates["certificate_id"])
+    every = pl.concat([held.join(certificates, on=named, how="semi"), certificates.select(held.columns)])
+    return every.group_by("instrument_id").agg(pl.col("performed_at_utc").min())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from random import Random
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_assets.domain.certificates import Certificates
+from lab_assets.domain.certificates import Certificates, parameters_in_force
 from lab_assets.domain.in_force import ALWAYS, Facts, Version, in_force, natural, recency, utc
 from lab_assets.domain.processing_methods import NO_WINDOWS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LimsRecords
@@ -150,6 +151,7 @@ def _certificate(number: str, performed: float, *, recorded: float | None = None
         **RECENT,
         "instrument_id": "LC",
         "certificate_id": number,
+        "parameter": "flow",
         "outcome": "pass",
         **times,
         "valid_until_utc": day(performed + 4),
@@ -169,7 +171,7 @@ def test_a_certificate_is_in_force_until_the_next_one_and_known_from_its_record_
 
 
 def test_a_parameter_recorded_later_changes_nothing_known_of_its_certificate() -> None:
-    first, second = _certificate("C1", 0, recorded=1), _certificate("C1", 0, recorded=5, outcome="fail")
+    first, second = _certificate("C1", 0, recorded=1), _certificate("C1", 0, recorded=5, outcome="fail", parameter="lamp")
 
     def known(rows: list[dict[str, Any]], by: float) -> bool | None:
         found = Certificates(rows).in_force("LC", at=day(2), known_by=day(by))
@@ -180,13 +182,51 @@ def test_a_parameter_recorded_later_changes_nothing_known_of_its_certificate() -
 
 
 def test_a_certificate_is_good_while_no_parameter_failed_or_expired() -> None:
-    certificates = Certificates([_certificate("C1", 0), _certificate("C1", 0, valid_until_utc=day(2))])
+    certificates = Certificates([_certificate("C1", 0, valid_until_utc=day(2)), _certificate("C1", 0, parameter="lamp")])
     found = certificates.in_force("LC", at=day(1))
     assert found is not None
     assert [found.is_valid_at(day(number)) for number in (2, 2.1)] == [True, False]
-    failed = Certificates([_certificate("C1", 0), _certificate("C1", 0, outcome="fail")]).in_force("LC", at=day(1))
+    failed = Certificates([_certificate("C1", 0, outcome="fail"), _certificate("C1", 0, parameter="lamp")]).in_force("LC", at=day(1))
     assert failed is not None
     assert not failed.is_valid_at(day(1))
+
+
+def _known(rows: list[dict[str, Any]], at: float, known_by: float | None = None) -> tuple[str, datetime, datetime | None, bool] | None:
+    found = Certificates(rows).in_force("LC", at=day(at), known_by=None if known_by is None else day(known_by))
+    return None if found is None else (found.certificate_id, found.performed_at_utc, found.valid_until_utc, found.passed)
+
+
+def test_a_parameter_recorded_again_counts_in_place_of_the_former() -> None:
+    """The flow was recorded on day 1 as failed and good until day 2; on day 5 as passed and good until day 9. The lamp stays: until day 7."""
+    wrong = _certificate("C1", 0, recorded=1, outcome="fail", valid_until_utc=day(2))
+    lamp = _certificate("C1", 0, recorded=1, parameter="lamp", valid_until_utc=day(7))
+    right = _certificate("C1", 0, recorded=5, valid_until_utc=day(9))
+    for rows in permutations([wrong, lamp, right]):
+        assert [_known(list(rows), 3, by) for by in (0, 4, 5)] == [None, ("C1", day(0), day(2), False), ("C1", day(0), day(7), True)]
+        assert _known(list(rows), 3) == ("C1", day(0), day(7), True)
+        assert [row["valid_until_utc"] for row in parameters_in_force(rows)] in ([day(7), day(9)], [day(9), day(7)])
+
+
+@pytest.mark.parametrize(("first", "second"), [(1, 3), (3, 1)])
+def test_a_certificate_whose_day_was_corrected_holds_from_the_right_day_on(first: float, second: float) -> None:
+    """Recorded on day 4 as performed on one day, on day 6 as on another: on day 2 it is in force where the earlier of them is known."""
+    rows = [_certificate("C1", first, recorded=4), _certificate("C1", second, recorded=6)]
+    numbers = [None if (found := _known(rows, 2, by)) is None else found[1] for by in (3, 4, 6)]
+    assert numbers == [None, *(day(1) if performed == 1 else None for performed in (first, second))]
+    assert _known(rows, 3) == ("C1", day(second), day(second + 4), True)
+    assert Certificates(rows).known_times("LC", at=day(2), after=day(4)) == {day(6)}
+    found = Certificates([*rows, _certificate("C0", 2)]).latest("LC")
+    assert found is not None
+    assert found.certificate_id == ("C1" if second == 3 else "C0")
+
+
+def test_a_parameter_at_several_points_of_one_file_fails_at_any_of_them() -> None:
+    """Flow at 1 and at 2 mL/min on one sheet: neither corrects the other. A later file under the same path replaces both."""
+    points = [_certificate("C1", 0, outcome="fail", source_row=1), _certificate("C1", 0, source_row=2)]
+    assert _known(points, 1) == ("C1", day(0), day(4), False)
+    later = [{**row, "outcome": "pass", "ingest_batch": row["ingest_batch"] + 1, "source_sha256": "later"} for row in points]
+    assert _known([*later, *points], 1) == ("C1", day(0), day(4), True)
+    assert len(parameters_in_force([*points, *later])) == 2
 
 
 def _limit(low: float, effective: float, recorded: float) -> dict[str, Any]:

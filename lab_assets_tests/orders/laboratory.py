@@ -109,7 +109,7 @@ def corrections(files: Sequence[File], seed: int, count: int) -> list[Correction
         stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
         kind = rng.choice(("certificate", "windows", *_CORRECTED))
         if kind == "certificate":
-            corrected = [_certificate(rng, number)]
+            corrected = [_certificate(rng)]
         elif kind == "windows":
             corrected = _windows(rng, windows)
         else:
@@ -182,11 +182,12 @@ def _limit(rng: random.Random, limits: list[dict[str, str]]) -> dict[str, str]:
     return {**limit, name: f"{float(limit[name]) * rng.uniform(0.95, 1.05):.2f}"}
 
 
-def _certificate(rng: random.Random, number: int) -> dict[str, str]:
-    performed = START + timedelta(days=rng.uniform(-20, 60))
+def _certificate(rng: random.Random) -> dict[str, str]:
+    """Return a certificate, or another record of one that may be there already."""
+    performed, number = START + timedelta(days=rng.uniform(-20, 60)), rng.randint(1, 3)
     return {
         "certificate_id": f"CAL-X-{number:03d}",
-        "instrument_id": rng.choice(["LC-01", "LC-02", "LC-03"]),
+        "instrument_id": f"LC-{number:02d}",
         "parameter": "flow",
         "deviation": "0.4",
         "tolerance": "1.0",

@@ -26,7 +26,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
-from lab_assets.stations.relations import injections_of_windows
+from lab_assets.stations.relations import injections_of_windows, since_certificates
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _since(read, changes.both.select("instrument_id", injected_at_utc="performed_at_utc"))
+    return _since(read, since_certificates(read, changes.both).rename({"performed_at_utc": "injected_at_utc"}))
 
 
 def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
@@ -320,13 +320,15 @@ _FEEDS_OF: Final[dict[str, tuple[str, ...]]] = {
     "ih_standard_rsd_pct": _STANDARDS_OF,
     "ih_standard_drift_pct": _STANDARDS_OF,
     "ih_injections_on_column": _COLUMN_OF,
-    "ih_days_to_calibration_due": of(INJECTIONS, "injected_at_utc") + of(CALIBRATIONS, "valid_until_utc", "performed_at_utc"),
+    "ih_days_to_calibration_due": of(INJECTIONS, "injected_at_utc")
+    + of(CALIBRATIONS, "valid_until_utc", "performed_at_utc", "recorded_at_utc"),
 }
 _ANY_OF_THEM: Final = tuple(dict.fromkeys(source for sources in _FEEDS_OF.values() for source in sources))
 """What a feature of one file may look at: all that is known of the runs."""
 INSTRUMENT_HISTORY_STATION: Final = Station(
     target=INSTRUMENT_HISTORY,
     within=("feature_set_version", FEATURE_SET_VERSION),
+    version=2,
     inputs=(_RUNS, _PEAKS, _PRESSURES, _PLANS, _CERTIFICATES, _METHODS),
     make=_make,
     group=Group(columns=("injection_id",), also=("instrument_id",)),

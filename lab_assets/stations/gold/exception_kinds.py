@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
+from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, parameters_in_force
 from lab_assets.domain.in_force import Row
 from lab_assets.stations.gold.frames import rows_by
 
@@ -36,6 +37,7 @@ RESULT_COLUMNS: Final = (
     *("result_id", "is_current", "injection_id", "sample_name", "lot_id", "method_id", "analyte", "value", "unit"),
     *("spec_low", "spec_high", "state", "replicate", "measured_at_utc", "known_time_utc"),
 )
+PARAMETER_COLUMNS: Final = (*(name for name in CERTIFICATE_COLUMNS if name != "valid_until_utc"), "deviation", "tolerance", "unit")
 _LOST: Final = ("injection_id", "injection_name", "source", "sample_role", "lot_id", "method_id", "injected_at_utc")
 _CHART: Final = ("product", "method_id", "analyte", "unit")
 
@@ -163,25 +165,27 @@ def calibration_lapses(read: StationReader, subjects: pl.Series) -> list[dict[st
 
 
 def _failed_certificates(read: StationReader, instruments: pl.Series) -> list[dict[str, Any]]:
-    """Return certificates with a failed parameter."""
-    import polars as pl
-
-    failed = read.keyed(CALIBRATIONS, instrument_id=instruments).filter(pl.col("outcome") == "fail")
+    """Return certificates of which a parameter failed and was not recorded otherwise since."""
+    known = parameters_in_force(read.keyed(CALIBRATIONS, PARAMETER_COLUMNS, instrument_id=instruments).iter_rows(named=True))
+    failed: dict[tuple[str, str], list[Row]] = {}
+    for row in known:
+        if row["outcome"] == "fail":
+            failed.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
     made: list[dict[str, Any]] = []
-    for (certificate_id, instrument_id), rows in failed.group_by("certificate_id", "instrument_id"):
+    for (instrument_id, certificate_id), rows in failed.items():
         parameters = {
             f"{row['parameter']} off by {number(row['deviation'])} {row['unit']}, allowed {number(row['tolerance'])} {row['unit']}"
-            for row in rows.iter_rows(named=True)
+            for row in rows
         }
         made.append(
             _exception(
                 "calibration",
                 f"{instrument_id}/{certificate_id}",
                 severity="warning",
-                subject=str(instrument_id),
+                subject=instrument_id,
                 evidence=f"certificate {certificate_id} failed: {'; '.join(sorted(parameters))}",
                 owner_role="qc_lead",
-                raised_at_utc=max(rows["performed_at_utc"]),
+                raised_at_utc=max(row["performed_at_utc"] for row in rows),
             )
         )
     return made

@@ -70,9 +70,10 @@ def _by_systems(_read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _by_certificates(_read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the instruments of changed certificates: one that passes may be the correction of one that failed."""
     import polars as pl
 
-    return _subjects("calibration", changes.both.filter(pl.col("outcome") == "fail"), pl.col("instrument_id"))
+    return _subjects("calibration", changes.both, pl.col("instrument_id"))
 
 
 def _by_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -110,7 +111,7 @@ _SYSTEMS: Final = Input(
 )
 _CERTIFICATES: Final = Input(
     table=CALIBRATIONS,
-    columns=("certificate_id", "instrument_id", "parameter", "deviation", "tolerance", "unit", "outcome", "performed_at_utc"),
+    columns=kinds.PARAMETER_COLUMNS,
     touches=_by_certificates,
 )
 _INJECTIONS: Final = Input(
@@ -133,7 +134,7 @@ _FAILING: Final = of(RESULTS, "state", "is_current")
 _LOST: Final = of(INJECTIONS, "sample_role", "lot_id", "method_id")
 _UNCALIBRATED: Final = of(INJECTIONS, "sample_role", "instrument_id", "calibration_id", "calibration_valid")
 _WHAT: Final = (
-    *(*_FAILING, *of(METHOD_TRENDS, "rules", "point_no"), *of(SUITABILITY, "passed"), *of(CALIBRATIONS, "outcome")),
+    *(*_FAILING, *of(METHOD_TRENDS, "rules", "point_no"), *of(SUITABILITY, "passed"), *of(CALIBRATIONS, "outcome", "recorded_at_utc")),
     *(*_UNCALIBRATED, *_LOST, *of(STORAGE_CONDITIONS, "day", "excursion_min")),
 )
 _SUBJECT: Final = (
@@ -149,6 +150,7 @@ EXCEPTIONS_STATION: Final = Station(
     inputs=(_RESULTS, _EVENTS, _POINTS, _SYSTEMS, _CERTIFICATES, _INJECTIONS, _DAYS),
     make=_make,
     group=Group(columns=("kind", "subject")),
+    version=2,
     feeds={
         "exception_id": (
             *(*of(RESULTS, "result_id"), *of(METHOD_TRENDS, "result_id", "point_no", "rules"), *of(SUITABILITY, "sequence_id", "analyte")),

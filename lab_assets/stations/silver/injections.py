@@ -18,6 +18,7 @@ from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.injection_identity import PARTS, newest_of_channels, with_identity
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
+from lab_assets.stations.relations import since_certificates
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
@@ -61,10 +62,10 @@ def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the injections on an instrument from the time of a changed certificate on."""
+    """Return the injections on an instrument from the time of a changed certificate on, as any record of it says."""
     import polars as pl
 
-    since = changes.both.group_by("instrument_id").agg(pl.col("performed_at_utc").min())
+    since = since_certificates(read, changes.both)
     runs = read.keyed(INJECTIONS, (*_KEY, "instrument_id", "injected_at_utc"), instrument_id=since["instrument_id"])
     return runs.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("performed_at_utc")).select(_KEY)
 
@@ -197,6 +198,7 @@ INJECTIONS_STATION: Final = Station(
     inputs=(_TRACES, _PLANS, _SAMPLES, _LOTS, _CERTIFICATES, _METHODS),
     make=_make,
     group=Group(columns=("injection_id",), also=("injection_name",)),
+    version=2,
     feeds={
         **copied(INJECTIONS, _TRACES, _PLANS, _SAMPLES, _LOTS),
         "injection_id": of(CHROMATOGRAMS, *PARTS),
@@ -205,8 +207,8 @@ INJECTIONS_STATION: Final = Station(
         "method_id": of(LIMS_SEQUENCES, "method_id") + of(CHROMATOGRAMS, "method_name"),
         "instrument_id": of(CHROMATOGRAMS, "instrument_name") + of(LIMS_SEQUENCES, "instrument_id"),
         "analyst": of(LIMS_SEQUENCES, "analyst") + of(CHROMATOGRAMS, "operator"),
-        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc"),
-        "calibration_valid": of(CALIBRATIONS, "outcome", "valid_until_utc", "performed_at_utc"),
+        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc", "recorded_at_utc"),
+        "calibration_valid": of(CALIBRATIONS, "outcome", "valid_until_utc", "performed_at_utc", "recorded_at_utc"),
         "run_time_min": of(CHROMATOGRAMS, "x_last", "x_unit"),
         "channels": of(CHROMATOGRAMS, "channel"),
         "stated_sample_name": of(CHROMATOGRAMS, "sample_name"),

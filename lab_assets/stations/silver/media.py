@@ -14,6 +14,7 @@ from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.silver import DOCUMENTS, IMAGES
+from lab_assets.domain.in_force import RECENCY, Facts
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
@@ -86,8 +87,9 @@ def _documents(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Put the pages of each document together, and find the certificate it is."""
     import polars as pl
 
-    certificates = read.rows(CALIBRATIONS).drop_nulls("certificate_id").sort("certificate_id", "instrument_id", nulls_last=False)
-    known = dict(certificates.iter_rows())
+    rows = read.rows(CALIBRATIONS, _CERTIFICATE).drop_nulls("certificate_id").iter_rows(named=True)
+    certificates = Facts.of_rows(rows, ("certificate_id",), known=("recorded_at_utc", "performed_at_utc"))
+    known = {str(number): certificates.row(number)["instrument_id"] for number in certificates.keys()}  # noqa: SIM118 - no mapping
     pages = read.keyed(BRONZE_DOCUMENTS, source_sha256=keys["document_id"])
     documents = whole_documents(pages.to_dicts())
     named = _standing_in([document["text"] for document in documents], list(known))
@@ -105,17 +107,19 @@ _DOCUMENT_PAGES: Final = Input(
     touches=_documents_of_pages,
     reads="whole",
 )
-_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=("certificate_id", "instrument_id"), touches=_documents_that_name, reads="whole")
+_CERTIFICATE: Final = ("certificate_id", "instrument_id", "performed_at_utc", "recorded_at_utc", *RECENCY)
+_CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=_CERTIFICATE, touches=_documents_that_name, reads="whole")
 DOCUMENTS_STATION: Final = Station(
     target=DOCUMENTS,
     inputs=(_DOCUMENT_PAGES, _CERTIFICATES),
     make=_documents,
     group=Group(columns=("document_id",)),
+    version=2,
     feeds=copied(DOCUMENTS, _DOCUMENT_PAGES)
     | {
         "document_id": of(BRONZE_DOCUMENTS, "source_sha256"),
         "certificate_id": of(BRONZE_DOCUMENTS, "text") + of(CALIBRATIONS, "certificate_id"),
-        "instrument_id": of(BRONZE_DOCUMENTS, "text") + of(CALIBRATIONS, "certificate_id", "instrument_id"),
+        "instrument_id": of(BRONZE_DOCUMENTS, "text") + of(CALIBRATIONS, "certificate_id", "instrument_id", "recorded_at_utc"),
     },
 )
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_EVENTS, LIMS_LOTS, LIMS_SAMPLES
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, LOTS, PROCESS_EVENTS, SAMPLES
+from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
 from lab_assets.domain.in_force import RECENCY, Facts
 from lab_assets.stations.station import Group, Input, Make, Station, copied, of, touched_by
 
@@ -64,7 +65,7 @@ PROCESS_EVENTS_STATION: Final = _from_lims(LIMS_EVENTS, PROCESS_EVENTS, _first_r
 
 
 def _instruments(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
-    """Describe instruments by the injections seen and their latest certificate.
+    """Describe instruments by the injections seen and their latest certificate, as it was recorded last.
 
     A certificate fails when one of its parameters does, and is due when the first of them is.
     """
@@ -76,26 +77,24 @@ def _instruments(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
         .sort(order)
         .group_by("instrument_id")
         .agg(
-            pl.col("software").last(),
+            pl.col("software").drop_nulls().last(),
             pl.col("injection_id").n_unique().cast(pl.Int64).alias("injections"),
             pl.col("injected_at_utc").min().alias("first_seen_utc"),
             pl.col("injected_at_utc").max().alias("last_seen_utc"),
         )
     )
-    certificates = (
-        read.keyed(CALIBRATIONS, instrument_id=keys["instrument_id"])
-        .group_by("instrument_id", pl.col("certificate_id").alias("calibration_id"))
-        .agg(
-            pl.col("performed_at_utc").max(),
-            pl.col("valid_until_utc").min().alias("calibration_due_utc"),
-            pl.col("outcome").min().alias("calibration_outcome"),  # "fail" sorts before "pass"
-        )
-    )
-    latest = certificates.sort("performed_at_utc", "calibration_id").unique("instrument_id", keep="last", maintain_order=True)
-    with_certificates = seen.join(latest.drop("performed_at_utc"), on="instrument_id", how="full", coalesce=True)
+    known = read.keyed(CALIBRATIONS, CERTIFICATE_COLUMNS, instrument_id=keys["instrument_id"])
+    certificates = Certificates(known.iter_rows(named=True))
+    latest = [(instrument, certificates.latest(instrument)) for instrument in known["instrument_id"].unique()]
+    rows = [
+        (instrument, each.certificate_id, "pass" if each.passed else "fail", each.valid_until_utc) for instrument, each in latest if each
+    ]
+    kinds = {name: read.empty(INSTRUMENTS, [name]).schema[name] for name in _OF_CERTIFICATES}
+    with_certificates = seen.join(pl.DataFrame(rows, schema=kinds, orient="row"), on="instrument_id", how="full", coalesce=True)
     return with_certificates.with_columns(pl.col("injections").fill_null(0))
 
 
+_OF_CERTIFICATES: Final = ("instrument_id", "calibration_id", "calibration_outcome", "calibration_due_utc")
 _RUNS: Final = Input(
     table=INJECTIONS,
     columns=("instrument_id", "software", "injection_id", "injected_at_utc"),
@@ -103,7 +102,7 @@ _RUNS: Final = Input(
 )
 _CERTIFICATES: Final = Input(
     table=CALIBRATIONS,
-    columns=("instrument_id", "certificate_id", "performed_at_utc", "valid_until_utc", "outcome"),
+    columns=CERTIFICATE_COLUMNS,
     touches=touched_by(instrument_id="instrument_id"),
 )
 INSTRUMENTS_STATION: Final = Station(
@@ -111,14 +110,15 @@ INSTRUMENTS_STATION: Final = Station(
     inputs=(_RUNS, _CERTIFICATES),
     make=_instruments,
     group=Group(columns=("instrument_id",)),
+    version=2,
     feeds={
         "instrument_id": of(INJECTIONS, "instrument_id") + of(CALIBRATIONS, "instrument_id"),
         "software": of(INJECTIONS, "software", "injected_at_utc"),
         "injections": of(INJECTIONS, "injection_id"),
         "first_seen_utc": of(INJECTIONS, "injected_at_utc"),
         "last_seen_utc": of(INJECTIONS, "injected_at_utc"),
-        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc"),
-        "calibration_outcome": of(CALIBRATIONS, "outcome", "performed_at_utc"),
-        "calibration_due_utc": of(CALIBRATIONS, "valid_until_utc", "performed_at_utc"),
+        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc", "recorded_at_utc"),
+        "calibration_outcome": of(CALIBRATIONS, "outcome", "performed_at_utc", "recorded_at_utc"),
+        "calibration_due_utc": of(CALIBRATIONS, "valid_until_utc", "performed_at_utc", "recorded_at_utc"),
     },
 )

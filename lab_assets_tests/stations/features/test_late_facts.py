@@ -149,6 +149,29 @@ def test_a_certificate_recorded_late_is_known_from_then_on(lakehouse: Lakehouse,
     ]
 
 
+def test_a_corrected_certificate_is_another_state_from_its_record_on(
+    lakehouse: Lakehouse, put: Put, planned_sequence: list[dict[str, Any]]
+) -> None:
+    """Due 66 days after the run; a week later recorded as good for a year from the same day; after two, as performed after the run."""
+    standard, _ = planned_sequence
+    performed = EIGHT - timedelta(days=24)
+    put(CALIBRATIONS, certificate("C1", performed, 90))
+    bring(lakehouse, put, standard, 600.0, batch=1)
+    flow(lakehouse)
+    week, fortnight = EIGHT + timedelta(days=7), EIGHT + timedelta(days=14)
+    put(CALIBRATIONS, {**certificate("C1", performed, 365), "recorded_at_utc": week}, batch=2)
+    flow(lakehouse)
+    put(CALIBRATIONS, {**certificate("C1", EIGHT + timedelta(days=1), 365), "recorded_at_utc": fortnight}, batch=3)
+    flow(lakehouse)
+    rows = lakehouse.polars(INSTRUMENT_HISTORY).sort("known_time_utc").to_dicts()
+    assert [(row["known_time_utc"], row["ih_days_to_calibration_due"]) for row in rows] == [
+        (standard["known_time_utc"], 66.0),
+        (week, 341.0),
+        (fortnight, None),
+    ]
+    assert_as_made_anew(lakehouse)
+
+
 def result(number: int, *, known: Any, value: float = 100.0) -> dict[str, Any]:
     return {
         "result_id": f"r{number}", "result_version": 1, "is_current": True, "injection_id": f"i{number}", "sample_name": "S", "lot_id": "L",

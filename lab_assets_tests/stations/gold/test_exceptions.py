@@ -137,6 +137,16 @@ def test_systems_certificates_and_uncalibrated_use(lakehouse: Lakehouse, put: Pu
     }
 
 
+def test_a_certificate_corrected_to_pass_is_no_exception_any_more(lakehouse: Lakehouse, put: Put) -> None:
+    """The wavelength was off by 2.5 nm, typed wrongly: recorded again two days later it is off by 0.25."""
+    certificate = {"certificate_id": "CAL-1", "instrument_id": "LC-01", "unit": "nm", "performed_at_utc": at(1), "valid_until_utc": at(9)}
+    wavelength = {**certificate, "parameter": "wavelength", "tolerance": 1.0}
+    put(CALIBRATIONS, {**wavelength, "deviation": 2.5, "outcome": "fail", "recorded_at_utc": at(2)})
+    assert found(lakehouse).keys() == {"calibration:LC-01/CAL-1"}
+    put(CALIBRATIONS, {**wavelength, "deviation": 0.25, "outcome": "pass", "recorded_at_utc": at(4)}, batch=2)
+    assert found(lakehouse) == {}
+
+
 def test_one_excursion_is_one_exception_and_injections_without_context_are_named(lakehouse: Lakehouse, put: Put) -> None:
     def day(number: int, minutes: float, high: float = 33.0, above: float = 1.5) -> dict[str, Any]:
         row = {"chamber_id": "CH-30", "day": date(2025, 3, number), "readings": 24, "excursion_min": minutes, "gap_min": 0.0}

@@ -109,6 +109,22 @@ def test_the_certificate_in_force_is_the_latest_before_the_injection(
     assert (row["calibration_id"], row["calibration_valid"]) == expected
 
 
+def test_a_corrected_certificate_reaches_the_injections_it_no_longer_covers(lakehouse: Lakehouse, put: Put) -> None:
+    """Two days before the run it was said to be performed, and failed; then that it passed; then that it was performed a day after the run."""
+    put(CHROMATOGRAMS, trace("i"))
+
+    def in_force(row: dict[str, Any], batch: int) -> tuple[str | None, bool | None]:
+        put(CALIBRATIONS, {**row, "parameter": "flow", "recorded_at_utc": NOON + timedelta(days=batch)}, batch=batch)
+        update(lakehouse, INJECTIONS_STATION)
+        (found,) = lakehouse.polars(INJECTIONS).to_dicts()
+        return found["calibration_id"], found["calibration_valid"]
+
+    before, after = NOON - timedelta(days=2), NOON + timedelta(days=1)
+    assert in_force(certificate("C1", before, outcome="fail"), 1) == ("C1", False)
+    assert in_force(certificate("C1", before), 2) == ("C1", True)
+    assert in_force(certificate("C1", after), 3) == (None, None)
+
+
 def planned(name: str, **more: Any) -> dict[str, Any]:
     return {
         "injection_name": name,

@@ -71,3 +71,7 @@ def test_documents_are_whole_and_linked_when_their_certificate_becomes_known(lak
     assert (found["b.pdf"]["certificate_id"], found["b.pdf"]["instrument_id"]) == ("CAL-LC-12", "LC-12")
     assert found["a.pdf"]["certificate_id"] == "CAL-LC-1"
     assert lakehouse.row_count(DOCUMENTS) == 2
+    put(CALIBRATIONS, {**certificate("CAL-LC-12", "LC-11"), "recorded_at_utc": at(5)}, batch=3)
+    update(lakehouse, DOCUMENTS_STATION)
+    found = {row["document_name"]: row for row in lakehouse.polars(DOCUMENTS).to_dicts()}
+    assert found["b.pdf"]["instrument_id"] == "LC-11", "recorded last, though its name sorts first"

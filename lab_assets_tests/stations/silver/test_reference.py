@@ -93,6 +93,7 @@ def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakeho
         INJECTIONS,
         {**injection, "injection_id": "a", "injected_at_utc": at(5), "software": "new"},
         {**injection, "injection_id": "b", "injected_at_utc": at(4), "software": "old"},
+        {**injection, "injection_id": "d", "injected_at_utc": at(6)},
         {**injection, "injection_id": "c", "instrument_id": None},
     )
     certificate = {"deviation": 0.1, "tolerance": 0.2, "unit": "nm", "performed_at_utc": at(1), "valid_until_utc": at(30)}
@@ -115,6 +116,29 @@ def test_instruments_show_their_latest_certificate_by_its_worst_parameter(lakeho
     found = rows_of(lakehouse, INSTRUMENTS, "instrument_id")
     assert found.keys() == {"LC-01", "LC-09"}
     first = found["LC-01"]
-    assert (first["injections"], first["software"], first["first_seen_utc"], first["last_seen_utc"]) == (2, "new", at(4), at(5))
+    assert (first["injections"], first["software"], first["first_seen_utc"], first["last_seen_utc"]) == (3, "new", at(4), at(6))
     assert (first["calibration_id"], first["calibration_outcome"], first["calibration_due_utc"]) == ("CAL-1", "fail", at(28))
     assert (found["LC-09"]["injections"], found["LC-09"]["calibration_outcome"]) == (0, "pass")
+
+
+def test_a_certificate_recorded_again_counts_as_it_was_recorded_last(lakehouse: Lakehouse, put: Put) -> None:
+    """Recorded on day 3 as failed, good until day 20 and performed on day 2; corrected on day 5: passed, until day 30, performed on day 1."""
+    certificate = {"certificate_id": "CAL-1", "instrument_id": "LC-01", "deviation": 0.1, "tolerance": 0.2, "unit": "nm"}
+    wrong = {**certificate, "parameter": "flow", "outcome": "fail", "performed_at_utc": at(2), "valid_until_utc": at(20)}
+    right = {**certificate, "parameter": "flow", "outcome": "pass", "performed_at_utc": at(1), "valid_until_utc": at(30)}
+    lamp = {**certificate, "parameter": "lamp", "outcome": "pass", "performed_at_utc": at(1), "valid_until_utc": at(29)}
+
+    def shown() -> tuple[Any, ...]:
+        update(lakehouse, INSTRUMENTS_STATION)
+        (row,) = lakehouse.polars(INSTRUMENTS).to_dicts()
+        return row["calibration_id"], row["calibration_outcome"], row["calibration_due_utc"]
+
+    put(CALIBRATIONS, *({**row, "recorded_at_utc": at(3)} for row in (wrong, lamp)))
+    assert shown() == ("CAL-1", "fail", at(20))
+    put(CALIBRATIONS, {**right, "recorded_at_utc": at(5)}, batch=2)
+    assert shown() == ("CAL-1", "pass", at(29))
+    put(CALIBRATIONS, {**wrong, "recorded_at_utc": at(4)}, batch=3)
+    assert shown() == ("CAL-1", "pass", at(29)), "an older record comes last"
+    earlier = {**right, "certificate_id": "CAL-0", "performed_at_utc": at(1, 12), "valid_until_utc": at(25), "recorded_at_utc": at(2)}
+    put(CALIBRATIONS, earlier, {**lamp, "parameter": "flow", "valid_until_utc": at(28), "recorded_at_utc": at(6)}, batch=4)
+    assert shown() == ("CAL-0", "pass", at(25)), "performed later than the corrected one, though before what that said first"
