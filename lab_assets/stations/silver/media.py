@@ -141,7 +141,7 @@ def whole_documents(pages: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _standing_in(texts: Sequence[str], numbers: Sequence[str]) -> list[list[str]]:
+def _standing_in(texts: Sequence[str], numbers: list[str]) -> list[list[str]]:
     """Return which of some numbers stand anywhere in each text: all of them are looked for in one pass, however many there are."""
     import polars as pl
 
