@@ -128,7 +128,7 @@ def test_late_windows_hold_from_their_effective_time_and_are_known_from_the_reco
     assert ids == [4.0, 4.2]
 
 
-def test_a_version_that_states_only_its_effect_was_known_by_then_whichever_came_first() -> None:
+def test_a_version_that_states_only_its_effect_was_known_by_then() -> None:
     """The revised version's file arrived first; the earlier one's, without any time, a day after it."""
     revised = {**_methods(None, day(2), 4.2, 2), "ingest_batch": 1, "ingested_at_utc": day(20)}
     earlier = {**_methods(None, None, 4.0, 1), "ingest_batch": 2, "ingested_at_utc": day(21)}

@@ -246,7 +246,7 @@ def test_a_value_is_unjudged_while_a_planned_standard_is_missing() -> None:
     assert (row["state"], row["known_time_utc"]) == ("fail", T0 + timedelta(minutes=68))
 
 
-def test_a_standard_planned_after_the_run_leaves_what_was_known_and_adds_a_value_still_to_be_judged() -> None:
+def test_a_standard_planned_after_the_run_leaves_what_was_known() -> None:
     added = T0 + timedelta(days=1)
     rows = _calculate([standard(), sample(), standard("more", minutes=60, is_run=False, recorded_at_utc=added)])
     assert _versions(rows, "state", "known_time_utc", "is_current", "superseded_by", "change_reason") == [
@@ -255,7 +255,7 @@ def test_a_standard_planned_after_the_run_leaves_what_was_known_and_adds_a_value
     ]
 
 
-def test_a_result_of_a_run_that_was_none_of_a_sample_is_withdrawn_and_may_come_back() -> None:
+def test_a_result_of_a_run_that_was_no_sample_is_withdrawn() -> None:
     """The worklist is corrected to a standard after a day, and back after two: what was known in between is told."""
     first, day = sample(), timedelta(days=1)
     as_standard = {**first.plan, "sample_role": "standard", "recorded_at_utc": T0 + day, "source_row": 2}

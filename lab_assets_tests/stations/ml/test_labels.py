@@ -37,7 +37,7 @@ def test_no_label_while_values_are_unjudged() -> None:
     assert said([version("API", "unjudged", None), version("IMP", "unjudged", None)]) == []
 
 
-def test_a_label_stays_though_a_standard_planned_afterwards_leaves_the_values_unjudged() -> None:
+def test_a_label_stays_though_a_standard_is_planned_afterwards() -> None:
     first, again = version("API", "fail", at(3), is_current=False), version("API", "unjudged", None, number=2)
     assert said([first, again]) == [(at(3), True, ["API"])]
 
