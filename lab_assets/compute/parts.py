@@ -170,8 +170,11 @@ def _groups(content: Sequence[FilePart]) -> Iterator[Iterator[pa.RecordBatch]]:
     rows = pa.Table.from_batches([batch for part in content for batch in _read(part)])
     groups = np.concatenate([part.groups for part in content if part.groups is not None])
     order = np.argsort(groups, kind="stable")
-    for members in np.split(order, np.flatnonzero(np.diff(groups[order])) + 1):
-        yield iter(rows.take(members).combine_chunks().to_batches())
+    # taken once: to take a group's rows out of many chunks, all of these are joined first
+    ordered = rows.take(order).combine_chunks()
+    starts = [0, *(np.flatnonzero(np.diff(groups[order])) + 1).tolist(), len(order)]
+    for start, end in pairwise(starts):
+        yield iter(ordered.slice(start, end - start).to_batches())
 
 
 def _wanted(file: str, rows: FileRows, group_by: str | None) -> tuple[Positions, list[Any]]:

@@ -111,9 +111,9 @@ def _known(read: StationReader, injections: pl.DataFrame, chosen: pl.DataFrame) 
         for row in injections.iter_rows(named=True)
     }
     stated = read.keyed(VENDOR_PEAKS, [*_VENDOR_OF, "peak_no", *_VENDOR], injection_name=chosen["injection_name"])
-    vendor = {
-        key: rows.select(_VENDOR).to_dicts() for key, rows in stated.sort("peak_no", *_VENDOR).group_by(_VENDOR_OF, maintain_order=True)
-    }
+    vendor: dict[Place, list[Row]] = {}
+    for row in stated.sort("peak_no", *_VENDOR).iter_rows(named=True):
+        vendor.setdefault(place_of(row, _VENDOR_OF), []).append({name: row[name] for name in _VENDOR})
     return {
         place_of(row, TRACE_PLACE): KnownTrace(
             injection_id=row["injection_id"], windows=windows[row["injection_id"]], vendor=vendor.get(place_of(row, _VENDOR_OF), [])
