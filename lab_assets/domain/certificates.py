@@ -15,9 +15,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from lab_assets.domain.in_force import ALWAYS, RECENCY, Row, Version, in_force, recency, utc
+
+if TYPE_CHECKING:
+    import polars as pl
 
 CERTIFICATE_COLUMNS: Final = (
     *("instrument_id", "certificate_id", "parameter", "outcome", "performed_at_utc", "valid_until_utc", "recorded_at_utc"),
@@ -70,6 +73,27 @@ class Certificates:
         """Return when, after a time, something became known of those certificates that hold at a moment, held or were thought to."""
         states = None if instrument_id is None else self._of.get(instrument_id)
         return set() if states is None else states.known_times(utc(at), utc(after))
+
+
+def counting_since(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of certificates that may be in force, by what is known then, at a moment or any time after it.
+
+    Args:
+        rows: Rows of ``bronze.calibrations`` with the column ``since``, one moment an instrument; empty for now.
+    """
+    import polars as pl
+
+    one, performed = ["instrument_id", "certificate_id"], pl.col("performed_at_utc")
+    bounds = (
+        rows.filter(performed.is_not_null())
+        .group_by(*one, "since")
+        .agg(_first=performed.min(), _last=performed.max(), _known=pl.max_horizontal("performed_at_utc", "recorded_at_utc").max())
+    )
+    # whatever its versions say, the last of those that were settled by the moment is in force then or was followed by another
+    is_settled = pl.col("since").is_null() | (pl.col("_known") <= pl.col("since"))
+    settled = pl.col("_first").filter(is_settled).max().over("instrument_id")
+    counting = bounds.filter(settled.is_null() | (pl.col("_last") >= settled))
+    return rows.join(counting, on=one, how="semi")
 
 
 def parameters_in_force(rows: Iterable[Row]) -> list[Row]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SAMPLES, LIMS_SEQUENCES
 from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates, counting_since
 
 if TYPE_CHECKING:
     import polars as pl
@@ -114,3 +115,18 @@ def since_certificates(read: StationReader, certificates: pl.DataFrame) -> pl.Da
     held = read.keyed(CALIBRATIONS, [*named, "performed_at_utc"], certificate_id=certificates["certificate_id"])
     every = pl.concat([held.join(certificates, on=named, how="semi"), certificates.select(held.columns)])
     return every.group_by("instrument_id").agg(pl.col("performed_at_utc").min())
+
+
+def certificates_since(read: StationReader, since: pl.DataFrame) -> Certificates:
+    """Return the certificates of some instruments of which one may be in force, by what is known then, at any time from a moment on.
+
+    An instrument of many years has hundreds; those that another one had followed before the moment count no more.
+
+    Reads ``bronze.calibrations``: ``CERTIFICATE_COLUMNS``.
+
+    Args:
+        read: Reads the station's inputs.
+        since: ``instrument_id`` and ``since``, one row an instrument; empty for now.
+    """
+    every = read.keyed(CALIBRATIONS, CERTIFICATE_COLUMNS, instrument_id=since["instrument_id"])
+    return Certificates(counting_since(every.join(since, on="instrument_id")).iter_rows(named=True))

@@ -7,11 +7,12 @@ from itertools import permutations
 from random import Random
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_assets.domain.certificates import Certificates, parameters_in_force
+from lab_assets.domain.certificates import Certificates, counting_since, parameters_in_force
 from lab_assets.domain.in_force import ALWAYS, Facts, Version, in_force, natural, recency, utc
 from lab_assets.domain.processing_methods import NO_WINDOWS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LimsRecords
@@ -287,3 +288,27 @@ def test_of_hundreds_of_certificates_the_one_holds_that_the_rule_chooses() -> No
             assert (None if found is None else found.certificate_id) == (None if wanted is None else wanted.row)
         known = {version.known for version in versions if version.effective <= day(at) and version.known > day(20)}
         assert certificates.known_times("LC", at=day(at), after=day(20)) == known
+
+
+def test_certificates_that_others_had_followed_are_not_needed() -> None:
+    """Whatever is asked from a moment on, those that count since then answer as all do: five hundred random histories."""
+    rng = Random(7)
+    narrowed = 0
+    for _ in range(500):
+        rows = [
+            _certificate(f"C{rng.randrange(6)}", rng.randrange(12), recorded=rng.choice([None, rng.randrange(14)]), parameter=f"p{row % 2}")
+            | {"outcome": rng.choice(["pass", "fail"]), "source_row": row}
+            for row in range(rng.randrange(1, 14))
+        ]
+        since = rng.randrange(14)
+        frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(since=pl.lit(day(since)))
+        counting = counting_since(frame).to_dicts()
+        narrowed += len(counting) < len(rows)
+        every, some = Certificates(rows), Certificates(counting)
+        for at in range(since, 16):
+            for known_by in (*map(day, range(since, 16)), None):
+                assert some.in_force("LC", at=day(at), known_by=known_by) == every.in_force("LC", at=day(at), known_by=known_by)
+        assert Certificates(counting_since(frame.with_columns(since=pl.lit(None, pl.Datetime("us", "UTC")))).to_dicts()).latest(
+            "LC"
+        ) == every.latest("LC")
+    assert narrowed > 100

@@ -26,7 +26,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
-from lab_assets.stations.relations import injections_of_windows, since_certificates
+from lab_assets.stations.relations import certificates_since, injections_of_windows, since_certificates
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -211,10 +211,12 @@ def _first_on_columns(read: StationReader, before: pl.DataFrame, later: pl.DataF
 
 def _versions(read: StationReader, runs: pl.DataFrame) -> list[dict[str, Any]]:
     """Return the input rows of the feature function: one a run and known time, with what its main peak and pressure were."""
+    import polars as pl
+
     measured = runs.filter("_measured")
     records = LimsRecords(read.keyed(LIMS_SEQUENCES, _PLAN, injection_name=runs["injection_name"]).iter_rows(named=True), (), ())
     methods = ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True))
-    certificates = Certificates(read.keyed(CALIBRATIONS, CERTIFICATE_COLUMNS, instrument_id=runs["instrument_id"]).iter_rows(named=True))
+    certificates = certificates_since(read, runs.group_by("instrument_id").agg(since=pl.col("injected_at_utc").min()))
     peaks: dict[tuple[str, str, str], Row] = {}
     named = read.keyed(PEAKS, _PEAK, injection_name=measured["injection_name"]).drop_nulls("analyte").sort("channel")
     for row in named.iter_rows(named=True):

@@ -69,11 +69,15 @@ def _by_systems(_read: StationReader, changes: Changes) -> pl.DataFrame:
     return _subjects("suitability", changes.both.filter(~pl.col("passed")), pl.col("sequence_id"))
 
 
-def _by_certificates(_read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the instruments of changed certificates: one that passes may be the correction of one that failed."""
+def _by_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the instruments of certificates that failed by any record: one that passes may be the correction of one that failed."""
     import polars as pl
 
-    return _subjects("calibration", changes.both, pl.col("instrument_id"))
+    columns = ["instrument_id", "certificate_id", "outcome"]
+    held = read.keyed(CALIBRATIONS, columns, certificate_id=changes.both["certificate_id"])
+    failed = pl.concat([held, changes.both.select(columns)]).filter(pl.col("outcome") == "fail")
+    of_changed = failed.join(changes.both, on=["instrument_id", "certificate_id"], how="semi")
+    return _subjects("calibration", of_changed, pl.col("instrument_id"))
 
 
 def _by_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:

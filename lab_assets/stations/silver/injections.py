@@ -18,7 +18,7 @@ from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.injection_identity import PARTS, newest_of_channels, with_identity
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
-from lab_assets.stations.relations import since_certificates
+from lab_assets.stations.relations import certificates_since, since_certificates
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     records = _records(read, runs)
     rows = pl.DataFrame([_described(run, records) for run in runs.iter_rows(named=True)], schema=_schema())
     methods = ProcessingMethods(read.rows(PROCESSING_METHODS, _METHOD).iter_rows(named=True))
-    certificates = Certificates(read.keyed(CALIBRATIONS, _CERTIFICATE, instrument_id=rows["instrument_id"]).iter_rows(named=True))
+    since = rows.drop_nulls(["instrument_id", "injected_at_utc"]).group_by("instrument_id").agg(since=pl.col("injected_at_utc").min())
+    certificates = certificates_since(read, since)
     in_force = [_in_force(row, methods, certificates) for row in rows.iter_rows(named=True)]
     return rows.drop("processing_id", "calibration_id", "calibration_valid").hstack(pl.DataFrame(in_force, schema=_in_force_schema()))
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_EVENTS, LIMS_LOTS, LIMS_SAMPLES
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, LOTS, PROCESS_EVENTS, SAMPLES
-from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
+from lab_assets.domain.certificates import CERTIFICATE_COLUMNS
 from lab_assets.domain.in_force import RECENCY, Facts
+from lab_assets.stations.relations import certificates_since
 from lab_assets.stations.station import Group, Input, Make, Station, copied, of, touched_by
 
 if TYPE_CHECKING:
@@ -83,9 +84,9 @@ def _instruments(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
             pl.col("injected_at_utc").max().alias("last_seen_utc"),
         )
     )
-    known = read.keyed(CALIBRATIONS, CERTIFICATE_COLUMNS, instrument_id=keys["instrument_id"])
-    certificates = Certificates(known.iter_rows(named=True))
-    latest = [(instrument, certificates.latest(instrument)) for instrument in known["instrument_id"].unique()]
+    now = pl.lit(None, pl.Datetime("us", "UTC"))
+    certificates = certificates_since(read, keys.select("instrument_id", since=now))
+    latest = [(instrument, certificates.latest(instrument)) for instrument in keys["instrument_id"]]
     rows = [
         (instrument, each.certificate_id, "pass" if each.passed else "fail", each.valid_until_utc) for instrument, each in latest if each
     ]
