@@ -155,6 +155,7 @@ def rebuild(
     """Make TABLE anew from its inputs, and show what differed; only groups of rows that differ are written.
 
     Bronze and records (predictions, decisions, training sets) are not made from other tables: you are told what to do instead.
+    A table that is gone or whose log is damaged begins anew, without its earlier versions; what is left of it is laid aside.
     """
     from lab_assets.governance.grants import require_manage
     from lab_assets.lake.versions import TableViewError, shown
@@ -178,12 +179,15 @@ def rebuild(
             done = rebuild_table(lake, each, run_id=run_id, say=lambda line: typer.echo(line, err=True))
             counts = {"groups": done.outcome.groups, "groups_differed": done.outcome.changed}
             counts |= {"rows_added": done.added.height, "rows_removed": done.removed.height}
-            new = {"version": done.outcome.version, "run": run_id, **counts}
+            lost = {"lost": done.lost, "aside": None if done.aside is None else str(done.aside)} if done.lost else {}
+            new = {"version": done.outcome.version, "run": run_id, **counts, **lost}
             audit.append(
                 actor=actor, action="table.rebuild", target=each, old={"version": done.before}, new=new, reason=reason, origin=ORIGIN
             )
-            found.append({"table": each, "previous": done.before, "version": done.outcome.version, "run_id": run_id, **counts})
+            found.append({"table": each, "previous": done.before, "version": done.outcome.version, "run_id": run_id, **counts, **lost})
             if not as_json:
+                if done.aside is not None:
+                    typer.echo(f"{each}: what was left of it lies in {done.aside}")
                 typer.echo(
                     f"{each}: {done.outcome.changed} of {done.outcome.groups} group(s) differed; "
                     f"{done.added.height} row(s) added, {done.removed.height} removed; version {done.outcome.version}"

@@ -25,6 +25,7 @@ from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_que
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
+from lab_assets.state.ledger import Ledger
 
 if TYPE_CHECKING:
     import duckdb
@@ -92,6 +93,7 @@ class QueryGateway:
         self._limits = limits or GatewayLimits()
         self._policy = policy if policy is not None else PolicyStore(engine)
         self._log = AuditLog(engine)
+        self._ledger = Ledger(engine)
         self._key = MaskKey.load(settings.run / "mask.key")
         self._snapshots = SnapshotCache(size=self._limits.snapshots, memory=self._limits.memory, threads=self._limits.threads)
 
@@ -159,7 +161,7 @@ class QueryGateway:
 
     def _open(self, name: str) -> OpenTable:
         try:
-            return open_table(self._settings, contracts()[name])
+            return open_table(self._settings, contracts()[name], self._ledger)
         except UnsupportedTableError as error:
             raise QueryRefusedError(str(error)) from error
         except DamagedTableError as error:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     import deltalake
     import duckdb
 
+    from lab_assets.state.ledger import Ledger
+
 SAFE_READER_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 """Delta features under which the files of the log are the rows; deletion vectors and column mapping are not among them."""
 
@@ -51,16 +53,22 @@ class OpenTable:
     files: tuple[str, ...] = ()
 
 
-def open_table(settings: Settings, contract: TableContract) -> OpenTable:
+def open_table(settings: Settings, contract: TableContract, ledger: Ledger | None = None) -> OpenTable:
     """Open a table's present version.
+
+    Args:
+        settings: Where it lies.
+        contract: Its contract.
+        ledger: What was committed; without one only damage is found that the log shows by itself, and a table that is gone is one to
+            which nothing was written.
 
     Raises:
         UnsupportedTableError: its files alone do not say which rows it has.
-        DamagedTableError: its log cannot be read whole; only damage that the log shows by itself is found here.
+        DamagedTableError: its log does not hold what was committed.
     """
     from lab_assets.lake.opening import open_table as opened
 
-    delta = opened(contract, settings.table_uri(contract.layer, contract.name), None)
+    delta = opened(contract, settings.table_uri(contract.layer, contract.name), ledger)
     if delta is None:
         return OpenTable(contract=contract, version=None)
     features = set(delta.protocol().reader_features or ()) - SAFE_READER_FEATURES

@@ -76,7 +76,7 @@ def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
     limit = "9" * _DIGITS if through is None else f"{through:0{_DIGITS}d}"
     commits: list[str] = []
     checkpoints: dict[int, list[str]] = {}
-    for name in _log_names(folder):
+    for name in log_names(folder):
         if len(name) == _COMMIT_LENGTH and name.endswith(".json"):
             commits.append(name)
         elif ".checkpoint." in name and (found := _CHECKPOINT.fullmatch(name)) is not None and found[1] <= limit:
@@ -95,7 +95,8 @@ def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
     )
 
 
-def _log_names(folder: Path) -> list[str]:
+def log_names(folder: Path) -> list[str]:
+    """Return the names of the files of a table's log, in no order; none where there is no log."""
     try:
         return os.listdir(folder / LOG)  # noqa: PTH208 - asked at each opening: names alone, of thousands of files
     except (FileNotFoundError, NotADirectoryError):

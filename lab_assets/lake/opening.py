@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, select
 
 from lab_assets.contracts.core import TableContract
-from lab_assets.lake.data_files import LOG, LogSegment, digest_of, local_path, log_segment
+from lab_assets.lake.data_files import LOG, LogSegment, digest_of, local_path, log_names, log_segment
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import DATA_FILES, TABLE_COMMITS
 
@@ -28,7 +28,20 @@ _RESTORE: Final = "Restore the table's folder from the last backup."
 
 
 class DamagedTableError(RuntimeError):
-    """A table's log does not hold what was committed."""
+    """A table's log does not hold what was committed.
+
+    Attributes:
+        problem: Which table, and what is wrong with it.
+        mend: What helps.
+    """
+
+    def __init__(self, problem: str, mend: str = _RESTORE) -> None:
+        super().__init__(f"{problem}. {mend}")
+        self.problem = problem
+        self.mend = mend
+
+    def __reduce__(self) -> tuple[type[DamagedTableError], tuple[str, str]]:
+        return type(self), (self.problem, self.mend)
 
 
 def is_remote(uri: str) -> bool:
@@ -50,21 +63,71 @@ def open_table(contract: TableContract, uri: str, ledger: Ledger | None) -> Delt
     Raises:
         DamagedTableError: the log is not what was committed; table, version and file are named.
     """
+    return _open(contract.full_name, uri, ledger)
+
+
+def damage(name: str, uri: str, ledger: Ledger | None) -> DamagedTableError | None:
+    """Return why a table cannot be opened; ``None`` where it can, or nothing was ever written.
+
+    Args:
+        name: ``layer.table``.
+        uri: Where it lies.
+        ledger: What was committed; see ``open_table``.
+    """
+    try:
+        _open(name, uri, ledger)
+    except DamagedTableError as error:
+        return error
+    return None
+
+
+def lost_commits(name: str, uri: str, ledger: Ledger) -> list[int]:
+    """Return the versions whose commit was noted and is not in the log of a table on this machine.
+
+    A checkpoint may cover them: then the last version is whole, and earlier ones cannot be read.
+    """
+    if is_remote(uri):
+        return []
+    last = select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == name).scalar_subquery()
+    query = select(DATA_FILES.c.path).where(DATA_FILES.c.table_name == name, DATA_FILES.c.path.like(f"{LOG}/%.json"))
+    with ledger.engine.connect() as connection:
+        noted = [Path(path) for path in connection.execute(query.where(DATA_FILES.c.version <= last)).scalars()]
+    held = set(log_names(local_path(uri)))
+    return sorted(int(path.stem) for path in noted if path.name not in held)
+
+
+def _open(name: str, uri: str, ledger: Ledger | None) -> DeltaTable | None:
     from deltalake import DeltaTable
 
     # asked before the log is looked at: what another process commits meanwhile is more than was noted, never less
-    noted = None if ledger is None else ledger.noted_version(contract.full_name)
-    if not (DeltaTable.is_deltatable(uri) if is_remote(uri) else require_whole_log(contract.full_name, uri, ledger) >= 0):
-        if noted is not None and noted >= 0:
-            raise DamagedTableError(f"{contract.full_name}: no table lies at {uri}, but version {noted} was committed. {_RESTORE}")
+    noted = None if ledger is None else ledger.noted_version(name)
+    if not (DeltaTable.is_deltatable(uri) if is_remote(uri) else require_whole_log(name, uri, ledger) >= 0):
+        require_noted(name, uri, -1, noted)
         return None
-    table = open_unchecked(contract, uri)
-    if noted is not None and table.version() < noted:
-        raise DamagedTableError(
-            f"{contract.full_name}: the log at {uri} answers version {table.version()}, but version {noted} was committed; "
-            f"its last commits are missing. {_RESTORE}"
-        )
+    table = _open_unchecked(name, uri)
+    require_noted(name, uri, table.version(), noted)
     return table
+
+
+def require_noted(name: str, uri: str, version: int, noted: int | None) -> None:
+    """See that a table is at least at the version that was noted.
+
+    Args:
+        name: ``layer.table``.
+        uri: Where it lies.
+        version: Its last version; -1 where there is none.
+        noted: The version, noted before the table was looked at; ``None`` where none was.
+
+    Raises:
+        DamagedTableError: it is not.
+    """
+    if noted is None or version >= noted:
+        return
+    if version < 0:
+        raise DamagedTableError(f"{name}: no table lies at {uri}, but version {noted} was committed")
+    raise DamagedTableError(
+        f"{name}: the log at {uri} answers version {version}, but version {noted} was committed; its last commits are missing"
+    )
 
 
 def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: int | None = None) -> int:
@@ -87,11 +150,11 @@ def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: in
     folder = local_path(uri)
     segment = log_segment(folder, through=through)
     if segment.missing:
-        raise DamagedTableError(f"{name}: the log at {uri} lacks version {segment.missing[0]}, though later ones are there. {_RESTORE}")
+        raise DamagedTableError(f"{name}: the log at {uri} lacks version {segment.missing[0]}, though later ones are there")
     digests = {} if ledger is None else _noted_digests(ledger, name, segment)
     for path, version in segment.files().items():
         if problem := _problem(folder / path, digests.get(path)):
-            raise DamagedTableError(f"{name}: version {version} is damaged, {folder / path} {problem}. {_mend(segment, path)}")
+            raise DamagedTableError(f"{name}: version {version} is damaged, {folder / path} {problem}", _mend(segment, path))
     return segment.version
 
 
@@ -101,6 +164,10 @@ def open_unchecked(contract: TableContract, uri: str) -> DeltaTable:
     Raises:
         DamagedTableError: the log cannot be read.
     """
+    return _open_unchecked(contract.full_name, uri)
+
+
+def _open_unchecked(name: str, uri: str) -> DeltaTable:
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError
 
@@ -108,7 +175,7 @@ def open_unchecked(contract: TableContract, uri: str) -> DeltaTable:
         return DeltaTable(uri)
     except DeltaError as error:
         first = str(error).splitlines()[0]
-        raise DamagedTableError(f"{contract.full_name}: the log at {uri} cannot be read ({first}). {_RESTORE}") from error
+        raise DamagedTableError(f"{name}: the log at {uri} cannot be read ({first})") from error
 
 
 def grown(contract: TableContract, table: DeltaTable) -> DeltaTable:

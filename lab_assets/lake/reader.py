@@ -16,7 +16,7 @@ from urllib.parse import unquote
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.changes import Changes, changed_files, difference, file_rows, rows_of
 from lab_assets.lake.data_files import commit_path, local_path, log_segment
-from lab_assets.lake.opening import grown, is_remote, open_table, open_unchecked, require_whole_log
+from lab_assets.lake.opening import DamagedTableError, damage, grown, is_remote, open_table, open_unchecked, require_whole_log
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
 
@@ -214,6 +214,16 @@ class LakeReader:
         """Keep an open table for the next read of its version; it must not be written by."""
         self._kept[contract.full_name] = _Held(self._commit(contract, table.version()), table, None)
         return table
+
+    def _forget(self, contract: TableContract) -> None:
+        """Forget what was opened of a table whose folder is another one from now on."""
+        self._opened.discard(contract.full_name)
+        for kept in (self._kept, self._latest):
+            kept.pop(contract.full_name, None)
+
+    def damage(self, contract: TableContract) -> DamagedTableError | None:
+        """Return why a table cannot be opened; ``None`` where it can, or nothing was ever written to it."""
+        return damage(contract.full_name, self.uri(contract), self.ledger)
 
     def _commit(self, contract: TableContract, version: int) -> Commit | None:
         """Return what tells a commit from another of the same number, as after a table's folder was restored; ``None`` if unknown."""

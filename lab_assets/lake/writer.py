@@ -11,6 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock
@@ -178,6 +180,30 @@ class LakeWriter(LakeReader):
             self._require_past(contract, version)
             inputs: dict[str, int | str] = {contract.full_name: version}
             return self._read_back(contract, commits.restore(table, version, Derivation(inputs=inputs)), above=before)
+
+    def give_up(self, contract: TableContract) -> Path | None:
+        """Lay what is left of a damaged table aside and forget its versions, so that it begins anew, empty.
+
+        Returns:
+            Where it lies now; ``None`` where nothing was left.
+
+        Raises:
+            ValueError: the table lies on object storage, where nothing is laid aside by us.
+        """
+        uri = self.uri(contract)
+        if is_remote(uri):
+            raise ValueError(f"{contract.full_name} lies on object storage: restore it there")
+        folder = local_path(uri)
+        aside = folder.with_name(f".{folder.name}.damaged-{datetime.now(UTC):%Y%m%dT%H%M%S}")
+        locks = self.settings.run / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with FileLock(locks / f"{contract.full_name}.lock"):
+            is_left = folder.exists()
+            if is_left:
+                folder.rename(aside)
+            self.ledger.forget_table(contract.full_name)
+            self._forget(contract)
+        return aside if is_left else None
 
     def local_rows(self, contract: TableContract, rows: Sequence[dict[str, Any]]) -> pa.Table:
         """Turn rows of this process into Arrow of the contract's schema; columns that a row does not name are empty."""

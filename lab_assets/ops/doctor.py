@@ -12,10 +12,10 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import psutil
 
@@ -24,6 +24,10 @@ from lab_assets.disk import existing, unwritable
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.processes import read_state
 from lab_assets.settings import Settings
+
+if TYPE_CHECKING:
+    from lab_assets.lake.condition import Damage
+    from lab_assets.state.ledger import Ledger
 
 JAVA_VERSIONS: Final = (17, 21)
 LEAST_DISK_GIB: Final = 2.0
@@ -188,18 +192,55 @@ def _database(settings: Settings) -> Check:
 
 
 def _lake(settings: Settings) -> Check:
+    """Hold every table against what was committed: one that is gone, or whose log is, was not lost by us and is not made anew unasked."""
+    from lab_assets.lake.condition import damaged_tables
+
     if "://" in settings.lake and not settings.lake.startswith("file://"):
         return Check(name="lake", state="ok", found=f"{settings.lake}: looked at when it is first used")
     folder = Path(settings.lake.removeprefix("file://"))
+    if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
+        return Check(name="lake", state="failed", found=f"{folder} cannot be read and written", mend="grant the right")
+    ledger = _ledger(settings)
+    if damaged := damaged_tables(settings, ledger):
+        found = "; ".join(each.problem for each in damaged)
+        return Check(name="lake", state="failed", found=found, mend="; ".join(_mends(damaged)))
     if not folder.exists():
         return Check(name="lake", state="ok", found="not made yet; the first ingestion makes it")
-    tables = sorted(folder.glob("*/*/_delta_log"))
-    broken = [f"{table.parent.parent.name}.{table.parent.name}" for table in tables if not any(table.glob("*.json"))]
-    if broken:
-        return Check(name="lake", state="failed", found=f"no log in {', '.join(broken)}", mend="restore these folders from the last backup")
-    if not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return Check(name="lake", state="failed", found=f"{folder} cannot be read and written", mend="grant the right")
-    return Check(name="lake", state="ok", found=f"{len(tables)} tables in {folder}")
+    tables = sum(1 for _ in folder.glob("*/[!.]*/_delta_log"))
+    held = "" if ledger is not None else ", which no database knows"
+    return Check(name="lake", state="ok", found=f"{tables} tables in {folder}{held}")
+
+
+def _ledger(settings: Settings) -> Ledger | None:
+    """Open what was committed, as it is; ``None`` where it is not there or cannot be read, which 'database' tells of."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    from lab_assets.state.database import HEAD, current_revision, open_engine
+    from lab_assets.state.ledger import Ledger
+
+    if settings.db_url is None and not (settings.home / "lab.db").exists():
+        return None
+    try:
+        engine = open_engine(settings)
+        return Ledger(engine) if current_revision(engine) == HEAD else None
+    except SQLAlchemyError:
+        return None
+
+
+def _mends(damaged: Sequence[Damage]) -> Iterator[str]:
+    """Yield what helps, the tables together that the same helps."""
+    from lab_assets.stations.registry import stations
+
+    by_mend: dict[str, list[str]] = {}
+    for each in damaged:
+        by_mend.setdefault(each.mend, []).append(each.table)
+    for mend, names in by_mend.items():
+        yield f"{', '.join(names)}: {mend[0].lower()}{mend[1:]}"
+    lost = {each.table for each in damaged if not each.is_readable}
+    if made := [name for name in stations() if name in lost]:
+        commands = ", ".join(f"'lab table rebuild {name}'" for name in made)
+        in_order = " in this order" if len(made) > 1 else ""
+        yield f"or, without a backup, {commands}{in_order}: what follows from other tables is made anew, without its earlier versions"
 
 
 def _inbox(settings: Settings) -> Check:

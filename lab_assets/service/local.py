@@ -24,6 +24,7 @@ from lab_assets.service.views import Views
 from lab_assets.settings import Settings
 from lab_assets.state.clock import utc_now
 from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 PATH_WORDS: Final = {"fast_track": "fast-track review", "standard": "standard review", "mandatory_checks": "mandatory checks"}
 
@@ -76,7 +77,7 @@ def command_reader(settings: Settings) -> Iterator[tuple[Models, Views, PolicyEn
         policy, watch = PolicyStore(engine), ModelWatch(settings, engine)
         models = Models(settings, watch)
         log = PredictionLog(settings, name="shell")
-        views = Views(settings, policy=policy, tables=TableCache(settings), log=log, watch=watch, models=models)
+        views = Views(settings, policy=policy, tables=TableCache(settings, ledger=Ledger(engine)), log=log, watch=watch, models=models)
         yield models, views, policy.current()
     finally:
         engine.dispose()

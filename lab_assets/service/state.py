@@ -26,6 +26,7 @@ from lab_assets.service.views import Views
 from lab_assets.settings import Settings
 from lab_assets.state.clock import utc_now
 from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 QUERY_LIMITS: Final = GatewayLimits(answer_bytes=16 * 1024 * 1024, memory="192MB", threads=1, snapshots=4)
 """What one query may take of the service; larger ones run from the shell."""
@@ -66,7 +67,7 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
     """
     engine = open_database(settings)
     policy = PolicyStore(engine)
-    tables = TableCache(settings)
+    tables = TableCache(settings, ledger=Ledger(engine))
     log = PredictionLog(settings, name=spool)
     log.open()
     watch = ModelWatch(settings, engine)

@@ -18,6 +18,7 @@ from lab_assets.lake.data_files import commit_path, local_path
 from lab_assets.lake.opening import is_remote
 from lab_assets.service.keyed_frame import FILE, KeyedFrame
 from lab_assets.settings import Settings
+from lab_assets.state.ledger import Ledger
 
 if TYPE_CHECKING:
     import polars as pl
@@ -51,8 +52,14 @@ class Snapshot:
         return self.rows.frame
 
 
-def open_table(settings: Settings, full_name: str, *, version: int | None = None) -> DeltaTable | None:
+def open_table(settings: Settings, full_name: str, *, version: int | None = None, ledger: Ledger | None = None) -> DeltaTable | None:
     """Open a Delta table by ``layer.table``.
+
+    Args:
+        settings: Where the tables are.
+        full_name: ``layer.table``.
+        version: The version; default: the newest.
+        ledger: What was committed; without one a table that is gone is one that does not exist yet.
 
     Returns:
         The table at the version, the newest when omitted; ``None`` where there is no table yet.
@@ -63,17 +70,33 @@ def open_table(settings: Settings, full_name: str, *, version: int | None = None
     from deltalake import DeltaTable
     from deltalake.exceptions import DeltaError, TableNotFoundError
 
-    from lab_assets.lake.opening import DamagedTableError, require_whole_log
+    from lab_assets.lake.opening import DamagedTableError, require_noted, require_whole_log
 
     uri = settings.table_uri(*full_name.split("."))
+    noted = None if ledger is None else _noted_version(ledger, full_name)
     try:
         require_whole_log(full_name, uri, None, through=version)
-        return DeltaTable(uri, version=version)
-    except TableNotFoundError:
-        return None
+        try:
+            table = DeltaTable(uri, version=version)
+        except TableNotFoundError:
+            table = None
+        if version is None:
+            require_noted(full_name, uri, -1 if table is None else table.version(), noted)
     except (DamagedTableError, DeltaError, OSError) as error:
         which = "" if version is None else f" at version {version}"
         raise TableUnavailableError(f"{full_name}{which} cannot be read: {error}") from error
+    return table
+
+
+def _noted_version(ledger: Ledger, full_name: str) -> int | None:
+    """Return the version that was noted; ``None`` while the database cannot be asked, since tables are read without it as well."""
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        return ledger.noted_version(full_name)
+    except SQLAlchemyError as error:
+        _LOG.warning("%s is read without being held against the ledger: %s", full_name, str(error).splitlines()[0])
+        return None
 
 
 def read_rows(
@@ -228,8 +251,9 @@ def empty_frame(table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
 class TableCache:
     """Frames of tables; a table is looked at again at most once a second, and of a version that moved only the data files are read that came."""
 
-    def __init__(self, settings: Settings, *, check_interval_s: float = CHECK_INTERVAL_S) -> None:
+    def __init__(self, settings: Settings, *, ledger: Ledger | None = None, check_interval_s: float = CHECK_INTERVAL_S) -> None:
         self._settings = settings
+        self._ledger = ledger
         self._interval_s = check_interval_s
         self._lock = threading.Lock()
         self._kept: dict[tuple[str, tuple[str, ...]], tuple[Snapshot, float]] = {}
@@ -263,7 +287,7 @@ class TableCache:
         mark = _mark(uri, kept.version) if kept is not None else None
         if kept is not None and mark is not None and self._marks.get(key) == (kept.version, mark):
             return kept
-        table = open_table(self._settings, full_name)
+        table = open_table(self._settings, full_name, ledger=self._ledger)
         wanted = columns or contract(full_name).column_names
         fresh = _snapshot(table, full_name, wanted, newest, kept)
         self._marks[key] = (fresh.version, _mark(uri, fresh.version))

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, func, insert, literal, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, delete, func, insert, literal, select, union_all, update
 
 from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import utc_text, writing
-from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, TABLE_COMMITS
+from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
 from lab_assets.state.station_work import StationWork
@@ -322,3 +322,20 @@ class Ledger(StationWork):
         """Return the last version of a table that we wrote."""
         with self.engine.connect() as connection:
             return connection.execute(select(TABLE_COMMITS.c.version).where(TABLE_COMMITS.c.table_name == table)).scalar_one_or_none()
+
+    def known_versions(self) -> dict[str, int]:
+        """Return, by table, the highest version that is known to have been: we wrote it, or a station worked on it."""
+        noted = select(TABLE_COMMITS.c.table_name, TABLE_COMMITS.c.version)
+        read = select(STATION_PROGRESS.c.input_table, STATION_PROGRESS.c.version)
+        known: dict[str, int] = {}
+        with self.engine.connect() as connection:
+            for name, version in connection.execute(union_all(noted, read)):
+                known[name] = max(version, known.get(name, version))
+        return known
+
+    def forget_table(self, table: str) -> None:
+        """Forget every version of a table that is made anew from nothing; whatever reads it looks at all of it again."""
+        with writing(self.engine) as connection:
+            connection.execute(delete(DATA_FILES).where(DATA_FILES.c.table_name == table))
+            connection.execute(delete(TABLE_COMMITS).where(TABLE_COMMITS.c.table_name == table))
+            connection.execute(update(STATION_PROGRESS).where(STATION_PROGRESS.c.input_table == table).values(version=0))

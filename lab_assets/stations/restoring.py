@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
 from lab_assets.contracts.core import TableContract
@@ -88,16 +89,22 @@ class Rebuilt:
         before: Version before.
         added: Rows that only the new version has.
         removed: Rows that only the former version has.
+        lost: What was wrong with the table, where it was damaged and begins anew without its earlier versions; else empty.
+        aside: Where what was left of it lies now.
     """
 
     outcome: StationOutcome
     before: int
     added: pl.DataFrame
     removed: pl.DataFrame
+    lost: str = ""
+    aside: Path | None = None
 
 
 def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str], None] = lambda _line: None) -> Rebuilt:
     """Make a table anew from its inputs, and say what differed.
+
+    One that is gone or whose log is damaged begins anew: what is left of it is laid aside.
 
     Args:
         lake: Tables.
@@ -113,11 +120,18 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
     """
     require_made(name)
     station = stations()[name]
+    lost, aside = "", None
+    if (error := lake.damage(station.target)) is not None:
+        lost = error.problem
+        say(f"{lost}; it begins anew, without its earlier versions")
+        with only_one(lake, station):
+            mark_anew(lake, [name], "it was damaged")
+            aside = lake.give_up(station.target)
     before = lake.version(station.target)
     outcome = update(lake, station, run_id=run_id, rebuild=True, say=say)
     plain = [column.name for column in station.target.columns if "<" not in column.kind and column.kind != "binary"]
     changes = lake.changes(station.target, plain, since=before, until=outcome.version)
-    return Rebuilt(outcome=outcome, before=before, added=changes.added, removed=changes.removed)
+    return Rebuilt(outcome=outcome, before=before, added=changes.added, removed=changes.removed, lost=lost, aside=aside)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
+from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.registry import contract
 from lab_assets.governance.gateway import QueryFailedError, QueryGateway
 from lab_assets.lake.data_files import commit_path, local_path
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.opening import DamagedTableError
-from lab_assets.service.table_cache import TableUnavailableError, load_snapshot
+from lab_assets.service.table_cache import TableCache, TableUnavailableError, load_snapshot
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.faults.laboratory import Laboratory, found
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
@@ -211,8 +212,9 @@ def test_the_scrubber_names_what_changed_and_what_is_gone(plant: Plant) -> None:
     assert "restore what is named from the last backup; nothing was changed" in answer.stderr
 
 
-def test_people_and_the_service_are_not_given_fewer_rows(lakehouse: Lakehouse) -> None:
-    """Case 29: the last of three commits is emptied: neither a governed query nor the service answers with two rows."""
+@pytest.fixture
+def lots(lakehouse: Lakehouse) -> TableContract:
+    """Three lots, each in a commit of its own, and people who may ask for them."""
     table = contract("silver.lots")
     for number in range(1, 4):
         lakehouse.append(
@@ -222,10 +224,31 @@ def test_people_and_the_service_are_not_given_fewer_rows(lakehouse: Lakehouse) -
             ),
         )
     found(lakehouse.settings)
+    return table
+
+
+def test_people_and_the_service_are_not_given_fewer_rows(lakehouse: Lakehouse, lots: TableContract) -> None:
+    """Case 29: the last of three commits is emptied: neither a governed query nor the service answers with two rows."""
     gateway = QueryGateway(lakehouse.settings, lakehouse.ledger.engine)
     assert gateway.run("SELECT count(*) FROM silver.lots", user="qa").rows == [(3,)]
-    commit_path(local_path(lakehouse.uri(table)), 3).write_bytes(b"")
+    commit_path(local_path(lakehouse.uri(lots)), 3).write_bytes(b"")
     with pytest.raises(QueryFailedError, match=r"silver\.lots is damaged and is not read until it is mended"):
         gateway.run("SELECT count(*) FROM silver.lots", user="qa")
     with pytest.raises(TableUnavailableError, match=r"silver\.lots cannot be read: silver\.lots: version 3 is damaged"):
         load_snapshot(lakehouse.settings, "silver.lots")
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"), [((3,), "answers version 2"), ((1, 2, 3), "answers version 0"), ((0, 1, 2, 3), "no table lies")]
+)
+def test_people_and_the_service_are_not_given_fewer_rows_of_a_log_that_ends_early(
+    lakehouse: Lakehouse, lots: TableContract, lost: tuple[int, ...], words: str
+) -> None:
+    """Case 32: the last of the commits are gone, or all: the rest of the log is whole, and only the ledger knows that there were three."""
+    gateway = QueryGateway(lakehouse.settings, lakehouse.ledger.engine)
+    for version in lost:
+        commit_path(local_path(lakehouse.uri(lots)), version).unlink()
+    with pytest.raises(QueryFailedError, match=r"silver\.lots is damaged and is not read until it is mended"):
+        gateway.run("SELECT count(*) FROM silver.lots", user="qa")
+    with pytest.raises(TableUnavailableError, match=rf"silver\.lots cannot be read: silver\.lots: .*{words}"):
+        TableCache(lakehouse.settings, ledger=lakehouse.ledger).get("silver.lots")
