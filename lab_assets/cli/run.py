@@ -71,7 +71,8 @@ def rollback(
 ) -> None:
     """Take back what RUN wrote: tables made from others are set back, its predictions end; bronze and records stay.
 
-    The next run makes these tables anew from their inputs. A table that later runs wrote to as well is made anew at once.
+    The next run makes these tables anew from their inputs. Where others have written since to any of them, or made other tables of them, all
+    are made anew at once, and what rests on them follows.
     """
     from lab_assets.governance.grants import require_manage
     from lab_assets.state.audit import AuditLog
@@ -90,13 +91,14 @@ def rollback(
                 typer.echo(line, err=as_json)
             typer.confirm(f"Take back run {plan.run.run_id}?", abort=True, err=as_json)
         audit, own = AuditLog(engine), new_run_id("rollback")
-        intended = {"set_back": plan.set_back, "made_anew": plan.made_anew, "run": own}
+        intended = {"set_back": plan.set_back, "made_anew": plan.made_anew, "followed": plan.followed, "run": own}
         audit.append(actor=actor, action="run.rollback_begin", target=plan.run.run_id, new=intended, reason=reason, origin=ORIGIN)
         done = take_back(lake, plan, at_utc=datetime.now(UTC), run_id=own, say=lambda line: typer.echo(line, err=True))
     found: dict[str, Any] = {
         "run_id": plan.run.run_id,
         "set_back": {name: {"as": plan.set_back[name], "version": version} for name, version in done.set_back.items()},
         "made_anew": {name: outcome.version for name, outcome in done.made_anew.items()},
+        "followed": {name: outcome.version for name, outcome in done.followed.items()},
         "predictions_ended": done.ended,
         "predictions_counting_again": done.again,
         "kept": done.kept,
@@ -108,7 +110,7 @@ def rollback(
     typer.echo(f"run {plan.run.run_id} is taken back")
     for name, version in done.set_back.items():
         typer.echo(f"{name}: as it was at version {plan.set_back[name]}; this is version {version}, and the next run makes it anew")
-    for name, outcome in done.made_anew.items():
+    for name, outcome in (*done.made_anew.items(), *done.followed.items()):
         typer.echo(f"{name}: {outcome.words()}")
     if plan.scored:
         typer.echo(f"{done.ended} prediction(s) and their decisions ended, {done.again} earlier one(s) count again")
@@ -119,7 +121,10 @@ def rollback(
 def _lines(plan: RollbackPlan) -> list[str]:
     """Return what would be done, for people."""
     lines = [f"{name}: set back to version {version}, made anew by the next run" for name, version in plan.set_back.items()]
-    lines += [f"{name}: later runs wrote to it as well, so it is made anew from its inputs now" for name in plan.made_anew]
+    if plan.others:
+        lines.append(f"others have written since to {', '.join(plan.others)}: nothing is set back alone")
+    lines += [f"{name}: made anew from its inputs now" for name in plan.made_anew]
+    lines += [f"{name}: rests on these and follows now" for name in plan.followed]
     if plan.scored:
         lines.append("the predictions of the run and their decisions are marked as ended")
     if plan.kept:

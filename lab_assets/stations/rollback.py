@@ -2,11 +2,16 @@
 
 Belongs here: from commits to runs, the plan of a rollback, doing it in an order that may be cut off anywhere. Does not belong here: what
 setting one table back means (``restoring.py``), asking people, the audit trail (``lab_assets.cli``).
+
+The tables that a run made fit together before it and after it. Where nobody has written since to any of them, nor made anything of them,
+all go back to before the run, and fit together again; the next run makes them anew. Where others have, no earlier version fits what they
+wrote: then all are made anew at once from their inputs, in flow order, and what rests on them follows. A table that went back alone would
+empty what is made of it (incident: the lots of a first run were set back, and every disposition of the second was gone until the third).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,7 +22,7 @@ from lab_assets.lake.derivation import RUN, STATION, Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
 from lab_assets.stations.ml import predictions
-from lab_assets.stations.registry import stations
+from lab_assets.stations.registry import downstream, stations
 from lab_assets.stations.restoring import RestoringError, set_back
 from lab_assets.stations.runner import StationOutcome, mark_anew, update
 
@@ -50,11 +55,13 @@ class RunWrites:
         run_id: The run.
         commits: Its commits, oldest first.
         written_over: Tables in which others have committed rows since its first commit.
+        built_upon: Tables that others have made of what it wrote; only known of a run that was asked for by its name.
     """
 
     run_id: str
     commits: list[Commit] = field(default_factory=list[Commit])
     written_over: set[str] = field(default_factory=set[str])
+    built_upon: set[str] = field(default_factory=set[str])
 
     @property
     def tables(self) -> dict[str, list[int]]:
@@ -85,21 +92,29 @@ def runs(lake: Lakehouse, *, newest: int | None = None) -> list[RunWrites]:
     found: dict[str, RunWrites] = {}
     versions = lake.versions_as_they_are(list(contracts()))
     for name in (name for name, version in versions.items() if version >= 0):
-        seen: set[str] = set()
+        first: dict[str, int] = {}
         for entry in sorted(lake.history(contracts()[name], newest), key=lambda entry: entry["version"]):
             operation, run_id = str(entry.get("operation")), str(entry.get(RUN) or "")
             if operation.startswith(_ARRANGING) or entry.get(STATION) == "maintenance":
                 continue
-            for other in seen - {run_id}:
-                found[other].written_over.add(name)
+            back = _made_last_again(entry, name)
+            for other, began in first.items():
+                if other != run_id and back != began - 1:  # taking back that very run is no other writing
+                    found[other].written_over.add(name)
             if run_id:
-                seen.add(run_id)
+                first.setdefault(run_id, int(entry["version"]))
                 at = datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC)
                 commit = Commit(table=name, version=int(entry["version"]), at_utc=at, operation=operation)
                 found.setdefault(run_id, RunWrites(run_id=run_id)).commits.append(commit)
     for run in found.values():
         run.commits.sort(key=lambda commit: commit.at_utc)
     return sorted(found.values(), key=lambda run: run.last_utc, reverse=True)
+
+
+def _made_last_again(entry: Mapping[str, Any], name: str) -> int | None:
+    """Return the version of a table that a commit restored; ``None`` for other commits."""
+    stated = Derivation.of_commit(entry) if str(entry.get("operation")) == "RESTORE" else None
+    return int(stated.inputs[name]) if stated is not None and name in stated.inputs else None
 
 
 def run_named(lake: Lakehouse, prefix: str) -> RunWrites:
@@ -118,7 +133,25 @@ def run_named(lake: Lakehouse, prefix: str) -> RunWrites:
         raise RestoringError(f"no run whose id begins with {prefix!r} has written to a table; 'lab run list' shows those that have")
     if len(named) > 1:
         raise RestoringError(f"{len(named)} runs begin with {prefix!r}: {', '.join(run.run_id for run in named[:5])}; give more of the id")
-    return named[0]
+    (run,) = named
+    run.built_upon = _built_upon(lake, run)
+    return run
+
+
+def _built_upon(lake: Lakehouse, run: RunWrites) -> set[str]:
+    """Return the tables in which a commit of others says that it read what a run wrote, or what came after it."""
+    first = {name: min(versions) for name, versions in run.tables.items()}
+    found: set[str] = set()
+    versions = lake.versions_as_they_are(list(contracts()))
+    for name in (name for name, version in versions.items() if version >= 0):
+        for entry in lake.history(contracts()[name]):
+            stated = Derivation.of_commit(entry)
+            if stated is None or stated.run_id == run.run_id:
+                continue
+            if any(str(read).isdecimal() and int(read) >= first[given] for given, read in stated.inputs.items() if given in first):
+                found.add(name)
+                break
+    return found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,8 +160,9 @@ class RollbackPlan:
 
     Attributes:
         run: The run.
-        set_back: Version that each table is set back to, where nobody else wrote since.
-        made_anew: Tables that their stations make anew at once, since others wrote as well.
+        set_back: Version that each table is set back to; empty where others have written since.
+        made_anew: Tables that their stations make anew at once, in flow order, where others have written since.
+        followed: Tables that rest on those and are brought up to date at once, in flow order.
         scored: Whether its predictions and their decisions are ended.
         kept: Tables that stay as they are: bronze and records.
     """
@@ -136,18 +170,27 @@ class RollbackPlan:
     run: RunWrites
     set_back: dict[str, int]
     made_anew: list[str]
+    followed: list[str]
     scored: bool
     kept: list[str]
+
+    @property
+    def others(self) -> list[str]:
+        """Tables in which others have written since, so that nothing can be set back."""
+        return sorted((self.run.written_over | self.run.built_upon) & {*self.made_anew, *self.followed})
 
 
 def rollback_plan(run: RunWrites) -> RollbackPlan:
     """Return what taking back a run does."""
     tables = run.tables
     made = [name for name in stations() if name in tables]
+    resting = downstream(set(made))
+    is_alone = not (run.written_over | run.built_upon) & {*made, *resting}
     return RollbackPlan(
         run=run,
-        set_back={name: max(min(tables[name]) - 1, 0) for name in made if name not in run.written_over},
-        made_anew=[name for name in made if name in run.written_over],
+        set_back={name: max(min(tables[name]) - 1, 0) for name in made} if is_alone else {},
+        made_anew=[] if is_alone else made,
+        followed=[] if is_alone else resting,
         scored=PREDICTIONS.full_name in tables,
         kept=sorted(name for name in tables if name not in made and name not in {PREDICTIONS.full_name, DECISIONS.full_name}),
     )
@@ -160,6 +203,7 @@ class RolledBack:
     Attributes:
         set_back: Version afterwards of each table that was set back; the next run of the stations makes them anew.
         made_anew: What each station did that made its table anew at once.
+        followed: What each station did whose table rests on those.
         ended: Predictions of the run that count no more.
         again: Earlier predictions that the run had superseded and that count again.
         kept: Tables that stay as they are: bronze and records.
@@ -167,6 +211,7 @@ class RolledBack:
 
     set_back: dict[str, int]
     made_anew: dict[str, StationOutcome]
+    followed: dict[str, StationOutcome]
     ended: int
     again: int
     kept: list[str]
@@ -185,12 +230,19 @@ def rollback(
         say: Given progress of long work.
     """
     reason = f"run {plan.run.run_id} was taken back"
-    mark_anew(lake, [*plan.set_back, *plan.made_anew], reason)
+    scored = [predictions.STATION] if plan.scored else []  # the next scoring looks at every run again, also where no feature has changed
+    mark_anew(lake, [*plan.set_back, *plan.made_anew, *scored], reason)
     derivation = Derivation(inputs={f"run:{plan.run.run_id}": "taken back"}, run_id=run_id, code_version=code_version())
     ended, again = _end_predictions(lake, plan.run, reason, at_utc, derivation) if plan.scored else (0, 0)
     restored = {name: set_back(lake, name, version, reason) for name, version in plan.set_back.items()}
-    made = {name: update(lake, stations()[name], run_id=run_id, rebuild=True, say=say) for name in plan.made_anew}
-    return RolledBack(set_back=restored, made_anew=made, ended=ended, again=again, kept=plan.kept)
+    made: dict[str, StationOutcome] = {}
+    followed: dict[str, StationOutcome] = {}
+    for name, station in stations().items():
+        if name in plan.made_anew:
+            made[name] = update(lake, station, run_id=run_id, rebuild=True, say=say)
+        elif name in plan.followed:
+            followed[name] = update(lake, station, run_id=run_id, say=say)
+    return RolledBack(set_back=restored, made_anew=made, followed=followed, ended=ended, again=again, kept=plan.kept)
 
 
 def _end_predictions(lake: Lakehouse, run: RunWrites, reason: str, at_utc: datetime, derivation: Derivation) -> tuple[int, int]:
@@ -199,10 +251,12 @@ def _end_predictions(lake: Lakehouse, run: RunWrites, reason: str, at_utc: datet
 
     own = sorted(_predictions_of(lake, run.tables[PREDICTIONS.full_name]))
     columns = ["prediction_id", "superseded_by", "ended_at_utc", "mode"]
-    made = lake.polars(PREDICTIONS, columns, where=pl.col("prediction_id").is_in(own) & pl.col("ended_at_utc").is_null())
-    # what the service answered was only copied by the run
-    ends = [_said(name, at_utc, reason) for name in made.filter(pl.col("mode") != "online")["prediction_id"]]
-    before = lake.polars(PREDICTIONS, columns, where=pl.col("superseded_by").is_in(own) & pl.col("ended_at_utc").is_not_null())
+    # what the service answered was only copied by the run; what others ended or superseded since is theirs
+    counts = pl.col("ended_at_utc").is_null() | (pl.col("ended_reason") == reason)
+    taken = lake.polars(PREDICTIONS, columns, where=pl.col("prediction_id").is_in(own) & counts & (pl.col("mode") != "online"))
+    ends = [_said(name, at_utc, reason) for name in taken.filter(pl.col("ended_at_utc").is_null())["prediction_id"]]
+    superseded = pl.col("superseded_by").is_in(taken["prediction_id"].implode()) & pl.col("ended_at_utc").is_not_null()
+    before = lake.polars(PREDICTIONS, columns, where=superseded)
     again = [_said(name, None, None) for name in before["prediction_id"] if name not in set(own)]
     predictions.mark(lake, [*ends, *again], derivation)
     return len(ends), len(again)

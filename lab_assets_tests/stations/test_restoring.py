@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,13 +14,16 @@ import pytest
 from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.contracts.registry import contract
+from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
+from lab_assets.stations.ml.predictions import Scoring, score_waiting
 from lab_assets.stations.registry import STATIONS, stations
 from lab_assets.stations.restoring import RestoringError, rebuild, require_made, restore, rests_on
 from lab_assets.stations.rollback import rollback, rollback_plan, run_named, runs
 from lab_assets.stations.runner import has_news, mark_anew, update
+from lab_assets_tests.stations.ml.models import put_into_service
 from lab_assets_tests.stations.small_laboratory import copied, opened, rows_of, run_stations, take, write_files
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -43,6 +47,11 @@ def lake(made: Path, tmp_path: Path) -> Iterator[Lakehouse]:
 
 def content(lake: Lakehouse) -> dict[str, list[dict[str, Any]]]:
     return {station.name: rows_of(lake, station.target).to_dicts() for station in STATIONS}
+
+
+def without_batches(held: dict[str, list[dict[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+    """Leave out in which batch something came."""
+    return {name: [{key: value for key, value in row.items() if key != "ingest_batch"} for row in rows] for name, rows in held.items()}
 
 
 RESTORED = ("silver.lots", "silver.injections", "silver.peaks", "silver.results", "features.injection_progress", "gold.lot_disposition")
@@ -141,17 +150,84 @@ def test_a_faulty_run_is_taken_back(lake: Lakehouse) -> None:
     assert content(lake) == before
 
 
-def test_a_table_that_a_later_run_wrote_to_is_made_anew_at_once(lake: Lakehouse) -> None:
-    """Run 1 doubled the areas; run 2 took one peak away. Taking run 1 back keeps neither: the station makes the table."""
+def test_what_a_run_wrote_is_made_anew_at_once_where_another_wrote_to_it_as_well(lake: Lakehouse) -> None:
+    """Run 1 doubled the areas; run 2 took one peak away. Taking run 1 back keeps neither: the stations make the tables, at once."""
     before = second_run(lake, "faulty-1")
     peaks = contract("silver.peaks")
     fewer = lake.polars(peaks).slice(1)
     lake.replace(peaks, fewer.to_arrow(), derivation=Derivation(inputs={"bronze.chromatograms": 1}, run_id="later-2"))
     plan = rollback_plan(run_named(lake, "faulty-1"))
-    assert plan.made_anew == ["silver.peaks"]
+    assert (plan.set_back, plan.made_anew[0], plan.others) == ({}, "silver.peaks", ["silver.peaks"])
     done = rollback(lake, plan, at_utc=NOW)
     assert done.made_anew["silver.peaks"].changed > 0
+    assert content(lake) == before
     run_stations(lake)
+    assert content(lake) == before
+
+
+def test_taking_a_run_back_may_be_repeated(lake: Lakehouse) -> None:
+    """As after a command that was killed before it ended: a table that is back already is no reason to keep the others."""
+    before = second_run(lake, "faulty-1")
+    first = rollback_plan(run_named(lake, "faulty"))
+    rollback(lake, first, at_utc=NOW)
+    again = rollback_plan(run_named(lake, "faulty"))
+    assert again == first
+    rollback(lake, again, at_utc=NOW)
+    assert content(lake) == before
+
+
+def drop(lake: Lakehouse, files: Path, names: list[Path]) -> None:
+    for name in names:
+        target = lake.settings.inbox / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(files / name, target)
+
+
+def take_as(lake: Lakehouse, run_id: str) -> None:
+    Ingestor(lake, run_id=run_id).run()
+    run_stations(lake, run_id=run_id)
+
+
+@pytest.mark.parametrize("first_has", ["records", "traces", "half of either"])
+def test_the_first_of_two_runs_taken_back_leaves_no_table_empty_or_behind(made: Path, tmp_path: Path, first_has: str) -> None:
+    """Files of both runs stay in bronze. Right after the command every table is what both give: the same as in one run, and after the next.
+
+    Lots, samples and documents came with one of the runs alone, and most of gold is made of these and of what the other brought.
+    """
+    files = write_files(tmp_path / "files")
+    names = sorted(path.relative_to(files) for path in files.rglob("*") if path.is_file())
+    chosen = {
+        "records": [name for name in names if name.parts[0] != "hplc_shimadzu"],
+        "traces": [name for name in names if name.parts[0] == "hplc_shimadzu"],
+        "half of either": names[::2],
+    }[first_has]
+    assert 0 < len(chosen) < len(names)
+    with opened(made) as whole:
+        both = content(whole)
+    with opened(tmp_path / "lab") as lake:
+        drop(lake, files, chosen)
+        take_as(lake, "first-1")
+        drop(lake, files, [name for name in names if name not in chosen])
+        take_as(lake, "second-2")
+        assert without_batches(content(lake)) == without_batches(both)
+        rollback(lake, rollback_plan(run_named(lake, "first")), at_utc=NOW, run_id="back-3")
+        assert without_batches(content(lake)) == without_batches(both)
+        assert [station.name for station in STATIONS if has_news(lake, station)] == []
+        run_stations(lake)
+        assert without_batches(content(lake)) == without_batches(both)
+
+
+def test_tables_that_another_run_made_of_what_is_taken_back_follow_at_once(lake: Lakehouse) -> None:
+    """Run 1 takes the lots away and makes nothing else; run 2 makes the dispositions of that. Both are right again after the command."""
+    before = content(lake)
+    lots = contract("silver.lots")
+    lake.replace(lots, lake.polars(lots).clear().to_arrow(), derivation=Derivation(inputs={"bronze.lims_lots": 1}, run_id="faulty-1"))
+    update(lake, stations()["gold.lot_disposition"], run_id="later-2")
+    assert content(lake)["gold.lot_disposition"] != before["gold.lot_disposition"]
+    plan = rollback_plan(run_named(lake, "faulty"))
+    assert (plan.set_back, plan.made_anew, plan.others) == ({}, ["silver.lots"], ["gold.lot_disposition"])
+    assert plan.followed == rests_on({"silver.lots"})
+    rollback(lake, plan, at_utc=NOW)
     assert content(lake) == before
 
 
@@ -206,3 +282,43 @@ def test_predictions_of_a_run_end_and_those_it_superseded_count_again(lakehouse:
     assert ended == {"p1": None, "p2": NOW}
     again = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
     assert (again.ended, again.again) == (0, 0)
+
+
+def test_the_next_scoring_makes_again_what_was_taken_back(lake: Lakehouse) -> None:
+    """Predictions of a run end when it is taken back, and count again once the next scoring has made the same."""
+    lake.settings.context_grace_s = 0
+    bundle = put_into_service(lake)
+
+    def score(run_id: str) -> int:
+        scoring = Scoring(model_version="1", mode="batch", requested_by="test", predicted_at_utc=NOW, run_id=run_id)
+        return score_waiting(lake, bundle, scoring).predictions
+
+    def counting() -> list[str]:
+        return sorted(lake.polars(PREDICTIONS, ["prediction_id"], where=pl.col("ended_at_utc").is_null())["prediction_id"])
+
+    assert score("faulty-1") > 0
+    before = counting()
+    assert rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW).ended == len(before)
+    assert counting() == []
+    assert score("next-2") == 0, "the same features and the same model give the same predictions"
+    assert counting() == before
+    decided = lake.polars(DECISIONS, ["prediction_id"], where=pl.col("ended_at_utc").is_null())
+    assert sorted(decided["prediction_id"]) == before
+
+
+def test_of_a_chain_of_predictions_one_counts_after_a_link_is_taken_back(lakehouse: Lakehouse) -> None:
+    """The run superseded p1 by p2, and a later run p2 by p3: p3 counts, so p1 does not. p5, which the service answered, superseded p4."""
+    lake = lakehouse
+    of_run = Derivation(run_id="faulty-1")
+    lake.append(PREDICTIONS, lake.local_rows(PREDICTIONS, [prediction("p1"), prediction("p4")]), derivation=Derivation(run_id="earlier"))
+    lake.append(PREDICTIONS, lake.local_rows(PREDICTIONS, [prediction("p2"), prediction("p5", mode="online")]), derivation=of_run)
+    marked = [prediction("p1", superseded_by="p2"), prediction("p4", superseded_by="p5")]
+    lake.replace_where(PREDICTIONS, lake.local_rows(PREDICTIONS, marked), "prediction_id IN ('p1', 'p4')", derivation=of_run)
+    later = Derivation(run_id="later-2")
+    lake.append(PREDICTIONS, lake.local_rows(PREDICTIONS, [prediction("p3")]), derivation=later)
+    marked = [prediction("p2", superseded_by="p3")]
+    lake.replace_where(PREDICTIONS, lake.local_rows(PREDICTIONS, marked), "prediction_id = 'p2'", derivation=later)
+    done = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
+    assert (done.ended, done.again) == (0, 0)
+    counting = {row["prediction_id"] for row in lake.polars(PREDICTIONS).to_dicts() if row["ended_at_utc"] is None}
+    assert counting == {"p3", "p5"}
