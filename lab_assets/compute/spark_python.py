@@ -1,6 +1,7 @@
 """The process that Spark forks its Python workers from, with the product's readers already imported.
 
-Belongs here: what workers need at once. Does not belong here: what workers do.
+Belongs here: libraries and lower rooms that workers need at once. Does not belong here: what workers do, which they import themselves from
+rooms above this one (hundredths of a second once the rest is there).
 
 Spark forks a worker for each core and again after a minute without work; importing pandas, pandera and the readers anew costs
 a fork several seconds of CPU, which is most of what a single new file costs. The embedded server names this module in
@@ -17,7 +18,8 @@ PRELOADED: Final = (
     # used by every task that exchanges Arrow or pandas with the server
     *("pandas", "pyarrow.parquet", "pyspark.worker", "pyspark.sql.pandas.serializers", "pyspark.cloudpickle"),
     # reading files: contracts are checked by pandera's pandas backend
-    *("pandera.pandas", "pandera.backends.pandas", "lab_assets.ingest.parsing", "lab_assets.sources.registry"),
+    *("pandera.pandas", "pandera.backends.pandas", "lab_assets.sources.registry"),
+    *("lab_assets.contracts.bronze", "lab_assets.contracts.formats.quick_check", "multiprocessing.connection"),
     *("pypdf", "tifffile", "scipy.io", "PIL.Image"),
     # integrating traces, features of partial traces
     *("scipy.signal", "scipy.special", "lab_assets.domain.chromatography", "lab_assets.features.progress", "lab_assets.features.reference"),

@@ -7,16 +7,51 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from lab_assets.compute.protocol import FileRows
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.station import Station
 
 if TYPE_CHECKING:
     import polars as pl
+
+
+Reads = Literal["touched", "whole"]
+"""How make and relations read a table: rows by key, or a small reference as a whole. What is new is read by the runner."""
+
+
+class DeclaredInput(Protocol):
+    """What a station says of one table that it reads (``station.Input``)."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Columns that are read."""
+        ...
+
+    @property
+    def reads(self) -> Reads:
+        """How it is read."""
+        ...
+
+
+class Declaration(Protocol):
+    """What a reader has to know of the station that it reads for (``station.Station``)."""
+
+    @property
+    def name(self) -> str:
+        """Name of the station: that of its table."""
+        ...
+
+    @property
+    def target(self) -> TableContract:
+        """Contract of the table."""
+        ...
+
+    def input(self, name: str) -> DeclaredInput:
+        """Return one input; ``KeyError`` where it is not declared."""
+        ...
 
 
 class UndeclaredReadError(LookupError):
@@ -41,9 +76,9 @@ class Read:
 class StationReader:
     """Reads the inputs of one station, all at the versions that were the latest when it began."""
 
-    def __init__(self, lake: Lakehouse, station: Station, versions: Mapping[str, int]) -> None:
+    def __init__(self, lake: Lakehouse, declaration: Declaration, versions: Mapping[str, int]) -> None:
         self.lake = lake
-        self.station = station
+        self.declaration = declaration
         self.versions = dict(versions)
         self.reads: list[Read] = []
         self._inputs: dict[str, pl.LazyFrame] = {}
@@ -126,19 +161,19 @@ class StationReader:
             asked_of: Columns that the rows are chosen by: they are read as well.
             whole: Whether no condition limits the rows.
         """
-        if table.full_name == self.station.name:
+        if table.full_name == self.declaration.name:
             wanted = list(columns or table.column_names)
             self.reads.append(Read(table.full_name, tuple(dict.fromkeys((*wanted, *asked_of))), whole))
             return wanted
         try:
-            declared = self.station.input(table.full_name)
+            declared = self.declaration.input(table.full_name)
         except KeyError as error:
             raise UndeclaredReadError(str(error.args[0])) from None
         wanted = list(columns if columns is not None else declared.columns)
         used = tuple(dict.fromkeys((*wanted, *asked_of)))
         if missing := set(used) - set(declared.columns):
-            raise UndeclaredReadError(f"{self.station.name} reads {table.full_name}.{sorted(missing)}, which it does not declare")
+            raise UndeclaredReadError(f"{self.declaration.name} reads {table.full_name}.{sorted(missing)}, which it does not declare")
         if whole and declared.reads != "whole":
-            raise UndeclaredReadError(f"{self.station.name} reads all of {table.full_name}, which it declares to read by key")
+            raise UndeclaredReadError(f"{self.declaration.name} reads all of {table.full_name}, which it declares to read by key")
         self.reads.append(Read(table.full_name, used, whole))
         return wanted

@@ -97,11 +97,11 @@ def update(
         read = StationReader(lake, station, versions)
         attention = lake.ledger.attention(station.name)
         outcome.anew = _why_anew(lake, station, attention, rebuild=rebuild)
-        keys = all_groups(read) if outcome.anew else _touched(read, outcome)
+        keys = all_groups(station, read) if outcome.anew else _touched(station, read, outcome)
         outcome.groups = keys.height
         derivation = Derivation(inputs=versions, run_id=run_id, code_version=code_version(), station=str(station.version))
         for done, portion in _portions(keys, station.at_once):
-            _work(read, portion, outcome, derivation)
+            _work(station, read, portion, outcome, derivation)
             if keys.height > station.at_once:
                 say(f"{station.name}: {done} of {keys.height} group(s)")
         lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)})
@@ -140,26 +140,24 @@ def _why_anew(lake: Lakehouse, station: Station, attention: Sequence[tuple[str, 
     return ""
 
 
-def all_groups(read: StationReader) -> pl.DataFrame:
+def all_groups(station: Station, read: StationReader) -> pl.DataFrame:
     """Return every group that any row of the inputs touches or that the table holds."""
     import polars as pl
 
     from lab_assets.lake.changes import Changes
 
-    station = read.station
     found = [station.group.of(read.lake.polars(station.target, sorted({*station.group.columns, *station.group.also})))]
     for each in station.inputs:
         if each.touches is not None:
             rows = read.lake.polars(each.table, list(each.noticed_by), version=read.versions[each.name])
-            found.append(touched_of(read, each, Changes(added=rows, removed=rows.clear())))
+            found.append(touched_of(station, read, each, Changes(added=rows, removed=rows.clear())))
     return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
 
 
-def _touched(read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
+def _touched(station: Station, read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
     """Return the groups that news touches, and note the news."""
     import polars as pl
 
-    station = read.station
     known = read.lake.ledger.progress(station.name)
     found = [station.group.of(read.empty(station.target, station.target.column_names))]
     for each in station.inputs:
@@ -171,31 +169,30 @@ def _touched(read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
             continue
         outcome.news[each.name] = changes.added.height or changes.removed.height
         if each.touches is not None:
-            found.append(touched_of(read, each, changes))
+            found.append(touched_of(station, read, each, changes))
     return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
 
 
-def touched_of(read: StationReader, given: Input, changes: Changes) -> pl.DataFrame:
+def touched_of(station: Station, read: StationReader, given: Input, changes: Changes) -> pl.DataFrame:
     """Return the groups that changed rows of an input touch; none where a change of this input alone touches nothing.
 
     Raises:
         StationError: the relation asks for a column that the input does not declare.
     """
-    station = read.station
     if given.touches is None:
         return station.group.of(read.empty(station.target, station.target.column_names))
     with _naming_missed_columns(station, f"the relation of {given.name}"):
         return given.touches(read, changes).select(station.group.names)
 
 
-def make_of(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
+def make_of(station: Station, read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Return the rows of some groups as the station makes them.
 
     Raises:
         StationError: make asks for a column that no input declares.
     """
-    with _naming_missed_columns(read.station, "make"):
-        return read.station.make(read, keys)
+    with _naming_missed_columns(station, "make"):
+        return station.make(read, keys)
 
 
 @contextmanager
@@ -218,11 +215,11 @@ def _portions(keys: pl.DataFrame, at_once: int) -> Iterator[tuple[int, pl.DataFr
         yield start + portion.height, portion
 
 
-def _work(read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, derivation: Derivation) -> None:
+def _work(station: Station, read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, derivation: Derivation) -> None:
     """Make some groups, and commit those that differ from what stands."""
-    station, lake = read.station, read.lake
-    made = conformed(station, make_of(read, keys))
-    standing = _standing(read, keys, made)
+    lake = read.lake
+    made = conformed(station, make_of(station, read, keys))
+    standing = _standing(station, read, keys, made)
     changed, replaced = difference(station, made, standing)
     if changed.is_empty():
         return
@@ -251,11 +248,10 @@ def _of(station: Station, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFram
     return named.join(keys, left_on="__key", right_on="key", how="semi").drop("__key")
 
 
-def _standing(read: StationReader, keys: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
+def _standing(station: Station, read: StationReader, keys: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
     """Return what the groups have now, in the types of what was made."""
     import polars as pl
 
-    station = read.station
     where = station.group.where(keys)
     if station.within is not None:
         where = where & (pl.col(station.within[0]) == station.within[1])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.among import among
@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from lab_assets.lake.changes import Changes
-    from lab_assets.stations.reading import StationReader
-
-Reads = Literal["touched", "whole"]
-"""How make and relations read a table: rows by key, or a small reference as a whole. What is new is read by the runner."""
+    from lab_assets.stations.reading import Reads, StationReader
 
 Touches = Callable[["StationReader", "Changes"], "pl.DataFrame"]
 """From changed rows of an input to the groups of the target that they touch, as a frame of keys."""

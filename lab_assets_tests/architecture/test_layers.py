@@ -50,18 +50,6 @@ RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 SIMULATION_MAY_USE = {"contracts", "sources", "domain", "simulation"}
 SIMULATION_IS_USED_BY = {"ops", "cli", "simulation"}
 
-UPWARDS_STILL: dict[tuple[str, str], str] = {
-    # module that imports -> room it should not know: who mends it, and how
-    ("lab_assets.compute.spark_python", "ingest"): "compute: what workers import early is to be handed in by the rooms above",
-}
-"""What still imports upwards. It shrinks: an entry that is no longer true fails, a new one is not added."""
-
-CIRCLES_STILL: dict[tuple[str, ...], str] = {
-    # a module of the circle, and another: who mends it, and how
-    ("lab_assets.stations.reading", "lab_assets.stations.station"): "stations: the declaration names its reader for types only",
-}
-"""Circles between modules of one room that are still there, by two of their modules. It shrinks as well."""
-
 
 def room_of(module: str) -> str:
     """Return the room a module belongs to: the folder or file below the package."""
@@ -86,24 +74,19 @@ def test_every_room_has_its_place() -> None:
 
 
 def test_nothing_imports_upwards() -> None:
-    upwards = [each for each in between_rooms() if RANK[room_of(each.target)] >= RANK[room_of(each.source)]]
-    unknown = [str(each) for each in upwards if (each.source, room_of(each.target)) not in UPWARDS_STILL]
-    assert unknown == []
+    assert [str(each) for each in between_rooms() if RANK[room_of(each.target)] >= RANK[room_of(each.source)]] == []
 
 
 def test_rooms_are_in_no_circle() -> None:
     edges: dict[str, set[str]] = defaultdict(set)
     for each in between_rooms():
-        if (each.source, room_of(each.target)) not in UPWARDS_STILL:
-            edges[room_of(each.source)].add(room_of(each.target))
+        edges[room_of(each.source)].add(room_of(each.target))
     assert circles(edges) == []
 
 
 @pytest.mark.parametrize("room", sorted(RANK))
 def test_modules_of_a_room_are_in_no_circle(room: str) -> None:
-    found = circles(inside_rooms()[room])
-    unknown = [circle for circle in found if not any(set(pair) <= set(circle) for pair in CIRCLES_STILL)]
-    assert unknown == []
+    assert circles(inside_rooms()[room]) == []
 
 
 def test_the_simulation_stands_apart() -> None:
@@ -113,13 +96,6 @@ def test_the_simulation_stands_apart() -> None:
             assert room_of(each.target) in SIMULATION_MAY_USE, str(each)
         if room_of(each.target) == "simulation":
             assert room_of(each.source) in SIMULATION_IS_USED_BY, str(each)
-
-
-def test_what_was_mended_is_taken_off_the_lists() -> None:
-    upwards = {(each.source, room_of(each.target)) for each in between_rooms() if RANK[room_of(each.target)] >= RANK[room_of(each.source)]}
-    assert set(UPWARDS_STILL) - upwards == set()
-    found = [set(circle) for edges in inside_rooms().values() for circle in circles(edges)]
-    assert [pair for pair in CIRCLES_STILL if not any(set(pair) <= circle for circle in found)] == []
 
 
 def test_modules_named_in_text_and_docstrings_exist() -> None:

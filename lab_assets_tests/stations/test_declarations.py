@@ -74,7 +74,7 @@ def reader(lake: Lakehouse, station: Station) -> StationReader:
 def everything(lake: Lakehouse, station: Station) -> list[Read]:
     """Find all groups of a station and make them; returns what was read for it."""
     read = reader(lake, station)
-    conformed(station, make_of(read, all_groups(read)))
+    conformed(station, make_of(station, read, all_groups(station, read)))
     return read.reads
 
 
@@ -181,7 +181,7 @@ def shown_untagged(lake: Lakehouse, station: Station) -> list[str]:
     cells = [cell for table, name in tagged for cell in lake.polars(table, [name])[name].drop_nulls().unique()]
     hidden = {text for cell in cells for text in ([cell] if isinstance(cell, str) else cell) if len(text) >= 4}
     read = reader(lake, station)
-    rows = conformed(station, make_of(read, all_groups(read)))
+    rows = conformed(station, make_of(station, read, all_groups(station, read)))
     texts = [column.name for column in station.target.columns if "string" in column.kind and not column.tags]
     return [name for name in texts if any(text in str(shown) for shown in rows[name].to_list() for text in hidden)]
 
@@ -206,7 +206,7 @@ def test_every_input_feeds_a_column(station: Station) -> None:
 
 @each_station
 def test_a_station_that_leaves_out_an_input_is_stopped(lake: Lakehouse, station: Station) -> None:
-    groups = all_groups(reader(lake, station))
+    groups = all_groups(station, reader(lake, station))
     for each in station.inputs:
         wrong = replace(station, inputs=tuple(other for other in station.inputs if other is not each))
         with pytest.raises(UndeclaredReadError, match=f"declares no input '{each.name}'"):
@@ -216,7 +216,7 @@ def test_a_station_that_leaves_out_an_input_is_stopped(lake: Lakehouse, station:
 @each_station
 def test_a_station_that_leaves_out_a_column_is_stopped(lake: Lakehouse, station: Station) -> None:
     """The name of the column is in the message, whether it is asked for by name or missed in the rows."""
-    some = all_groups(reader(lake, station)).head(40)
+    some = all_groups(station, reader(lake, station)).head(40)
     missed: list[str] = []
     for each in station.inputs:
         for column in each.columns:
@@ -241,8 +241,8 @@ def _stopped_by(lake: Lakehouse, station: Station, groups: pl.DataFrame) -> str:
 
 def _run_through(lake: Lakehouse, station: Station, groups: pl.DataFrame) -> None:
     read = reader(lake, station)
-    all_groups(read)
-    conformed(station, make_of(read, groups))
+    all_groups(station, read)
+    conformed(station, make_of(station, read, groups))
 
 
 @pytest.mark.parametrize(("station", "each"), WHOLE, ids=[f"{station.name} {each.name}" for station, each in WHOLE])

@@ -26,5 +26,5 @@ def target_rows(read: StationReader, rows: Sequence[dict[str, Any]]) -> pl.DataF
     """Return rows as a frame with the columns and types of the station's table."""
     import polars as pl
 
-    target = read.station.target
+    target = read.declaration.target
     return pl.DataFrame(rows, schema=read.empty(target, target.column_names).schema)
