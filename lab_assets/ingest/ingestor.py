@@ -252,12 +252,11 @@ class Ingestor:
         hide_released(self.settings.quarantine, [arrival.file_id for arrival in retried if arrival.retry_of])
 
     def _report_quarantine(self) -> None:
-        """Copy the steps of refused files that ``bronze.quarantine`` does not hold yet."""
-        app = f"events:{QUARANTINE.full_name}"
-        while events := self.quarantine.events_after(self.lakehouse.transaction_version(QUARANTINE, app) or 0):
+        """Copy the steps of refused files that ``bronze.quarantine`` does not hold yet, as the table itself says."""
+        while events := self.quarantine.events_after(self.lakehouse.highest(QUARANTINE, "event_id")):
             rows = self.lakehouse.local_rows(QUARANTINE, [quarantine_row(event) for event in events])
             derivation = Derivation(inputs={"state:quarantine": events[-1].event_id}, run_id=self.run_id, code_version=code_version())
-            self.lakehouse.append_once(QUARANTINE, rows, app=app, version=events[-1].event_id, derivation=derivation)
+            self.lakehouse.append(QUARANTINE, rows, derivation=derivation)
 
 
 def _staged_rows(folder: Path, contract: TableContract) -> pa.RecordBatchReader:

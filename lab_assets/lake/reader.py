@@ -181,6 +181,12 @@ class LakeReader:
             frame = frame.filter(where)
         return (frame.select(columns) if columns is not None else frame).collect()
 
+    def highest(self, contract: TableContract, column: str) -> int:
+        """Return the highest number in a column of whole numbers; 0 where the table has no rows."""
+        import polars as pl
+
+        return int(self.scan(contract).select(pl.col(column).max()).collect().item() or 0)
+
     def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
         """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
         import polars as pl

@@ -16,9 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal
 
+from lab_assets.contracts.bronze import QUARANTINE
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
-from lab_assets.contracts.governance import LINEAGE
+from lab_assets.contracts.governance import ACCESS, AUDIT, LINEAGE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.lake.lakehouse import Lakehouse
@@ -56,8 +57,8 @@ _INSTEAD: Final = {
     "ml.alerts": "'lab drift' looks at the recent runs again",
     "ml.online_log": "the service writes it while it answers",
     LINEAGE.full_name: "the job 'refresh_gold' reads from the commits what it lacks",
-    "governance.audit": "the job 'refresh_gold' copies new entries of the audit trail",
-    "governance.access": "the job 'refresh_gold' adds a review when rights have changed",
+    AUDIT.full_name: "the job 'refresh_gold' copies the entries of the audit trail that it lacks",
+    ACCESS.full_name: "the job 'refresh_gold' adds a review when rights have changed, or when the last one is not there any more",
     "governance.integrity": "'lab scrub' looks at every file again",
 }
 
@@ -134,6 +135,14 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
     return Rebuilt(outcome=outcome, before=before, added=changes.added, removed=changes.removed, lost=lost, aside=aside)
 
 
+_COPIED: Final = {
+    QUARANTINE.full_name: "The next run that takes in files copies the steps that it lacks.",
+    AUDIT.full_name: "The next run of the job 'refresh_gold' copies the entries that it lacks; the audit trail itself stays as it is.",
+    ACCESS.full_name: "The next run of the job 'refresh_gold' adds a review of today's rights; reviews in between are not made again.",
+}
+"""Copies of what the state holds, which find by themselves what they lack, and how they are filled again."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Restored:
     """What setting a table back came to.
@@ -155,6 +164,8 @@ def consequences(name: str, before: int) -> str:
     """Return what follows from setting a table back that no station makes, for who is asked to force it; empty for others."""
     kind = kind_of(name)
     back = f"'lab table restore {name} {before} --force' takes it back"
+    if name in _COPIED:
+        return f"{name} is a record, and a copy. What was recorded since is missing from it for now. {_COPIED[name]} {back}"
     if kind == "bronze":
         return (
             f"{name} holds what files say. Rows that files brought since are gone from it and from every table made of it, do not come "

@@ -20,6 +20,7 @@ from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.receive import Receiver
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.quarantine import Quarantine
+from lab_assets.stations.restoring import restore
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 
 LOTS = "lot_id,product,site,batch_size_kg,recorded_at_utc\n"
@@ -310,3 +311,12 @@ def test_every_refusal_is_a_step_in_the_quarantine_table_with_how_to_mend_it(pla
     assert {step["arrival_id"] for step in steps} >= waiting
     assert all(step["mend"] and step["reason"] for step in steps if step["event"] == "quarantined")
     assert len({step["event_id"] for step in steps}) == len(steps)
+
+
+def test_a_quarantine_table_that_was_set_back_is_filled_again_each_step_once(plant: Plant) -> None:
+    """Back to the empty table: the next run, which finds nothing new in the inbox, copies what is missing."""
+    before = sorted(plant.lake.polars(QUARANTINE)["event_id"].to_list())
+    restore(plant.lake, QUARANTINE, 0, force=True)
+    assert plant.lake.row_count(QUARANTINE) == 0
+    plant.ingest_whole()
+    assert sorted(plant.lake.polars(QUARANTINE)["event_id"].to_list()) == before

@@ -1,4 +1,4 @@
-"""The access review as a table: every right, the grant it comes from, and no name that carries no tag."""
+"""The access review as a table: every right, the grant it comes from, and no name that carries no tag; copies that were set back."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from typing import Any
 
 import pytest
 
-from lab_assets.contracts.governance import ACCESS
+from lab_assets.contracts.bronze import QUARANTINE
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.governance import ACCESS, AUDIT
 from lab_assets.governance.grants import Stewardship
 from lab_assets.governance.users import create_user
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import writing
-from lab_assets.stations.governance.copies import update_access
+from lab_assets.stations.governance.copies import update_access, update_audit
+from lab_assets.stations.restoring import RestoringError, restore
 
 
 @pytest.fixture
@@ -72,3 +76,46 @@ def test_who_owns_a_table_has_its_rights_by_that(lake: Lakehouse) -> None:
     owned = [row for row in review(lake) if row["principal"] == "owner"]
     assert {(row["user"], row["securable"], row["granted_on"]) for row in owned} == {("bob.stone", *["lab.governance.integrity"] * 2)}
     assert {row["privilege"] for row in owned} == {"BROWSE", "SELECT", "MODIFY", "MANAGE"}
+
+
+def copied(lake: Lakehouse) -> list[int]:
+    update_audit(lake)
+    return sorted(lake.polars(AUDIT)["seq"].to_list())
+
+
+def test_an_audit_trail_that_was_set_back_is_copied_again_each_entry_once(lake: Lakehouse) -> None:
+    """Set back to the empty table and to the middle, with and without an entry made since: nothing is missing or twice afterwards."""
+    first = copied(lake)
+    assert first == list(range(1, len(first) + 1))
+    middle = lake.version(AUDIT)
+    restore(lake, AUDIT, 0, force=True)
+    assert lake.row_count(AUDIT) == 0
+    assert copied(lake) == first
+    log = AuditLog(lake.ledger.engine)
+    added = log.append(actor="root", action="table.restore", target=AUDIT.full_name, reason="a trial", origin="test")
+    assert copied(lake) == [*first, added.seq]
+    restore(lake, AUDIT, middle, force=True)
+    assert lake.row_count(AUDIT) == len(first)
+    assert copied(lake) == [*first, added.seq]
+    version = lake.version(AUDIT)
+    assert copied(lake) == [*first, added.seq]
+    assert lake.version(AUDIT) == version
+
+
+def test_a_review_that_was_set_back_is_made_again_once(lake: Lakehouse) -> None:
+    """Rights have not changed since: the table shows today's rights again, and a version that shows them needs no further review."""
+    before = {tuple(row[name] for name in ACCESS.primary_key[1:]) for row in review(lake)}
+    shown = lake.version(ACCESS)
+    restore(lake, ACCESS, 0, force=True)
+    rows = review(lake)
+    assert {tuple(row[name] for name in ACCESS.primary_key[1:]) for row in rows} == before
+    assert len(review(lake)) == len(rows) == len(before)
+    restore(lake, ACCESS, shown, force=True)
+    assert len(review(lake)) == len(before)
+
+
+@pytest.mark.parametrize("contract", [AUDIT, ACCESS, QUARANTINE])
+def test_who_sets_a_copy_back_is_told_that_the_next_run_fills_it(lake: Lakehouse, contract: TableContract) -> None:
+    with pytest.raises(RestoringError, match="The next run") as told:
+        restore(lake, contract, 0)
+    assert "No run writes them again" not in str(told.value)
