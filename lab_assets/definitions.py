@@ -12,7 +12,7 @@ from lab_assets.orchestration.assets import bronze, governance, scoring, trainin
 from lab_assets.orchestration.assets.reports import TOWARDS_A_SCORE
 from lab_assets.orchestration.assets.station_assets import build_step, names_of
 from lab_assets.orchestration.jobs import JOBS
-from lab_assets.orchestration.other_checks import audit_chain, drift, lineage_complete, originals, reconciliation
+from lab_assets.orchestration.other_checks import audit_chain, drift, lineage_complete, only_ours, originals, reconciliation
 from lab_assets.orchestration.resources import LakehouseResource
 from lab_assets.orchestration.schedules import SCHEDULES
 from lab_assets.orchestration.sensors import SENSORS
@@ -41,7 +41,7 @@ def build_defs(*, resources: Mapping[str, Any] | None = None) -> dg.Definitions:
     """
     return dg.Definitions(
         assets=list(ASSETS),
-        asset_checks=[reconciliation, drift, originals, audit_chain, lineage_complete],
+        asset_checks=[reconciliation, drift, originals, audit_chain, lineage_complete, only_ours],
         jobs=list(JOBS),
         sensors=list(SENSORS),
         schedules=list(SCHEDULES),

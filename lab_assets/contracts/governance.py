@@ -24,7 +24,7 @@ LINEAGE = TableContract(
         Column(
             name="input",
             kind="string",
-            meaning="what it was made from: layer.table, model:name, files:batch or features:set",
+            meaning="what it was made from: layer.table, model:name, files:batch or features:set; external: another program wrote it",
             nullable=False,
         ),
         Column(name="input_version", kind="string", meaning="version of the input that was read", nullable=False),

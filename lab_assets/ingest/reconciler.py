@@ -23,7 +23,9 @@ from sqlalchemy import Connection, delete, func, insert, select, update
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
 from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.ingest.raw_store import RawStore
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
+from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text, writing
 from lab_assets.state.ledger import SYSTEM
 from lab_assets.state.ledger_tables import ARRIVALS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
@@ -153,9 +155,10 @@ class Reconciler:
 
     def _undo(self, orphans: dict[str, int], known: int) -> str:
         """Take away rows of a batch that neither ``bronze.files`` nor the ledger knows, and never give its number again."""
+        known_last = Derivation(inputs={"files:batch": known}, code_version=code_version())
         for table in _TABLES:
             if table.full_name in orphans:
-                self.lakehouse.delete(table, f"ingest_batch > {known}")
+                self.lakehouse.delete(table, f"ingest_batch > {known}", derivation=known_last)
         last = max(orphans.values())
         with writing(self.ledger.engine) as connection:
             values = {"batch": last, "state": "committed", "opened_at": utc_text(), "committed_at": utc_text(), "table_versions": {}}

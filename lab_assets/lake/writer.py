@@ -116,12 +116,13 @@ class LakeWriter(LakeReader):
             commit = commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation)
             return self._read_back(contract, commit, above=before)
 
-    def delete(self, contract: TableContract, predicate: str) -> int:
+    def delete(self, contract: TableContract, predicate: str, *, derivation: Derivation | None = None) -> int:
         """Delete rows in one commit; earlier versions stay readable.
 
         Args:
             contract: Table.
             predicate: SQL condition of the rows.
+            derivation: Why they go, as what the commit was made from.
 
         Returns:
             Version of the table afterwards.
@@ -129,7 +130,7 @@ class LakeWriter(LakeReader):
         with self.locked(contract):
             table = self.open(contract)
             before = table.version()
-            return self._read_back(contract, commits.delete(table, predicate), above=before)
+            return self._read_back(contract, commits.delete(table, predicate, derivation=derivation), above=before)
 
     def compact(self, contract: TableContract, *, target_bytes: int | None = None) -> int:
         """Put a table's small files together; no row changes, and earlier versions keep their files.

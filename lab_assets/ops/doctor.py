@@ -207,8 +207,22 @@ def _lake(settings: Settings) -> Check:
     if not folder.exists():
         return Check(name="lake", state="ok", found="not made yet; the first ingestion makes it")
     tables = sum(1 for _ in folder.glob("*/[!.]*/_delta_log"))
-    held = "" if ledger is not None else ", which no database knows"
-    return Check(name="lake", state="ok", found=f"{tables} tables in {folder}{held}")
+    if ledger is None:
+        return Check(name="lake", state="ok", found=f"{tables} tables in {folder}, which no database knows")
+    return _others(settings, ledger, f"{tables} tables in {folder}")
+
+
+def _others(settings: Settings, ledger: Ledger, counted: str) -> Check:
+    """Tell of what another program wrote to a whole lake."""
+    from lab_assets.lake.reader import LakeReader
+    from lab_assets.stations.governance.lineage import written_by_others
+
+    others = written_by_others(LakeReader(settings, ledger))
+    if not others:
+        return Check(name="lake", state="ok", found=counted)
+    listed = ", ".join(f"{name} (version {', '.join(map(str, versions[:5]))})" for name, versions in others.items())
+    mend = "'lab table rebuild TABLE' makes anew what follows from other tables; 'lab table restore TABLE VERSION' takes back what others wrote"
+    return Check(name="lake", state="warning", found=f"{counted}; another program than this one wrote to {listed}", mend=mend)
 
 
 def _ledger(settings: Settings) -> Ledger | None:

@@ -36,6 +36,20 @@ def lineage_complete(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     return dg.AssetCheckResult(passed=not missing, metadata={"versions_without_lineage": listed, "tables": len(missing)})
 
 
+@dg.asset_check(asset=asset_key("governance.lineage"), description="No table rests on what another program wrote to it.")
+def only_ours(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
+    """Warn while a table rests on versions that are not the product's."""
+    from lab_assets.stations.governance.lineage import written_by_others
+
+    found = written_by_others(lake)
+    listed = {name: ", ".join(map(str, versions[:20])) for name, versions in found.items()}
+    return dg.AssetCheckResult(
+        passed=not found,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"versions_of_other_programs": listed, "tables": len(found)},
+    )
+
+
 @dg.asset_check(asset=asset_key("governance.integrity"), description="Originals and files of tables are what they were when written.")
 def originals(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Fail when the newest scrub found a file missing or changed."""

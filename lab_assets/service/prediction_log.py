@@ -22,6 +22,7 @@ from uuid import uuid4
 import orjson
 from filelock import FileLock, Timeout
 
+from lab_assets.lake.derivation import Derivation
 from lab_assets.service.records import Record, to_arrow
 from lab_assets.service.traces import sync_file
 from lab_assets.settings import Settings
@@ -37,6 +38,8 @@ TAIL_ROWS: Final = 2_000
 RETAIN_S: Final = 60.0
 """A spool file outlives its commit by this long: the commit's own files may reach the disk later than the commit."""
 TABLE: Final = ("ml", "online_log")
+_ANSWERED: Final = Derivation(inputs={"service:predictions": "answered"})
+"""What its commits state they were made from."""
 _CONFIGURATION: Final = {
     "delta.dataSkippingNumIndexedCols": "4",
     "delta.enableDeletionVectors": "false",
@@ -281,7 +284,7 @@ class PredictionLog:
         table = self._open_table()
         if (table.transaction_version(self._app_id) or 0) >= segment.number or not segment.rows:
             return  # committed by the process that died before it could remove the file
-        properties = CommitProperties(app_transactions=[Transaction(self._app_id, segment.number)])
+        properties = CommitProperties(custom_metadata=_ANSWERED.metadata(), app_transactions=[Transaction(self._app_id, segment.number)])
         write_deltalake(table, to_arrow(segment.rows), mode="append", commit_properties=properties)
         self._commits += 1
         if self._commits % COMPACT_EVERY_COMMITS == 0:

@@ -22,6 +22,9 @@ NOT_BEFORE: Final = "not_before"
 EVERYTHING: Final = "everything"
 """Kind of attention that asks a station to make its table anew, as after a restore; its key is empty."""
 
+MADE_ANEW: Final = "#anew"
+"""Key in a station's progress under which the version of its own table is kept from which it last made every row anew."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:

@@ -21,7 +21,7 @@ from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text
-from lab_assets.state.station_work import EVERYTHING, Attention
+from lab_assets.state.station_work import EVERYTHING, MADE_ANEW, Attention
 from lab_assets.stations.reading import StationReader
 from lab_assets.stations.station import Input, Station
 
@@ -97,6 +97,7 @@ def update(
         read = StationReader(lake, station, versions)
         attention = lake.ledger.attention(station.name)
         outcome.anew = _why_anew(lake, station, attention, rebuild=rebuild)
+        anew = {MADE_ANEW: lake.version(station.target)} if outcome.anew else {}
         keys = all_groups(station, read) if outcome.anew else _touched(station, read, outcome)
         outcome.groups = keys.height
         derivation = Derivation(inputs=versions, run_id=run_id, code_version=code_version(), station=str(station.version))
@@ -104,7 +105,7 @@ def update(
             _work(station, read, portion, outcome, derivation)
             if keys.height > station.at_once:
                 say(f"{station.name}: {done} of {keys.height} group(s)")
-        lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)})
+        lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)} | anew)
         if attention:
             lake.ledger.attended(station.name, attention, asked_by=begun)
         outcome.version = lake.version(station.target)

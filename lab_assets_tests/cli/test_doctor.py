@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from deltalake import write_deltalake
 from sqlalchemy import text
 
 from lab_assets.contracts.bronze import LIMS_LOTS
@@ -19,7 +20,8 @@ from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import Ledger
-from lab_assets.stations.registry import stations
+from lab_assets.stations.governance.lineage import update_lineage
+from lab_assets.stations.registry import STATIONS, stations
 from lab_assets.stations.runner import has_news, update
 from lab_assets.stations.silver.reference import LOTS_STATION
 from lab_assets_tests.cli.commands import Lab
@@ -197,6 +199,16 @@ def test_a_table_that_only_others_wrote_is_missed_by_who_read_it(settings: Setti
     Ledger(engine).set_progress("ml.predictions#online", {"ml.online_log": 4, "#model": 7})
     state, found, _ = check(settings, "lake")
     assert (state, found) == ("failed", f"ml.online_log: no table lies at {settings.table_uri('ml', 'online_log')}, but version 4 was read")
+
+
+def test_what_another_program_wrote_is_a_warning_once_it_is_recorded(lake: Lakehouse) -> None:
+    write_deltalake(lake.uri(LOTS), lake.polars(LOTS).head(1).to_arrow().cast(LOTS.arrow_schema()), mode="append")
+    update_lineage(lake, STATIONS)
+    state, found, mend = check(lake.settings, "lake")
+    assert (state, "another program than this one wrote to silver.lots (version 4)" in found) == ("warning", True)
+    assert "'lab table rebuild TABLE'" in mend
+    update(lake, LOTS_STATION, rebuild=True)
+    assert check(lake.settings, "lake")[0] == "ok"
 
 
 @pytest.mark.parametrize("loss", LOSSES)

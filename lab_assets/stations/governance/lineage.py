@@ -4,6 +4,11 @@ Belongs here: from commits and declarations to lineage rows. Does not belong her
 
 A commit carries in itself what it was made from, so that nothing can be lost between the commit and this table; what is here can be made
 again from the logs at any time. Which columns feed which is declared by the stations, and written once for each declaration.
+
+Every version of every table has its rows, of this table as well: those of its version N are written with version N + 1, which comes when
+there is other news. So its newest version alone has none yet, and a run without news writes nothing: rows of the newest version would make
+a version that lacks its own, without end. What another program committed states nothing: its row names ``external`` in place of inputs,
+and ``written_by_others`` tells of it until the table is made anew or set back.
 """
 
 from __future__ import annotations
@@ -18,9 +23,12 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.ml import EVALUATIONS, TRAINING_SETS
 from lab_assets.contracts.registry import contracts
+from lab_assets.lake.commits import COMMIT_ID
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.lake.reader import LakeReader
 from lab_assets.provenance import code_version
+from lab_assets.state.station_work import MADE_ANEW
 
 if TYPE_CHECKING:
     from lab_assets.stations.station import Station
@@ -28,12 +36,9 @@ if TYPE_CHECKING:
 STATION: Final = LINEAGE.full_name
 DECLARED: Final = "declared"
 """Input version of rows about columns: they hold for every version of the input."""
+EXTERNAL: Final = "external"
+"""Input of what another program wrote: nothing is known of what it was made from."""
 _MODELS: Final = "#models"
-
-
-def covered() -> list[TableContract]:
-    """Return the tables whose versions are followed: all but this one, whose own commits say the same."""
-    return [table for table in contracts().values() if table is not LINEAGE]
 
 
 def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str = "") -> int:
@@ -42,6 +47,7 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
     Returns:
         Version of ``governance.lineage`` afterwards.
     """
+    lake.version(LINEAGE)  # made first where it is not there yet, so that its first version is recorded with the first rows
     progress = lake.ledger.progress(STATION)
     rows: list[dict[str, Any]] = []
     reached: dict[str, int] = {}
@@ -50,18 +56,22 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
     if evaluated > progress.get(_MODELS, 0):
         rows += _rows_of_models(lake, since=progress.get(_MODELS, 0), until=evaluated)
         reached[_MODELS] = evaluated
-    for table in covered():
+    for table in contracts().values():
         version = lake.versions_as_they_are([table.full_name])[table.full_name]
         since = progress.get(table.full_name, -1)
         if version > since:
             reached[table.full_name] = version
-            rows += rows_of_commits(table, lake.history(table, version - since))
+            rows += rows_of_commits(table, _commits(lake, table, since, version))
     for station in stations:
         feeds = feeds_number(station)
         if progress.get(f"feeds:{station.name}") != feeds and lake.versions_as_they_are([station.name])[station.name] >= 0:
             reached[f"feeds:{station.name}"] = feeds
             rows += rows_of_columns(station, lake.version(station.target), run_id=run_id)
     new = _not_there(lake, rows)
+    own = (STATION, str(reached.get(STATION)))
+    if all((row["output"], row["output_version"]) == own for row in new):
+        new = []
+        reached.pop(STATION, None)
     version = lake.version(LINEAGE)
     if new:
         derivation = Derivation(inputs={"commits": "each"}, run_id=run_id, code_version=code_version())
@@ -69,6 +79,17 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
     if reached:
         lake.ledger.set_progress(STATION, reached)
     return version
+
+
+def _commits(lake: Lakehouse, table: TableContract, since: int, until: int) -> list[dict[str, Any]]:
+    """Return the commits between two versions; others may commit meanwhile, and history counts from the last one."""
+    wanted, found = 0, list[dict[str, Any]]()
+    newest = until
+    while newest - since > wanted:
+        wanted = newest - since
+        found = lake.history(table, wanted)
+        newest = int(found[0]["version"])
+    return [entry for entry in found if since < int(entry["version"]) <= until]
 
 
 def rows_of_commits(table: TableContract, history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -96,15 +117,16 @@ def rows_of_commits(table: TableContract, history: Iterable[Mapping[str, Any]]) 
 
 
 def _without_statement(table: TableContract, entry: Mapping[str, Any], version: int) -> dict[str, int | str]:
-    """Return what a commit was made from that names no inputs: it made, widened or arranged the table, or is the service's."""
+    """Return what a commit was made from that names no inputs: it made, widened or arranged the table, or another program wrote it."""
     operation = str(entry.get("operation", ""))
-    if operation.startswith(("CREATE", "ADD COLUMN", "SET TBLPROPERTIES")):
+    writer = entry.get("engineInfo") or entry.get("clientVersion") or "its writer"
+    if operation == "CREATE TABLE" or operation.startswith(("ADD COLUMN", "SET TBLPROPERTIES")):
         return {f"contract:{table.full_name}": str(table.version)}
-    if operation.startswith("OPTIMIZE"):
+    if operation.startswith(("OPTIMIZE", "VACUUM")):
         return {table.full_name: version - 1}
-    if table.full_name == "ml.online_log":
-        return {"service:predictions": "answered"}
-    return {"not stated": f"by {entry.get('engineInfo') or entry.get('clientVersion') or 'its writer'}"}
+    if entry.get(COMMIT_ID) is not None:
+        return {"not stated": f"by {writer}"}
+    return {EXTERNAL: f"{operation or 'commit'} by {writer}"}
 
 
 def feeds_number(station: Station) -> int:
@@ -187,11 +209,13 @@ _COMPLETE: Final = "check:lineage"
 def missing_lineage(lake: Lakehouse) -> dict[str, list[int]]:
     """Return the versions of each table that no lineage row speaks of; an empty dict when none is missing.
 
-    Versions that were found to have theirs before are not looked at again.
+    The newest version of this table itself is not looked for: its rows are written with the next one. Versions that were found to have
+    theirs before are not looked at again.
     """
     import polars as pl
 
-    known, last = lake.ledger.progress(_COMPLETE), lake.versions_as_they_are([table.full_name for table in covered()])
+    known, last = lake.ledger.progress(_COMPLETE), lake.versions_as_they_are(list(contracts()))
+    last[STATION] = max(last[STATION] - 1, -1)
     moved = {name: version for name, version in last.items() if version != known.get(name, -1)}
     wanted = {name: range(min(known.get(name, -1), version) + 1, version + 1) for name, version in moved.items()}
     numbers = sorted({str(version) for versions in wanted.values() for version in versions})
@@ -204,3 +228,35 @@ def missing_lineage(lake: Lakehouse) -> dict[str, list[int]]:
     if reached:
         lake.ledger.set_progress(_COMPLETE, reached)
     return missing
+
+
+def written_by_others(lake: LakeReader) -> dict[str, list[int]]:
+    """Return, by table, the recorded versions that another program wrote and that the table still rests on.
+
+    It does no longer where the table was set back to before them since, or its station has made every row anew.
+    """
+    import polars as pl
+
+    last = lake.versions_as_they_are(list(contracts()))
+    if last[STATION] < 0:
+        return {}
+    is_restore = (pl.col("input") == pl.col("output")) & pl.col("output_column").is_null()
+    rows = lake.polars(LINEAGE, ["output", "output_version", "input", "input_version"], where=(pl.col("input") == EXTERNAL) | is_restore)
+    others: dict[str, set[int]] = {}
+    back: dict[str, list[tuple[int, int]]] = {}
+    for name, version, given, read in rows.iter_rows():
+        if given == EXTERNAL:
+            others.setdefault(name, set()).add(int(version))
+        elif read.isdecimal():
+            back.setdefault(name, []).append((int(read), int(version)))
+    found: dict[str, list[int]] = {}
+    for name, versions in others.items():
+        anew = lake.ledger.progress(name).get(MADE_ANEW, -1)
+        resting = [
+            version
+            for version in sorted(versions)
+            if anew < version <= last.get(name, -1) and not any(to < version < at for to, at in back.get(name, ()))
+        ]
+        if resting:
+            found[name] = resting
+    return found

@@ -7,21 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 from sqlalchemy import delete
 
+from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.ml import PREDICTIONS, TRAINING_SETS
+from lab_assets.contracts.registry import contract
 from lab_assets.contracts.silver import LOTS
+from lab_assets.definitions import build_defs
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.state.database import writing
 from lab_assets.state.ledger_tables import STATION_PROGRESS
-from lab_assets.stations.governance.lineage import DECLARED, STATION, missing_lineage, update_lineage
+from lab_assets.stations.governance.lineage import DECLARED, EXTERNAL, STATION, missing_lineage, update_lineage, written_by_others
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
 from lab_assets.stations.registry import STATIONS, station
 from lab_assets.stations.runner import update
+from lab_assets_tests.service.predictions import make
 from lab_assets_tests.stations.ml.models import put_into_service
 from lab_assets_tests.stations.rows import at, putting
 from lab_assets_tests.stations.small_laboratory import copied, opened, take, write_files
@@ -69,6 +76,124 @@ def test_every_version_of_every_table_has_its_row_after_a_run(lake: Lakehouse) -
     assert missing_lineage(lake) == {}
     version = lake.version(LINEAGE)
     assert update_lineage(lake, STATIONS) == version, "without a commit nothing is added"
+    assert lineage_versions(lake) == [(0, "contract:governance.lineage")], "version 1 is its newest"
+
+
+def lineage_versions(lake: Lakehouse) -> list[tuple[int, str]]:
+    """Versions of the lineage itself that have a row, and what it says they were made from."""
+    return sorted((int(row["output_version"]), row["input"]) for row in of(lake, LINEAGE.full_name))
+
+
+def test_the_lineages_own_versions_have_their_rows_and_do_not_feed_themselves(lake: Lakehouse) -> None:
+    """Version 1 records version 0, and version 2, which news of one lot makes, version 1; ten runs without news make none."""
+    lots = station("silver.lots")
+    assert update_lineage(lake, STATIONS) == 1
+    assert [update_lineage(lake, STATIONS) for _ in range(10)] == [1] * 10
+    assert missing_lineage(lake) == {}
+    putting(lake)(lots.inputs[0].table, {"lot_id": "NEW", "product": "P", "recorded_at_utc": at(1)}, batch=2)
+    assert update_lineage(lake, STATIONS, run_id="run-2") == 2
+    assert lineage_versions(lake) == [(0, "contract:governance.lineage"), (1, "commits")]
+    assert [update_lineage(lake, STATIONS) for _ in range(10)] == [2] * 10
+    assert missing_lineage(lake) == {}
+    update(lake, lots)
+    assert update_lineage(lake, STATIONS) == 3
+    assert lineage_versions(lake)[2:] == [(2, "commits")]
+    assert [row["run_id"] for row in of(lake, LINEAGE.full_name, output_version="2")] == ["run-2"]
+
+
+def test_a_compaction_of_the_lineage_is_recorded_once(lake: Lakehouse) -> None:
+    """Versions 1 and 2 (two runs with news), 3 (their files put together): the next run records 2 and 3 in version 4, and no run after it."""
+    update_lineage(lake, STATIONS)
+    putting(lake)(station("silver.lots").inputs[0].table, {"lot_id": "NEW", "product": "P", "recorded_at_utc": at(1)}, batch=2)
+    update_lineage(lake, STATIONS)
+    assert lake.compact(LINEAGE) == 3
+    assert missing_lineage(lake) == {"governance.lineage": [2]}
+    assert [update_lineage(lake, STATIONS) for _ in range(3)] == [4, 4, 4]
+    assert lineage_versions(lake)[-2:] == [(2, "commits"), (3, "governance.lineage")]
+    assert missing_lineage(lake) == {}
+
+
+def write_as_another(lake: Lakehouse, table: TableContract, rows: pl.DataFrame, mode: str = "append") -> int:
+    """Write rows as a program does that knows nothing of us; returns the version it made."""
+    write_deltalake(lake.uri(table), rows.to_arrow().cast(table.arrow_schema()), mode=mode)  # type: ignore[call-overload]  # a literal there
+    return lake.version(table)
+
+
+@pytest.mark.parametrize("name", ["silver.lots", "bronze.lims_lots", "gold.lot_disposition", "ml.online_log", "governance.lineage"])
+def test_what_another_program_wrote_has_a_row_that_says_so_and_is_told_of(lake: Lakehouse, name: str) -> None:
+    table = contract(name)
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake) == {}
+    version = write_as_another(lake, table, lake.polars(table).head(1))
+    for _ in range(2):  # the newest version of the lineage itself has its row once there is other news
+        update_lineage(lake, STATIONS)
+        putting(lake)(
+            contract("bronze.lims_events"), {"event_id": "E", "lot_id": "L", "event": "sampled", "at_utc": at(1), "recorded_at_utc": at(1)}
+        )
+    update_lineage(lake, STATIONS)
+    assert missing_lineage(lake) == {}
+    (row,) = of(lake, name, output_version=str(version))
+    assert (row["input"], row["run_id"], row["code_version"]) == (EXTERNAL, "", "")
+    assert row["input_version"].startswith("WRITE by delta-rs")
+    assert written_by_others(lake) == {name: [version]}
+
+
+def test_a_table_that_another_program_made_is_not_taken_for_ours(lakehouse: Lakehouse) -> None:
+    """Its version 0 came with rows; the next one is ours."""
+    rows = [{"lot_id": "X", "product": "P", "recorded_at_utc": at(1)}]
+    write_as_another(lakehouse, LOTS, pl.DataFrame(pl.from_arrow(lakehouse.local_rows(LOTS, rows))))
+    update_lineage(lakehouse, STATIONS)
+    assert written_by_others(lakehouse) == {"silver.lots": [0]}
+    assert missing_lineage(lakehouse) == {}
+
+
+def test_what_others_wrote_is_told_of_until_it_is_made_anew_or_set_back(lake: Lakehouse) -> None:
+    lims_lots, lots = contract("bronze.lims_lots"), LOTS
+    before = lake.version(lims_lots)
+    for table in (lims_lots, lots):
+        write_as_another(lake, table, lake.polars(table).head(1))
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake).keys() == {"bronze.lims_lots", "silver.lots"}
+    update(lake, station("silver.lots"))
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake).keys() == {"bronze.lims_lots", "silver.lots"}, "news alone leaves the other groups as they are"
+    update(lake, station("silver.lots"), rebuild=True)
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake).keys() == {"bronze.lims_lots"}
+    lake.restore(lims_lots, before)
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake) == {}
+    write_as_another(lake, lots, lake.polars(lots).head(1))
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake) == {"silver.lots": [lake.version(lots)]}
+
+
+def test_the_service_states_where_its_commits_come_from(lake: Lakehouse) -> None:
+    log = PredictionLog(lake.settings, name="test")
+    log.open()
+    try:
+        log.append(make(1))
+    finally:
+        log.close()
+    update_lineage(lake, STATIONS)
+    assert [row["input"] for row in of(lake, "ml.online_log")] == ["contract:ml.online_log", "service:predictions"]
+    assert written_by_others(lake) == {}
+
+
+def test_the_check_of_the_graph_warns_of_what_others_wrote(lake: Lakehouse) -> None:
+    def verdict() -> tuple[bool, dg.AssetCheckSeverity, Any]:
+        job = build_defs(resources={"lake": lake}).resolve_implicit_global_asset_job_def()
+        check = dg.AssetCheckKey(dg.AssetKey(["governance", "lineage"]), "only_ours")
+        with dg.DagsterInstance.ephemeral() as instance:
+            ran = job.get_subset(asset_selection=set(), asset_check_selection={check}).execute_in_process(instance=instance)
+        (found,) = ran.get_asset_check_evaluations()
+        return found.passed, found.severity, found.metadata["versions_of_other_programs"].value
+
+    update_lineage(lake, STATIONS)
+    assert verdict() == (True, dg.AssetCheckSeverity.WARN, {})
+    version = write_as_another(lake, LOTS, lake.polars(LOTS).head(1))
+    update_lineage(lake, STATIONS)
+    assert verdict() == (False, dg.AssetCheckSeverity.WARN, {"silver.lots": str(version)})
 
 
 def test_each_commit_of_a_station_names_the_versions_that_it_read(lake: Lakehouse) -> None:
