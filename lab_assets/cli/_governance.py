@@ -46,11 +46,12 @@ def refusals() -> Iterator[None]:
 
     from lab_assets.governance.gateway import QueryFailedError
     from lab_assets.governance.policy import PolicyError
+    from lab_assets.lake.opening import DamagedTableError
     from lab_assets.state.audit import AuditError
 
     try:
         yield
-    except (ValueError, PermissionError, AuditError, PolicyError, QueryFailedError, KeyError) as error:
+    except (ValueError, PermissionError, AuditError, PolicyError, QueryFailedError, DamagedTableError, KeyError) as error:
         fail(str(error.args[0]) if error.args else str(error))
     except SQLAlchemyError as error:
         fail(f"the database refused: {str(error).splitlines()[0]}")

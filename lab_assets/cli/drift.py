@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from lab_assets.cli._governance import refusals
+
 if TYPE_CHECKING:
     from lab_assets.settings import Settings
 
@@ -21,7 +23,8 @@ def drift(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSO
     """Show the last comparison of recent inputs and risks with the model's reference."""
     from lab_assets.settings import get_settings
 
-    report = last_check(get_settings())
+    with refusals():
+        report = last_check(get_settings())
     if as_json:
         import orjson
 
@@ -36,9 +39,11 @@ def last_check(settings: Settings) -> dict[str, Any]:
     ``subjects`` are the check's rows of ``ml.drift``, drifted ones first, each with ``persistent``: whether it drifted in
     this and in at least two of the last three checks of the same model version. Before any check ``check_id`` is ``None``.
     """
+    from lab_assets.contracts.ml import DRIFT
+    from lab_assets.lake.reader import standing_rows
     from lab_assets.modeling.drift import persistent
 
-    rows = sorted(_rows(settings.table_uri("ml", "drift")), key=lambda row: row["checked_at_utc"])
+    rows = sorted(standing_rows(settings, DRIFT).to_dicts(), key=lambda row: row["checked_at_utc"])
     if not rows:
         return {"check_id": None, "checked_at_utc": None, "model_version": None, "drifted": 0, "subjects": []}
     last = rows[-1]
@@ -60,13 +65,6 @@ def last_check(settings: Settings) -> dict[str, Any]:
         "drifted": sum(row["drifted"] for row in subjects),
         "subjects": sorted(subjects, key=lambda row: (not row["drifted"], -(row["psi"] or 0.0), row["subject"])),
     }
-
-
-def _rows(uri: str) -> list[dict[str, Any]]:
-    import polars as pl
-    from deltalake import DeltaTable
-
-    return pl.scan_delta(uri).collect().to_dicts() if DeltaTable.is_deltatable(uri) else []
 
 
 def _print(report: dict[str, Any]) -> None:

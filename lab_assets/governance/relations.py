@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING, Any, Final
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.types import duckdb_type
 from lab_assets.governance.masking import quoted
+from lab_assets.lake import opening
 from lab_assets.settings import Settings
+from lab_assets.state.ledger import Ledger, ledger_of
 
 if TYPE_CHECKING:
     import deltalake
     import duckdb
-
-    from lab_assets.state.ledger import Ledger
 
 SAFE_READER_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
 """Delta features under which the files of the log are the rows; deletion vectors and column mapping are not among them."""
@@ -54,21 +54,19 @@ class OpenTable:
 
 
 def open_table(settings: Settings, contract: TableContract, ledger: Ledger | None = None) -> OpenTable:
-    """Open a table's present version.
+    """Open a table's present version as every reader does (``lab_assets.lake.opening.open_table``), if queries may read it.
 
     Args:
         settings: Where it lies.
         contract: Its contract.
-        ledger: What was committed; without one only damage is found that the log shows by itself, and a table that is gone is one to
-            which nothing was written.
+        ledger: What was committed; default: the laboratory's.
 
     Raises:
         UnsupportedTableError: its files alone do not say which rows it has.
         DamagedTableError: its log does not hold what was committed.
     """
-    from lab_assets.lake.opening import open_table as opened
-
-    delta = opened(contract, settings.table_uri(contract.layer, contract.name), ledger)
+    uri = settings.table_uri(contract.layer, contract.name)
+    delta = opening.open_table(contract, uri, ledger or ledger_of(settings))
     if delta is None:
         return OpenTable(contract=contract, version=None)
     features = set(delta.protocol().reader_features or ()) - SAFE_READER_FEATURES
@@ -175,6 +173,7 @@ def table_state(settings: Settings, contract: TableContract) -> tuple[int | None
 
     Raises:
         UnsupportedTableError: its files alone do not say which rows it has.
+        DamagedTableError: see ``open_table``.
     """
     opened = open_table(settings, contract)
     if opened.delta is None:
@@ -190,7 +189,11 @@ def table_state(settings: Settings, contract: TableContract) -> tuple[int | None
 
 
 def lineage_of(settings: Settings) -> list[dict[str, Any]]:
-    """Return every row of ``governance.lineage``."""
+    """Return every row of ``governance.lineage``.
+
+    Raises:
+        DamagedTableError: see ``open_table``.
+    """
     from lab_assets.contracts.governance import LINEAGE
 
     opened = open_table(settings, LINEAGE)

@@ -49,21 +49,22 @@ def is_remote(uri: str) -> bool:
     return "://" in uri and not uri.startswith("file://")
 
 
-def open_table(contract: TableContract, uri: str, ledger: Ledger | None) -> DeltaTable | None:
-    """Open the last version of a table whose log is whole.
+def open_table(contract: TableContract, uri: str, ledger: Ledger | None, *, version: int | None = None) -> DeltaTable | None:
+    """Open a table whose log is whole: every reader of the product opens by this.
 
     Args:
         contract: Its contract, for its name.
         uri: Where it lies.
         ledger: What was committed; without one only damage is found that the log shows by itself.
+        version: The version; default: the last one.
 
     Returns:
         The table; ``None`` where nothing was ever written.
 
     Raises:
-        DamagedTableError: the log is not what was committed; table, version and file are named.
+        DamagedTableError: the log is not what was committed, or does not hold the version; table, version and file are named.
     """
-    return _open(contract.full_name, uri, ledger)
+    return _open(contract.full_name, uri, ledger, version)
 
 
 def damage(name: str, uri: str, ledger: Ledger | None) -> DamagedTableError | None:
@@ -96,17 +97,31 @@ def lost_commits(name: str, uri: str, ledger: Ledger) -> list[int]:
     return sorted(int(path.stem) for path in noted if path.name not in held)
 
 
-def _open(name: str, uri: str, ledger: Ledger | None) -> DeltaTable | None:
+def _open(name: str, uri: str, ledger: Ledger | None, version: int | None = None) -> DeltaTable | None:
     from deltalake import DeltaTable
 
     # asked before the log is looked at: what another process commits meanwhile is more than was noted, never less
     noted = None if ledger is None else ledger.noted_version(name)
     if not (DeltaTable.is_deltatable(uri) if is_remote(uri) else require_whole_log(name, uri, ledger) >= 0):
-        require_noted(name, uri, -1, noted)
+        require_noted(name, uri, -1, noted if version is None else version)
         return None
     table = _open_unchecked(name, uri)
     require_noted(name, uri, table.version(), noted)
+    if version is not None and version != table.version():
+        require_noted(name, uri, table.version(), version)
+        require_whole_log(name, uri, ledger, through=version)
+        _load(name, table, version)
     return table
+
+
+def _load(name: str, table: DeltaTable, version: int) -> None:
+    from deltalake.exceptions import DeltaError
+
+    try:
+        table.load_as_version(version)
+    except DeltaError as error:
+        first = str(error).splitlines()[0]
+        raise DamagedTableError(f"{name}: version {version} at {table.table_uri} cannot be read ({first})") from error
 
 
 def require_noted(name: str, uri: str, version: int, noted: int | None) -> None:

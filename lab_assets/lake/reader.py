@@ -18,7 +18,7 @@ from lab_assets.lake.changes import Changes, changed_files, difference, file_row
 from lab_assets.lake.data_files import commit_path, local_path, log_segment
 from lab_assets.lake.opening import DamagedTableError, damage, grown, is_remote, open_table, open_unchecked, require_whole_log
 from lab_assets.settings import Settings
-from lab_assets.state.ledger import Ledger
+from lab_assets.state.ledger import Ledger, ledger_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -189,16 +189,11 @@ class LakeReader:
 
     def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
         """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
-        import polars as pl
-
         table = self._kept_open(contract, version)
         held = self._kept[contract.full_name]
         if held.rows is not None:
             return held.rows
-        rows = pl.scan_delta(table)
-        written, schema = rows.collect_schema(), _polars_schema(contract)
-        if missing := [column.name for column in contract.columns if column.name not in written]:
-            rows = rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
+        rows = rows_in(contract, table)
         self._kept[contract.full_name] = held._replace(rows=rows)
         return rows
 
@@ -323,6 +318,35 @@ class LakeReader:
     def _require_past(self, contract: TableContract, version: int) -> None:
         """See that an earlier version's log is whole: it may rely on commits that the last version does without."""
         require_whole_log(contract.full_name, self.uri(contract), self.ledger, through=version)
+
+
+def rows_in(contract: TableContract, table: DeltaTable) -> pl.LazyFrame:
+    """Return the rows of an open table, to be read lazily; columns that it was written without are empty."""
+    import polars as pl
+
+    rows = pl.scan_delta(table)
+    written, schema = rows.collect_schema(), _polars_schema(contract)
+    if missing := [column.name for column in contract.columns if column.name not in written]:
+        rows = rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
+    return rows
+
+
+def standing_rows(settings: Settings, contract: TableContract, columns: Sequence[str] | None = None) -> pl.DataFrame:
+    """Return all rows of a table as it stands, for those who only look: where nothing was ever written there are none, and no table is made.
+
+    Args:
+        settings: Where the lake is.
+        contract: Table.
+        columns: Its columns; default: all.
+
+    Raises:
+        DamagedTableError: see ``opening.open_table``.
+    """
+    import polars as pl
+
+    table = open_table(contract, settings.table_uri(contract.layer, contract.name), ledger_of(settings))
+    rows = pl.LazyFrame(schema=_polars_schema(contract)) if table is None else rows_in(contract, table)
+    return rows.select(columns or contract.column_names).collect()
 
 
 def latest_at(contract: TableContract, table: DeltaTable, moment: datetime) -> int:

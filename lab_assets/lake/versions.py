@@ -17,10 +17,9 @@ from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import opening
 from lab_assets.lake.data_files import commit_path, local_path
-from lab_assets.lake.reader import NoSuchVersionError, latest_at
+from lab_assets.lake.reader import NoSuchVersionError, latest_at, standing_rows
 from lab_assets.settings import Settings
-from lab_assets.state.database import open_database
-from lab_assets.state.ledger import Ledger
+from lab_assets.state.ledger import ledger_of
 
 if TYPE_CHECKING:
     from deltalake import DeltaTable
@@ -40,14 +39,10 @@ def open_table(settings: Settings, contract: TableContract) -> DeltaTable:
         TableViewError: nothing was written to it yet.
         DamagedTableError: its log does not hold what was committed.
     """
-    table = opening.open_table(contract, settings.table_uri(contract.layer, contract.name), _ledger(settings))
+    table = opening.open_table(contract, settings.table_uri(contract.layer, contract.name), ledger_of(settings))
     if table is None:
         raise TableViewError(f"{contract.full_name} has no data yet")
     return table
-
-
-def _ledger(settings: Settings) -> Ledger:
-    return Ledger(open_database(settings))
 
 
 def table_history(settings: Settings, contract: TableContract, *, limit: int | None = None) -> list[dict[str, Any]]:
@@ -122,18 +117,12 @@ def rejected_rows(settings: Settings, *, table: str | None = None, rule: str | N
     Returns:
         Rows of ``bronze.quarantined_rows``, and ``replaced``: whether a later file of the same path was committed.
     """
-    files = _whole(settings, FILES, ["state", "supersedes"])
+    files = standing_rows(settings, FILES, ["state", "supersedes"]).to_dicts()
     replaced = {file["supersedes"] for file in files if file["state"] == "committed"}
-    rows = _whole(settings, QUARANTINED_ROWS)
+    rows = standing_rows(settings, QUARANTINED_ROWS).to_dicts()
     wanted = [row for row in rows if table in {None, f"bronze.{row['table_name']}"} and rule in {None, row["rule"]}]
     wanted.sort(key=lambda row: (-row["ingest_batch"], row["source_file"], row["source_row"], row["column_name"] or ""))
     return [{**shown(QUARANTINED_ROWS, row), "replaced": row["source_sha256"] in replaced} for row in wanted]
-
-
-def _whole(settings: Settings, contract: TableContract, columns: list[str] | None = None) -> list[dict[str, Any]]:
-    """Return every row of a table, none when it has no data yet."""
-    table = opening.open_table(contract, settings.table_uri(contract.layer, contract.name), _ledger(settings))
-    return [] if table is None else table.to_pyarrow_table(columns=columns).to_pylist()
 
 
 def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -> DeltaTable:
@@ -144,7 +133,7 @@ def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -
         table.load_as_version(when if isinstance(when, int) else latest_at(contract, table, when))
     except NoSuchVersionError as error:
         raise TableViewError(str(error)) from error
-    opening.require_whole_log(contract.full_name, table.table_uri, _ledger(settings), through=table.version())
+    opening.require_whole_log(contract.full_name, table.table_uri, ledger_of(settings), through=table.version())
     return table
 
 

@@ -15,19 +15,15 @@ if TYPE_CHECKING:
 
 
 def row_counts(settings: Settings) -> dict[str, int]:
-    """Return the number of rows of every table that has any, from the Delta logs."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-    from deltalake import DeltaTable
-
+    """Return the number of rows of every table that was written, from the Delta logs."""
     from lab_assets.contracts.registry import contracts
+    from lab_assets.governance.relations import table_state
 
     counts: dict[str, int] = {}
     for name, table in contracts().items():
-        uri = settings.table_uri(table.layer, table.name)
-        if DeltaTable.is_deltatable(uri):
-            actions = pa.table(DeltaTable(uri).get_add_actions(flatten=True))
-            counts[name] = int(pc.call_function("sum", [actions.column("num_records")]).as_py() or 0) if actions.num_rows else 0
+        version, rows = table_state(settings, table)
+        if version is not None:
+            counts[name] = rows or 0
     return counts
 
 
@@ -36,7 +32,7 @@ def test_metrics(settings: Settings, model_version: str | None, truth: Path) -> 
     import polars as pl
 
     rows = _read(settings, "ml", "evaluations")
-    if rows is None or model_version is None:
+    if model_version is None:
         return {}
     own = rows.filter((pl.col("model_version") == model_version) & (pl.col("slice") == "all") & (pl.col("part") == "test"))
     found: dict[str, dict[str, float]] = {}
@@ -55,8 +51,6 @@ def _attainable(settings: Settings, training_set_id: str, truth: Path) -> dict[s
     from lab_assets.modeling.evaluation import evaluate
 
     sets, injections = _read(settings, "ml", "training_sets"), _read(settings, "silver", "injections")
-    if sets is None or injections is None:
-        return {}
     chosen = sets.filter(pl.col("training_set_id") == training_set_id)
     true = pl.read_parquet(truth, columns=["injection_name", "checkpoint_pct", "risk"])
     test = chosen.filter(pl.col("part") == "test").join(injections.select("injection_id", "injection_name"), on="injection_id")
@@ -78,16 +72,13 @@ def example_decisions(settings: Settings) -> list[dict[str, Any]]:
         _read(settings, "ml", "predictions"),
         _read(settings, "ml", "explanations"),
     )
-    if decisions is None or predictions is None:
-        return []
     decided = decisions.join(predictions.select("prediction_id", "risk", "risk_low", "risk_high", "checkpoint_pct"), on="prediction_id")
     found: list[dict[str, Any]] = []
     for path, highest_first in (("mandatory_checks", True), ("standard", True), ("fast_track", False)):
         of_path = decided.filter(pl.col("path") == path).sort("risk", "prediction_id", descending=[highest_first, False])
         if of_path.height:
             row = of_path.row(0, named=True)
-            own = drivers.filter(pl.col("prediction_id") == row["prediction_id"]).sort("rank") if drivers is not None else None
-            words = own["words"].to_list() if own is not None else []
+            words = drivers.filter(pl.col("prediction_id") == row["prediction_id"]).sort("rank")["words"].to_list()
             found.append({**row, "drivers": (words or drivers_now(settings, row["prediction_id"]))[:3]})
     return found
 
@@ -108,15 +99,14 @@ def drift_counts(settings: Settings) -> dict[str, int]:
     import polars as pl
 
     rows = _read(settings, "ml", "drift")
-    if rows is None or rows.height == 0:
+    if rows.is_empty():
         return {}
     last = rows.filter(pl.col("checked_at_utc") == rows["checked_at_utc"].max())
     return {"subjects": last.height, "drifted": int(last["drifted"].sum())}
 
 
-def _read(settings: Settings, layer: str, name: str) -> pl.DataFrame | None:
-    import polars as pl
-    from deltalake import DeltaTable
+def _read(settings: Settings, layer: str, name: str) -> pl.DataFrame:
+    from lab_assets.contracts.registry import contract
+    from lab_assets.lake.reader import standing_rows
 
-    uri = settings.table_uri(layer, name)
-    return pl.read_delta(uri) if DeltaTable.is_deltatable(uri) else None
+    return standing_rows(settings, contract(f"{layer}.{name}"))

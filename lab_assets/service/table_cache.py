@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.registry import contract
+from lab_assets.lake import opening
 from lab_assets.lake.data_files import commit_path, local_path
-from lab_assets.lake.opening import is_remote
 from lab_assets.service.keyed_frame import FILE, KeyedFrame
 from lab_assets.settings import Settings
-from lab_assets.state.ledger import Ledger
+from lab_assets.state.ledger import Ledger, ledger_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,50 +53,33 @@ class Snapshot:
 
 
 def open_table(settings: Settings, full_name: str, *, version: int | None = None, ledger: Ledger | None = None) -> DeltaTable | None:
-    """Open a Delta table by ``layer.table``.
+    """Open a table by ``layer.table`` as every reader does (``lab_assets.lake.opening.open_table``), or say that it cannot be served.
 
     Args:
         settings: Where the tables are.
         full_name: ``layer.table``.
         version: The version; default: the newest.
-        ledger: What was committed; without one a table that is gone is one that does not exist yet.
+        ledger: What was committed; default: the laboratory's. While the database cannot be asked, tables are read without it as well.
 
     Returns:
         The table at the version, the newest when omitted; ``None`` where there is no table yet.
 
     Raises:
-        TableUnavailableError: the version is gone or the table cannot be read.
+        TableUnavailableError: the table, or its last commits, are gone, the version is, or it cannot be read.
     """
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError, TableNotFoundError
-
-    from lab_assets.lake.opening import DamagedTableError, require_noted, require_whole_log
-
-    uri = settings.table_uri(*full_name.split("."))
-    noted = None if ledger is None else _noted_version(ledger, full_name)
-    try:
-        require_whole_log(full_name, uri, None, through=version)
-        try:
-            table = DeltaTable(uri, version=version)
-        except TableNotFoundError:
-            table = None
-        if version is None:
-            require_noted(full_name, uri, -1 if table is None else table.version(), noted)
-    except (DamagedTableError, DeltaError, OSError) as error:
-        which = "" if version is None else f" at version {version}"
-        raise TableUnavailableError(f"{full_name}{which} cannot be read: {error}") from error
-    return table
-
-
-def _noted_version(ledger: Ledger, full_name: str) -> int | None:
-    """Return the version that was noted; ``None`` while the database cannot be asked, since tables are read without it as well."""
+    from deltalake.exceptions import DeltaError
     from sqlalchemy.exc import SQLAlchemyError
 
+    table, uri = contract(full_name), settings.table_uri(*full_name.split("."))
     try:
-        return ledger.noted_version(full_name)
-    except SQLAlchemyError as error:
-        _LOG.warning("%s is read without being held against the ledger: %s", full_name, str(error).splitlines()[0])
-        return None
+        try:
+            return opening.open_table(table, uri, ledger or ledger_of(settings), version=version)
+        except SQLAlchemyError as error:
+            _LOG.warning("%s is read without being held against the ledger: %s", full_name, str(error).splitlines()[0])
+            return opening.open_table(table, uri, None, version=version)
+    except (opening.DamagedTableError, DeltaError, OSError) as error:
+        which = "" if version is None else f" at version {version}"
+        raise TableUnavailableError(f"{full_name}{which} cannot be read: {error}") from error
 
 
 def read_rows(
@@ -296,7 +279,7 @@ class TableCache:
 
 def _mark(uri: str, version: int) -> tuple[int, int, int] | None:
     """Return what tells that a version is still the last one: its commit file, with none after it; ``None`` where that cannot be told."""
-    if version < 0 or is_remote(uri):
+    if version < 0 or opening.is_remote(uri):
         return None
     folder = local_path(uri)
     try:

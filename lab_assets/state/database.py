@@ -32,18 +32,23 @@ _WRITE_LOCK: Final = 7_260_116
 _BUSY_MS: Final = 30_000
 
 
-def open_engine(settings: Settings) -> Engine:
+def open_engine(settings: Settings, *, pooled: bool = True) -> Engine:
     """Open the relational state; SQLite's file and folder are made when missing.
 
     The engine carries the path of the audit trail's outside anchor (``run/audit_anchor.jsonl``) as an execution option.
+
+    Args:
+        settings: Where it is.
+        pooled: Whether connections are kept open between uses.
     """
     url = make_url(settings.database_url)
     options: dict[str, Any] = {ANCHOR_OPTION: str(settings.run / "audit_anchor.jsonl")}
+    pool: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
     if url.get_backend_name() != "sqlite":
-        return create_engine(url, execution_options=options, pool_pre_ping=True)
+        return create_engine(url, execution_options=options, **({"pool_pre_ping": True} | pool))
     if url.database and url.database != ":memory:":
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(url, execution_options=options, connect_args={"timeout": _BUSY_MS / 1000})
+    engine = create_engine(url, execution_options=options, connect_args={"timeout": _BUSY_MS / 1000}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -54,6 +59,12 @@ def open_database(settings: Settings) -> Engine:
     engine = open_engine(settings)
     migrate(engine)
     return engine
+
+
+def is_made(settings: Settings) -> bool:
+    """Return whether there is a database; looking makes none. One that another program serves is taken to be there."""
+    url = make_url(settings.database_url)
+    return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

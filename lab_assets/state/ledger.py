@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, delete, func, insert, literal, select, union_all, update
 
+from lab_assets.settings import Settings
 from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.state.audit import AuditLog
-from lab_assets.state.database import utc_text, writing
+from lab_assets.state.database import is_made, migrate, open_engine, utc_text, writing
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
@@ -339,3 +340,22 @@ class Ledger(StationWork):
             connection.execute(delete(DATA_FILES).where(DATA_FILES.c.table_name == table))
             connection.execute(delete(TABLE_COMMITS).where(TABLE_COMMITS.c.table_name == table))
             connection.execute(update(STATION_PROGRESS).where(STATION_PROGRESS.c.input_table == table).values(version=0))
+
+
+_KEPT: Final[dict[str, Ledger]] = {}
+"""Ledgers of this process by their database."""
+
+
+def ledger_of(settings: Settings) -> Ledger | None:
+    """Return the ledger of a laboratory for those who have no engine of their own; ``None`` where no database was made yet.
+
+    It is kept by this process, its connections are not: a child that is forked has none of them, and a database put in its place counts.
+    """
+    if not is_made(settings):
+        return None
+    url = settings.database_url
+    if (kept := _KEPT.get(url)) is None:
+        engine = open_engine(settings, pooled=False)
+        migrate(engine)
+        kept = _KEPT[url] = Ledger(engine)
+    return kept

@@ -103,6 +103,15 @@ def test_only_settings_reads_the_environment() -> None:
                 assert name not in {"os.getenv", "os.environ.get"}, f"{file}: {name}"
 
 
+OPENING = re.compile(r"\bDeltaTable\(|\bis_deltatable\(|\bread_delta\(|\bscan_delta\((?!table\))")
+
+
+def test_tables_are_opened_by_the_lake_alone() -> None:
+    """What opens a table by its place answers none where a table was lost; ``lab_assets.lake.opening`` asks the ledger first."""
+    found = {str(file.relative_to(PACKAGE)) for file in PACKAGE.rglob("*.py") if OPENING.search(file.read_text())}
+    assert {path for path in found if not path.startswith("lake/")} == set()
+
+
 def test_dagster_modules_do_not_postpone_annotations() -> None:
     """Dagster reads annotations at run time (dagster-io/dagster#26837, #28342)."""
     for file in (PACKAGE / "orchestration").rglob("*.py"):

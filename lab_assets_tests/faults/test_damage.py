@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
+from lab_assets.cli.drift import last_check
+from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.governance import LINEAGE
+from lab_assets.contracts.ml import DRIFT
 from lab_assets.contracts.registry import contract
 from lab_assets.governance.gateway import QueryFailedError, QueryGateway
+from lab_assets.governance.relations import lineage_of, table_state
 from lab_assets.lake.data_files import commit_path, local_path
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.opening import DamagedTableError
-from lab_assets.service.table_cache import TableCache, TableUnavailableError, load_snapshot
+from lab_assets.lake.versions import rejected_rows
+from lab_assets.ops.demo_summary import drift_counts, row_counts
+from lab_assets.service.table_cache import TableCache, TableUnavailableError, load_snapshot, read_rows
+from lab_assets.settings import Settings
+from lab_assets.stations.ml.drift_history import newest_checks
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.faults.laboratory import Laboratory, found
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
@@ -252,3 +261,35 @@ def test_people_and_the_service_are_not_given_fewer_rows_of_a_log_that_ends_earl
         gateway.run("SELECT count(*) FROM silver.lots", user="qa")
     with pytest.raises(TableUnavailableError, match=rf"silver\.lots cannot be read: silver\.lots: .*{words}"):
         TableCache(lakehouse.settings, ledger=lakehouse.ledger).get("silver.lots")
+    with pytest.raises(TableUnavailableError, match=rf"silver\.lots cannot be read: silver\.lots: .*{words}"):
+        read_rows(lakehouse.settings, "silver.lots")
+    with pytest.raises(TableUnavailableError, match=r"silver\.lots at version 3 cannot be read: silver\.lots: "):
+        read_rows(lakehouse.settings, "silver.lots", version=3)
+    with pytest.raises(DamagedTableError, match=rf"silver\.lots: .*{words}"):
+        table_state(lakehouse.settings, lots)
+
+
+CHECKED = {"check_id": "c", "checked_at_utc": datetime(2026, 3, 1, tzinfo=UTC), "model_version": "1", "subject": "risk", "drifted": True}
+REFUSED = {"rule": "r", "ingest_batch": 1, "source_file": "a.csv", "source_row": 2}
+LOOKS: dict[str, tuple[TableContract, dict[str, object], Callable[[Settings], object]]] = {
+    "what asks for retraining": (DRIFT, CHECKED, newest_checks),
+    "lab drift": (DRIFT, CHECKED, last_check),
+    "the demonstration's drift": (DRIFT, CHECKED, drift_counts),
+    "the demonstration's numbers of rows": (contract("silver.lots"), {"lot_id": "L1"}, row_counts),
+    "lineage": (LINEAGE, {"target": "silver.lots"}, lineage_of),
+    "lab quarantine": (QUARANTINED_ROWS, REFUSED, rejected_rows),
+}
+"""Small reads beside the pipeline: of which table, a row of it, and the read."""
+
+
+@pytest.mark.parametrize("name", LOOKS)
+def test_a_table_that_is_gone_is_lost_to_everyone_who_looks(lakehouse: Lakehouse, name: str) -> None:
+    """Case 32: one row, and the folder is gone: that is no table to which nothing was written."""
+    table, row, look = LOOKS[name]
+    before = look(lakehouse.settings)
+    assert not local_path(lakehouse.uri(table)).exists(), "looking makes no table"
+    lakehouse.append(table, lakehouse.local_rows(table, [row]))
+    assert look(lakehouse.settings) != before
+    shutil.rmtree(local_path(lakehouse.uri(table)))
+    with pytest.raises(DamagedTableError, match=rf"{table.full_name}: no table lies at .*, but version 1 was committed"):
+        look(lakehouse.settings)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from lab_assets.contracts.ml import DRIFT
+from lab_assets.lake.reader import standing_rows
 from lab_assets.settings import Settings
 
 
@@ -22,14 +24,14 @@ class DriftCheck:
 
 
 def newest_checks(settings: Settings, limit: int = 3) -> list[DriftCheck]:
-    """Return the newest checks, newest first; none before the first check."""
-    import polars as pl
-    from deltalake import DeltaTable
+    """Return the newest checks, newest first; none before the first check.
 
-    uri = settings.table_uri("ml", "drift")
-    if not DeltaTable.is_deltatable(uri):
-        return []
-    rows = pl.read_delta(uri, columns=["check_id", "checked_at_utc", "drifted"])
+    Raises:
+        DamagedTableError: the table, or some of its commits, are gone.
+    """
+    import polars as pl
+
+    rows = standing_rows(settings, DRIFT, ["check_id", "checked_at_utc", "drifted"])
     checks = rows.group_by("check_id").agg(pl.col("checked_at_utc").first(), pl.col("drifted").any())
     found: list[dict[str, Any]] = checks.sort("checked_at_utc", descending=True).head(limit).to_dicts()
     return [DriftCheck(**row) for row in found]
