@@ -16,11 +16,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
-from typing import Any, Final
+from typing import Final
 
+from lab_assets.domain.in_force import Row
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
 
-Row = Mapping[str, Any]
 _MIN_PER: Final[Mapping[str, float]] = {"min": 1.0, "s": 1.0 / 60.0}
 
 

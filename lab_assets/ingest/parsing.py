@@ -19,8 +19,8 @@ from lab_assets.contracts.bronze import QUARANTINED_ROWS, READER_TABLES, SCHEMA_
 from lab_assets.contracts.core import TableContract
 from lab_assets.ingest.row_rules import apply_contracts
 from lab_assets.ingest.sandbox import Limits, guarded
-from lab_assets.ingest.staged import Row, StagedFile, outcome_schema
-from lab_assets.sources.base import MEMBER_MARK, ReadContext, ReadResult, UnreadableFileError
+from lab_assets.ingest.staged import StagedFile, outcome_schema
+from lab_assets.sources.base import MEMBER_MARK, ReadContext, ReadResult, Row, UnreadableFileError
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,6 +16,7 @@ Each commit of ingestion carries its batch number, and ``bronze.files`` is commi
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
@@ -78,7 +79,7 @@ class Reconciler:
         def batch_of(table: TableContract) -> tuple[str, int]:
             return table.full_name, self.lakehouse.transaction_version(table, f"ingest:{table.full_name}") or 0
 
-        tables = dict(in_parallel([lambda table=table: batch_of(table) for table in _TABLES]))
+        tables = dict(in_parallel([partial(batch_of, table) for table in _TABLES]))
         return Standing(ledger=ledger, committed=committed, tables=tables)
 
     def settle(self) -> list[str]:

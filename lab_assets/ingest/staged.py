@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
-from lab_assets.sources.base import ReadResult, SchemaEvent
+from lab_assets.sources.base import ReadResult, Row, SchemaEvent
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Row = dict[str, Any]
 _PROPOSAL: Final = ("table_name", "column_name", "proposed_column", "instrument_name", "software")
 
 

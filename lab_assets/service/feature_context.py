@@ -8,12 +8,12 @@ of the trace itself (``scorer.py``).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from lab_assets.contracts.features import INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
+from lab_assets.domain.in_force import Row
 from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.join import LOOKBACK_DAYS
 from lab_assets.stations.gather import KeyedReader
@@ -21,7 +21,6 @@ from lab_assets.stations.gather import KeyedReader
 if TYPE_CHECKING:
     import polars as pl
 
-Row = Mapping[str, Any]
 _MICROSECOND: Final = timedelta(microseconds=1)
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TIMES: Final = ("event_time_utc", "known_time_utc")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from lab_assets.contracts.bronze import LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, PROCESSING_METHODS, SPECIFICATIONS
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
-from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES, LimsRecords, sample_names
 from lab_assets.domain.specifications import LIMIT_COLUMNS, Specifications
@@ -34,7 +34,6 @@ from lab_assets.features.run_facts import (
 if TYPE_CHECKING:
     import polars as pl
 
-Row = Mapping[str, Any]
 
 LOOKED_BACK: Final = (timedelta(days=20), STANDARDS_LOOKBACK)
 """How far back an instrument's standards are looked for, until there are enough."""

@@ -6,7 +6,7 @@ Belongs here: posted bodies from bronze rows, both sides' features. Does not bel
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,13 +16,13 @@ import polars as pl
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, INSTRUMENT_STATUS
 from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.domain.in_force import Row
 from lab_assets.domain.units import to_minutes
 from lab_assets.features.definitions import CHECKPOINTS_PCT
 from lab_assets.features.vector import to_map
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of, versions_of
 
-Row = Mapping[str, Any]
 _RUN = ["injection_id", "injection_name", "lot_id", "method_id", "instrument_id", "sample_name", "injected_at_utc", "run_time_min"]
 
 

@@ -26,7 +26,7 @@ from lab_assets.contracts.bronze import (
 )
 from lab_assets.contracts.features import INJECTION_PROGRESS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
-from lab_assets.domain.in_force import RECENCY, natural
+from lab_assets.domain.in_force import RECENCY, Row, natural
 from lab_assets.domain.injection_identity import PARTS
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES
@@ -65,7 +65,6 @@ if TYPE_CHECKING:
     from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
 
-Row = Mapping[str, Any]
 
 _KEY: Final = ("injection_id", "injection_name")
 _RUN: Final = (

@@ -19,7 +19,7 @@ from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SEQUENCES, PROCESSING
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
-from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
 
-Row = Mapping[str, Any]
 
 LOOKED_BACK: Final = (timedelta(days=500), timedelta(days=2000), None)
 """How far back the last runs before a new one are looked for, until there are enough of each method: seldom through the whole history."""

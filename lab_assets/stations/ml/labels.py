@@ -8,14 +8,14 @@ the run was none of a sample) adds a label beside the earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import LIMS_SEQUENCES
 from lab_assets.contracts.ml import LABELS
 from lab_assets.contracts.silver import INJECTIONS, RESULTS
-from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
 from lab_assets.stations.station import Group, Input, Station, keys_of, of, touched_by
 
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
 
-Row = Mapping[str, Any]
 _JUDGED: Final = ("pass", "fail")
 _RUN: Final = ("injection_id", "injection_name", "injected_at_utc")
 _PLAN: Final = (*PLAN_COLUMNS, *RECENCY)

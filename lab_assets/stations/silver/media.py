@@ -14,7 +14,7 @@ from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.silver import DOCUMENTS, IMAGES
-from lab_assets.domain.in_force import RECENCY, Facts
+from lab_assets.domain.in_force import RECENCY, Facts, Row
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
 
-Row = Mapping[str, Any]
 
 LOT_PATTERN: Final = r"(?:^|[^A-Za-z0-9])([A-Z]{3}[0-9]{2}-[0-9]{4})(?:$|[^0-9])"
 """A lot number: the product's three letters, the year, four digits, such as ``NEB25-0007``."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, LIMS_SEQUENCES, PROCESSING_METHODS, VENDOR_PEAKS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
-from lab_assets.domain.in_force import RECENCY
+from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.injection_identity import with_identity
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods, WindowSet
 from lab_assets.stations.relations import injections_of_windows
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
 
-
-Row = Mapping[str, Any]
 
 _KEY: Final = ("injection_id", "injection_name")
 _RUN: Final = (*_KEY, "method_id", "stated_method_name", "source", "injected_at_utc")
