@@ -88,7 +88,7 @@ def restore(
     *,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
     force: Annotated[
-        bool, typer.Option("--force", help="Set back bronze or a record as well; without it you are told what follows.")
+        bool, typer.Option("--force", help="Set back bronze or a record as well; without it the command only says what follows.")
     ] = False,
     by: ByOption = None,
     as_json: JsonOption = False,
@@ -154,7 +154,7 @@ def rebuild(
 ) -> None:
     """Make TABLE anew from its inputs, and show what differed; only groups of rows that differ are written.
 
-    Bronze and records (predictions, decisions, training sets) are not made from other tables: you are told what to do instead.
+    Bronze and records (predictions, decisions, training sets) are not made from other tables: the command says what to do instead.
     A table that is gone or whose log is damaged begins anew, without its earlier versions; what is left of it is laid aside.
     """
     from lab_assets.governance.grants import require_manage

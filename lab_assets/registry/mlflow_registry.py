@@ -240,7 +240,7 @@ class ModelRegistry:
         if found is not None:
             return found.experiment_id
         if not self.tracking_uri.startswith("sqlite:///"):
-            return self._client.create_experiment(self.model_name)  # a server keeps artefacts where it is told to
+            return self._client.create_experiment(self.model_name)  # a server keeps artefacts where its own settings say
         self.artifact_root.mkdir(parents=True, exist_ok=True)
         return self._client.create_experiment(self.model_name, artifact_location=self.artifact_root.resolve().as_uri())
 

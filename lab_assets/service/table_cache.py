@@ -278,7 +278,7 @@ class TableCache:
 
 
 def _mark(uri: str, version: int) -> tuple[int, int, int] | None:
-    """Return what tells that a version is still the last one: its commit file, with none after it; ``None`` where that cannot be told."""
+    """Return what tells that a version is still the last one: its commit file, with none after it; ``None`` where that cannot be seen."""
     if version < 0 or opening.is_remote(uri):
         return None
     folder = local_path(uri)

@@ -1,6 +1,7 @@
 """Lineage, copies of audit trail and access for analysis, scrubs."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import dagster as dg
 
@@ -43,7 +44,7 @@ def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehous
     for name, update in zip(OVERSIGHT, (update_audit, update_access), strict=True):
         if selected(context, [name]):
             before = lake.version(contract(name))
-            resilient(context, lake, lambda update=update: update(lake, run_id=context.run_id))
+            resilient(context, lake, partial(update, lake, run_id=context.run_id))
             yield report(lake, name, before)
     yield from check_results(context, lake, OVERSIGHT)
 

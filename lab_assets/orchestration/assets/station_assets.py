@@ -6,6 +6,7 @@ A step runs its chosen stations in flow order in one process, since a step costs
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import dagster as dg
 
@@ -74,7 +75,7 @@ def build_step(name: str, names: Sequence[str], *, op_tags: dict[str, str] | Non
                 outcome = resilient(
                     context,
                     lake,
-                    lambda station=station: update(lake, station, run_id=context.run_id, rebuild=config.rebuild, say=context.log.info),
+                    partial(update, lake, station, run_id=context.run_id, rebuild=config.rebuild, say=context.log.info),
                 )
                 if outcome.news or outcome.anew:
                     context.log.info("%s: %s", station.name, outcome.words())

@@ -5,8 +5,9 @@ Belongs here: reading the approvals ledger. Does not belong here: deciding (``la
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
@@ -18,6 +19,10 @@ from lab_assets.service.auth import Identity, Requires
 from lab_assets.service.problems import ProblemError
 from lab_assets.service.serving import MODEL_NAME, NoModelError
 from lab_assets.service.state import lab
+from lab_assets.service.views import Views
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 router = APIRouter(prefix="/v1", tags=["models"])
 BROWSE_MODEL = Requires("BROWSE", f"model:{MODEL_NAME}")
@@ -29,13 +34,18 @@ def _known(name: str) -> str:
     return name
 
 
+async def _rows(views: Views, found: Sequence[DataclassInstance], who: Identity) -> list[dict[str, Any]]:
+    """Return rows of the ledger of approvals as somebody may see them."""
+    return await to_thread.run_sync(lambda: [views.ledger_row(asdict(one), user=who.name) for one in found])
+
+
 @router.get("/models/{name}")
 async def versions(request: Request, name: str, who: Annotated[Identity, Depends(BROWSE_MODEL)]) -> Response:
     """List the submitted versions with digest, metrics, data versions and decision."""
     ledger = Approvals(lab(request).engine)
     found = await to_thread.run_sync(lambda: ledger.submissions(_known(name)))
     views = lab(request).views
-    return json_response([await to_thread.run_sync(lambda one=one: views.ledger_row(asdict(one), user=who.name)) for one in found])
+    return json_response(await _rows(views, found, who))
 
 
 @router.get("/models/{name}/serving")
@@ -48,7 +58,7 @@ async def serving(request: Request, name: str, who: Annotated[Identity, Depends(
         loaded = {"version": state.watch.current.version, "digest": state.watch.current.bundle.digest}
     except NoModelError:
         loaded = None
-    rows = [await to_thread.run_sync(lambda one=one: state.views.ledger_row(asdict(one), user=who.name)) for one in history]
+    rows = await _rows(state.views, history, who)
     return json_response({"serving_here": loaded, "in_step": state.watch.alarm is None, "history": rows})
 
 
@@ -59,4 +69,4 @@ async def approvals(request: Request, who: Annotated[Identity, Depends(BROWSE_MO
         raise ProblemError(422, "status is submitted, approved or rejected")
     ledger, views = Approvals(lab(request).engine), lab(request).views
     found = await to_thread.run_sync(lambda: ledger.submissions(MODEL_NAME, state=status))
-    return json_response([await to_thread.run_sync(lambda one=one: views.ledger_row(asdict(one), user=who.name)) for one in found])
+    return json_response(await _rows(views, found, who))

@@ -3,7 +3,7 @@
 Belongs here: which injections are touched, and gathering what the feature function needs. Does not belong here: the function
 (``lab_assets.features.history``).
 
-A changed run touches every later one of its instrument, and the last of its method before it: what was learned later is told as a state
+A changed run touches every later one of its instrument, and the last of its method before it: what was learned later is a state
 of the method's last run, which is another once a run comes or goes. States are worked out from the last runs before them, as many as the
 function keeps in mind, and not from the beginning: the cost of one more run does not grow with the history.
 """
