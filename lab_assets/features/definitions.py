@@ -24,6 +24,10 @@ METHOD_KINDS: Final[dict[str, str]] = {"ASSAY": "assay", "RS": "rs", "DISS": "di
 _LONGEST_RUN_MIN: Final = 24 * 60.0
 _HIGHEST_PRESSURE_BAR: Final = 10_000.0
 _ABSOLUTE_ZERO_C: Final = -273.15
+_CONTENT: Final = (
+    "noise and a drifting baseline take a content a little below zero, never by more than the whole, and nothing holds twice of what means "
+    "100 %: check scale, weights and standards"
+)
 _BOUNDS: Final[tuple[tuple[float | None, float | None, str, tuple[str, ...]], ...]] = (
     (0.0, 100.0, "a share of the run lies between nothing and all of it", ("checkpoint_pct",)),
     (0.0, 1.0, "it is 1 or 0", ("method_is_assay", "method_is_rs", "method_is_diss")),
@@ -47,18 +51,9 @@ _BOUNDS: Final[tuple[tuple[float | None, float | None, str, tuple[str, ...]], ..
     ),
     (0.0, _HIGHEST_PRESSURE_BAR, "no pump works below 0 or above 10000 bar", ("pressure_mean_bar", "ih_pressure_mean_bar")),
     (-100.0, None, "a positive quantity cannot lose more than all of itself", ("pressure_shift_pct", "retention_shift_pct", "ih_standard_drift_pct")),
-    (
-        -100.0,
-        None,
-        "noise and a drifting baseline take a content a little below zero, never by more than the whole",
-        ("early_impurity_pct", "main_value_pct"),
-    ),
-    (
-        -1.0,
-        None,
-        "noise and a drifting baseline take a share a little below zero, never by more than the whole",
-        ("main_area_share", "main_height_share"),
-    ),
+    (-100.0, 200.0, _CONTENT, ("early_impurity_pct", "main_value_pct")),
+    (-1.0, 2.0, _CONTENT, ("main_area_share",)),
+    (-1.0, None, "noise and a drifting baseline take a share a little below zero, never by more than the whole", ("main_height_share",)),
     (_ABSOLUTE_ZERO_C, 1_000.0, "a temperature of goods in a chamber", ("storage_mkt_c",)),
 )  # fmt: skip
 """What quantities can be: minimum, maximum, why, features. Slopes, signed levels and margins to a limit have no bound of nature."""

@@ -29,6 +29,8 @@ STANDARDS_LOOKBACK: Final = timedelta(days=180)
 NEVER: Final = datetime.max.replace(tzinfo=UTC)
 """Moment from which on something holds that does not hold now."""
 STANDARD_PEAK_COLUMNS: Final = ("analyte", "channel", "area", "height", "retention_time_min", "area_unit")
+NOISE_COLUMN: Final = "signal_to_noise"
+"""Of a standard's peak, where it was read: no feature rests on it, it tells whether a trace has the scale of the standards."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,7 +315,8 @@ class RunBook:
             windows = self.methods.windows(plan["method_id"], other.run.source, at=other.run.started_at_utc, known_by=known_by)
             weighing = {name: plan[name] for name in ("weight_mg", "nominal_weight_mg", "standard_purity_pct")}
             rows += [
-                {**{name: peak[name] for name in STANDARD_PEAK_COLUMNS}, **weighing} for peak in other.peaks.get(windows.processing_id, ())
+                {**{name: peak[name] for name in STANDARD_PEAK_COLUMNS}, NOISE_COLUMN: peak.get(NOISE_COLUMN), **weighing}
+                for peak in other.peaks.get(windows.processing_id, ())
             ]
         return sorted(rows, key=lambda row: tuple((row[name] is not None, row[name]) for name in _ORDER))
 

@@ -6,22 +6,28 @@ and windows (``lab_assets.features.run_facts``), reading (``run_rows.py``), feat
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from operator import is_not
-from typing import Final
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import LIMS_SEQUENCES, PROCESSING_METHODS, SPECIFICATIONS
+from lab_assets.contracts.bronze import LIMS_LOTS, LIMS_SAMPLES, LIMS_SEQUENCES, PROCESSING_METHODS, SPECIFICATIONS
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.contracts.features import INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
+from lab_assets.contracts.silver import INJECTIONS, PEAKS
+from lab_assets.domain.in_force import Row
 from lab_assets.domain.run_context import RunContext
 from lab_assets.domain.units import signal_unit_of_area
 from lab_assets.features.expectation import MethodExpectation
-from lab_assets.features.run_facts import RunBook, RunIdentity
+from lab_assets.features.run_facts import NOISE_COLUMN, RunBook, RunIdentity
 from lab_assets.service.requests import TraceRequest
 from lab_assets.service.run_rows import RunRows
 from lab_assets.stations.gather import KeyedReader, gather
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _METHOD_COLUMNS: Final[tuple[tuple[TableContract, str], ...]] = (
     (PROCESSING_METHODS, "method_name"),
@@ -40,11 +46,26 @@ class ExpectedRun:
         context: Worklist entry, sample and lot as known, with what the request states.
         expectation: What the run should show; ``None`` where its method is not known at all.
         signal_unit: Unit of the signal in the standards' areas; ``None`` where there are none or they state none.
+        noise: Noise beside the standards' peaks, from peak to peak, in that unit; ``None`` where it is not known.
     """
 
     context: RunContext
     expectation: MethodExpectation | None
     signal_unit: str | None
+    noise: float | None = None
+
+
+class _WithNoise:
+    """Reads the noise of standards' peaks along, which no feature rests on."""
+
+    def __init__(self, read: KeyedReader) -> None:
+        self._read = read
+        self.rows = read.rows
+
+    def keyed(self, table: TableContract, columns: Sequence[str] | None = None, **keys: Iterable[Any]) -> pl.DataFrame:
+        """See ``KeyedReader``."""
+        wanted = (*columns, NOISE_COLUMN) if table is PEAKS and columns is not None else columns
+        return self._read.keyed(table, wanted, **keys)
 
 
 class RunBooks:
@@ -67,7 +88,7 @@ class RunBooks:
         found = kept.get(run)
         if found is not None and found[0] <= at:
             return found[1]
-        book = gather(read, [run], until=at)
+        book = gather(_WithNoise(read), [run], until=at)
         if frames and not book.is_of_moment:
             kept[run] = (at, book)
         return book
@@ -99,13 +120,21 @@ def expected_run(
         stated_method_name=request.method_id,
         stated_lot_id=request.lot_id,
     )
-    facts = (gather(read, [run], until=at) if books is None else books.of(read, run, at)).facts(run, seen_by=at, known_by=at)
+    facts = (gather(_WithNoise(read), [run], until=at) if books is None else books.of(read, run, at)).facts(run, seen_by=at, known_by=at)
     unit = next((row["area_unit"] for row in facts.standards if row["area_unit"]), None)
     return ExpectedRun(
         context=facts.context,
         expectation=facts.expectation(run_time_min=run_time_min, channel=request.channel),
         signal_unit=None if unit is None else signal_unit_of_area(unit),
+        noise=_noise_of(facts.standards, request.channel),
     )
+
+
+def _noise_of(standards: Sequence[Row], channel: str | None) -> float | None:
+    """Return the median of the noise beside the standards' peaks on a channel: S/N is ``2 H / h`` (USP <621>)."""
+    own = [row for row in standards if row["channel"] in {None, channel or row["channel"]} and row["height"] and row[NOISE_COLUMN]]
+    noise = [2 * row["height"] / row[NOISE_COLUMN] for row in own if row["height"] > 0]
+    return median(noise) if noise else None
 
 
 def last_run_time(read: KeyedReader, *, instrument_id: str, method_id: str, at: datetime) -> float | None:
@@ -123,6 +152,23 @@ def last_run_time(read: KeyedReader, *, instrument_id: str, method_id: str, at: 
     runs = read.keyed(INJECTIONS, columns, instrument_id=[instrument_id], method_id=[method_id]).drop_nulls()
     last = runs.filter(pl.col("known_time_utc") <= at).sort("known_time_utc", "injection_id").tail(1)
     return None if last.is_empty() else float(last["run_time_min"][0])
+
+
+_KNOWN_BY: Final[Mapping[str, tuple[tuple[TableContract, str], ...]]] = {
+    "instrument": ((LIMS_SEQUENCES, "instrument_id"), (INJECTIONS, "instrument_id"), (INSTRUMENT_HISTORY, "instrument_id")),
+    "sample": ((LIMS_SEQUENCES, "sample_name"), (LIMS_SAMPLES, "sample_name"), (STORAGE_EXPOSURE, "sample_name")),
+    "lot": ((LIMS_LOTS, "lot_id"), (LIMS_SAMPLES, "lot_id"), (LOT_HISTORY, "lot_id")),
+}
+
+
+def unknown_names(read: KeyedReader, request: TraceRequest) -> list[tuple[str, str]]:
+    """Return what a request names that no table knows, as kind and name: instrument, sample, lot."""
+    named = (("instrument", request.instrument_id), ("sample", request.sample_name), ("lot", request.lot_id))
+    return [
+        (kind, name)
+        for kind, name in named
+        if name is not None and all(read.keyed(table, [column], **{column: [name]}).is_empty() for table, column in _KNOWN_BY[kind])
+    ]
 
 
 class KnownMethods(Collection[str]):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from math import inf
 from typing import Annotated, Any, Final, cast
 
 import msgspec
@@ -17,7 +18,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from lab_assets.features.definitions import FEATURE_NAMES, FEATURES, Feature
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURES, METHOD_KINDS, Feature
 from lab_assets.service.json_body import read_body, refusal
 from lab_assets.service.problems import FieldProblem
 
@@ -88,6 +89,7 @@ class PostedTrace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 _FEATURE_OF: Final = {feature.name: feature for feature in FEATURES}
+_METHOD_FLAGS: Final = tuple(f"method_is_{kind}" for kind in METHOD_KINDS.values())
 _TEXTS: Final = ("injection_name", "method_id", "instrument_id", "y_unit", "sample_name", "lot_id", "channel", "injection_id")
 _NEEDS: Final = {
     "checkpoint_pct": "needs a whole number from 1 to 100",
@@ -167,9 +169,21 @@ def parse_score(body: bytes) -> ScoreRequest:
         problems.append(FieldProblem("features", _NEEDS["features"]))
     if features.get("checkpoint_pct", posted.checkpoint_pct) != posted.checkpoint_pct:
         problems.append(FieldProblem("features.checkpoint_pct", "differs from checkpoint_pct"))
+    problems += _contradictions(features)
     if problems:
         raise refusal(REFUSED, problems)
     return ScoreRequest(injection_id=posted.injection_id, lot_id=posted.lot_id, checkpoint_pct=posted.checkpoint_pct, features=features)
+
+
+def _contradictions(features: dict[str, float]) -> list[FieldProblem]:
+    """Return which values cannot be beside each other."""
+    problems: list[FieldProblem] = []
+    if features.get("lot_failures_known", 0.0) > features.get("lot_results_known", inf):
+        problems.append(FieldProblem("features.lot_failures_known", "is above lot_results_known: a failure is one of the results"))
+    kinds = [name for name in _METHOD_FLAGS if features.get(name, 0.0) > 0]
+    if len(kinds) > 1:
+        problems.append(FieldProblem(f"features.{kinds[1]}", f"a run is of one kind of method, and {kinds[0]} says it is of another"))
+    return problems
 
 
 def parse_trace(body: bytes) -> TraceRequest:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
-from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.contracts.silver import INJECTIONS, PEAKS
+from lab_assets.features.run_facts import NOISE_COLUMN
 from lab_assets.service.table_cache import Snapshot, TableCache, empty_frame, open_table, rows_where
 from lab_assets.settings import Settings
 from lab_assets.stations import gather
@@ -24,9 +25,10 @@ HISTORIES: Final = (INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE)
 KEPT_COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     **gather.COLUMNS,
     INJECTIONS.full_name: (*gather.RUN_COLUMNS, "run_time_min"),
+    PEAKS.full_name: (*gather.PEAK_COLUMNS, NOISE_COLUMN),
     **{table.full_name: table.column_names for table in HISTORIES},
 }
-"""Columns of each table that facts and features of a running injection come from."""
+"""Columns of each table that facts and features of a running injection come from, and by which its trace is judged."""
 
 
 class RunRows(gather.KeyedReader, Protocol):

@@ -19,13 +19,14 @@ from lab_assets.features.trace import pressure_trace
 from lab_assets.features.vector import assemble_online, from_map
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.conformal import CANNOT_TELL, Verdict
-from lab_assets.service.expectations import KnownMethods, RunBooks, expected_run, last_run_time
+from lab_assets.service.expectations import KnownMethods, RunBooks, expected_run, last_run_time, unknown_names
 from lab_assets.service.feature_context import surroundings
-from lab_assets.service.plausibility import in_unit_of, refuse_other_quantity, refuse_unknown, signal_warnings
+from lab_assets.service.json_body import refusal
+from lab_assets.service.plausibility import in_unit_of, refuse_unknown, signal_warnings, trace_problems, unknown_warnings
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.problems import FieldProblem, ProblemError
 from lab_assets.service.records import Outcome, Prediction, Record, driver_rows, new_prediction_id
-from lab_assets.service.requests import Numbers, ScoreRequest, TraceRequest
+from lab_assets.service.requests import REFUSED, Numbers, ScoreRequest, TraceRequest
 from lab_assets.service.run_rows import RunRows
 from lab_assets.service.serving import ModelWatch, ServedModel
 from lab_assets.service.traces import TRACE_KEY, keep_trace
@@ -93,7 +94,7 @@ class Subject:
         table_versions: Version of every table the features came from.
         as_of: Nothing later was used; ``None`` where the caller brought the features.
         warnings: What is implausible about what the features were computed from.
-        standards_unit: Unit of the signal in the areas of the method's standards, where known.
+        problems: What cannot be about it; a prediction that was kept all the same is repeated all the same.
     """
 
     injection_id: str | None
@@ -103,7 +104,7 @@ class Subject:
     table_versions: dict[str, int]
     as_of: datetime | None
     warnings: tuple[str, ...] = ()
-    standards_unit: str | None = None
+    problems: tuple[FieldProblem, ...] = ()
 
 
 def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) -> Answer:
@@ -253,8 +254,8 @@ class Scorer:
             user: Who asks.
 
         Raises:
-            ProblemError: 422 less of the run is seen than the first checkpoint, its length or its method is not known, or a unit is not
-                one that can be compared with the standards'.
+            ProblemError: 422 less of the run is seen than the first checkpoint, its length or its method is not known, or something
+                cannot be about the trace: a unit other than the standards', times far beyond the run, a signal far below zero.
             NoModelError, FeatureSetMismatchError, LogUnavailableError: as ``score_features``.
             OSError: the trace cannot be kept.
         """
@@ -263,9 +264,11 @@ class Scorer:
         read = self._rows()
         refuse_unknown(request, methods=KnownMethods(read))
         subject = trace_subject(injection_id, request, read=read, now=now, books=self._books)
-        refuse_other_quantity(request.trace.unit, subject.standards_unit)
+        if subject.problems:
+            raise refusal(REFUSED, list(subject.problems))
         digest, path = keep_trace(self._settings.raw, body)
-        subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0})
+        warnings = unknown_warnings(unknown_names(read, request)) + subject.warnings
+        subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0}, warnings=warnings)
         made = answer(subject, model, now=now, user=user)
         self._log.append(made.record, file=path)
         return made
@@ -336,8 +339,8 @@ def trace_subject(
         features=features,
         table_versions=read.versions,
         as_of=at,
-        warnings=signal_warnings(trace, expectation),
-        standards_unit=expected.signal_unit,
+        warnings=signal_warnings(trace, expectation, run_time_min=run_time_min, noise=expected.noise),
+        problems=trace_problems(trace, request, run_time_min=run_time_min, standards_unit=expected.signal_unit, expectation=expectation),
     )
 
 

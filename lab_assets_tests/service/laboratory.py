@@ -29,12 +29,15 @@ from lab_assets.state.database import open_database, writing
 
 NOW = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
 RUN_TIME_MIN = 6.0
+NOISE_MAU = 0.05
+"""One standard deviation of the noise of every trace."""
 MODEL = "oos_risk"
 SCALES = {
     "last_peak_plates": (10_000, 3_000),
     "pressure_mean_bar": (115.0, 10.0),
     "ih_pressure_mean_bar": (110.0, 10.0),
     "pressure_shift_pct": (0.0, 5.0),
+    "main_value_pct": (100.0, 10.0),
     **{feature.name: (0.0, 1e6) for feature in extra_features()},
 }
 """Centre and spread of the training rows where 0 and 1 would be far from what the laboratory's runs show; a feature that somebody adds may
@@ -127,7 +130,7 @@ def chromatogram(until_min: float = RUN_TIME_MIN, *, seed: int = 3, points_per_m
     rng = np.random.default_rng(seed)
     peaks = [(1.2, 4.0, 0.04), (3.6, 900.0, 0.06)]
     y = sum(height * np.exp(-((x - at) ** 2) / (2 * width**2)) for at, height, width in peaks)
-    return x, y + rng.normal(0, 0.05, size=x.size)
+    return x, y + rng.normal(0, NOISE_MAU, size=x.size)
 
 
 def fill_tables(settings: Settings) -> None:
@@ -172,7 +175,8 @@ def _context(settings: Settings) -> None:
     windows = _windows()
     write(settings, "silver.peaks", [
         {"injection_id": "i-std", "injection_name": "SEQ-1_001", "channel": "A", "processing_id": WindowSet.of(windows).processing_id, "peak_no": 1, "analyte": "API", "integration": "detected",
-         "retention_time_min": 3.6, "area": 135.0, "area_unit": "mAU*min", "height": 900.0, "height_unit": "mAU", "source_sha256": "ab" * 32},
+         "retention_time_min": 3.6, "area": 135.0, "area_unit": "mAU*min", "height": 900.0, "height_unit": "mAU",
+         "signal_to_noise": 2 * 900.0 / (3.6 * NOISE_MAU), "source_sha256": "ab" * 32},
     ])  # fmt: skip
     origin = {
         "source": "lims",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from lab_assets.contracts.bronze import LIMS_SEQUENCES, PROCESSING_METHODS
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.service.expectations import RunBooks
+from lab_assets.service.expectations import RunBooks, unknown_names
 from lab_assets.service.requests import parse_trace
 from lab_assets.service.run_rows import CachedRows, DeltaRows
 from lab_assets.service.scorer import trace_subject
@@ -115,3 +116,20 @@ def test_the_same_from_the_tables_at_fixed_versions(lake, posted):
     read = DeltaRows(lake.settings, CachedRows.of(TableCache(lake.settings)).versions)
     for one in posted[:: max(len(posted) // 40, 1)]:
         assert trace_subject(one.run["injection_id"], parse_trace(one.body), read=read, now=LATER).features == one.batch
+
+
+def test_no_real_run_is_warned_of_and_one_of_another_scale_always_is(lake, posted):
+    """As it is, and with its signal 10 and 30 times too high and 10 times too low; without any standards nothing tells the scale."""
+    read = CachedRows.of(TableCache(lake.settings))
+    told = 0
+    for one in posted[:: max(len(posted) // 100, 1)]:
+        name, request = one.run["injection_id"], parse_trace(one.body)
+        made = trace_subject(name, request, read=read, now=LATER)
+        assert (made.warnings, made.problems, unknown_names(read, request)) == ((), (), [])
+        if "baseline_noise_pct" not in made.features:
+            continue
+        told += 1
+        for times in (10, 30, 0.1):
+            other = replace(request, trace=replace(request.trace, y=times * request.trace.y))
+            assert any("scale" in word for word in trace_subject(name, other, read=read, now=LATER).warnings)
+    assert told >= 20

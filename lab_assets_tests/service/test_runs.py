@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 
@@ -171,6 +172,10 @@ def test_posted_features_are_repeated_with_a_note(client):
         ({"y_unit": "mV"}, "y_unit"),
         ({"pressure": {"x_min": [0.0, 1.0], "y": [1.0, 2.0], "unit": "furlong"}}, "pressure.unit"),
         ({"x_unit": "furlong"}, "x_unit"),
+        ({"y": [value - 1000 for value in chromatogram(3.0)[1].tolist()]}, "y"),
+        ({"x_min": [60 * value for value in chromatogram(3.0)[0].tolist()]}, "x_min"),
+        ({"pressure": {"x_min": [0.0, 60.0, 120.0], "y": [12.0, 12.1, 12.0], "unit": "MPa"}}, "pressure.x_min"),
+        ({"pressure": {"x_min": [0.0, 1.0, 2.0], "y": [-12.0, -12.1, -12.0], "unit": "MPa"}}, "pressure.y"),
         ({"injected_at": "2025-06-01T12:00:00"}, "injected_at"),
         ({"injected_at": "yesterday"}, "injected_at"),
         ({"injected_at": 1748779200}, "injected_at"),
@@ -236,6 +241,67 @@ def test_a_signal_far_above_the_standards_is_answered_with_a_warning_and_no_verd
     assert (answer["verdict"], answer["decision"]["path"]) == ("cannot_tell_yet", "standard")
     kept = client.get(f"/v1/decisions/d-{answer['prediction_id']}", user="analyst").json()
     assert set(answer["warnings"]) <= set(kept["reasons"])
+
+
+def changed(until_min: float, *, times: float = 1.0, plus=0.0, slower: float = 1.0, late_min: float = 0.0, **change):
+    """A body whose signal is multiplied and added to, whose clock is slower or starts late, or of which other fields are changed."""
+    x, y = chromatogram(until_min)
+    signal = times * y + (plus(x) if callable(plus) else plus)
+    return body(until_min, y=signal.tolist(), x_min=(slower * (late_min + x)).tolist(), **change)
+
+
+def peak(at: float, height: float, width: float):
+    return lambda x: height * np.exp(-((x - at) ** 2) / (2 * width**2))
+
+
+@pytest.mark.parametrize(
+    ("posted", "words"),
+    [
+        (changed(3.0, times=10), "the signal's noise is "),  # before the main peak: as if the impurity were 3 %
+        (changed(3.0, times=30), "the signal's noise is "),
+        (changed(4.8, times=10), "main_area_share has a value it cannot have"),
+        (changed(3.0, times=0.1), "the signal's noise is 0.1 times that beside the standards' peaks"),
+        (changed(3.0, times=0), "the signal's noise is 0 times that beside the standards' peaks"),
+        (changed(4.8, times=-1), "the signal goes further below zero"),
+        (changed(6.0, slower=1.5), "the trace ends at 9 min, the run was planned for 6 min"),
+        (changed(2.0, late_min=2.0), "nothing is seen from 0 to 2 min"),
+        (changed(3.0, instrument_id="HPLC-99", run_time_min=6.0), "no table knows the instrument HPLC-99"),
+        (changed(3.0, sample_name="S-999"), "no table knows the sample S-999"),
+        (changed(3.0, lot_id="LOT-999"), "no table knows the lot LOT-999"),
+    ],
+)
+def test_what_hardly_can_be_is_answered_with_a_warning_and_no_verdict(client, posted, words):
+    """Every height, area and noise of a signal of another scale is changed alike; the standards say what noise the detector has."""
+    answer = client.post("/v1/runs/i-odd/trace", user="analyst", json=posted)
+    assert answer.status_code == 200, answer.text
+    answered = answer.json()
+    assert [one for one in answered["warnings"] if one.startswith(words)], answered["warnings"]
+    assert (answered["verdict"], answered["decision"]["path"]) == ("cannot_tell_yet", "standard")
+    kept = client.get(f"/v1/decisions/d-{answered['prediction_id']}", user="analyst").json()
+    assert set(answered["warnings"]) <= set(kept["reasons"])
+
+
+def test_a_prediction_with_a_warning_comes_out_again(client):
+    answered = client.post("/v1/runs/i-odd/trace", user="analyst", json=changed(3.0, times=10)).json()
+    kept = find_prediction(client.lab.settings, answered["prediction_id"], log=client.state.log)
+    assert reproduce(client.lab.settings, kept, models=client.state.models).reproduced
+
+
+@pytest.mark.parametrize(
+    "posted",
+    [
+        changed(4.8),
+        changed(4.8, plus=peak(3.6, -270.0, 0.06)),  # 70 % of the content
+        changed(4.8, plus=peak(3.6, 270.0, 0.06)),  # 130 %
+        changed(3.0, plus=peak(1.2, 40.0, 0.04)),  # an impurity of 3 %, six times its limit
+        changed(3.0, plus=-20.0),  # a detector set to zero on another solvent
+        changed(6.0, slower=1.05),
+    ],
+)
+def test_a_strong_failure_or_a_small_oddity_is_not_warned_away(client, posted):
+    answer = client.post("/v1/runs/i-strong/trace", user="analyst", json=posted)
+    assert answer.status_code == 200, answer.text
+    assert [one for one in answer.json()["warnings"] if "baseline_offset_pct" not in one] == []
 
 
 @pytest.mark.parametrize("path", ["/v1/predictions/p-none", "/v1/predictions/' OR 1=1 --", "/v1/decisions/d-p-none", "/v1/decisions/x"])

@@ -29,8 +29,10 @@ InjectionId = Annotated[str, Path(max_length=MAX_NAME_CHARS, pattern=r"^[^\x00-\
 async def trace(request: Request, injection_id: InjectionId, who: Annotated[Identity, Depends(EXECUTE)]) -> Response:
     """Score a run from what is seen of it; sample and lot are taken from the worklist where they are not given.
 
-    The signal is turned into the unit of the method's standards. A method that no table knows and units that cannot be compared are
-    refused; a signal far beyond the standards is answered with ``warnings`` and the verdict ``cannot_tell_yet``.
+    The signal is turned into the unit of the method's standards. What cannot be is refused: a method that no table knows, units that cannot
+    be compared, times far beyond the run, a signal far below zero throughout. What hardly can be is answered with ``warnings`` and the
+    verdict ``cannot_tell_yet``: a signal far beyond the standards or with many times their noise, one upside down or with gaps, an
+    instrument, sample or lot that no table knows.
     """
     state = lab(request)
     body = await read_json_body(request)
