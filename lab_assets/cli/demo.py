@@ -16,17 +16,21 @@ if TYPE_CHECKING:
     from lab_assets.settings import Settings
 
 _EXAMPLE_QUERY = "select state, count(*) from gold.lot_disposition group by state"
+_ENOUGH = 150
+"""Lots by which the demonstration's model passes the gate with the default seed."""
 _METRICS = ("log_loss", "brier", "brier_skill", "auc", "ece")
 
 
 def demo(
     *,
-    lots: Annotated[int, typer.Option(min=30, help="Lots to simulate.")] = 150,
+    lots: Annotated[int, typer.Option(min=30, help="Lots to simulate; with few of them the gate refuses the model.")] = _ENOUGH,
     seed: Annotated[int, typer.Option(help="Seed of the simulated laboratory.")] = 42,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Simulate a laboratory, ingest its files, train, approve, score, check drift; safe to run again."""
-    import logging
+    """Simulate a laboratory, ingest its files, train, approve, score, check drift; safe to run again.
+
+    Where the gate refuses the model, nothing is promoted or scored, the tables stay as they are, and the exit code is 1.
+    """
     from dataclasses import asdict
 
     from rich.console import Console
@@ -35,15 +39,30 @@ def demo(
     from lab_assets.settings import get_settings
 
     settings = get_settings()
-    logging.getLogger("dagster").setLevel(logging.DEBUG if settings.log_level.upper() == "DEBUG" else logging.CRITICAL)
     progress = Console(stderr=True)
     report = Demo(settings, lots=lots, seed=seed, say=lambda line: progress.print(f"[dim]{line}[/dim]")).run()
     if as_json:
         import orjson
 
         typer.echo(orjson.dumps(asdict(report), option=orjson.OPT_INDENT_2, default=str).decode())
-        return
-    _print(Console(), report, settings)
+    else:
+        _print(Console(), report, settings)
+    if report.refused:
+        typer.secho(_refusal(report, settings, lots), err=True, fg="red")
+        raise typer.Exit(1)
+
+
+def _refusal(report: DemoReport, settings: Settings, lots: int) -> str:
+    """Say why no model went into service, what stands all the same, and what to do."""
+    return "\n".join(
+        (
+            "error: no model passed the gate; nothing was promoted and no run was scored",
+            *(f"  {reason}" for reason in report.refused),
+            f"The tables of {settings.home} are whole and can be used. A laboratory with this little evidence gets no model: repeat the",
+            f"demonstration in a new folder (LAB_HOME), since this one keeps its files, with more lots ('lab demo --lots {max(_ENOUGH, 2 * lots)}')",
+            "or another seed ('lab demo --seed ...').",
+        )
+    )
 
 
 def _print(console: Console, report: DemoReport, settings: Settings) -> None:
@@ -61,11 +80,14 @@ def _print(console: Console, report: DemoReport, settings: Settings) -> None:
             "\n[bold]Demonstration users[/bold] (shown this once): "
             + "  ".join(f"{name} {word}" for name, word in report.passwords.items())
         )
+    explained = (
+        "" if report.refused else f"  lab explain {report.decisions[0]['prediction_id'] if report.decisions else 'PREDICTION_ID'} --as qa\n"
+    )
     console.print(
         f"\n[bold]Next:[/bold] [cyan].venv/bin/lab up[/cyan] starts the services: pages http://{settings.host}:{settings.service_port}, "
         f"Dagster http://{settings.host}:{settings.dagster_port}, MLflow http://{settings.host}:{settings.mlflow_port}\n"
         f'  lab query "{_EXAMPLE_QUERY}" --as analyst\n'
-        f"  lab explain {report.decisions[0]['prediction_id'] if report.decisions else 'PREDICTION_ID'} --as qa\n"
+        f"{explained}"
         "  lab audit verify"
     )
     console.print(

@@ -20,7 +20,7 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
 
     from lab_assets.ingest.inbox import InboxError
     from lab_assets.ops.batches import last_batch, open_batches, report_since, waiting_files
-    from lab_assets.ops.jobs import run_job
+    from lab_assets.ops.jobs import quiet, run_job
     from lab_assets.ops.progress import progress_lines
     from lab_assets.settings import get_settings
     from lab_assets.state.database import open_database
@@ -38,7 +38,7 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         return found["ready"] + found["refused"]
 
     with progress_lines(engine, before, waiting=waiting, say=lambda line: typer.echo(line, err=True)):
-        outcome = run_job(settings, "ingest", run_config=_quietly(settings.log_level))
+        outcome = run_job(settings, "ingest", run_config=quiet(settings.log_level))
     report = report_since(engine, before, also=unfinished)
     if as_json:
         import orjson
@@ -47,11 +47,6 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     else:
         _print(outcome, report)
     raise typer.Exit(0 if outcome.success else 1)
-
-
-def _quietly(level: str) -> dict[str, Any]:
-    """Return a run configuration that keeps Dagster's event lines off the screen unless asked for; they are in the run's log."""
-    return {} if level.upper() == "DEBUG" else {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def _print(outcome: JobOutcome, report: BatchReport) -> None:

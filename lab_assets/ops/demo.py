@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.ops.environment import child_environment
-from lab_assets.ops.jobs import run_job
+from lab_assets.ops.jobs import JobOutcome, quiet, run_job
 from lab_assets.ops.warm_up import scratch_folder
 from lab_assets.settings import Settings
 
@@ -35,6 +35,10 @@ Say = Callable[[str], None]
 START: Final = datetime(2024, 7, 1, tzinfo=UTC)
 MONTHS: Final = 14
 TRUTH: Final = "demo_truth.parquet"
+GATE: Final = "ml/oos_risk: gate"
+"""The check that refuses models, as a run names it."""
+TOO_FEW: Final = "TooFewLabelsError"
+"""What training raises where there is not enough to learn from."""
 
 
 class DemoError(RuntimeError):
@@ -55,6 +59,7 @@ class DemoReport:
         serving: Model version that serves.
         decisions: Three example decisions with their drivers.
         drift: Subjects compared and drifted in the last check.
+        refused: Why no model went into service; empty where one did.
     """
 
     passwords: dict[str, str] = field(default_factory=dict)
@@ -66,6 +71,7 @@ class DemoReport:
     serving: str = ""
     decisions: list[dict[str, Any]] = field(default_factory=list)
     drift: dict[str, int] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
 
 
 class Demo:
@@ -79,7 +85,7 @@ class Demo:
         self.report = DemoReport()
 
     def run(self) -> DemoReport:
-        """Take every step that is not done yet.
+        """Take every step that is not done yet; those that need a model only where one passed the gate.
 
         Raises:
             DemoError: a step failed; the message names it and what to look at.
@@ -90,11 +96,12 @@ class Demo:
         try:
             self._step("users", lambda: self._users(engine))
             self._step("simulate", self._simulate)
-            self._step("ingest", lambda: self._job("ingest"))
+            self._step("ingest", lambda: self._ingest(engine))
             self._step("train", lambda: self._train(engine))
-            self._step("approve", lambda: self._approve(engine))
-            self._step("score", lambda: self._job("score_batch"))
-            self._step("drift", self._drift)
+            if not self.report.refused:
+                self._step("approve", lambda: self._approve(engine))
+                self._step("score", lambda: self._job("score_batch"))
+                self._step("drift", self._drift)
             self._step("gold", lambda: self._job("refresh_gold"))
             self._step("scrub", lambda: self._scrub(engine))
             self._step("summary", lambda: self._summary(engine))
@@ -109,12 +116,30 @@ class Demo:
         self.report.seconds[name] = time.monotonic() - started
         self.say(f"{name}: {outcome or 'done'} ({self.report.seconds[name]:.1f} s)")
 
-    def _job(self, job: str, *, user: str | None = None) -> str:
-        outcome = run_job(self.settings, job, tags={"lab/user": user} if user else None)
+    def _job(self, job: str) -> str:
+        return self._ended(self._run(job))
+
+    def _run(self, job: str, *, user: str | None = None) -> JobOutcome:
+        return run_job(self.settings, job, run_config=quiet(self.settings.log_level), tags={"lab/user": user} if user else None)
+
+    def _ended(self, outcome: JobOutcome) -> str:
         if not outcome.success:
             reasons = "; ".join(f"{step}: {reason}" for step, reason in outcome.failures.items())
-            raise DemoError(f"job {job} failed ({reasons}); run {outcome.run_id} in the Dagster UI says more ('lab up')")
+            raise DemoError(f"job {outcome.job} failed ({reasons}); run {outcome.run_id} in the Dagster UI says more ('lab up')")
         return f"run {outcome.run_id[:8]}"
+
+    def _ingest(self, engine: Engine) -> str:
+        from lab_assets.ops.batches import last_batch, waiting_files
+        from lab_assets.ops.progress import progress_lines
+
+        last = last_batch(engine)
+
+        def waiting() -> int:
+            found = waiting_files(self.settings, engine)
+            return found["ready"] + found["refused"]
+
+        with progress_lines(engine, last["batch"] if last else 0, waiting=waiting, say=self.say):
+            return self._job("ingest")
 
     def _users(self, engine: Engine) -> str:
         from lab_assets.governance.users import ensure_demo_users
@@ -155,7 +180,14 @@ class Demo:
         serving = current_serving(engine)
         if serving is not None:
             return f"version {serving.version} serves already"
-        return self._job("train", user="scientist")
+        outcome = self._run("train", user="scientist")
+        if GATE in outcome.refused:
+            self.report.refused = outcome.refused[GATE]
+            return "the gate refused the model"
+        if TOO_FEW in outcome.errors.values():
+            self.report.refused = list(outcome.failures.values())
+            return "too little to train on"
+        return self._ended(outcome)
 
     def _approve(self, engine: Engine) -> str:
         """Submit as the scientist, approve and promote as QA: two people, as the policy asks."""

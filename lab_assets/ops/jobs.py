@@ -25,12 +25,25 @@ class JobOutcome:
         run_id: Run in Dagster, where its events are.
         success: Whether every step succeeded.
         failures: By step, the first line of what went wrong.
+        errors: By step, the class of what went wrong.
+        refused: By check that stopped the run (``asset: check``), what it found.
     """
 
     job: str
     run_id: str
     success: bool
     failures: dict[str, str] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, list[str]] = field(default_factory=dict)
+
+
+def quiet(level: str) -> dict[str, Any]:
+    """Return a run configuration that keeps Dagster's event lines off the screen unless asked for; they are in the run's log.
+
+    Args:
+        level: The laboratory's log level.
+    """
+    return {} if level.upper() == "DEBUG" else {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def definitions() -> Definitions:
@@ -62,16 +75,39 @@ def run_job(
         result = definition.execute_in_process(
             run_config=dict(run_config or {}), tags={"lab/trigger": "cli", **(tags or {})}, instance=instance, raise_on_error=False
         )
-        failures = {event.step_key or job: _first_line(event) for event in result.all_events if event.is_step_failure}
-        return JobOutcome(job=job, run_id=result.run_id, success=result.success, failures=failures)
+        failed = {event.step_key or job: _raised(event) for event in result.all_events if event.is_step_failure}
+        stopping = [each for each in result.get_asset_check_evaluations() if each.blocking and not each.passed]
+        refused = {f"{each.asset_key.to_user_string()}: {each.check_name}": _found(each) for each in stopping}
+        return JobOutcome(
+            job=job,
+            run_id=result.run_id,
+            success=result.success,
+            failures={step: _first_line(error, refused) for step, error in failed.items()},
+            errors={step: (error.cls_name or "") if error is not None else "" for step, error in failed.items()},
+            refused=refused,
+        )
 
 
-def _first_line(event: Any) -> str:
-    """Return what the step itself raised: the product names there what a library below it could not."""
+def _raised(event: Any) -> Any:
+    """Return what a step itself raised: the product names there what a library below it could not."""
     error = event.step_failure_data.error
     while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
+    return error
+
+
+def _first_line(error: Any, refused: Mapping[str, list[str]]) -> str:
     if error is None or not error.message.strip():
         return "failed without a message"
-    first = error.message.strip().splitlines()[0]
-    return first.partition(": ")[2] if first.startswith("lab_assets.") else first
+    lines = error.message.strip().splitlines()
+    if stopped := [check for check in map(str.strip, lines[1:]) if check in refused]:
+        return "; ".join(f"the check {check} did not pass: {', '.join(refused[check]) or 'it says no more'}" for check in stopped)
+    return lines[0].partition(": ")[2] if lines[0].startswith("lab_assets.") else lines[0]
+
+
+def _found(evaluation: Any) -> list[str]:
+    """Return what a check says of its failure: its list of ``failed``, or all it tells."""
+    told = {name: each.value for name, each in evaluation.metadata.items()}
+    if isinstance(failed := told.get("failed"), list):
+        return [str(each) for each in failed]
+    return [f"{name}: {value}" for name, value in told.items()]

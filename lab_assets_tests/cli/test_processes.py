@@ -21,7 +21,7 @@ import yaml
 from lab_assets.ops.components import Component, code_socket, components
 from lab_assets.ops.dagster_home import dagster_instance, located
 from lab_assets.ops.environment import stated_settings
-from lab_assets.ops.jobs import run_job
+from lab_assets.ops.jobs import quiet, run_job
 from lab_assets.ops.processes import ProcessError, alone, marked, read_state, start, stop
 from lab_assets.ops.startup import bring_up
 from lab_assets.ops.status import lab_status
@@ -197,6 +197,13 @@ def test_a_job_run_here_leaves_its_events_in_the_laboratory(settings: Settings) 
     with dagster_instance(settings) as instance:
         answer = {run.run_id: run.status.value for run in instance.get_runs()}
     assert answer == {good.run_id: "SUCCESS", bad.run_id: "FAILURE"}
+
+
+def test_a_check_that_stops_a_job_is_told_with_its_reasons(settings: Settings, capfd: pytest.CaptureFixture[str]) -> None:
+    stopped = run_job(settings, "ingest", run_config=quiet("INFO"), tags={"test/refuse": "1"}, source=small_graph.build_defs)
+    assert (stopped.success, stopped.refused) == (False, {"waits: judged": ["8 of 10", "0.2 above 0.1"]})
+    assert list(stopped.failures.values()) == ["the check waits: judged did not pass: 8 of 10, 0.2 above 0.1"]
+    assert "Stack Trace" not in capfd.readouterr().err
 
 
 LAUNCH = "mutation($p: ExecutionParams!) { launchRun(executionParams: $p) { __typename ... on LaunchRunSuccess { run { runId } } } }"

@@ -18,9 +18,16 @@ def fails(context: dg.AssetExecutionContext) -> None:
         raise dg.Failure(description="as asked")
 
 
+@dg.asset_check(asset=waits, blocking=True)
+def judged(context: dg.AssetCheckExecutionContext) -> dg.AssetCheckResult:
+    """Stop a run that asks for it, with two reasons."""
+    asked = "test/refuse" in context.run.tags
+    return dg.AssetCheckResult(passed=not asked, metadata={"failed": ["8 of 10", "0.2 above 0.1"]} if asked else {})
+
+
 def build_defs() -> dg.Definitions:
     """The graph, with the name of the job that ingestion has."""
-    return dg.Definitions(assets=[waits, fails], jobs=[dg.define_asset_job("ingest", selection="*")])
+    return dg.Definitions(assets=[waits, fails], asset_checks=[judged], jobs=[dg.define_asset_job("ingest", selection="*")])
 
 
 defs = build_defs()

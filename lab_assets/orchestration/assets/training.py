@@ -91,11 +91,13 @@ def _train(
     if "ml.evaluations" in chosen:
         yield report(lake, "ml.evaluations", before["ml.evaluations"])
     if dg.AssetCheckKey(MODEL_KEY, "gate") in context.selected_asset_check_keys:
-        yield _verdict(passed=verdict.passed, reasons=list(verdict.reasons))
+        yield _verdict(passed=verdict.passed, reasons=list(verdict.reasons), failed=list(verdict.failures))
 
 
-def _verdict(*, passed: bool, reasons: list[str]) -> dg.AssetCheckResult:
+def _verdict(*, passed: bool, reasons: list[str], failed: list[str] | None = None) -> dg.AssetCheckResult:
     words: dict[str, Any] = {"reasons": dg.MetadataValue.md("\n".join(f"- {reason}" for reason in reasons))}
+    if not passed:
+        words["failed"] = reasons if failed is None else failed
     return dg.AssetCheckResult(check_name="gate", asset_key=MODEL_KEY, passed=passed, metadata=words)
 
 
