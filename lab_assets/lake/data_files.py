@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,8 +20,8 @@ from lab_assets.state.ledger import DataFile
 
 LOG: Final = "_delta_log"
 _DIGITS: Final = 20
-_COMMIT_LENGTH: Final = _DIGITS + len(".json")
-_CHECKPOINT: Final = re.compile(r"(\d{20})\.checkpoint\.[\w.-]*(?:parquet|json)")
+_COMMITS: Final = re.compile(r"^(\d{20})\.json$", re.ASCII | re.MULTILINE)
+_CHECKPOINTS: Final = re.compile(r"^(\d{20})\.checkpoint\.[\w.-]*(?:parquet|json)$", re.ASCII | re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,26 +73,25 @@ def log_segment(folder: Path, *, through: int | None = None) -> LogSegment:
         folder: Folder of a table.
         through: The version; default: the last one.
     """
-    # every opening looks at names of thousands of commits: they are compared as text, and only the last few are read as numbers
+    # every opening looks at the names of thousands of commits: one search through all of them, and only the last few become numbers
+    names = "\n".join(sorted(log_names(folder)))
     limit = "9" * _DIGITS if through is None else f"{through:0{_DIGITS}d}"
-    commits: list[str] = []
+    commits: list[str] = _COMMITS.findall(names)
+    del commits[bisect_right(commits, limit) :]
     checkpoints: dict[int, list[str]] = {}
-    for name in log_names(folder):
-        if len(name) == _COMMIT_LENGTH and name.endswith(".json"):
-            commits.append(name)
-        elif ".checkpoint." in name and (found := _CHECKPOINT.fullmatch(name)) is not None and found[1] <= limit:
-            checkpoints.setdefault(int(found[1]), []).append(name)
-    commits = [name for name in commits if name[:_DIGITS] <= limit and name[:_DIGITS].isdecimal()]
+    for found in _CHECKPOINTS.finditer(names):
+        if found[1] <= limit:
+            checkpoints.setdefault(int(found[1]), []).append(found[0])
     checkpoint = max(checkpoints, default=-1)
-    newest_covered = commit_name(checkpoint) if checkpoint >= 0 else ""
-    later = {int(name[:_DIGITS]) for name in commits if name > newest_covered}
+    covered = bisect_right(commits, f"{checkpoint:0{_DIGITS}d}") if checkpoint >= 0 else 0
+    later = {int(digits) for digits in commits[covered:]}
     last = max(later, default=checkpoint)
     return LogSegment(
         version=last,
         checkpoint=checkpoint,
         checkpoint_files=tuple(sorted(checkpoints.get(checkpoint, ()))),
         missing=tuple(version for version in range(checkpoint + 1, last) if version not in later),
-        covered_missing=len(commits) - len(later) <= checkpoint,
+        covered_missing=covered <= checkpoint,
     )
 
 
