@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 
 Row = Mapping[str, Any]
@@ -35,8 +36,9 @@ def utc(moment: datetime | None) -> datetime:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
+@lru_cache(maxsize=4096)
 def natural(text: str | None) -> tuple[tuple[int, int, str], ...]:
-    """Return a sort key by which ``methods_9.csv`` comes before ``methods_10.csv``."""
+    """Return a sort key by which ``methods_9.csv`` comes before ``methods_10.csv``; every row of a file asks for that of its name."""
     parts: list[tuple[int, int, str]] = []
     digits = ""
     for character in (text or "") + "\0":

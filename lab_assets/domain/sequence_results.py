@@ -11,6 +11,7 @@ a lot that the LIMS records late) makes a further version with its own known tim
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -70,6 +71,25 @@ class _Known:
     complete: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Response:
+    """What an analyte is quantified against: the standards of a sequence in one channel, as they were at one stage.
+
+    Attributes:
+        channel: Their channel; also that of an analyte that was not detected.
+        factor: Their mean response factor.
+        weight_mg: Nominal weight behind them, else the weight of the first.
+    """
+
+    channel: str
+    factor: float
+    weight_mg: float
+
+
+_Stage = tuple[str, int | None]
+"""A sequence, and how often something about its standards had become known; ``None``: everything known."""
+
+
 class SequenceResults:
     """From areas to judged results of the runs of some sequences."""
 
@@ -90,8 +110,10 @@ class SequenceResults:
         self._methods = methods
         self._specifications = specifications
         self._contexts: dict[tuple[str, datetime | None], RunContext] = {}
-        self._standards: dict[tuple[str, datetime | None], list[dict[str, Any]]] = {}
-        self._complete: dict[tuple[str, datetime | None], bool] = {}
+        self._changes: dict[str, list[datetime]] = {}
+        self._standards: dict[_Stage, list[dict[str, Any]]] = {}
+        self._responses: dict[tuple[_Stage, str, str | None], _Response | None] = {}
+        self._complete: dict[_Stage, bool] = {}
         self._times: dict[str, set[datetime]] = {}
         self._by_name: dict[str, list[MeasuredRun]] = {}
         for run in self._runs:
@@ -135,6 +157,18 @@ class SequenceResults:
                     times |= {run.known_time_utc for run in self._by_name.get(name, ()) if run.known_time_utc is not None}
             self._times[sequence_id] = times
         return self._times[sequence_id]
+
+    def _stage(self, sequence_id: str, moment: datetime | None) -> _Stage:
+        """Return what all moments have in common between which nothing about the standards of a sequence became known."""
+        if moment is None:
+            return sequence_id, None
+        if sequence_id not in self._changes:
+            times = set(self._standard_times(sequence_id))
+            for run in self._runs_of(sequence_id):
+                if any(version.row["sample_role"] in STANDARD_ROLES for version in self._records.plans.versions(run.injection_name)):
+                    times |= self._record_times(run)
+            self._changes[sequence_id] = sorted(times)
+        return sequence_id, bisect_right(self._changes[sequence_id], moment)
 
     def _record_times(self, run: MeasuredRun) -> set[datetime]:
         """Return when records, methods and limits of a run became known, in whichever version of its context they stand."""
@@ -190,7 +224,7 @@ class SequenceResults:
         """Return whether every standard that the worklist plans has been run by a moment."""
         if context.sequence_id is None:
             return True
-        key = (context.sequence_id, moment)
+        key = self._stage(context.sequence_id, moment)
         if key not in self._complete:
             self._complete[key] = all(
                 any(self._is_run(other, moment) for other in self._by_name.get(name, ()))
@@ -211,7 +245,7 @@ class SequenceResults:
         """Return the named peaks of the standards of a sequence that were run by a moment, with their weighings."""
         if context.sequence_id is None:
             return []
-        key = (context.sequence_id, moment)
+        key = self._stage(context.sequence_id, moment)
         if key not in self._standards:
             self._standards[key] = [
                 {
@@ -275,30 +309,48 @@ class SequenceResults:
             by_peak = dict(zip(map(id, peaks), shares, strict=True))
             return [(peak["channel"], by_peak[id(peak)]) for peak in own]
         if window["calibration"] == "external_standard":
-            return _against_standards(context, own, window, self._standard_peaks(context, moment))
+            return self._against_standards(context, own, window, moment)
         return []
 
+    def _against_standards(
+        self, context: RunContext, own: Sequence[Row], window: Row, moment: datetime | None
+    ) -> list[tuple[str | None, float]]:
+        """Calculate by external standard; an analyte without a peak was not detected and counts as zero."""
+        if not context.weight_mg or not context.nominal_weight_mg:
+            return []
+        response = self._response(context, window["reference_analyte"] or window["analyte"], own[0]["channel"] if own else None, moment)
+        if response is None:
+            return []
+        value = external_standard_pct(
+            own[0]["area"] if own else 0.0,
+            response.factor,
+            sample_weight_mg=context.weight_mg,
+            relative_response=window["relative_response"] or 1.0,
+            volume_ratio=context.nominal_weight_mg / response.weight_mg,
+        )
+        return [(response.channel, value)]
 
-def _against_standards(context: RunContext, own: Sequence[Row], window: Row, standards: Sequence[Row]) -> list[tuple[str | None, float]]:
-    """Calculate by external standard; an analyte without a peak was not detected and counts as zero."""
-    reference = window["reference_analyte"] or window["analyte"]
-    usable = [row for row in standards if row["analyte"] == reference and row["weight_mg"] and row["area"] and row["area"] > 0]
-    if not usable or not context.weight_mg or not context.nominal_weight_mg:
-        return []
-    channel = own[0]["channel"] if own else min(row["channel"] for row in usable)
-    used = [row for row in usable if row["channel"] == channel] or usable
+    def _response(self, context: RunContext, analyte: str, channel: str | None, moment: datetime | None) -> _Response | None:
+        """Return what an analyte is quantified against in a channel, ``None`` for the first one; none while the standards are missing."""
+        if context.sequence_id is None:
+            return None
+        key = (self._stage(context.sequence_id, moment), analyte, channel)
+        if key not in self._responses:
+            self._responses[key] = _response(self._standard_peaks(context, moment), analyte, channel)
+        return self._responses[key]
+
+
+def _response(standards: Sequence[Row], analyte: str, channel: str | None) -> _Response | None:
+    """Return what an analyte is quantified against: its standards in a channel, those in any where that has none."""
+    usable = [row for row in standards if row["analyte"] == analyte and row["weight_mg"] and row["area"] and row["area"] > 0]
+    if not usable:
+        return None
+    chosen = channel if channel is not None else min(row["channel"] for row in usable)
+    used = [row for row in usable if row["channel"] == chosen] or usable
     factor = mean_response_factor(
         [row["area"] for row in used], [row["weight_mg"] for row in used], purity_pct=[row["purity_pct"] or 100.0 for row in used]
     )
-    ratio = context.nominal_weight_mg / (used[0]["nominal_weight_mg"] or used[0]["weight_mg"])
-    value = external_standard_pct(
-        own[0]["area"] if own else 0.0,
-        factor.mean,
-        sample_weight_mg=context.weight_mg,
-        relative_response=window["relative_response"] or 1.0,
-        volume_ratio=ratio,
-    )
-    return [(channel, value)]
+    return _Response(chosen, factor.mean, used[0]["nominal_weight_mg"] or used[0]["weight_mg"])
 
 
 def versions(known: Sequence[tuple[datetime | None, _Known]], reason: Callable[[datetime], str]) -> list[dict[str, Any]]:

@@ -110,12 +110,20 @@ class FactTimes:
     """Moments at which the facts of a run may change, each in order.
 
     Attributes:
-        seen: When a run that may be its standard was over.
+        seen: When a run that may be its standard was over, and when it no longer counts.
         known: When a record that concerns it became known.
     """
 
     seen: Sequence[datetime]
     known: Sequence[datetime]
+
+    def stage(self, *, seen_by: datetime, known_by: datetime) -> tuple[int, int]:
+        """Return how often the facts had changed: by two moments of one stage they are the same."""
+        return bisect_right(self.seen, seen_by), bisect_right(self.known, known_by)
+
+    def known_after(self, moment: datetime) -> Sequence[datetime]:
+        """Return every later moment at which a record became known."""
+        return self.known[bisect_right(self.known, moment) :]
 
 
 class RunBook:
@@ -176,25 +184,24 @@ class RunBook:
             standards=self._standards(run, context, seen_by, known_by),
         )
 
-    def moments(self, run: RunIdentity, *, seen_by: datetime) -> list[datetime]:
-        """Return every later moment at which a record about a run, or about a standard it may use, became known, in order.
+    def times(self, run: RunIdentity, *, first: datetime, last: datetime) -> FactTimes:
+        """Return every moment at which the facts of a run may change, for questions of what was seen from one moment to another.
 
         Args:
             run: The run.
-            seen_by: Moment after which they are asked for; standards that ended later are none of it.
+            first: Earliest moment by which runs are seen.
+            last: Latest one.
         """
-        return [moment for moment in self.times(run, seen_by=seen_by).known if moment > seen_by]
-
-    def times(self, run: RunIdentity, *, seen_by: datetime) -> FactTimes:
-        """Return every moment at which the facts of a run up to one may change: between two of them they are the same."""
-        before = [other for instrument in self.instruments_of(run) for other in self._before(run, instrument, seen_by)]
-        candidates = [*self._of_its_sequences(run, seen_by), *before]
+        before = [other for instrument in self.instruments_of(run) for other in self._before(run, instrument, first, last)]
+        own = self._of_its_sequences(run, last)
         known = set(self.records.known_times(run.injection_name, sample_name=run.stated_sample_name))
         for context in [self._context(run, moment) for moment in (*sorted(known), None)]:
             known |= self.methods.known_times(context.method_id, run.source)
             known |= self.specifications.known_times(context.product, context.method_id)
-        known.update(*(self._times_as_standard(other.run) for other in candidates))
-        return FactTimes(seen=sorted({other.ended_at_utc for other in candidates}), known=sorted(known))
+        known.update(*(self._times_as_standard(other.run) for other in (*own, *before)))
+        over = {other.ended_at_utc for other in (*own, *before)}
+        no_longer = {moment for other in before if first < (moment := other.ended_at_utc + STANDARDS_LOOKBACK) <= last}
+        return FactTimes(seen=sorted(over | no_longer), known=sorted(known))
 
     def has_own_standards(self, run: RunIdentity, *, begun: datetime) -> bool:
         """Return whether the run's own sequence had a standard with named peaks when it began, by every record known then or since.
@@ -271,14 +278,14 @@ class RunBook:
             if other.ended_at_utc <= seen_by and other.run.injection_id != run.injection_id
         ]
 
-    def _before(self, run: RunIdentity, instrument_id: str | None, seen_by: datetime) -> list[SeenRun]:
-        """Return the standards seen on an instrument within the time that counts, oldest first."""
+    def _before(self, run: RunIdentity, instrument_id: str | None, first: datetime, last: datetime) -> list[SeenRun]:
+        """Return the standards on an instrument that count by some moment from one to another, oldest first."""
         if instrument_id is None:
             return []
         others = self._of_instrument.get(instrument_id, [])
         ends = self._ends.get(instrument_id, [])
-        first, last = bisect_right(ends, seen_by - STANDARDS_LOOKBACK), bisect_right(ends, seen_by)
-        return [other for other in others[first:last] if other.run.injection_id != run.injection_id]
+        start, end = bisect_right(ends, first - STANDARDS_LOOKBACK), bisect_right(ends, last)
+        return [other for other in others[start:end] if other.run.injection_id != run.injection_id]
 
     def _standards(self, run: RunIdentity, context: RunContext, seen_by: datetime, known_by: datetime) -> list[dict[str, Any]]:
         """Return the standards of the run's own sequence so far, else the instrument's last ones of the method."""
@@ -294,7 +301,7 @@ class RunBook:
         if rows or context.method_id is None:
             return rows
         last: list[tuple[SeenRun, Row]] = []
-        for other in reversed(self._before(run, context.instrument_id, seen_by)):
+        for other in reversed(self._before(run, context.instrument_id, seen_by, seen_by)):
             plan = self._as_standard(other, known_by)
             if plan is None or (other.run.instrument_id or plan["instrument_id"]) != context.instrument_id:
                 continue

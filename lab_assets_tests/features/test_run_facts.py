@@ -8,6 +8,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from lab_assets.domain.in_force import Facts
 from lab_assets.domain.processing_methods import WINDOW_COLUMNS, ProcessingMethods
@@ -139,7 +141,7 @@ def test_a_record_made_later_gives_a_further_moment_and_changes_no_earlier_answe
     before = book(plans, [("std", minute(5), 100.0)], lots=[])
     after = book([corrected, *plans], [("std", minute(5), 100.0)], lots=[lot])
     assert facts(after, known=minute(29)) == facts(before, known=minute(29))
-    assert after.moments(run("a"), seen_by=minute(10)) == [minute(30), minute(40)]
+    assert after.times(run("a"), first=minute(10), last=minute(10)).known_after(minute(10)) == [minute(30), minute(40)]
     weights = [facts(after, known=minute(known)).context.weight_mg for known in (29, 30, 40)]
     assert weights == [50.0, 51.0, 51.0]
     assert [list(facts(after, known=minute(known)).limits) for known in (39, 40)] == [[], ["API"]]
@@ -191,6 +193,37 @@ def test_when_a_standard_became_known_is_asked_once_whoever_measures_against_it(
     of = book([plan("a"), plan("b"), plan("std", "standard", recorded=minute(7))], [("std", minute(5), 100.0)])
     for name in ("a", "b"):
         for later in (10, 20):
-            assert of.times(run(name), seen_by=minute(later)).seen == [minute(5)]
-            assert minute(7) in of.times(run(name), seen_by=minute(later)).known
+            times = of.times(run(name), first=minute(5), last=minute(later))
+            assert times.seen == [minute(5)]
+            assert minute(7) in times.known
     assert asked.count("std") == 1
+
+
+@given(
+    ends=st.lists(st.integers(-2, 12), min_size=1, max_size=8),
+    old=st.lists(st.integers(-2, 12), max_size=8),
+    corrected=st.lists(st.tuples(st.integers(0, 15), st.integers(-5, 40), st.sampled_from(["standard", "sample"])), max_size=6),
+)
+@settings(max_examples=200, deadline=None)
+def test_by_two_moments_of_one_stage_a_run_has_the_same_facts(
+    ends: list[int], old: list[int], corrected: list[tuple[int, int, str]]
+) -> None:
+    """Brute force over every pair of minutes: standards that end meanwhile, that get too old meanwhile, that change their role later."""
+    runs = [(f"n{number}", minute(end), float(number)) for number, end in enumerate(ends)]
+    runs += [(f"o{number}", minute(end) - STANDARDS_LOOKBACK, 100.0 + number) for number, end in enumerate(old)]
+    plans = [plan("a"), *(plan(name, "standard", sequence=name) for name, _, _ in runs)]
+    for which, when, role in corrected:
+        name = runs[which % len(runs)][0]
+        plans.append(plan(name, role, sequence=name, recorded=minute(when), source_row=2))
+    of = book(plans, runs)
+    times = of.times(run("a"), first=minute(0), last=minute(10))
+    found: dict[tuple[int, int], RunFacts] = {}
+    for seen_by in map(minute, range(11)):
+        for known_by in (seen_by, *times.known_after(seen_by), minute(50)):
+            stage = times.stage(seen_by=seen_by, known_by=known_by)
+            assert found.setdefault(stage, facts(of, at=seen_by, known=known_by)) == facts(of, at=seen_by, known=known_by)
+    for seen_by in map(minute, range(11)):
+        moments = [seen_by, *times.known_after(seen_by)]
+        for known_by in map(minute, range(int((seen_by - T0).seconds / 60), 50)):
+            before = max(moment for moment in moments if moment <= known_by)
+            assert facts(of, at=seen_by, known=known_by) == facts(of, at=seen_by, known=before)

@@ -9,7 +9,6 @@ it with its own known time; the earlier row stays.
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -261,17 +260,16 @@ def _expectations(
         return {}
     found: dict[int, tuple[Known, ...]] = {}
     cached: dict[tuple[int, int], MethodExpectation | None] = {}
-    last = checkpoint_time(started, run_time_min, max(CHECKPOINTS_PCT))
-    changes = book.times(run, seen_by=last)
-    for checkpoint in CHECKPOINTS_PCT:
-        reached = checkpoint_time(started, run_time_min, checkpoint)
+    moments = {checkpoint: checkpoint_time(started, run_time_min, checkpoint) for checkpoint in CHECKPOINTS_PCT}
+    changes = book.times(run, first=min(moments.values()), last=max(moments.values()))
+    for checkpoint, reached in moments.items():
         known: list[Known] = []
-        for moment in (reached, *book.moments(run, seen_by=reached)):
-            place = (bisect_right(changes.seen, reached), bisect_right(changes.known, moment))
-            if place not in cached:
+        for moment in (reached, *changes.known_after(reached)):
+            stage = changes.stage(seen_by=reached, known_by=moment)
+            if stage not in cached:
                 facts = book.facts(run, seen_by=reached, known_by=moment)
-                cached[place] = facts.expectation(run_time_min=run_time_min, channel=channel)
-            expected = cached[place]
+                cached[stage] = facts.expectation(run_time_min=run_time_min, channel=channel)
+            expected = cached[stage]
             if expected is not None and (not known or known[-1][1] != expected):
                 known.append((moment, expected))
         found[checkpoint] = tuple(known)
