@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from operator import itemgetter
 from typing import Any, Final
 
 Row = Mapping[str, Any]
@@ -108,6 +109,7 @@ class Facts:
         self._by_key: dict[Key, list[Version]] = {}
         for key, version in versions:
             self._by_key.setdefault(key, []).append(version)
+        self._known_times: dict[Key, frozenset[datetime]] = {}
 
     @staticmethod
     def of_rows(
@@ -128,13 +130,13 @@ class Facts:
             order: Decides between versions of equal times.
         """
         key_of = key if callable(key) else _columns(tuple(key))
-        known_columns = (known,) if isinstance(known, str) else tuple(known or ())
+        known_of = _first_filled((known,) if isinstance(known, str) else tuple(known or ()))
         return Facts(
             (
                 key_of(row),
                 Version(
                     effective=utc(row[effective]) if effective is not None else ALWAYS,
-                    known=utc(next((row[name] for name in known_columns if row[name] is not None), None)),
+                    known=utc(known_of(row)),
                     order=order(row),
                     row=row,
                 ),
@@ -155,9 +157,11 @@ class Facts:
         found = in_force(self.versions(key), at=at, known_by=known_by)
         return None if found is None else found.row
 
-    def known_times(self, key: Key) -> set[datetime]:
+    def known_times(self, key: Key) -> frozenset[datetime]:
         """Return when the versions of a fact became known."""
-        return {version.known for version in self.versions(key)}
+        if key not in self._known_times:
+            self._known_times[key] = frozenset(version.known for version in self.versions(key))
+        return self._known_times[key]
 
 
 def _columns(names: tuple[str, ...]) -> Callable[[Row], Key]:
@@ -165,3 +169,10 @@ def _columns(names: tuple[str, ...]) -> Callable[[Row], Key]:
         (name,) = names
         return lambda row: row[name]
     return lambda row: tuple(row[name] for name in names)
+
+
+def _first_filled(names: tuple[str, ...]) -> Callable[[Row], datetime | None]:
+    """Return what gives the first value of some columns that is not empty."""
+    if len(names) == 1:
+        return itemgetter(names[0])
+    return lambda row: next((row[name] for name in names if row[name] is not None), None)

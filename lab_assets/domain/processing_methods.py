@@ -98,7 +98,7 @@ class ProcessingMethods:
             found[windows.processing_id] = windows
         return list(found.values()) or [NO_WINDOWS]
 
-    def known_times(self, method_id: str | None, source: str) -> set[datetime]:
+    def known_times(self, method_id: str | None, source: str) -> frozenset[datetime]:
         """Return when versions of a method became known."""
         return self._facts.known_times(method_key(method_id, source))
 
