@@ -98,7 +98,7 @@ def restore(
     What is made from other tables is made anew by the next run, so that nothing is missing afterwards.
     """
     from lab_assets.governance.grants import require_manage
-    from lab_assets.lake.versions import TableViewError, open_table
+    from lab_assets.lake.versions import TableViewError, written_table
     from lab_assets.settings import get_settings
     from lab_assets.state.audit import AuditLog
     from lab_assets.stations.restoring import RestoringError, consequences
@@ -108,7 +108,7 @@ def restore(
     actor = actor_of(engine, by)
     if by is not None:
         require_manage(engine, by)
-    before = open_table(get_settings(), contract).version()
+    before = written_table(get_settings(), contract).version()
     if version >= before:
         raise TableViewError(f"{name} is at version {before}; name an earlier one")
     if words := consequences(name, before):

@@ -20,7 +20,7 @@ from lab_assets.contracts.registry import contracts
 from lab_assets.governance.mask_methods import INNER_KEY, OUTER_KEY, MaskKey
 from lab_assets.governance.masking import masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore
-from lab_assets.governance.relations import OpenTable, SnapshotCache, UnsupportedTableError, open_table
+from lab_assets.governance.relations import OpenTable, SnapshotCache, UnsupportedTableError, open_for_query
 from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_query, unknown_table
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.settings import Settings
@@ -161,7 +161,7 @@ class QueryGateway:
 
     def _open(self, name: str) -> OpenTable:
         try:
-            return open_table(self._settings, contracts()[name], self._ledger)
+            return open_for_query(self._settings, contracts()[name], self._ledger)
         except UnsupportedTableError as error:
             raise QueryRefusedError(str(error)) from error
         except DamagedTableError as error:

@@ -53,7 +53,7 @@ class OpenTable:
     files: tuple[str, ...] = ()
 
 
-def open_table(settings: Settings, contract: TableContract, ledger: Ledger | None = None) -> OpenTable:
+def open_for_query(settings: Settings, contract: TableContract, ledger: Ledger | None = None) -> OpenTable:
     """Open a table's present version as every reader does (``lab_assets.lake.opening.open_table``), if queries may read it.
 
     Args:
@@ -173,9 +173,9 @@ def table_state(settings: Settings, contract: TableContract) -> tuple[int | None
 
     Raises:
         UnsupportedTableError: its files alone do not say which rows it has.
-        DamagedTableError: see ``open_table``.
+        DamagedTableError: see ``open_for_query``.
     """
-    opened = open_table(settings, contract)
+    opened = open_for_query(settings, contract)
     if opened.delta is None:
         return None, None
     import pyarrow as pa
@@ -192,9 +192,9 @@ def lineage_of(settings: Settings) -> list[dict[str, Any]]:
     """Return every row of ``governance.lineage``.
 
     Raises:
-        DamagedTableError: see ``open_table``.
+        DamagedTableError: see ``open_for_query``.
     """
     from lab_assets.contracts.governance import LINEAGE
 
-    opened = open_table(settings, LINEAGE)
+    opened = open_for_query(settings, LINEAGE)
     return [] if opened.delta is None else opened.delta.to_pyarrow_dataset().to_table().to_pylist()

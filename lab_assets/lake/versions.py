@@ -32,7 +32,7 @@ class TableViewError(ValueError):
     """What was asked for does not exist."""
 
 
-def open_table(settings: Settings, contract: TableContract) -> DeltaTable:
+def written_table(settings: Settings, contract: TableContract) -> DeltaTable:
     """Open a table to read it, held against what the ledger knows was committed.
 
     Raises:
@@ -47,7 +47,7 @@ def open_table(settings: Settings, contract: TableContract) -> DeltaTable:
 
 def table_history(settings: Settings, contract: TableContract, *, limit: int | None = None) -> list[dict[str, Any]]:
     """Return the commits, newest first: version, time, operation, writer and rows."""
-    table = open_table(settings, contract)
+    table = written_table(settings, contract)
     local = not opening.is_remote(table.table_uri)
     commits: list[dict[str, Any]] = []
     for commit in table.history(limit):
@@ -126,7 +126,7 @@ def rejected_rows(settings: Settings, *, table: str | None = None, rule: str | N
 
 
 def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -> DeltaTable:
-    table = open_table(settings, contract)
+    table = written_table(settings, contract)
     if isinstance(when, int) and not 0 <= when <= table.version():
         raise TableViewError(f"{contract.full_name} has versions 0 to {table.version()}, not {when}")
     try:

@@ -246,10 +246,13 @@ class PredictionLog:
         from deltalake import DeltaTable
 
         from lab_assets.contracts.ml import ONLINE_LOG
-        from lab_assets.lake.opening import grown
+        from lab_assets.lake.opening import grown, open_table
+        from lab_assets.state.ledger import ledger_of
 
         if self._table is None:
-            table = DeltaTable.create(self._uri, schema=ONLINE_LOG.arrow_schema(), mode="ignore", configuration=_CONFIGURATION)
+            table = open_table(ONLINE_LOG, self._uri, ledger_of(self._settings))
+            if table is None:
+                table = DeltaTable.create(self._uri, schema=ONLINE_LOG.arrow_schema(), mode="ignore", configuration=_CONFIGURATION)
             self._table = grown(ONLINE_LOG, table)
         self._table.update_incremental()
         return self._table
@@ -258,12 +261,14 @@ class PredictionLog:
         """Commit queued segments in order; on failure they stay queued and in the spool."""
         from deltalake.exceptions import DeltaError
 
+        from lab_assets.lake.opening import DamagedTableError
+
         with self._commit_lock:
             while self._waiting:
                 try:
                     with FileLock(self._settings.run / "locks" / "ml.online_log.lock", timeout=10):
                         self._commit(self._waiting[0])
-                except (DeltaError, OSError, Timeout) as error:
+                except (DeltaError, DamagedTableError, OSError, Timeout) as error:
                     self.last_error = f"{type(error).__name__}: {error}"
                     self._table = None
                     _LOG.error("prediction log: commit failed with %d waiting, will try again: %s", self.pending, self.last_error)

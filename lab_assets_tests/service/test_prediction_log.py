@@ -16,6 +16,8 @@ from lab_assets.service import prediction_log
 from lab_assets.service.prediction_log import LogUnavailableError, PredictionLog
 from lab_assets.service.records import Prediction, Record, new_prediction_id
 from lab_assets.settings import Settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 from lab_assets_tests.service.predictions import AT, make
 
 
@@ -75,6 +77,28 @@ def test_an_unflushed_spool_is_committed_at_the_next_start(settings):
     assert stored(settings) == [f"p-{number:06d}" for number in range(5)]
     assert again.get("p-000003") == make(3)
     again.close()
+
+
+def test_a_table_that_is_gone_is_not_begun_anew(settings):
+    """What was committed to it is missed by name, and what is answered meanwhile waits in the spool."""
+    log = opened(settings)
+    log.append(make(1))
+    log.flush()
+    ledger = Ledger(open_database(settings))
+    ledger.note_table_commit("ml.online_log", 1)
+    folder = Path(settings.table_uri("ml", "online_log").removeprefix("file://"))
+    aside = folder.rename(folder.with_name("aside"))
+    log._table = None
+    log.append(make(2))
+    log.flush()
+    assert log.last_error is not None
+    assert "ml.online_log" in log.last_error
+    assert (folder.exists(), log.pending) == (False, 1)
+    aside.rename(folder)
+    log.flush()
+    assert (stored(settings), log.last_error) == (["p-000001", "p-000002"], None)
+    log.close()
+    ledger.engine.dispose()
 
 
 def test_a_file_whose_commit_landed_is_not_committed_twice(settings):
