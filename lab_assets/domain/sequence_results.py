@@ -148,13 +148,17 @@ class SequenceResults:
         return sorted(moment for moment in times if moment >= end)
 
     def _standard_times(self, sequence_id: str) -> set[datetime]:
-        """Return when something about the standards of a sequence became known: their worklist entries and their runs."""
+        """Return when something about the standards of a sequence became known: their worklist entries, their runs and their methods."""
         if sequence_id not in self._times:
             times: set[datetime] = set()
             for name in self._planned.get(sequence_id, ()):
-                if any(version.row["sample_role"] in STANDARD_ROLES for version in self._records.plans.versions(name)):
+                plans = self._records.plans.versions(name)
+                if any(version.row["sample_role"] in STANDARD_ROLES for version in plans):
                     times |= self._records.plans.known_times(name)
-                    times |= {run.known_time_utc for run in self._by_name.get(name, ()) if run.known_time_utc is not None}
+                    for run in self._by_name.get(name, ()):
+                        times |= {run.known_time_utc} if run.known_time_utc is not None else set()
+                        for method_id in {version.row["method_id"] or run.stated_method_name for version in plans}:
+                            times |= self._methods.known_times(method_id, run.source)
             self._times[sequence_id] = times
         return self._times[sequence_id]
 
@@ -163,11 +167,7 @@ class SequenceResults:
         if moment is None:
             return sequence_id, None
         if sequence_id not in self._changes:
-            times = set(self._standard_times(sequence_id))
-            for run in self._runs_of(sequence_id):
-                if any(version.row["sample_role"] in STANDARD_ROLES for version in self._records.plans.versions(run.injection_name)):
-                    times |= self._record_times(run)
-            self._changes[sequence_id] = sorted(times)
+            self._changes[sequence_id] = sorted(self._standard_times(sequence_id))
         return sequence_id, bisect_right(self._changes[sequence_id], moment)
 
     def _record_times(self, run: MeasuredRun) -> set[datetime]:

@@ -116,9 +116,32 @@ def _standards_that_became_samples(files: list[File]) -> tuple[list[File], list[
     return [*worklists, *early], [_corrected("roles", standards[1:], sample_role="sample")]
 
 
+def _windows_of_standards_with_a_method_of_their_own(files: list[File]) -> tuple[list[File], list[File]]:
+    """Every standard is run by a method of its own, whose windows are revised after the runs: the samples' results follow."""
+    planned = [
+        File(
+            file.path,
+            table_of([{**row, "method_id": "STD-01"} if row["sample_role"] == "standard" else row for row in rows_of([file], "sequences")]),
+        )
+        if file.path.startswith("lims/sequences_")
+        else file
+        for file in files
+    ]
+    first, (windows,) = _split(planned, "lims/processing_methods")
+    rows = rows_of([windows], "processing_methods")
+    own = [{**row, "method_name": "STD-01"} for row in rows if row["method_name"] == "ASSAY-01"]
+    assert own
+    narrow = [
+        {**row, "integration": "fixed_window", "window_start": "4.2", "window_end": "4.5", "window_unit": "min", "recorded_at_utc": LATER}
+        for row in own
+    ]
+    return [*first, File(windows.path, table_of([*rows, *own]))], [File("lims/processing_methods_revised.csv", table_of(narrow))]
+
+
 @pytest.mark.parametrize(
     "case",
     [
+        _windows_of_standards_with_a_method_of_their_own,
         _sample_of_a_moved_run,
         _lot_of_a_moved_run,
         _limits_of_the_former_product,

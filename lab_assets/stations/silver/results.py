@@ -100,7 +100,8 @@ def _of_specifications(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return keys_of(injections_of_windows(read, ["injection_id"], changes.both), {"injection_id": "key"})
+    """Return the runs of changed methods and those beside them: their standards may be of a method of their own."""
+    return _of_names(read, injections_of_windows(read, ["injection_name"], changes.both)["injection_name"])
 
 
 def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
