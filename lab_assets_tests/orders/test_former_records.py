@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -13,6 +14,7 @@ from lab_assets.contracts.silver import RESULTS
 from lab_assets_tests.orders.laboratory import File, Home, contents, differences, rows_of, simulated, table_of
 
 LATER = "2025-10-01T00:00:00Z"
+MUCH_LATER = "2025-11-01T00:00:00Z"
 Rows = list[dict[str, str]]
 Case = Callable[[list[File]], tuple[list[File], list[File]]]
 """From the laboratory's files to those that come first and those that come after them."""
@@ -131,16 +133,26 @@ def _windows_of_standards_with_a_method_of_their_own(files: list[File]) -> tuple
     rows = rows_of([windows], "processing_methods")
     own = [{**row, "method_name": "STD-01"} for row in rows if row["method_name"] == "ASSAY-01"]
     assert own
-    narrow = [
-        {**row, "integration": "fixed_window", "window_start": "4.2", "window_end": "4.5", "window_unit": "min", "recorded_at_utc": LATER}
-        for row in own
-    ]
-    return [*first, File(windows.path, table_of([*rows, *own]))], [File("lims/processing_methods_revised.csv", table_of(narrow))]
+    revised = [{**row, "integration": "fixed_window", "recorded_at_utc": LATER} for row in own]
+    return [*first, File(windows.path, table_of([*rows, *own]))], [File("lims/processing_methods_revised.csv", table_of(revised))]
+
+
+def _a_sample_that_moved_twice(files: list[File]) -> tuple[list[File], list[File]]:
+    """A sample goes to another lot, and then to a third; the second move comes first, with everything else."""
+    name, _, _ = _a_sample(files)
+    (row,) = [row for row in rows_of(files, "samples") if row["sample_name"] == name]
+    second, third = sorted({lot["lot_id"] for lot in rows_of(files, "lots")} - {row["lot_id"]})[:2]
+    return [*files, _moved([row], "thirdly", lot_id=third, recorded_at_utc=MUCH_LATER)], [_moved([row], "secondly", lot_id=second)]
+
+
+def _moved(rows: Rows, name: str, **values: str) -> File:
+    return File(f"lims/{name}.csv", table_of([{**row, "recorded_at_utc": LATER, **values} for row in rows]))
 
 
 @pytest.mark.parametrize(
     "case",
     [
+        _a_sample_that_moved_twice,
         _windows_of_standards_with_a_method_of_their_own,
         _sample_of_a_moved_run,
         _lot_of_a_moved_run,
@@ -165,6 +177,27 @@ def test_what_belongs_to_former_records_may_come_last(case: Case, files: list[Fi
     other = Home(tmp_path / "other")
     other.take([*last, *first])
     assert differences(incremental, contents(other.lake)) == {}
+
+
+def test_results_follow_the_windows_of_their_standards(files: list[File], tmp_path: Path) -> None:
+    """The standards' own method is to integrate otherwise: from its record on the samples' values are others, and before not."""
+    home = Home(tmp_path / "lab")
+    first, last = _windows_of_standards_with_a_method_of_their_own(files)
+    home.take(first)
+
+    def results() -> pl.DataFrame:
+        rows = home.lake.polars(RESULTS, where=(pl.col("method_id") == "ASSAY-01") & pl.col("injection_id").is_not_null())
+        return rows.filter(pl.col("state") != "unjudged").sort("result_id", "result_version")
+
+    before = results()
+    home.take(last)
+    after = results()
+    own = ["result_id", "result_version", "value", "known_time_utc"]
+    assert after.join(before, on=own, how="semi").height == before.height > 10
+    revised = after.filter(pl.col("result_version") == 2)
+    assert set(revised["result_id"]) == set(before["result_id"])
+    assert revised["known_time_utc"].unique().to_list() == [datetime(2025, 10, 1, tzinfo=UTC)]
+    assert (revised["value"] != before["value"]).all()
 
 
 def test_results_by_the_former_method_stay_as_they_were_known(files: list[File], tmp_path: Path) -> None:

@@ -17,13 +17,22 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.exposure import storage_exposure
 from lab_assets.features.history import LOT_HISTORY_INPUT, RESULT_IDENTITY, lot_history
 from lab_assets.lake.among import among
-from lab_assets.stations.station import Group, Input, Station, of, touched_by
+from lab_assets.stations.station import Group, Input, Station, keys_of, of, touched_by
 
 if TYPE_CHECKING:
     import polars as pl
 
     from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
+
+
+def _of_results(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return the lots of changed results, and of their earlier versions: when a value left its former lot is said by the version after."""
+    import polars as pl
+
+    later = changes.both.filter(pl.col("result_version") > 1)["result_id"]
+    earlier = read.keyed(RESULTS, ["lot_id"], result_id=later)
+    return keys_of(pl.concat([changes.both.select("lot_id"), earlier]), ("lot_id",))
 
 
 def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
@@ -54,7 +63,7 @@ def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 
 
 _RESULT: Final = (*LOT_HISTORY_INPUT, "result_id", "result_version", "superseded_by", "withdrawn_at_utc")
-_RESULTS: Final = Input(table=RESULTS, columns=_RESULT, touches=touched_by(lot_id="lot_id"))
+_RESULTS: Final = Input(table=RESULTS, columns=_RESULT, touches=_of_results)
 _MARGINS: Final = of(RESULTS, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc", "withdrawn_at_utc")
 _KIND: Final = of(RESULTS, "method_id", "sample_name", "replicate", "injection_id")
 LOT_HISTORY_STATION: Final = Station(
