@@ -156,6 +156,7 @@ LIMS_EVENTS = TableContract(
 SPECIFICATIONS = TableContract(
     layer="bronze",
     name="specifications",
+    ordered=(("spec_low", "spec_high"),),
     rejects="row",
     grain="one version of one limit",
     description="Acceptance criteria by product, method and analyte.",

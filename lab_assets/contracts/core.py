@@ -41,6 +41,7 @@ class TableContract:
         columns: In storage order.
         primary_key: Columns that together are unique; empty where rows may repeat.
         version: Raised with each change of the contract.
+        ordered: Pairs of columns of which the first is not above the second, where a row states both.
         rejects: What a row that breaks a rule takes with it: only itself (``row``) or its whole file (``file``).
     """
 
@@ -52,6 +53,7 @@ class TableContract:
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...] = ()
     version: int = 1
+    ordered: tuple[tuple[str, str], ...] = ()
     rejects: Literal["file", "row"] = "file"
     _by_name: dict[str, Column] = field(init=False, repr=False, compare=False, hash=False, default_factory=dict[str, Column])
 
@@ -61,6 +63,8 @@ class TableContract:
             raise ValueError(f"{self.full_name}: duplicate column(s) {sorted(duplicates)}")
         if missing := set(self.primary_key) - set(names):
             raise ValueError(f"{self.full_name}: key column(s) {sorted(missing)} are not columns")
+        if missing := {name for pair in self.ordered for name in pair} - set(names):
+            raise ValueError(f"{self.full_name}: ordered column(s) {sorted(missing)} are not columns")
         self._by_name.update(zip(names, self.columns, strict=True))
 
     @property

@@ -37,6 +37,10 @@ INJECTION_PROGRESS = TableContract(
         Column(name="injection_name", kind="string", meaning="name in the data system", nullable=False),
         Column(name="checkpoint_pct", kind="int64", meaning="share of the run seen", unit="%", nullable=False, minimum=1, maximum=100),
         *_TIMES,
+        Column(name="lot_id", kind="string", meaning="lot of the sample, as known then"),
+        Column(name="sample_name", kind="string", meaning="sample, standard or blank, as known then"),
+        Column(name="method_id", kind="string", meaning="test method, as known then; empty in rows made before it was kept"),
+        Column(name="instrument_id", kind="string", meaning="instrument, as known then"),
         *_values("injection_progress"),
     ),
 )

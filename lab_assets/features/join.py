@@ -15,7 +15,9 @@ from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, 
 if TYPE_CHECKING:
     import polars as pl
 
-SPINE: Final[tuple[str, ...]] = ("injection_id", "checkpoint_pct", "lot_id", "method_id", "instrument_id", "sample_name", "as_of_utc")
+RUN_KEYS: Final = ("lot_id", "method_id", "instrument_id", "sample_name")
+"""What features of a run are looked up by; a row of ``features.injection_progress`` says how they were known when it was."""
+SPINE: Final[tuple[str, ...]] = ("injection_id", "checkpoint_pct", *RUN_KEYS, "as_of_utc")
 """Columns of the spine that the join needs; others pass through."""
 LOOKBACK_DAYS: Final = 180.0
 """State of an instrument older than this says nothing about today's run."""
@@ -85,6 +87,23 @@ def point_in_time_join(
     ):
         known = known.join(part, on=_ROW, how="left", maintain_order="left")
     return pl.concat([spine, _with_context(spine, known.drop(_ROW))], how="horizontal")
+
+
+def with_keys_as_known(runs: pl.DataFrame, progress: pl.DataFrame) -> pl.DataFrame:
+    """Return rows of ``features.injection_progress`` with their runs' other columns; lot, method and so on are those known at the row's time.
+
+    Rows made before they were kept have no method: they get what is known of the run now.
+
+    Args:
+        runs: One row a run: ``injection_id``, ``RUN_KEYS``, and what passes through.
+        progress: Rows with ``injection_id`` and ``RUN_KEYS``.
+    """
+    import polars as pl
+
+    both = progress.join(runs, on="injection_id", maintain_order="left", suffix="_now")
+    kept = pl.col("method_id").is_not_null()
+    known = [pl.when(kept).then(pl.col(name)).otherwise(pl.col(f"{name}_now")).alias(name) for name in RUN_KEYS]
+    return both.with_columns(known).drop(f"{name}_now" for name in RUN_KEYS)
 
 
 def _before_own_run(asked: pl.DataFrame, instrument_history: pl.DataFrame) -> pl.Series:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.contracts.formats.quick_check import surely_kept
-from lab_assets.contracts.formats.rules import MISSING_VALUE
+from lab_assets.contracts.formats.rules import MISSING_VALUE, ORDER
 from lab_assets.contracts.formats.types import pandas_dtype
 from lab_assets.ingest.staged import StagedFile
 
@@ -79,6 +79,20 @@ def contract_failures(contract: TableContract, rows: list[dict[str, Any]]) -> di
         contract: Table the rows are meant for.
         rows: Rows without provenance except ``source_row``.
     """
+    return {**_crossed(contract, rows), **_failures_of_columns(contract, rows)}
+
+
+def _crossed(contract: TableContract, rows: list[dict[str, Any]]) -> dict[int, tuple[str, str | None, str]]:
+    """Return the rows whose columns are not in the order that the contract wants."""
+    return {
+        at: (ORDER, high, f"{low} is {row[low]:g}, above {high}, which is {row[high]:g}")
+        for low, high in contract.ordered
+        for at, row in enumerate(rows)
+        if row.get(low) is not None and row.get(high) is not None and row[low] > row[high]
+    }
+
+
+def _failures_of_columns(contract: TableContract, rows: list[dict[str, Any]]) -> dict[int, tuple[str, str | None, str]]:
     columns = _own_columns(contract)
     if all(surely_kept(column, [row.get(column.name) for row in rows]) for column in columns):
         return {}  # as nearly always; pandera is asked only where there is doubt

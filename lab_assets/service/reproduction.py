@@ -140,4 +140,4 @@ def _from_tables(settings: Settings, prediction: Prediction, feature_set_version
         at=prediction.as_of_utc,
         versions=prediction.table_versions,
         feature_set_version=feature_set_version,
-    )
+    ).features

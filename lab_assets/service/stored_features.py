@@ -22,6 +22,13 @@ FEATURE_TABLES: Final = tuple(table.full_name for table in (INJECTION_PROGRESS, 
 _TEXTS: Final = ("injection_id", "lot_id", "method_id", "instrument_id", "sample_name")
 
 
+def _spine() -> dict[str, Any]:
+    import polars as pl
+
+    times = dict.fromkeys(("injected_at_utc", "as_of_utc"), pl.Datetime("us", "UTC"))
+    return {**dict.fromkeys(_TEXTS, pl.String()), "checkpoint_pct": pl.Int64(), **times}
+
+
 class ReadBackError(Exception):
     """A run, or its features, are not in the tables."""
 
@@ -59,10 +66,11 @@ def features_at(
     at: datetime,
     versions: Mapping[str, int],
     feature_set_version: str = FEATURE_SET_VERSION,
-) -> dict[str, float]:
+) -> RunFeatures:
     """Return a run's features as they were known at a moment, from feature tables at the given versions.
 
-    Only the rows of the run, its instrument, lot and sample are read. A table without a version was not there.
+    Only the rows of the run, its instrument, lot and sample are read; of these that known then counts. A table without a version was not
+    there.
 
     Args:
         settings: Where the tables are.
@@ -77,30 +85,34 @@ def features_at(
     """
     import polars as pl
 
-    from lab_assets.features.join import point_in_time_join
+    from lab_assets.features.join import RUN_KEYS, point_in_time_join, with_keys_as_known
 
     read, of_set = DeltaRows(settings, versions), [feature_set_version]
-    times = dict.fromkeys(("injected_at_utc", "as_of_utc"), pl.Datetime("us", "UTC"))
-    spine = pl.DataFrame(
-        [{name: run[name] for name in (*_TEXTS, "injected_at_utc")} | {"checkpoint_pct": checkpoint_pct, "as_of_utc": at}],
-        schema={**dict.fromkeys(_TEXTS, pl.String()), "checkpoint_pct": pl.Int64(), **times},
-    )
+    progress = read.keyed(INJECTION_PROGRESS, injection_id=[run["injection_id"]], feature_set_version=of_set)
+    spine = pl.DataFrame([{**run, "checkpoint_pct": checkpoint_pct, "as_of_utc": at}], schema=_spine())
+    known = progress.filter(
+        (pl.col("checkpoint_pct") == checkpoint_pct) & (pl.max_horizontal("event_time_utc", "known_time_utc") <= pl.lit(at))
+    ).sort("known_time_utc")
+    if known.height:
+        spine = with_keys_as_known(spine, known.tail(1).select("injection_id", *RUN_KEYS)).select(spine.columns)
+    of = spine.row(0, named=True)
     # the run's own row of the history is of its instrument and method, unless these were corrected since
     history = pl.concat(
         [
-            read.keyed(INSTRUMENT_HISTORY, instrument_id=[run["instrument_id"]], method_id=[run["method_id"]], feature_set_version=of_set),
-            read.keyed(INSTRUMENT_HISTORY, injection_id=[run["injection_id"]], feature_set_version=of_set),
+            read.keyed(INSTRUMENT_HISTORY, instrument_id=[of["instrument_id"]], method_id=[of["method_id"]], feature_set_version=of_set),
+            read.keyed(INSTRUMENT_HISTORY, injection_id=[of["injection_id"]], feature_set_version=of_set),
         ]
     ).unique(maintain_order=True)
-    return to_map(
-        point_in_time_join(
-            spine,
-            progress=read.keyed(INJECTION_PROGRESS, injection_id=[run["injection_id"]], feature_set_version=of_set),
-            instrument_history=history,
-            lot_history=read.keyed(LOT_HISTORY, lot_id=[run["lot_id"]], feature_set_version=of_set),
-            storage_exposure=read.keyed(STORAGE_EXPOSURE, sample_name=[run["sample_name"]], feature_set_version=of_set),
-            feature_set_version=feature_set_version,
-        ).row(0, named=True)
+    joined = point_in_time_join(
+        spine,
+        progress=progress,
+        instrument_history=history,
+        lot_history=read.keyed(LOT_HISTORY, lot_id=[of["lot_id"]], feature_set_version=of_set),
+        storage_exposure=read.keyed(STORAGE_EXPOSURE, sample_name=[of["sample_name"]], feature_set_version=of_set),
+        feature_set_version=feature_set_version,
+    )
+    return RunFeatures(
+        injection_id=of["injection_id"], lot_id=of["lot_id"], features=to_map(joined.row(0, named=True)), table_versions=dict(versions)
     )
 
 
@@ -117,5 +129,4 @@ def newest_features(settings: Settings, injection_id: str, *, checkpoint_pct: in
     where = {"injection_id": [run["injection_id"]], "checkpoint_pct": [checkpoint_pct], "feature_set_version": [FEATURE_SET_VERSION]}
     if not read_rows(settings, INJECTION_PROGRESS.full_name, where=where, columns=("injection_id",)):
         raise ReadBackError(f"injection {injection_id!r} has no features at {checkpoint_pct} % of the run yet")
-    features = features_at(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions)
-    return RunFeatures(injection_id=run["injection_id"], lot_id=run["lot_id"], features=features, table_versions=versions)
+    return features_at(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions)

@@ -40,7 +40,7 @@ def violations(lake: Lakehouse, contract: TableContract) -> dict[str, int]:
 
 
 def _of_news(lake: Lakehouse, contract: TableContract, since: int, until: int) -> dict[str, int]:
-    keyed = {*contract.primary_key, *_following(contract)}
+    keyed = {*contract.primary_key, *_following(contract), *(name for pair in contract.ordered for name in pair)}
     ruled = [column.name for column in contract.columns if rules_of(column) or column.name in keyed]
     written = lake.written(contract, ruled, since=since, until=until)
     broken = broken_rules(contract, written, unique=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
@@ -145,6 +145,23 @@ def _a_sample_that_moved_twice(files: list[File]) -> tuple[list[File], list[File
     return [*files, _moved([row], "thirdly", lot_id=third, recorded_at_utc=MUCH_LATER)], [_moved([row], "secondly", lot_id=second)]
 
 
+def _a_lot_known_before_the_runs_that_is_told_later(files: list[File]) -> tuple[list[File], list[File]]:
+    """A record from before its runs says that a sample is of another lot; it comes when they are scored, and changes no feature of theirs."""
+    name, _, _ = _a_sample(files)
+    (row,) = [row for row in rows_of(files, "samples") if row["sample_name"] == name]
+    other = next(lot["lot_id"] for lot in rows_of(files, "lots") if lot["lot_id"] != row["lot_id"])
+    unjudged = [file for file in files if not file.path.startswith(("lims/results_", "lims/events_"))]
+    told = (datetime.fromisoformat(row["recorded_at_utc"]) + timedelta(seconds=1)).isoformat()
+    return unjudged, [_moved([row], "told", lot_id=other, recorded_at_utc=told)]
+
+
+def _a_weight_corrected_and_put_back(files: list[File]) -> tuple[list[File], list[File]]:
+    """The features are again what they were, as of a later moment."""
+    _, _, plans = _a_sample(files)
+    back = _moved(plans, "back", recorded_at_utc=MUCH_LATER)
+    return [*files, _corrected("weight", plans, weight_mg="251.5")], [back]
+
+
 def _moved(rows: Rows, name: str, **values: str) -> File:
     return File(f"lims/{name}.csv", table_of([{**row, "recorded_at_utc": LATER, **values} for row in rows]))
 
@@ -153,6 +170,8 @@ def _moved(rows: Rows, name: str, **values: str) -> File:
     "case",
     [
         _a_sample_that_moved_twice,
+        _a_lot_known_before_the_runs_that_is_told_later,
+        _a_weight_corrected_and_put_back,
         _windows_of_standards_with_a_method_of_their_own,
         _sample_of_a_moved_run,
         _lot_of_a_moved_run,

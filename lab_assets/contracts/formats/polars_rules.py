@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from lab_assets.contracts.columns import Column
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.formats.rules import Rule, rules_of
+from lab_assets.contracts.formats.rules import ORDER, Rule, rules_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -53,10 +53,12 @@ def broken_rules(contract: TableContract, frame: pl.DataFrame | pl.LazyFrame, *,
 
     lazy = frame.lazy()
     present = set(lazy.collect_schema().names())
-    asked = [column.name for column in contract.columns if rules_of(column) or (unique and column.name in contract.primary_key)]
+    among = {name for pair in contract.ordered for name in pair} | (set(contract.primary_key) if unique else set[str]())
+    asked = [column.name for column in contract.columns if rules_of(column) or column.name in among]
     if missing := [name for name in asked if name not in present]:
         raise ValueError(f"{contract.full_name} cannot be checked: the rows lack the column(s) {', '.join(missing)}")
     rules = {f"{column.name}: {rule.label}": breaks(column, rule).sum() for column in contract.columns for rule in rules_of(column)}
+    rules |= {f"{high}: {ORDER}": (pl.col(low) > pl.col(high)).sum() for low, high in contract.ordered}
     if unique and contract.primary_key:
         rules[f"unique({', '.join(contract.primary_key)})"] = pl.len() - pl.struct(contract.primary_key).n_unique()
     if not rules:

@@ -13,6 +13,8 @@ from lab_assets.contracts.columns import Column
 
 RuleKind = Literal["missing_value", "minimum", "maximum", "finite", "allowed", "pattern"]
 MISSING_VALUE: Final = "missing_value"
+ORDER: Final = "order"
+"""The rule that a row breaks whose columns of ``TableContract.ordered`` are crossed."""
 
 
 @dataclass(frozen=True, kw_only=True)

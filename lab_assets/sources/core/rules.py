@@ -42,6 +42,7 @@ MEND: Final[dict[str, str]] = {
     "not_a_file": "Put a regular file in its place; links, pipes and folders are not followed.",
     "not_a_number": "Correct the value at its source, or state the decimal mark in the file ('# decimal: ,').",
     "not_finite": "The value is not a finite number: correct it at its source and export again.",
+    "order": "Two limits are crossed: correct them at their source and export again.",
     "original_missing": "The kept original is gone: run 'lab scrub', restore the raw store from the last backup, then retry.",
     "parser_crashed": "The reader died on this file: keep it, report it to the administrator, and retry after the reader was mended.",
     "parser_timeout": _LIMIT,

@@ -52,8 +52,8 @@ class ProcessingTableReader(ContractTableReader):
             UnreadableFileError: the table as a whole is not usable.
         """
         result = _read_lines(table, context, self.format) if _is_line_table(table.header) else super().read_table(table, context)
-        rows, reversed_rows = _keep_forward(result.tables[PROCESSING_METHODS.name])
-        return replace(result, tables={PROCESSING_METHODS.name: rows}, rejected=result.rejected + reversed_rows)
+        rows, unusable = _keep_usable(result.tables[PROCESSING_METHODS.name])
+        return replace(result, tables={PROCESSING_METHODS.name: rows}, rejected=result.rejected + unusable)
 
 
 def _is_line_table(header: Header) -> bool:
@@ -100,19 +100,20 @@ def _need_line(row: Row) -> None:
             raise FieldError("missing_value", column, f"{column} is empty")
 
 
-def _keep_forward(rows: list[Row]) -> tuple[list[Row], list[RejectedRow]]:
-    """Reject windows that end before they start."""
-    kept = [row for row in rows if row["window_start"] < row["window_end"]]
-    rejected = [
-        RejectedRow(
-            table=PROCESSING_METHODS.name,
-            source_row=row["source_row"],
-            rule="window_order",
-            reason=f"the window of {row['analyte']!r} ends at {row['window_end']:g}, before its start {row['window_start']:g}",
-            column="window_end",
-            row=row,
+def _keep_usable(rows: list[Row]) -> tuple[list[Row], list[RejectedRow]]:
+    """Reject windows that end before they start, and lines without a slope."""
+    kept: list[Row] = []
+    rejected: list[RejectedRow] = []
+    for row in rows:
+        if row["window_start"] >= row["window_end"]:
+            rule, column = "window_order", "window_end"
+            reason = f"the window of {row['analyte']!r} ends at {row['window_end']:g}, before its start {row['window_start']:g}"
+        elif row["calibration"] == "line" and row["slope"] is None:
+            rule, column, reason = "missing_value", "slope", f"the line of {row['analyte']!r} has no slope"
+        else:
+            kept.append(row)
+            continue
+        rejected.append(
+            RejectedRow(table=PROCESSING_METHODS.name, source_row=row["source_row"], rule=rule, reason=reason, column=column, row=row)
         )
-        for row in rows
-        if row["window_start"] >= row["window_end"]
-    ]
     return kept, rejected

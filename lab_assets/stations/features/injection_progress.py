@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from lab_assets.contracts.bronze import (
     CHROMATOGRAMS,
@@ -32,6 +32,7 @@ from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLU
 from lab_assets.domain.specifications import LIMIT_COLUMNS
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, names_of
 from lab_assets.features.expectation import MethodExpectation
+from lab_assets.features.join import RUN_KEYS
 from lab_assets.features.progress import checkpoint_time
 from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
 from lab_assets.lake.among import among
@@ -218,7 +219,7 @@ def _rows_of(read: StationReader, table: Any, chosen: pl.DataFrame, place: Seque
 
 
 def _pressures_of(read: StationReader, names: pl.Series) -> pl.DataFrame:
-    """Return the pressure that counts for each injection name: the first by name of its signal, of the last file."""
+    """Return the pressure that counts for each injection name of each source: the first by name of its signal, of the last file."""
     import polars as pl
 
     stated = read.keyed(INSTRUMENT_STATUS, list(dict.fromkeys((*_SIGNAL_PLACE, *RECENCY))), injection_name=names)
@@ -227,13 +228,26 @@ def _pressures_of(read: StationReader, names: pl.Series) -> pl.DataFrame:
     rank = pl.Series("__place", [places[name] for name in stated["source_file"]], dtype=pl.Int64)
     order = ["signal", "__place", "ingest_batch", "source_sha256", "source_row"]
     ordered = stated.with_columns(rank).sort(order, descending=[False, True, True, True, True])
-    return ordered.unique("injection_name", keep="first", maintain_order=True).drop("__place")
+    return ordered.unique(["source", "injection_name"], keep="first", maintain_order=True).drop("__place")
+
+
+def _places_of_pressures(pressures: pl.DataFrame) -> Mapping[tuple[str, str], Place]:
+    """Return where the pressure of each (source, injection name) lies; under no source where only one has any.
+
+    Data systems number their runs alike, so a pressure of the run's own source comes first. One of another source counts where nobody
+    else has any: pumps that log into a folder of their own.
+    """
+    found: dict[tuple[str, str], Place] = {}
+    for row in pressures.iter_rows(named=True):
+        found[row["source"], row["injection_name"]] = place_of(row, _SIGNAL_PLACE)
+    alone = pressures.unique("injection_name", keep="none")
+    return found | {("", row["injection_name"]): place_of(row, _SIGNAL_PLACE) for row in alone.iter_rows(named=True)}
 
 
 def _known(read: StationReader, runs: pl.DataFrame, traces: pl.DataFrame, pressures: pl.DataFrame) -> dict[Place, KnownRun]:
     """Return what is known of each run beside its trace."""
     book = gather(read, [identity_of(row) for row in runs.iter_rows(named=True)])
-    pressure = {row["injection_name"]: place_of(row, _SIGNAL_PLACE) for row in pressures.iter_rows(named=True)}
+    pressure = _places_of_pressures(pressures)
     by_id = {row["injection_id"]: row for row in runs.iter_rows(named=True)}
     known: dict[Place, KnownRun] = {}
     for row in traces.iter_rows(named=True):
@@ -244,12 +258,23 @@ def _known(read: StationReader, runs: pl.DataFrame, traces: pl.DataFrame, pressu
             started_at_utc=run["injected_at_utc"],
             run_time_min=run["run_time_min"],
             expectations=_expectations(book, identity_of(run), run["injected_at_utc"], run["run_time_min"], row["channel"]),
-            pressure=pressure.get(row["injection_name"]),
+            pressure=pressure.get((run["source"], run["injection_name"])) or pressure.get(("", run["injection_name"])),
         )
     return known
 
 
-Known = tuple[datetime, MethodExpectation]
+class Known(NamedTuple):
+    """What was known of a run from a moment on.
+
+    Attributes:
+        moment: Moment.
+        expected: What it was expected to show.
+        keys: Its ``RUN_KEYS``.
+    """
+
+    moment: datetime
+    expected: MethodExpectation
+    keys: tuple[str | None, ...]
 
 
 def _expectations(
@@ -259,7 +284,7 @@ def _expectations(
     if run_time_min is None:
         return {}
     found: dict[int, tuple[Known, ...]] = {}
-    cached: dict[tuple[int, int], MethodExpectation | None] = {}
+    cached: dict[tuple[int, int], tuple[MethodExpectation | None, tuple[str | None, ...]]] = {}
     moments = {checkpoint: checkpoint_time(started, run_time_min, checkpoint) for checkpoint in CHECKPOINTS_PCT}
     changes = book.times(run, first=min(moments.values()), last=max(moments.values()))
     for checkpoint, reached in moments.items():
@@ -268,10 +293,11 @@ def _expectations(
             stage = changes.stage(seen_by=reached, known_by=moment)
             if stage not in cached:
                 facts = book.facts(run, seen_by=reached, known_by=moment)
-                cached[stage] = facts.expectation(run_time_min=run_time_min, channel=channel)
-            expected = cached[stage]
-            if expected is not None and (not known or known[-1][1] != expected):
-                known.append((moment, expected))
+                keys = tuple(getattr(facts.context, name) for name in RUN_KEYS)
+                cached[stage] = facts.expectation(run_time_min=run_time_min, channel=channel), keys
+            expected, keys = cached[stage]
+            if expected is not None and (not known or known[-1][1:] != (expected, keys)):
+                known.append(Known(moment, expected, keys))
         found[checkpoint] = tuple(known)
     return found
 
@@ -343,30 +369,35 @@ def progress_rows(known: KnownRun, trace: Row, pressure: Row | None) -> list[dic
                     "event_time_utc": checkpoint_time(known.started_at_utc, run_time_min, checkpoint),
                     "known_time_utc": moment,
                     "feature_set_version": FEATURE_SET_VERSION,
+                    **dict(zip(RUN_KEYS, keys, strict=True)),
                     **storable({name: features[name] for name in names_of("injection_progress")}),
                 }
-                for moment in checkpoints[checkpoint]
+                for moment, keys in checkpoints[checkpoint]
             ]
     return _changed(made)
 
 
-def _together(expectations: Mapping[int, Sequence[Known]]) -> list[tuple[MethodExpectation, dict[int, list[datetime]]]]:
+_Since = list[tuple[datetime, tuple[str | None, ...]]]
+"""Moments from which on an expectation holds, each with the ``RUN_KEYS`` known then."""
+
+
+def _together(expectations: Mapping[int, Sequence[Known]]) -> list[tuple[MethodExpectation, dict[int, _Since]]]:
     """Return each different expectation once, with the checkpoints and known times that it holds for."""
-    found: list[tuple[MethodExpectation, dict[int, list[datetime]]]] = []
+    found: list[tuple[MethodExpectation, dict[int, _Since]]] = []
     for checkpoint, known in expectations.items():
-        for moment, expected in known:
+        for moment, expected, keys in known:
             for other, checkpoints in found:
                 if other is expected or other == expected:
-                    checkpoints.setdefault(checkpoint, []).append(moment)
+                    checkpoints.setdefault(checkpoint, []).append((moment, keys))
                     break
             else:
-                found.append((expected, {checkpoint: [moment]}))
+                found.append((expected, {checkpoint: [(moment, keys)]}))
     return found
 
 
 def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out rows that say the same as the one known before them."""
-    names = names_of("injection_progress")
+    names = (*RUN_KEYS, *names_of("injection_progress"))
     kept: list[dict[str, Any]] = []
     for row in sorted(rows, key=lambda row: (row["checkpoint_pct"], row["known_time_utc"])):
         before = kept[-1] if kept and kept[-1]["checkpoint_pct"] == row["checkpoint_pct"] else None
@@ -425,6 +456,10 @@ def _feeds() -> dict[str, tuple[str, ...]]:
         for source in of(table, "recorded_at_utc")
     )
     feeds["feature_set_version"] = ()
+    feeds["sample_name"] = of(LIMS_SEQUENCES, "sample_name") + of(INJECTIONS, "stated_sample_name")
+    feeds["lot_id"] = of(LIMS_SAMPLES, "lot_id") + feeds["sample_name"]
+    feeds["method_id"] = of(LIMS_SEQUENCES, "method_id") + of(INJECTIONS, "stated_method_name")
+    feeds["instrument_id"] = of(LIMS_SEQUENCES, "instrument_id") + of(INJECTIONS, "stated_instrument_name")
     for name in names_of("injection_progress"):
         if name.startswith("pressure"):
             feeds[name] = _PRESSURE_OF + of(INJECTIONS, "run_time_min")

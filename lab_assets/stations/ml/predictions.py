@@ -22,6 +22,7 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.domain.in_force import utc
 from lab_assets.domain.injection_identity import PARTS, with_identity
 from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
 from lab_assets.lake.among import among
@@ -94,7 +95,7 @@ class Scoring:
 def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, everything: bool = False) -> Scored:
     """Score the runs whose features are new or have changed, and end predictions that no longer stand.
 
-    Identities of predictions follow from model, injection, checkpoint and feature values, so repeating is harmless.
+    Identities of predictions follow from model, injection, checkpoint, lot, moment and feature values, so repeating is harmless.
 
     Args:
         lake: Tables.
@@ -280,16 +281,23 @@ def _compared(made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]]
             reason = "the run is no sample by what is known now, or has no features any more"
             ended.append({"prediction_id": row["prediction_id"], "superseded_by": None, "ended_at_utc": now, "ended_reason": reason})
         elif successor != row["prediction_id"]:
-            reason = "the features changed by what became known since"
+            reason = "the features, or the lot, changed by what became known since"
             ended.append({"prediction_id": row["prediction_id"], "superseded_by": successor, "ended_at_utc": now, "ended_reason": reason})
     again = [name for name in chosen.values() if name in by_id and by_id[name]["ended_at_utc"] is not None]
     return _Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)
 
 
-def prediction_id(bundle_digest: str, injection_id: str, checkpoint_pct: int, features: dict[str, float]) -> str:
-    """Return the identity of a prediction made from tables."""
+def prediction_id(bundle_digest: str, row: Mapping[str, Any], features: Mapping[str, float]) -> str:
+    """Return the identity of a prediction made from tables: by which model, of what run and lot, as of when, from what.
+
+    Args:
+        bundle_digest: Digest of the model.
+        row: ``injection_id``, ``checkpoint_pct``, ``lot_id`` and ``as_of_utc``.
+        features: What the model was given.
+    """
     values = ",".join(f"{name}={value!r}" for name, value in sorted(features.items()))
-    return "pred_" + hashlib.sha256(f"{bundle_digest}|{injection_id}|{checkpoint_pct}|{values}".encode()).hexdigest()[:20]
+    of = f"{row['injection_id']}|{int(row['checkpoint_pct'])}|{row['lot_id'] or ''}|{utc(row['as_of_utc']).isoformat()}"
+    return "pred_" + hashlib.sha256(f"{bundle_digest}|{of}|{values}".encode()).hexdigest()[:20]
 
 
 def _predictions(rows: pl.DataFrame, bundle: ModelBundle, scoring: Scoring, versions: dict[str, int]) -> list[dict[str, Any]]:
@@ -303,7 +311,7 @@ def _predictions(rows: pl.DataFrame, bundle: ModelBundle, scoring: Scoring, vers
         checkpoint = int(row["checkpoint_pct"])
         made.append(
             {
-                "prediction_id": prediction_id(bundle.digest, row["injection_id"], checkpoint, features),
+                "prediction_id": prediction_id(bundle.digest, row, features),
                 **{name: row[name] for name in ("injection_id", "lot_id", "as_of_utc")},
                 "checkpoint_pct": checkpoint,
                 "risk": float(scores.risk[position]),

@@ -93,24 +93,26 @@ def spine_of(
     latest: bool,
     feature_set_version: str = FEATURE_SET_VERSION,
 ) -> pl.DataFrame:
-    """Return every checkpoint of some injections that has features, as the join wants it.
+    """Return every checkpoint of some injections that has features, as the join wants it: with lot, method and so on as known then.
 
     Args:
         lake: Tables.
         versions: Version of the feature tables.
-        injections: ``injection_id``, ``lot_id``, ``method_id``, ``instrument_id``, ``sample_name``; further columns pass through. With
-            ``injection_name`` files without the runs are skipped.
+        injections: ``injection_id`` and ``RUN_KEYS``; further columns pass through. With ``injection_name`` files without the runs are
+            skipped.
         latest: As of the newest known row of the checkpoint (what a risk should rest on now), or of the first (what could be known when
             the checkpoint was reached, from which is learned).
         feature_set_version: Feature set of the rows.
     """
     import polars as pl
 
+    from lab_assets.features.join import RUN_KEYS, with_keys_as_known
+
     known_by = [name for name in ("injection_id", "injection_name") if name in injections.columns]
     of_them = pl.all_horizontal(among(name, injections[name]) for name in known_by)
     progress = lake.polars(
         INJECTION_PROGRESS,
-        ["injection_id", "checkpoint_pct", "event_time_utc", "known_time_utc"],
+        ["injection_id", "checkpoint_pct", "event_time_utc", "known_time_utc", *RUN_KEYS],
         version=versions[INJECTION_PROGRESS.full_name],
         where=of_them & (pl.col("feature_set_version") == feature_set_version),
     )
@@ -118,7 +120,7 @@ def spine_of(
         ["injection_id", "checkpoint_pct"], keep="last" if latest else "first", maintain_order=True
     )
     as_of = pl.max_horizontal("event_time_utc", "known_time_utc").alias("as_of_utc")
-    return chosen.select("injection_id", pl.col("checkpoint_pct").cast(pl.Int64), as_of).join(injections, on="injection_id")
+    return with_keys_as_known(injections, chosen.select("injection_id", pl.col("checkpoint_pct").cast(pl.Int64), as_of, *RUN_KEYS))
 
 
 def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str = "") -> TrainingSet:
@@ -142,8 +144,10 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str
         )
     columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role"]
     injections = lake.polars(INJECTIONS, columns, version=versions[INJECTIONS.full_name]).join(labels, on="injection_id")
+    # features are looked up by the lot known then; runs are parted by the lot they turned out to be of
+    injections = injections.with_columns(_lot_id="lot_id")
     spine = spine_of(lake, versions, injections, latest=False).sort("injected_at_utc", "injection_id", "checkpoint_pct")
-    rows = assemble(lake, spine, versions)
+    rows = assemble(lake, spine, versions).with_columns(lot_id="_lot_id").drop("_lot_id")
     parts = split_by_time_and_lot(
         rows["injected_at_utc"].to_numpy(), rows["lot_id"].to_numpy(), train_share=TRAIN_SHARE, calibrate_share=CALIBRATE_SHARE
     )

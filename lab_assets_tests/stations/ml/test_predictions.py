@@ -87,7 +87,7 @@ def test_a_fact_learned_later_supersedes_the_prediction_and_its_decision(lake: L
     said = ("superseded_by", "ended_at_utc", "ended_reason")
     assert {name: value for name, value in old.items() if name not in said} == {k: v for k, v in first.items() if k not in said}
     assert (old["superseded_by"], old["ended_at_utc"]) == (new["prediction_id"], later)
-    assert old["ended_reason"] == "the features changed by what became known since"
+    assert old["ended_reason"] == "the features, or the lot, changed by what became known since"
     assert (new["superseded_by"], new["ended_at_utc"]) == (None, None)
     assert (new["as_of_utc"], dict(new["features"])["worst_margin_so_far"]) == (at(8), 0.9)
     assert new["risk"] != old["risk"]
