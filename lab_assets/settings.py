@@ -5,14 +5,17 @@ Belongs here: names, defaults, meanings and derived paths. Does not belong here:
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+_UNPLAIN = re.compile(r"""[^!-~]|["#%<>?\\^`{|}]""", re.ASCII)
+"""What is written otherwise in an address than in a path; the libraries that read tables do not agree on which of both they are given."""
 
 
 class Settings(BaseSettings):
@@ -66,6 +69,19 @@ class Settings(BaseSettings):
         default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full."
     )
     log_level: str = Field(default="INFO", description="Level of the product's log.")
+
+    @field_validator("home", "lake_uri")
+    @classmethod
+    def _is_plain(cls, value: Path | str | None) -> Path | str | None:
+        """Refuse a folder in which no table could be read: a space is enough."""
+        if value is None or (isinstance(value, str) and "://" in value and not value.startswith("file://")):
+            return value
+        path = str(value.resolve() if isinstance(value, Path) else value)
+        if found := _UNPLAIN.search(path):
+            raise ValueError(
+                f"the path {path} holds {found[0]!r}: choose a folder whose path has letters of ASCII, digits, . _ - and / only"
+            )
+        return value
 
     @property
     def inbox(self) -> Path:

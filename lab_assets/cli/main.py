@@ -84,7 +84,7 @@ def plain_error(error: BaseException) -> str | None:
 
 def _setting_error(each: dict[str, Any]) -> str:
     name = ".".join(str(part) for part in each["loc"])
-    return f"setting {name if name.isupper() else f'LAB_{name.upper()}'}: {each['msg']}"
+    return f"setting {name if name.isupper() else f'LAB_{name.upper()}'}: {each['msg'].removeprefix('Value error, ')}"
 
 
 class LabGroup(TyperGroup):

@@ -22,11 +22,11 @@ Key = Hashable
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 """Time of a version that states none: it held, or was known, from the beginning."""
 
-RECENCY: Final = ("source_file", "ingest_batch", "source_sha256", "source_row")
+RECENCY: Final = ("source_file", "source", "ingest_batch", "source_sha256", "source_row")
 """What decides between versions of equal times: the content's own order, never the order of arrival.
 
 A later file under the same path replaces the earlier one (that is what dropping it again means); files under different paths are
-ordered by path, so that the same files give the same answer in whichever order they arrive.
+ordered by path and then by drop folder, so that the same files give the same answer in whichever order they arrive.
 """
 
 
@@ -57,6 +57,7 @@ def recency(row: Row) -> tuple[Any, ...]:
     """Return the sort key of ``RECENCY``; columns that a row does not have count as empty."""
     return (
         natural(row.get("source_file")),
+        row.get("source") or "",
         row.get("ingest_batch") or 0,
         row.get("source_sha256") or "",
         row.get("source_row") or 0,

@@ -78,7 +78,7 @@ class ProcessingMethods:
                 Version(
                     effective=utc(name[2]),
                     known=_known(name, found, first),
-                    order=recency(found[0])[:3],
+                    order=recency(found[0])[:-1],
                     row=WindowSet.of(found),
                 ),
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -53,6 +54,17 @@ def test_a_wrong_setting_is_named_by_its_variable() -> None:
     with pytest.raises(ValidationError) as raised:
         Settings(service_port="many")  # type: ignore[arg-type]  # as an environment would give it
     assert "LAB_SERVICE_PORT" in (plain_error(raised.value) or "")
+
+
+@pytest.mark.parametrize("home", ["/labs/our home", "/labs/Prüflabor", "/labs/50%", "/labs/a#b"])
+def test_a_home_in_which_no_table_could_be_read_is_refused(home: str) -> None:
+    """Libraries do not agree whether a table's address is written as its path: the first ingestion would fail, and every one after it."""
+    with pytest.raises(ValidationError, match="choose a folder whose path has letters of ASCII") as refused:
+        Settings(home=Path(home))
+    assert plain_error(refused.value) == f"setting LAB_HOME: {refused.value.errors()[0]['msg'].removeprefix('Value error, ')}"
+    with pytest.raises(ValidationError):
+        Settings(home=Path("/labs/a"), lake_uri=f"file://{home}")
+    assert Settings(home=Path("/labs/qc-1.a_b"), lake_uri="s3://labs/50%").home == Path("/labs/qc-1.a_b")
 
 
 def test_our_errors_and_the_systems_are_told_and_defects_are_not() -> None:

@@ -210,8 +210,12 @@ def _score(
     spine = spine_of(lake, versions, scorable, latest=True, feature_set_version=feature_set)
     rows = assemble(lake, spine, versions, feature_set_version=feature_set) if spine.height else spine
     made = _predictions(rows, bundle, scoring, versions) if rows.height else []
-    standing = _standing(lake, bundle.digest, names, runs)
-    plan = _compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
+    standing = _standing(lake, names, runs)
+    if names is None:
+        # what a former model said of runs that another one scores now stays what it said; of others it ends
+        scored = {row["injection_id"] for row in made}
+        standing = [row for row in standing if row["model_digest"] == bundle.digest or row["injection_id"] not in scored]
+    plan = _compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc, digest=bundle.digest)
     paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
     return Scored(
         predictions=len(plan.new),
@@ -242,20 +246,20 @@ def _waiting(lake: Lakehouse, unknown: pl.DataFrame, now: datetime) -> pl.DataFr
     return young.select("injection_id")
 
 
-def _standing(lake: Lakehouse, digest: str, names: Collection[str] | None, runs: pl.DataFrame) -> list[dict[str, Any]]:
-    """Return this model's predictions from tables of some runs, or of all: those that count and those that do not.
+def _standing(lake: Lakehouse, names: Collection[str] | None, runs: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the predictions from tables of some runs, or of all, by any model: those that count and those that do not.
 
     A prediction is as of no moment before its run began; of a run that is gone that moment is not known, and all are looked through.
     """
     import polars as pl
 
-    where = (pl.col("model_digest") == digest) & (pl.col("mode") != "online")
+    where = pl.col("mode") != "online"
     if names is not None:
         where &= among("injection_id", pl.Series(list(names), dtype=pl.String))
         began = runs["injected_at_utc"]
         if runs.height == len(names) and not began.has_nulls():
             where &= pl.col("as_of_utc") >= began.min()
-    columns = ["prediction_id", "injection_id", "checkpoint_pct", "ended_at_utc", "ended_reason", "superseded_by"]
+    columns = ["prediction_id", "injection_id", "checkpoint_pct", "model_digest", "ended_at_utc", "ended_reason", "superseded_by"]
     return lake.polars(PREDICTIONS, columns, where=where).to_dicts()
 
 
@@ -268,7 +272,13 @@ class _Plan:
     again: list[str]
 
 
-def _compared(made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime) -> _Plan:
+_CHANGED: Final = "the features, or the lot, changed by what became known since"
+_BY_ANOTHER_MODEL: Final = "the model in service now scored the run again"
+
+
+def _compared(
+    made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime, *, digest: str
+) -> _Plan:
     """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again."""
     by_id = {row["prediction_id"]: row for row in standing}
     chosen = {(row["injection_id"], row["checkpoint_pct"]): row["prediction_id"] for row in made}
@@ -281,7 +291,7 @@ def _compared(made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]]
             reason = "the run is no sample by what is known now, or has no features any more"
             ended.append({"prediction_id": row["prediction_id"], "superseded_by": None, "ended_at_utc": now, "ended_reason": reason})
         elif successor != row["prediction_id"]:
-            reason = "the features, or the lot, changed by what became known since"
+            reason = _CHANGED if row["model_digest"] == digest else _BY_ANOTHER_MODEL
             ended.append({"prediction_id": row["prediction_id"], "superseded_by": successor, "ended_at_utc": now, "ended_reason": reason})
     again = [name for name in chosen.values() if name in by_id and by_id[name]["ended_at_utc"] is not None]
     return _Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)

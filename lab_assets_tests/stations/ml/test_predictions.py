@@ -49,9 +49,9 @@ def again(lake: Lakehouse, row: dict[str, Any]) -> None:
     lake.replace_where(INJECTIONS, lake.local_rows(INJECTIONS, [row]), predicate)
 
 
-def score(lake: Lakehouse, *, now: datetime = NOW, version: str = FEATURE_SET_VERSION, **more: Any) -> Scored:
+def score(lake: Lakehouse, *, now: datetime = NOW, version: str = FEATURE_SET_VERSION, seed: int = 3, **more: Any) -> Scored:
     return score_waiting(
-        lake, bundle(version), Scoring(model_version="1", mode="stream", requested_by="test", predicted_at_utc=now), **more
+        lake, bundle(version, seed), Scoring(model_version="1", mode="stream", requested_by="test", predicted_at_utc=now), **more
     )
 
 
@@ -116,6 +116,26 @@ def test_a_change_of_features_that_the_model_does_not_read_writes_nothing(lake: 
     before = lake.version(PREDICTIONS)
     assert score(lake, now=NOW + timedelta(hours=1)).predictions == 0
     assert lake.version(PREDICTIONS) == before
+
+
+def test_predictions_of_a_former_model_stand_until_their_runs_change(lake: Lakehouse) -> None:
+    """Another model scores everything beside; then one run's features change, and another one turns out to be a blank."""
+    put(lake, INJECTIONS, run("b"))
+    put(lake, INJECTION_PROGRESS, progress("b", 0.4))
+    assert score(lake).predictions == 1
+    assert score(lake, seed=4).predictions == 2
+    assert [row["ended_at_utc"] for row in rows(lake)] == [None] * 4
+    put(lake, INJECTION_PROGRESS, progress("a", 0.9, known=at(8)))
+    again(lake, run("b", sample_role="blank"))
+    done = score(lake, now=NOW + timedelta(hours=1), seed=4)
+    assert (done.predictions, done.superseded, done.ended) == (1, 2, 2)
+    (counting,) = [row for row in rows(lake) if row["ended_at_utc"] is None]
+    assert (counting["model_digest"], counting["as_of_utc"]) == (bundle(seed=4).digest, at(8))
+    reasons = {row["model_digest"]: row["ended_reason"] for row in rows(lake) if row["superseded_by"] == counting["prediction_id"]}
+    assert reasons == {
+        bundle().digest: "the model in service now scored the run again",
+        bundle(seed=4).digest: "the features, or the lot, changed by what became known since",
+    }
 
 
 @pytest.mark.parametrize("role", ["standard", "blank", "suitability"])
