@@ -145,6 +145,35 @@ def _a_sample_that_moved_twice(files: list[File]) -> tuple[list[File], list[File
     return [*files, _moved([row], "thirdly", lot_id=third, recorded_at_utc=MUCH_LATER)], [_moved([row], "secondly", lot_id=second)]
 
 
+def _runs_of_one_name_on_two_systems(files: list[File]) -> tuple[list[File], list[File]]:
+    """Data systems number their runs alike: the second one's pump works at twice the pressure, and its files come last."""
+    own = sorted((file for file in files if file.path.startswith("hplc_shimadzu/")), key=lambda file: file.path)[:6]
+
+    def of_other(data: bytes) -> bytes:
+        text = data.decode("latin-1").replace("LC-01", "LC-07")
+        before, section, after = text.partition("[LC Status Trace(Pump A Pressure)]")
+        signal, following, rest = after.partition("[LC Status Trace(Column Oven)]")
+        assert section
+        assert following
+        doubled = re.sub(r"Intensity Multiplier\t([0-9.]+)", lambda found: f"Intensity Multiplier\t{2 * float(found[1])}", signal)
+        assert doubled != signal
+        return f"{before}{section}{doubled}{following}{rest}".encode("latin-1")
+
+    return files, [File(file.path.replace("hplc_shimadzu/", "hplc_shimadzu_2/"), of_other(file.data)) for file in own]
+
+
+def _exports_of_one_name_in_two_folders(files: list[File]) -> tuple[list[File], list[File]]:
+    """Two sites export under one name, recorded at the same time, and do not agree on a sample's lot."""
+    name, _, _ = _a_sample(files)
+    (row,) = [row for row in rows_of(files, "samples") if row["sample_name"] == name]
+    one, two = sorted({lot["lot_id"] for lot in rows_of(files, "lots")} - {row["lot_id"]})[:2]
+    first, second = (
+        File(f"lims_site_{site}/samples.csv", table_of([{**row, "lot_id": lot, "recorded_at_utc": LATER}]))
+        for site, lot in (("a", one), ("b", two))
+    )
+    return [*files, second], [first]
+
+
 def _a_lot_known_before_the_runs_that_is_told_later(files: list[File]) -> tuple[list[File], list[File]]:
     """A record from before its runs says that a sample is of another lot; it comes when they are scored, and changes no feature of theirs."""
     name, _, _ = _a_sample(files)
@@ -169,6 +198,8 @@ def _moved(rows: Rows, name: str, **values: str) -> File:
 @pytest.mark.parametrize(
     "case",
     [
+        _runs_of_one_name_on_two_systems,
+        _exports_of_one_name_in_two_folders,
         _a_sample_that_moved_twice,
         _a_lot_known_before_the_runs_that_is_told_later,
         _a_weight_corrected_and_put_back,
