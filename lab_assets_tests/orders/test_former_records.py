@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from lab_assets.contracts.silver import RESULTS
-from lab_assets_tests.orders.laboratory import File, Home, contents, differences, rows_of, simulated, table_of
+from lab_assets_tests.orders.laboratory import File, Home, contents, differences, model, rows_of, simulated, table_of
 
 LATER = "2025-10-01T00:00:00Z"
 MUCH_LATER = "2025-11-01T00:00:00Z"
@@ -217,15 +217,16 @@ def _moved(rows: Rows, name: str, **values: str) -> File:
     ],
 )
 def test_what_belongs_to_former_records_may_come_last(case: Case, files: list[File], tmp_path: Path) -> None:
-    home = Home(tmp_path / "lab")
+    home = Home(tmp_path / "lab", model())
     first, last = case(files)
     home.take(first)
     home.take(last)
     incremental = contents(home.lake)
     home.stations(rebuild=True)
     assert differences(incremental, contents(home.lake)) == {}
-    other = Home(tmp_path / "other")
-    other.take([*last, *first])
+    other = Home(tmp_path / "other", model())
+    other.take(last)
+    other.take(first)
     assert differences(incremental, contents(other.lake)) == {}
 
 
