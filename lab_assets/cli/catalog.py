@@ -6,6 +6,7 @@ Belongs here: arguments and printing. Does not belong here: contracts, lineage i
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -99,6 +100,20 @@ def show(table: Annotated[str, typer.Argument(help="layer.table")], as_json: Jso
         )
 
 
+def _no_lineage(asked: str) -> str:
+    """Say why nothing is shown for what was asked."""
+    from lab_assets.contracts.registry import contracts
+
+    known = contracts()
+    if asked in known or asked.startswith("model:"):
+        return f"no lineage is recorded for {asked!r}: nothing was written to it yet"
+    table, _, column = asked.rpartition(".")
+    if table in known and column in known[table].column_names:
+        return f"{asked!r} is a column: lab catalog lineage {table} --column {column}"
+    near = get_close_matches(asked, known, n=1)
+    return f"no table is named {asked!r}" + (f": did you mean {near[0]}?" if near else "; lab catalog list shows them")
+
+
 @app.command()
 def lineage(
     table: Annotated[str, typer.Argument(help="layer.table or model:NAME")],
@@ -118,7 +133,7 @@ def lineage(
             return
         mine = [row for row in rows if row["output"] == table and row.get("output_column") is None]
         if not mine:
-            raise ValueError(f"no lineage is recorded for {table!r}")
+            raise ValueError(_no_lineage(table))
         chosen = version or max(mine, key=lambda row: row["recorded_at_utc"])["output_version"]
         found = upstream(rows, table, chosen)
         if as_json:

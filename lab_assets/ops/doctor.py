@@ -26,7 +26,7 @@ from lab_assets.ops.processes import read_state
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from lab_assets.lake.condition import Damage
+    from lab_assets.lake.damaged_tables import Damage
     from lab_assets.state.ledger import Ledger
 
 JAVA_VERSIONS: Final = (17, 21)
@@ -193,7 +193,7 @@ def _database(settings: Settings) -> Check:
 
 def _lake(settings: Settings) -> Check:
     """Hold every table against what was committed: one that is gone, or whose log is, was not lost by us and is not made anew unasked."""
-    from lab_assets.lake.condition import damaged_tables
+    from lab_assets.lake.damaged_tables import damaged_tables
 
     if "://" in settings.lake and not settings.lake.startswith("file://"):
         return Check(name="lake", state="ok", found=f"{settings.lake}: looked at when it is first used")

@@ -107,7 +107,7 @@ def _first_line(error: Any, refused: Mapping[str, list[str]]) -> str:
 
 def _found(evaluation: Any) -> list[str]:
     """Return what a check says of its failure: its list of ``failed``, or all it tells."""
-    told = {name: each.value for name, each in evaluation.metadata.items()}
-    if isinstance(failed := told.get("failed"), list):
+    reported = {name: each.value for name, each in evaluation.metadata.items()}
+    if isinstance(failed := reported.get("failed"), list):
         return [str(each) for each in failed]
-    return [f"{name}: {value}" for name, value in told.items()]
+    return [f"{name}: {value}" for name, value in reported.items()]
