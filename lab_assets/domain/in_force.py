@@ -25,7 +25,8 @@ ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 RECENCY: Final = ("source_file", "source", "ingest_batch", "source_sha256", "source_row")
 """What decides between versions of equal times: the content's own order, never the order of arrival.
 
-A later file under the same path replaces the earlier one (that is what dropping it again means); files under different paths are
+What a later file under the same path says of a fact replaces what the earlier one said of it; what it does not mention stays, since an
+export under one name may hold only what is new. Files under different paths are
 ordered by path and then by drop folder, so that the same files give the same answer in whichever order they arrive.
 """
 
