@@ -185,10 +185,9 @@ def _a_lot_known_before_the_runs_that_is_told_later(files: list[File]) -> tuple[
 
 
 def _a_weight_corrected_and_put_back(files: list[File]) -> tuple[list[File], list[File]]:
-    """The features are again what they were, as of a later moment."""
+    """The features are again those that were scored, as of a later moment."""
     _, _, plans = _a_sample(files)
-    back = _moved(plans, "back", recorded_at_utc=MUCH_LATER)
-    return [*files, _corrected("weight", plans, weight_mg="251.5")], [back]
+    return files, [_corrected("weight", plans, weight_mg="251.5"), _moved(plans, "back", recorded_at_utc=MUCH_LATER)]
 
 
 def _moved(rows: Rows, name: str, **values: str) -> File:
