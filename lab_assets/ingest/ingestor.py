@@ -134,7 +134,7 @@ class Ingestor:
                 continue
             self._finish(batch, report, staged=False)
             report.files_per_s = sum(report.states.values()) / max(time.monotonic() - started, 1e-9)
-            self._say_progress(report, intake.waiting)
+            self._say_progress(report, intake.waiting - intake.moved)
         self._report_quarantine()
 
     def _say_progress(self, report: IngestReport, waiting: int) -> None:
