@@ -76,10 +76,9 @@ def _print(console: Console, report: DemoReport, settings: Settings) -> None:
     if report.drift:
         console.print(f"[bold]Drift:[/bold] {report.drift['drifted']} of {report.drift['subjects']} subjects beyond their limits")
     if report.passwords:
-        console.print(
-            "\n[bold]Demonstration users[/bold] (shown this once): "
-            + "  ".join(f"{name} {word}" for name, word in report.passwords.items())
-        )
+        console.print("\n[bold]Demonstration users[/bold] (shown this once)")
+        for name, word in report.passwords.items():  # a line each: names and words that a line break parts cannot be copied
+            console.print(f"  {name:<10} {word}", markup=False, highlight=False)
     explained = (
         "" if report.refused else f"  lab explain {report.decisions[0]['prediction_id'] if report.decisions else 'PREDICTION_ID'} --as qa\n"
     )
