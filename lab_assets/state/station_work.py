@@ -84,6 +84,19 @@ class StationWork:
         with self.engine.connect() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
+    def to_make_anew(self, stations: Iterable[str] | None = None) -> dict[str, str]:
+        """Return which stations were asked to make their tables anew, each with the reason; one query, by its key.
+
+        Args:
+            stations: Names of the stations that are asked about; default: all.
+        """
+        columns = STATION_ATTENTION.c
+        query = select(columns.station, columns.reason).where(columns.kind == EVERYTHING).order_by(columns.station)
+        if stations is not None:
+            query = query.where(columns.station.in_(list(stations)))
+        with self.engine.connect() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
     def attended(self, station: str, items: Iterable[tuple[str, str]], *, asked_by: str | None = None) -> None:
         """Take away what a station has looked at, after its work is committed.
 

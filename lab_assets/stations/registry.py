@@ -77,3 +77,12 @@ def downstream(names: set[str]) -> list[str]:
             found.add(name)
             order.append(name)
     return order
+
+
+def upstream(names: set[str]) -> list[str]:
+    """Return those of some tables that stations make, and the tables that they rest on, directly or not, in flow order."""
+    found = set(names)
+    for name, each in reversed(stations().items()):
+        if name in found:
+            found.update(given.name for given in each.inputs)
+    return [name for name in stations() if name in found]

@@ -9,7 +9,7 @@ A run that is killed anywhere repeats its work: what was committed is found to s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
@@ -28,6 +28,7 @@ from lab_assets.stations.station import Input, Station
 if TYPE_CHECKING:
     import polars as pl
 
+    from lab_assets.contracts.core import TableContract
     from lab_assets.lake.changes import Changes
 
 _DEFINITION: Final = "#definition"
@@ -50,6 +51,7 @@ class StationOutcome:
         changed: Groups whose rows differ from what stood.
         rows: Rows written.
         anew: Why everything was made anew; empty when only news was worked on.
+        made_first: Tables that it rests on and that were made anew before it, each with the reason; in flow order.
     """
 
     station: str
@@ -59,9 +61,13 @@ class StationOutcome:
     changed: int = 0
     rows: int = 0
     anew: str = ""
+    made_first: dict[str, str] = field(default_factory=dict[str, str])
 
     def words(self) -> str:
         """Return what was done, for people."""
+        return "; ".join([*words_of_made_first(self.made_first), self._own_words()])
+
+    def _own_words(self) -> str:
         if self.anew:
             return f"made anew ({self.anew}): {self.changed} of {self.groups} group(s) differed, {self.rows} row(s) written"
         if not self.news:
@@ -78,7 +84,7 @@ def update(
     rebuild: bool = False,
     say: Callable[[str], None] = lambda _line: None,
 ) -> StationOutcome:
-    """Bring a table up to date with its inputs.
+    """Bring a table up to date with its inputs; those that wait to be made anew are made first.
 
     Args:
         lake: Tables.
@@ -93,7 +99,7 @@ def update(
     with only_one(lake, station):
         outcome = StationOutcome(station=station.name)
         begun = utc_text()
-        versions = {each.name: lake.version(each.table) for each in station.inputs}
+        versions, outcome.made_first = settled_versions(lake, [each.table for each in station.inputs], run_id=run_id, say=say)
         read = StationReader(lake, station, versions)
         attention = lake.ledger.attention(station.name)
         outcome.anew = _why_anew(lake, station, attention, rebuild=rebuild)
@@ -110,6 +116,54 @@ def update(
             lake.ledger.attended(station.name, attention, asked_by=begun)
         outcome.version = lake.version(station.target)
         return outcome
+
+
+def settled_versions(
+    lake: Lakehouse, tables: Sequence[TableContract], *, run_id: str = "", say: Callable[[str], None] = lambda _line: None
+) -> tuple[dict[str, int], dict[str, str]]:
+    """Return the latest versions of some tables, none of which rests on a table that waits to be made anew; such are made first.
+
+    A table that was set back is not what its inputs make of it: who reads it takes what it lacks for the truth (incident: the lots were
+    set back, the dispositions alone were materialised, and all of them were gone). Ordinary news of the tables is left to their own runs.
+    Bronze has no such mark: nothing in the lake makes it, and setting it back means what it then holds.
+
+    A table is marked before it is set back: versions read before a look that finds no mark were not read of one set back meanwhile.
+    Locks are taken against the flow, of a table before those that it rests on, so that no two processes wait for one another.
+
+    Args:
+        lake: Tables.
+        tables: What will be read.
+        run_id: Run that the commits name.
+        say: Given what is made, and progress of long work.
+
+    Returns:
+        Versions by name, and the tables that were made anew, each with the reason, in flow order.
+    """
+    from lab_assets.stations.registry import stations, upstream
+
+    above = upstream({table.full_name for table in tables})
+    made: dict[str, str] = {}
+    marked = lake.ledger.to_make_anew(above)
+    while True:
+        for name in (name for name in above if name in marked):
+            say(f"{name} is made anew first: {marked[name]}")
+            try:
+                made |= update(lake, stations()[name], run_id=run_id, say=say).made_first
+            except Exception as error:
+                error.add_note(
+                    f"{name} waits to be made anew ({marked[name]}), and what rests on it is not made before; "
+                    f"'lab table rebuild {name}' makes it when the cause is mended"
+                )
+                raise
+            made[name] = marked[name]
+        versions = lake.versions(tables)
+        if not (marked := lake.ledger.to_make_anew(above)):
+            return versions, made
+
+
+def words_of_made_first(made: Mapping[str, str]) -> list[str]:
+    """Return, for people, which tables were made anew before what was asked for."""
+    return [f"{name} was made anew first: {reason}" for name, reason in made.items()]
 
 
 def has_news(lake: Lakehouse, station: Station) -> bool:

@@ -21,7 +21,7 @@ from lab_assets.domain.units import to_minutes
 from lab_assets.features.definitions import CHECKPOINTS_PCT
 from lab_assets.features.vector import to_map
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of, versions_of
+from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
 
 _RUN = ["injection_id", "injection_name", "lot_id", "method_id", "instrument_id", "sample_name", "injected_at_utc", "run_time_min"]
 
@@ -47,7 +47,7 @@ class Posted:
 
 def posted_runs(lake: Lakehouse, injections: pl.DataFrame) -> Iterator[Posted]:
     """Give every checkpoint of some runs, rows of ``runs_of``, that batch made when it was reached."""
-    versions = versions_of(lake, *FEATURE_TABLES)
+    versions = lake.versions(FEATURE_TABLES)
     columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name"]
     spine = spine_of(lake, versions, injections.select(columns), latest=False)
     combined = assemble(lake, spine, versions)

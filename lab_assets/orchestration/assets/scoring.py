@@ -88,6 +88,7 @@ def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakeh
         "ended": done.ended,
         "waiting_for_context": done.waiting,
         **done.paths,
+        **({"made_anew_first": dict(done.made_first)} if done.made_first else {}),
     }
     return found | ({"reason": done.reason} if done.reason else {})
 

@@ -77,7 +77,7 @@ def build_step(name: str, names: Sequence[str], *, op_tags: dict[str, str] | Non
                     lake,
                     partial(update, lake, station, run_id=context.run_id, rebuild=config.rebuild, say=context.log.info),
                 )
-                if outcome.news or outcome.anew:
+                if outcome.news or outcome.anew or outcome.made_first:
                     context.log.info("%s: %s", station.name, outcome.words())
                 detail: dict[str, Detail] = {"news": outcome.words(), "groups_changed": outcome.changed, "rows_written": outcome.rows}
                 yield report(lake, station.name, before, detail)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
@@ -31,7 +31,8 @@ from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
-from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of, versions_of
+from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
+from lab_assets.stations.runner import settled_versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -62,6 +63,7 @@ class Scored:
         paths: Decisions by suggested path.
         table_versions: Versions the features came from.
         reason: Why nothing could be scored, where that is so.
+        made_first: Tables that it rests on and that were made anew before it, each with the reason.
     """
 
     predictions: int = 0
@@ -71,6 +73,7 @@ class Scored:
     paths: dict[str, int] = field(default_factory=dict[str, int])
     table_versions: dict[str, int] = field(default_factory=dict[str, int])
     reason: str = ""
+    made_first: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +98,7 @@ class Scoring:
 def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, everything: bool = False) -> Scored:
     """Score the runs whose features are new or have changed, and end predictions that no longer stand.
 
+    Tables below the features that wait to be made anew are made first: what a restore took away is no reason to end a prediction.
     Identities of predictions follow from model, injection, checkpoint, lot, moment and feature values, so repeating is harmless.
 
     Args:
@@ -105,7 +109,7 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     """
     begun = utc_text()
     feature_set = feature_set_of(bundle)
-    versions = versions_of(lake, INJECTIONS, *FEATURE_TABLES)
+    versions, made_first = settled_versions(lake, (INJECTIONS, *FEATURE_TABLES), run_id=scoring.run_id)
     attention = lake.ledger.attention(STATION)
     progress = lake.ledger.progress(STATION)
     new_model = progress.get(_MODEL) != _number(bundle.digest)
@@ -122,7 +126,7 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     note_scored(lake, bundle, versions)
     if due:
         lake.ledger.attended(STATION, due, asked_by=begun)
-    return scored
+    return replace(scored, made_first=made_first)
 
 
 def note_scored(lake: Lakehouse, bundle: ModelBundle, versions: Mapping[str, int]) -> None:

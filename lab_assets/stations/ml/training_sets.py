@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +21,7 @@ from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
+from lab_assets.stations.runner import settled_versions
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,11 +47,13 @@ class TrainingSet:
         training_set_id: Digest of its rows and of the versions they came from.
         frame: Rows of ``ml.training_sets`` with the features as columns.
         table_versions: Version of every table read.
+        made_first: Tables that it rests on and that were made anew before it, each with the reason.
     """
 
     training_set_id: str
     frame: pl.DataFrame
     table_versions: dict[str, int]
+    made_first: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def assemble(
@@ -78,11 +81,6 @@ def assemble(
         storage_exposure=rows(STORAGE_EXPOSURE, "sample_name"),
         feature_set_version=feature_set_version,
     )
-
-
-def versions_of(lake: Lakehouse, *tables: TableContract) -> dict[str, int]:
-    """Return the latest version of some tables by name."""
-    return {table.full_name: lake.version(table) for table in tables}
 
 
 def spine_of(
@@ -133,7 +131,7 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str
 
     from lab_assets.modeling.split import split_by_time_and_lot
 
-    versions = versions_of(lake, INJECTIONS, LABELS, *FEATURE_TABLES)
+    versions, made_first = settled_versions(lake, (INJECTIONS, LABELS, *FEATURE_TABLES), run_id=run_id)
     known = lake.polars(LABELS, ["injection_id", "is_oos", "injected_at_utc", "known_time_utc"], version=versions[LABELS.full_name])
     labels = known.sort("known_time_utc").unique("injection_id", keep="last", maintain_order=True).drop("known_time_utc")
     labels = labels.drop_nulls("is_oos")
@@ -156,7 +154,7 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str
     if lake.polars(TRAINING_SETS, ["training_set_id"], where=pl.col("training_set_id") == set_id).is_empty():
         stored = lake.local_rows(TRAINING_SETS, _stored(rows, set_id, versions, frozen_at_utc))
         lake.append(TRAINING_SETS, stored, derivation=Derivation(inputs=dict(versions), run_id=run_id, code_version=code_version()))
-    return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions)
+    return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions, made_first=made_first)
 
 
 def _digest(rows: pl.DataFrame, versions: dict[str, int]) -> str:

@@ -1,0 +1,66 @@
+"""What the pages of assets say of a materialisation: what was made first, that there was no news, and what a table holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+
+from lab_assets.contracts.ml import PREDICTIONS
+from lab_assets.contracts.registry import contract
+from lab_assets.definitions import build_defs
+from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.restoring import set_back
+from lab_assets_tests.stations.ml.models import put_into_service
+from lab_assets_tests.stations.small_laboratory import copied, opened, take, write_files
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small laboratory with a model in service, every run of which is scored."""
+    home = tmp_path_factory.mktemp("metadata") / "lab"
+    write_files(home / "inbox")
+    with opened(home) as lake:
+        put_into_service(lake)
+        take(lake)
+    return home
+
+
+@pytest.fixture
+def lake(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lakehouse]:
+    home = copied(made, tmp_path / "lab")
+    monkeypatch.setenv("LAB_HOME", str(home))
+    with opened(home) as lake:
+        lake.settings.context_grace_s = 0
+        yield lake
+
+
+def materialise(lake: Lakehouse, *names: str) -> dict[str, dict[str, Any]]:
+    """Materialise some assets alone and return their metadata, as the pages show them."""
+    keys = [dg.AssetKey(name.split(".")) for name in names]
+    job = build_defs(resources={"lake": lake}).resolve_implicit_global_asset_job_def().get_subset(asset_selection=set(keys))
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = job.execute_in_process(instance=instance)
+    found = {event.asset_key: event.materialization.metadata for event in done.get_asset_materialization_events()}
+    return {key.to_user_string().replace("/", "."): {name: each.value for name, each in found[key].items()} for key in keys}
+
+
+def test_an_asset_alone_says_which_restored_input_it_made_first(lake: Lakehouse) -> None:
+    before = lake.row_count(contract("gold.lot_disposition"))
+    set_back(lake, "silver.lots", 0, "restored to version 0")
+    found = materialise(lake, "gold.lot_disposition")["gold.lot_disposition"]
+    assert found["news"].startswith("silver.lots was made anew first: restored to version 0")
+    assert found["dagster/row_count"] == before > 0
+
+
+def test_predictions_alone_say_which_restored_input_they_made_first(lake: Lakehouse) -> None:
+    assert materialise(lake, "ml.predictions")["ml.predictions"]["scored"] > 0
+    set_back(lake, "features.injection_progress", 0, "restored to version 0")
+    found = materialise(lake, "ml.predictions")["ml.predictions"]
+    assert found["made_anew_first"] == {"features.injection_progress": "restored to version 0"}
+    assert found["ended"] == 0
+    assert lake.polars(PREDICTIONS, ["prediction_id"], where=pl.col("ended_at_utc").is_not_null()).is_empty()
