@@ -78,6 +78,10 @@ def _print_explanation(evidence: dict[str, Any]) -> None:
     console, kept, decision = Console(), evidence["prediction"], evidence["decision"]
     path = "no review path recorded yet" if decision is None else PATH_WORDS[decision["path"]]
     console.print(f"[bold]risk {100 * kept['risk']:.1f} %[/bold], {evidence['verdict'].replace('_', ' ')}; {path}")
+    if (end := evidence["ended"]) is not None:
+        successor = f"; {end['superseded_by']} took its place" if end["superseded_by"] else ""
+        words = f"it does not count any more, since {end['ended_at_utc']:%Y-%m-%d %H:%M} UTC: {end['ended_reason']}{successor}"
+        console.print(f"  [yellow]{escape(words)}[/yellow]")
     for line in () if decision is None else (*(f"check: {check}" for check in decision["checks"]), *decision["reasons"]):
         console.print(f"  {escape(line)}")
     if decision is not None:

@@ -133,13 +133,15 @@ def restore(
     )
     if as_json:
         found = {"table": name, "restored": version, "version": done.version, "previous": before}
-        print_json({**found, "made_anew": done.anew, "rests_on_it": done.rests_on_it})
+        print_json({**found, "made_anew": done.anew, "rests_on_it": done.rests_on_it, "predictions_ended": done.ended})
         return
     typer.echo(f"{name} is as it was at version {version}; this is version {done.version}, and {before} stays readable")
     if done.anew:
         typer.echo(f"the next run makes it anew from its inputs; 'lab table rebuild {name}' does so now")
     if done.rests_on_it:
         typer.echo(f"these tables rest on it and follow at the next run: {', '.join(done.rests_on_it)}")
+    if done.ended:
+        typer.echo(f"{done.ended} prediction(s) and their decisions rest on it and are ended until the next run scores them again")
 
 
 @app.command()

@@ -148,6 +148,9 @@ def _facts(laboratory: dict[str, Any]) -> list[str]:
     lines.append(
         f"model: {serving['model_name']} version {serving['version']} since {serving['since_utc']}" if serving else "model: none serves"
     )
+    if waiting := laboratory["to_make_anew"]:
+        listed = ", ".join(f"{name} ({reason})" for name, reason in waiting.items())
+        lines.append(f"to be made anew by the next run, or now by 'lab ingest': {listed}")
     return [*lines, *(f"problem: {problem}" for problem in laboratory["problems"])]
 
 

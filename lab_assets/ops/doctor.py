@@ -55,7 +55,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
     machine: tuple[Callable[[Settings], Check], ...] = (_python, _java, _jars, _home, _disk, _memory, _clock, _ports)
-    return [check(settings) for check in (*machine, _database, _signing, _lake, _inbox, _formats)]
+    return [check(settings) for check in (*machine, _database, _signing, _lake, _stations, _inbox, _formats)]
 
 
 def _python(_settings: Settings) -> Check:
@@ -255,6 +255,17 @@ def _mends(damaged: Sequence[Damage]) -> Iterator[str]:
         commands = ", ".join(f"'lab table rebuild {name}'" for name in made)
         in_order = " in this order" if len(made) > 1 else ""
         yield f"or, without a backup, {commands}{in_order}: what follows from other tables is made anew, without its earlier versions"
+
+
+def _stations(settings: Settings) -> Check:
+    """Tell of tables that wait to be made anew: until then they are not what their inputs make of them."""
+    ledger = _ledger(settings)
+    waiting = {} if ledger is None else ledger.to_make_anew()
+    if not waiting:
+        return Check(name="stations", state="ok", found="no table waits to be made anew")
+    listed = ", ".join(f"{name} ({reason})" for name, reason in waiting.items())
+    mend = "the next run of 'lab up' does it; 'lab ingest' does it now"
+    return Check(name="stations", state="warning", found=f"to be made anew: {listed}", mend=mend)
 
 
 def _inbox(settings: Settings) -> Check:

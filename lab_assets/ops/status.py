@@ -54,6 +54,7 @@ class LabStatus:
         last_batch: The newest ingestion batch.
         serving: The model version that serves.
         problems: What does not hold, for people.
+        to_make_anew: Tables that wait to be made anew, as after a restore, each with the reason; the next run, or ``lab ingest``, does it.
     """
 
     home: str
@@ -63,6 +64,7 @@ class LabStatus:
     last_batch: dict[str, Any] | None = None
     serving: dict[str, Any] | None = None
     problems: list[str] = field(default_factory=list)
+    to_make_anew: dict[str, str] = field(default_factory=dict[str, str])
 
 
 def lab_status(settings: Settings) -> LabStatus:
@@ -130,13 +132,19 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
     problems.extend(record_health(settings, engine).problems)
     from lab_assets.ingest.inbox import InboxError
     from lab_assets.ops.batches import last_batch, waiting_files
+    from lab_assets.state.station_work import StationWork
 
     inbox = None
     try:
         inbox = waiting_files(settings, engine)
     except InboxError as error:
         problems.append(str(error))
-    return {"inbox": inbox, "last_batch": last_batch(engine), "serving": _serving(engine, problems)}
+    return {
+        "inbox": inbox,
+        "last_batch": last_batch(engine),
+        "serving": _serving(engine, problems),
+        "to_make_anew": StationWork(engine).to_make_anew(),
+    }
 
 
 def _serving(engine: Engine, problems: list[str]) -> dict[str, Any] | None:

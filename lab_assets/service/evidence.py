@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from lab_assets.service.records import Prediction, Record
-from lab_assets.service.store import Models, decision_row
+from lab_assets.service.store import Models, decision_row, find_end
 from lab_assets.service.table_cache import read_rows
 from lab_assets.service.traces import TRACE_KEY, trace_path
 from lab_assets.service.views import Views
@@ -28,7 +28,7 @@ def gather(settings: Settings, record: Record, *, models: Models, views: Views, 
         user: Person whose masks apply; ``None`` for the owner of the machine, who sees everything in clear.
 
     Returns:
-        ``prediction``, ``verdict``, ``drivers``, ``computed`` (when the drivers were computed), ``decision`` (``None`` where none was made
+        ``prediction``, ``ended`` (when and why it ended; ``None`` where it counts), ``verdict``, ``drivers``, ``computed`` (when the drivers were computed), ``decision`` (``None`` where none was made
         yet), ``raw_files``.
 
     Raises:
@@ -39,6 +39,7 @@ def gather(settings: Settings, record: Record, *, models: Models, views: Views, 
     decision = None if record.outcome is None else {name: value for name, value in decision_row(record).items() if name in _DECISION}
     return {
         "prediction": views.prediction(record.prediction, user=user),
+        "ended": find_end(settings, record.prediction.prediction_id),
         "verdict": models.verdict(record),
         "drivers": drivers,
         "computed": computed,

@@ -31,6 +31,7 @@ WITH_PREDICTION: Final = "with the prediction"
 ON_REQUEST: Final = "on request"
 _OUTCOME_COLUMNS: Final = ("verdict", "path", "checks", "reasons", "policy_version", "drivers")
 _DECISION_COLUMNS: Final = ("prediction_id", "verdict", "path", "checks", "reasons", "policy_version")
+_END_COLUMNS: Final = ("ended_at_utc", "ended_reason", "superseded_by")
 _DRIVER_COLUMNS: Final = ("prediction_id", "rank", "feature", "value", "contribution", "words")
 
 
@@ -98,6 +99,16 @@ def _stored_outcomes(settings: Settings, prediction_ids: Sequence[str]) -> dict[
         if outcome is not None:
             found[row["prediction_id"]] = outcome
     return found
+
+
+def find_end(settings: Settings, prediction_id: str) -> dict[str, Any] | None:
+    """Return when and why a prediction ended, and by what it was superseded; ``None`` where it counts.
+
+    Raises:
+        TableUnavailableError: the table cannot be read.
+    """
+    rows = read_rows(settings, PREDICTIONS, where={"prediction_id": [prediction_id]}, columns=_END_COLUMNS)
+    return next((row for row in rows if row["ended_at_utc"] is not None), None)
 
 
 def find_decision(settings: Settings, decision_id: str, *, log: PredictionLog | None = None) -> dict[str, Any]:

@@ -6,7 +6,8 @@ anywhere. Does not belong here: taking back a run (``rollback.py``), asking peop
 
 A table that a station makes is marked to be made anew before it is set back, both under the station's lock: what is set back is made again
 by the next run of the stations, and is then what a rebuild gives. Bronze and records follow from nothing else in the lake: they stay, or
-are set back by force with all that follows.
+are set back by force with all that follows. Predictions that rest on what is set back are marked at once as ended, with their decisions;
+the next scoring looks at every run, and those that come out the same count again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY
 from lab_assets.contracts.governance import ACCESS, AUDIT, LINEAGE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
+from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.state.clock import utc_now
 from lab_assets.stations.governance import lineage
 from lab_assets.stations.ml import predictions
 from lab_assets.stations.registry import downstream, stations
@@ -152,12 +155,14 @@ class Restored:
         version: Version afterwards.
         anew: Whether the next run of the stations makes the table anew.
         rests_on_it: Tables that follow from it and follow the change by themselves, in flow order.
+        ended: Predictions that rest on it and do not count until the next scoring.
     """
 
     before: int
     version: int
     anew: bool
     rests_on_it: list[str]
+    ended: int = 0
 
 
 def consequences(name: str, before: int) -> str:
@@ -198,16 +203,28 @@ def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bo
     name, before = contract.full_name, lake.version(contract)
     if not force and (words := consequences(name, before)):
         raise RestoringError(f"{words}. --force sets it back all the same")
-    rests = rests_on({name})
+    reason, rests = f"restored to version {version}", rests_on({name})
+    if PREDICTIONS.full_name in (name, *rests):
+        mark_anew(lake, [predictions.STATION], reason if name == PREDICTIONS.full_name else f"{name} was {reason}")
+    ended = _end_predictions(lake, f"{name} was {reason}", Derivation(inputs={name: before})) if PREDICTIONS.full_name in rests else 0
     if kind_of(name) == "made":
-        after = set_back(lake, name, version, f"restored to version {version}")
-        return Restored(before=before, version=after, anew=True, rests_on_it=rests)
-    if name == PREDICTIONS.full_name:
-        mark_anew(lake, [predictions.STATION], f"restored to version {version}")
+        after = set_back(lake, name, version, reason)
+        return Restored(before=before, version=after, anew=True, rests_on_it=rests, ended=ended)
     after = lake.restore(contract, version)
     if name == LINEAGE.full_name:
         lake.ledger.set_progress(lineage.STATION, dict.fromkeys(lake.ledger.progress(lineage.STATION), -1))
-    return Restored(before=before, version=after, anew=False, rests_on_it=rests)
+    return Restored(before=before, version=after, anew=False, rests_on_it=rests, ended=ended)
+
+
+def _end_predictions(lake: Lakehouse, reason: str, restored: Derivation) -> int:
+    """Mark the predictions that count as ended, with their decisions; not what the service answered, which was given what it rests on."""
+    import polars as pl
+
+    counts = pl.col("ended_at_utc").is_null() & (pl.col("mode") != "online") & predictions.of_last_model(lake)
+    rows = lake.polars(PREDICTIONS, ["prediction_id"], where=counts)
+    said = {"superseded_by": None, "ended_at_utc": utc_now(), "ended_reason": reason}
+    predictions.mark(lake, [{"prediction_id": name, **said} for name in rows["prediction_id"]], restored)
+    return rows.height
 
 
 def rests_on(names: set[str]) -> list[str]:

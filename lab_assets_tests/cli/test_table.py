@@ -167,6 +167,22 @@ def test_a_rebuild_makes_a_table_of_its_inputs_and_says_what_differed(lab: Lab, 
     assert [entry.reason for entry in entries] == ["", "", "a row was taken out by hand"]
 
 
+def test_status_and_doctor_name_what_a_restore_left_to_do(lab: Lab, lots: Lakehouse) -> None:
+    """Which table waits to be made anew, why, and what does it; nothing any more once it is made."""
+    lab("table", "rebuild", "silver.lots")
+    assert lab("status", "--json").document["to_make_anew"] == {}
+    lab("table", "restore", "silver.lots", "0", "--reason", "wrong batch")
+    assert lab("status", "--json").document["to_make_anew"] == {"silver.lots": "restored to version 0"}
+    assert "to be made anew by the next run, or now by 'lab ingest': silver.lots (restored to version 0)" in lab("status").stdout
+    (found,) = [each for each in lab("doctor", "--json").document["checks"] if each["name"] == "stations"]
+    assert (found["state"], found["found"]) == ("warning", "to be made anew: silver.lots (restored to version 0)")
+    assert "'lab ingest'" in found["mend"]
+    lab("table", "rebuild", "silver.lots")
+    assert lab("status", "--json").document["to_make_anew"] == {}
+    (found,) = [each for each in lab("doctor", "--json").document["checks"] if each["name"] == "stations"]
+    assert found["state"] == "ok"
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -140,3 +140,19 @@ def test_a_prediction_older_than_the_decisions_record_says_so_until_it_is_decide
     assert find_record(settings, "p-old") == Record(prediction=one, outcome=None)
     with pytest.raises(NotFoundError, match="older than the record of decisions"):
         find_decision(settings, "d-p-old")
+
+
+def test_a_prediction_that_ended_says_since_when_and_why(client, command):
+    """As after a restore of what it rests on: page, REST and command all say so."""
+    one = stored_prediction("pred_ended", client.lab.bundle.digest, {"checkpoint_pct": 50.0, "worst_margin_so_far": 3.0}, risk=0.9)
+    end = {"superseded_by": None, "ended_at_utc": NOW, "ended_reason": "silver.injections was restored to version 0"}
+    write(client.lab.settings, "ml.predictions", [asdict(one) | end])
+    write(client.lab.settings, "ml.decisions", [
+        {"decision_id": "d-pred_ended", "prediction_id": "pred_ended", "injection_id": one.injection_id, "lot_id": "LOT-1",
+         "path": "mandatory_checks", "checks": [], "reasons": [], "policy_version": "review-0", "decided_at_utc": NOW, "verdict": "likely_fail",
+         **end},
+    ])  # fmt: skip
+    assert "silver.injections was restored to version 0" in client.get("/predictions/pred_ended", user="analyst").text
+    assert client.get("/v1/decisions/d-pred_ended", user="analyst").json()["ended_reason"] == end["ended_reason"]
+    assert orjson.loads(command("explain", "pred_ended", "--json").stdout)["ended"]["ended_reason"] == end["ended_reason"]
+    assert "it does not count any more" in command("explain", "pred_ended").stdout

@@ -11,7 +11,7 @@ import pytest
 
 from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.ml import PREDICTIONS
+from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.predictions import Scored, Scoring, score_waiting
@@ -158,3 +158,32 @@ def test_upstream_is_in_flow_order_and_holds_what_is_named() -> None:
     assert found == [name for name in stations() if name in found]
     assert {"silver.lots", "silver.results", "silver.peaks", "gold.lot_disposition"} <= set(found)
     assert "gold.exceptions" not in found
+
+
+def ends(lake: Lakehouse, table: TableContract) -> set[str | None]:
+    return set(lake.polars(table, ["ended_reason"])["ended_reason"])
+
+
+@pytest.mark.parametrize("name", ["features.injection_progress", "silver.peaks", "bronze.chromatograms"])
+def test_predictions_end_at_once_with_what_they_rest_on(lake: Lakehouse, name: str) -> None:
+    """The decisions with them; those that the next scoring makes again count again, and all the others stay as they are."""
+    bundle = put_into_service(lake)
+    scored = score(lake, bundle).predictions
+    before, reason = counting(lake), f"{name} was restored to version 0"
+    version = lake.version(contract(name))
+    assert restore(lake, contract(name), 0, force=True).ended == scored > 0
+    assert (counting(lake), ends(lake, PREDICTIONS), ends(lake, DECISIONS)) == ([], {reason}, {reason})
+    assert lake.ledger.to_make_anew()[PREDICTIONS.full_name] == reason
+    if name.startswith("bronze."):
+        restore(lake, contract(name), version, force=True)
+    assert score(lake, bundle).predictions == 0
+    assert (counting(lake), ends(lake, PREDICTIONS), ends(lake, DECISIONS)) == (before, {None}, {None})
+    assert lake.ledger.to_make_anew() == {}
+
+
+def test_predictions_that_rest_on_something_else_stay(lake: Lakehouse) -> None:
+    bundle = put_into_service(lake)
+    score(lake, bundle)
+    before = counting(lake)
+    assert restore(lake, contract("silver.lots"), 0).ended == 0
+    assert counting(lake) == before

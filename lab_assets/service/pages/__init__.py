@@ -20,7 +20,7 @@ from lab_assets.service.api.sessions import set_session_cookie
 from lab_assets.service.auth import COOKIE, Identity, Open, Requires, read_form
 from lab_assets.service.problems import ProblemError
 from lab_assets.service.state import ServiceState, lab
-from lab_assets.service.store import ON_REQUEST, NotFoundError, decision_row, find_record
+from lab_assets.service.store import ON_REQUEST, NotFoundError, decision_row, find_end, find_record
 
 STATIC: Final = Path(__file__).parent / "static"
 router = APIRouter(include_in_schema=False)
@@ -93,7 +93,14 @@ async def prediction_page(
         except NotFoundError as error:
             missing = str(error)
         decision = None if record.outcome is None else state.views.decision(decision_row(record), user=who.name)
-        return {"p": shown, "drivers": drivers, "on_request": computed == ON_REQUEST, "no_drivers": missing, "decision": decision}
+        return {
+            "p": shown,
+            "ended": find_end(state.settings, prediction_id),
+            "drivers": drivers,
+            "on_request": computed == ON_REQUEST,
+            "no_drivers": missing,
+            "decision": decision,
+        }
 
     try:
         content = await to_thread.run_sync(work)

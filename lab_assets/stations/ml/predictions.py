@@ -141,6 +141,14 @@ def note_scored(lake: Lakehouse, bundle: ModelBundle, versions: Mapping[str, int
     lake.ledger.set_progress(STATION, {**versions, **left, _MODEL: _number(bundle.digest)})
 
 
+def of_last_model(lake: Lakehouse) -> pl.Expr:
+    """Return which predictions are of the model that scored last: the next scoring can say of them again whether they count."""
+    import polars as pl
+
+    number = lake.ledger.progress(STATION).get(_MODEL)
+    return pl.lit(False) if number is None else pl.col("model_digest").str.starts_with(f"{number:012x}")  # noqa: FBT003 - of polars
+
+
 def feature_set_of(bundle: ModelBundle) -> str:
     """Return the feature set whose rows a model is given: today's where it holds the model's features unchanged, else the model's own."""
     version = bundle.info.feature_set_version
