@@ -128,7 +128,7 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
     if (error := lake.damage(station.target)) is not None:
         lost = error.problem
         say(f"{lost}; it begins anew, without its earlier versions")
-        with only_one(lake, station):
+        with only_one(lake, name):
             mark_anew(lake, [name], "it was damaged")
             aside = lake.give_up(station.target)
     before = lake.version(station.target)
@@ -236,6 +236,6 @@ def rests_on(names: set[str]) -> list[str]:
 def set_back(lake: Lakehouse, name: str, version: int, reason: str) -> int:
     """Set back a table that a station makes: marked first, so that a process that dies in between leaves work and no hole."""
     station = stations()[name]
-    with only_one(lake, station):
+    with only_one(lake, name):
         mark_anew(lake, [name], reason)
         return lake.restore(station.target, version)

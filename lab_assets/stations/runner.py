@@ -96,7 +96,7 @@ def update(
     Raises:
         StationError: make gave rows of the wrong shape, or two of one key.
     """
-    with only_one(lake, station):
+    with only_one(lake, station.name):
         outcome = StationOutcome(station=station.name)
         begun = utc_text()
         versions, outcome.made_first = settled_versions(lake, [each.table for each in station.inputs], run_id=run_id, say=say)
@@ -360,9 +360,9 @@ def difference(station: Station, made: pl.DataFrame, standing: pl.DataFrame) -> 
 
 
 @contextmanager
-def only_one(lake: Lakehouse, station: Station) -> Iterator[None]:
+def only_one(lake: Lakehouse, name: str) -> Iterator[None]:
     """See that one process at a time works on a table: two would both find the same rows missing."""
     folder = lake.settings.run / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f"station.{station.name}.lock"):
+    with FileLock(folder / f"station.{name}.lock"):
         yield

@@ -14,8 +14,10 @@ from lab_assets.contracts.ml import PREDICTIONS
 from lab_assets.contracts.registry import contract
 from lab_assets.definitions import build_defs
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.ml.drift_history import newest_checks
 from lab_assets.stations.restoring import set_back
-from lab_assets_tests.stations.ml.models import put_into_service
+from lab_assets_tests.stations.ml.drifted import ROWS, put_predictions, put_reference
+from lab_assets_tests.stations.ml.models import bundle, put_into_service
 from lab_assets_tests.stations.small_laboratory import copied, opened, take, write_files
 
 
@@ -64,3 +66,31 @@ def test_predictions_alone_say_which_restored_input_they_made_first(lake: Lakeho
     assert found["made_anew_first"] == {"features.injection_progress": "restored to version 0"}
     assert found["ended"] == 0
     assert lake.polars(PREDICTIONS, ["prediction_id"], where=pl.col("ended_at_utc").is_not_null()).is_empty()
+
+
+@pytest.fixture
+def drifted(lake: Lakehouse) -> Lakehouse:
+    """The model in service has a reference, and its predictions have drifted away from it."""
+    put_reference(lake, bundle())
+    put_predictions(lake, bundle())
+    return lake
+
+
+def test_drift_checked_twice_is_no_news_and_raises_one_alert(drifted: Lakehouse) -> None:
+    """Drift, then the alerts, then both again, without a new row: one check, one alert, no persistence, and pages that say so."""
+    first = materialise(drifted, "ml.drift")["ml.drift"]
+    assert (first["dagster/row_count"], first["persistent"]) == (3, False)
+    assert first["news"] == f"{ROWS} recent prediction(s) compared, 2 of 3 subject(s) drifted"
+    alerts = materialise(drifted, "ml.alerts")["ml.alerts"]
+    assert (alerts["dagster/row_count"], alerts["news"]) == (1, "raised: the newest check found drift")
+    again = materialise(drifted, "ml.drift", "ml.alerts")
+    assert again["ml.drift"]["news"] == f"no news: the same rows were compared before, in check {first['check_id']}"
+    assert again["ml.alerts"]["news"] == "no news: nothing to raise that was not raised before"
+    assert {name: found["dagster/row_count"] for name, found in again.items()} == {"ml.drift": 3, "ml.alerts": 1}
+    assert not any(found["changed"] for found in again.values())
+    assert [each.check_id for each in newest_checks(drifted.settings)] == [first["check_id"]]
+
+
+def test_alerts_alone_write_no_check(drifted: Lakehouse) -> None:
+    assert materialise(drifted, "ml.alerts")["ml.alerts"]["dagster/row_count"] == 0
+    assert drifted.row_count(contract("ml.drift")) == 0

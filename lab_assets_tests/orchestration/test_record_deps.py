@@ -20,7 +20,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.reader import LakeReader
 from lab_assets.orchestration.assets.scoring import scoring, watching
 from lab_assets.orchestration.assets.training import MODEL_KEY, training
-from lab_assets.stations.ml.drift_checks import check_recent
+from lab_assets.stations.ml.drift_checks import check_recent, raise_drift_alert
 from lab_assets.stations.ml.online import fold_online_log
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
 from lab_assets.stations.ml.training_sets import TooFewLabelsError, freeze_training_set
@@ -67,6 +67,7 @@ def score(lake: Lakehouse) -> None:
 
 def watch(lake: Lakehouse) -> None:
     check_recent(lake, bundle(), model_version="1", checked_at_utc=at(20))
+    raise_drift_alert(lake, model_version="1", at_utc=at(20))
 
 
 def freeze(lake: Lakehouse) -> None:

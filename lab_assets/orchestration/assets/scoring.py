@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -17,6 +18,9 @@ from lab_assets.orchestration.assets.reports import (
     selected,
     table_spec,
 )
+
+if TYPE_CHECKING:
+    from lab_assets.modeling.bundle import ModelBundle
 
 SCORED = ("ml.predictions", "ml.decisions", "ml.explanations")
 WATCHED = ("ml.drift", "ml.alerts")
@@ -107,32 +111,56 @@ def watching(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
     chosen = selected(context, WATCHED)
     if chosen:
         before = {name: lake.version(contract(name)) for name in chosen}
-        done = _watch(context, lake)
-        context.log.info("drift: %s", done)
+        done = _watch(context, lake, chosen)
+        context.log.info("watched: %s", done)
         for name in chosen:
-            yield report(lake, name, before[name], done if name == "ml.drift" else None)
+            yield report(lake, name, before[name], done[name])
     yield from check_results(context, lake, WATCHED)
 
 
-def _watch(context: dg.AssetExecutionContext, lake: Lakehouse) -> dict[str, Detail]:
+def _watch(context: dg.AssetExecutionContext, lake: Lakehouse, chosen: list[str]) -> dict[str, dict[str, Detail]]:
+    """Write the chosen tables and no other: alerts alone are those of the newest check that stands."""
     from lab_assets.registry.serving import current_serving, verified_bundle
-    from lab_assets.stations.ml.drift_checks import check_alias_moved, check_recent
 
     now = datetime.now(UTC)
     serving = current_serving(lake.ledger.engine)
     if serving is None:
-        return {"model": "none in service"}
-    bundle = verified_bundle(lake.settings, lake.ledger.engine)
+        return {name: {"model": "none in service", "news": "no news: nothing to watch without a model in service"} for name in chosen}
+    done: dict[str, dict[str, Detail]] = {}
+    if "ml.drift" in chosen:
+        bundle = verified_bundle(lake.settings, lake.ledger.engine)
+        done["ml.drift"] = _check(context, lake, bundle, serving.version, now)
+    if "ml.alerts" in chosen:
+        done["ml.alerts"] = _raise_alerts(context, lake, serving.version, now)
+    return done
+
+
+def _check(
+    context: dg.AssetExecutionContext, lake: Lakehouse, bundle: "ModelBundle", model_version: str, now: datetime
+) -> dict[str, Detail]:
+    from lab_assets.stations.ml.drift_checks import check_recent
+
     found = resilient(
-        context,
-        lake,
-        lambda: check_recent(lake, bundle, model_version=serving.version, checked_at_utc=now, run_id=context.run_id),
+        context, lake, lambda: check_recent(lake, bundle, model_version=model_version, checked_at_utc=now, run_id=context.run_id)
     )
-    resilient(context, lake, lambda: check_alias_moved(lake, at_utc=now))
+    if found.is_new:
+        news = f"{found.rows} recent prediction(s) compared, {len(found.drifted)} of {found.subjects} subject(s) drifted"
+    else:
+        news = f"no news: {found.reason or f'the same rows were compared before, in check {found.check_id}'}"
     return {
+        "news": news,
+        "check_id": found.check_id,
         "drifted": list(found.drifted),
         "subjects": found.subjects,
-        "rows": found.rows,
+        "recent_rows": found.rows,
         "persistent": found.persistent,
-        **({"reason": found.reason} if found.reason else {}),
     }
+
+
+def _raise_alerts(context: dg.AssetExecutionContext, lake: Lakehouse, model_version: str, now: datetime) -> dict[str, Detail]:
+    from lab_assets.stations.ml.drift_checks import check_alias_moved, raise_drift_alert
+
+    raised = resilient(context, lake, lambda: raise_drift_alert(lake, model_version=model_version, at_utc=now, run_id=context.run_id))
+    moved = resilient(context, lake, lambda: check_alias_moved(lake, at_utc=now))
+    words = [*(["the newest check found drift"] if raised else []), *(["the champion alias had been moved"] if moved else [])]
+    return {"news": f"raised: {', '.join(words)}" if words else "no news: nothing to raise that was not raised before"}

@@ -1,19 +1,24 @@
 """Watching the model: drift of its inputs and of its predictions.
 
+A check of the same rows for the same model is the same check, whenever it is asked for: what was seen once does not persist by being
+looked at again. Its identity ends in a digest of what was compared.
+
 Belongs here: which rows are compared and what is kept. Does not belong here: distances and limits
 (``lab_assets.modeling.drift``), schedules.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.ml import ALERTS, DRIFT, PREDICTIONS, TRAINING_SETS
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
+from lab_assets.stations.runner import only_one
 
 if TYPE_CHECKING:
     import polars as pl
@@ -24,6 +29,9 @@ RISK: Final = "prediction:risk"
 WINDOW_DAYS: Final = 60
 HISTORY_DAYS: Final = 366
 """Checks older than this say nothing about whether drift persists."""
+_MEASURED: Final = (
+    "subject", "psi", "ks", "ks_p_value", "psi_limit", "drifted", "rows", "missing_share", "missing_share_reference", "reference_rows",
+)  # fmt: skip
 CHECKPOINT_PCT: Final = 50
 """Compared at one checkpoint: what is known differs between checkpoints by design."""
 
@@ -39,6 +47,7 @@ class DriftReport:
         rows: Recent rows.
         persistent: Whether drift was there in two of the last three checks and in this one.
         reason: Why nothing was compared, when nothing was.
+        is_new: Whether rows were written; not where the same rows were compared before.
     """
 
     check_id: str
@@ -47,6 +56,7 @@ class DriftReport:
     rows: int = 0
     persistent: bool = False
     reason: str = ""
+    is_new: bool = False
 
 
 def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, checked_at_utc: datetime, run_id: str = "") -> DriftReport:
@@ -62,12 +72,33 @@ def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, ch
         checked_at_utc: Now.
         run_id: Run of the orchestrator.
     """
+    with only_one(lake, DRIFT.full_name):
+        reference = _reference(lake, bundle)
+        recent = _recent(lake, bundle)
+        if reference.height == 0 or recent.height == 0:
+            return DriftReport(check_id="", reason="no out-of-sample reference or no recent prediction of the serving model")
+        compared = _digest_of_compared(bundle, model_version, reference, recent)
+        newest = _newest_check(lake, model_version)
+        if newest.height and newest["check_id"][0].endswith(compared):
+            return _report(lake, newest, is_new=False)
+        rows = _compared(bundle, reference, recent)
+        check_id = f"drift_{checked_at_utc:%Y%m%dT%H%M%S%f}_{compared}"
+        of_check = {"check_id": check_id, "model_version": model_version, "checked_at_utc": checked_at_utc}
+        derivation = _derivation(lake, bundle, model_version, run_id)
+        lake.append(DRIFT, lake.local_rows(DRIFT, [of_check | row for row in rows]), derivation=derivation)
+        return _report(lake, _newest_check(lake, model_version), is_new=True)
+
+
+def _digest_of_compared(bundle: ModelBundle, model_version: str, reference: pl.DataFrame, recent: pl.DataFrame) -> str:
+    """Return what names a comparison: the model, and which predictions; a prediction's identity follows from its features."""
+    named = [bundle.digest, model_version, bundle.info.training_set_id, str(reference.height), *sorted(recent["prediction_id"])]
+    return hashlib.sha256("|".join(named).encode()).hexdigest()[:16]
+
+
+def _compared(bundle: ModelBundle, reference: pl.DataFrame, recent: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a check, one a subject, without what names it."""
     from lab_assets.modeling.drift import check_drift
 
-    reference = _reference(lake, bundle)
-    recent = _recent(lake, bundle)
-    if reference.height == 0 or recent.height == 0:
-        return DriftReport(check_id="", reason="no out-of-sample reference or no recent prediction of the serving model")
     names = [name for name in bundle.feature_names if name != "checkpoint_pct"]
     found = check_drift(
         _matrix(reference, names, bundle),
@@ -76,27 +107,27 @@ def check_recent(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, ch
         reference_lots=reference["lot_id"].to_numpy(),
         recent_lots=recent["lot_id"].fill_null("").to_numpy(),
     )
-    start, end = recent["as_of_utc"].min(), recent["as_of_utc"].max()
-    check_id = f"drift_{checked_at_utc:%Y%m%dT%H%M%S%f}"
-    rows = [
-        {
-            "check_id": check_id,
-            "model_version": model_version,
-            "window_start_utc": start,
-            "window_end_utc": end,
-            "checked_at_utc": checked_at_utc,
-            **{name: _finite(getattr(each, name)) for name in ("subject", "psi", "ks", "ks_p_value", "psi_limit", "drifted", "rows")},
-            **{name: _finite(getattr(each, name)) for name in ("missing_share", "missing_share_reference", "reference_rows")},
-        }
-        for each in found
-    ]
-    derivation = _derivation(lake, bundle, model_version, run_id)
-    lake.append(DRIFT, lake.local_rows(DRIFT, rows), derivation=derivation)
-    drifted = tuple(each.subject for each in found if each.drifted)
-    report = DriftReport(check_id=check_id, drifted=drifted, subjects=len(found), rows=recent.height, persistent=_persistent(lake))
-    if drifted:
-        lake.append(ALERTS, lake.local_rows(ALERTS, [_alert(report, checked_at_utc, start, end)]), derivation=derivation)
-    return report
+    window = {"window_start_utc": recent["as_of_utc"].min(), "window_end_utc": recent["as_of_utc"].max()}
+    return [window | {name: _finite(getattr(each, name)) for name in _MEASURED} for each in found]
+
+
+def _newest_check(lake: Lakehouse, model_version: str) -> pl.DataFrame:
+    """Return the rows of a model's newest check, in the order of their subjects."""
+    import polars as pl
+
+    rows = lake.polars(DRIFT, where=pl.col("model_version") == model_version)
+    return rows.filter(pl.col("checked_at_utc") == pl.col("checked_at_utc").max()).sort("subject")
+
+
+def _report(lake: Lakehouse, check: pl.DataFrame, *, is_new: bool) -> DriftReport:
+    return DriftReport(
+        check_id=check["check_id"][0],
+        drifted=tuple(check.filter("drifted")["subject"]),
+        subjects=check.height,
+        rows=check["rows"][0],
+        persistent=_persistent(lake, check["checked_at_utc"][0]),
+        is_new=is_new,
+    )
 
 
 def _derivation(lake: Lakehouse, bundle: ModelBundle, model_version: str, run_id: str) -> Derivation:
@@ -126,7 +157,7 @@ def _recent(lake: Lakehouse, bundle: ModelBundle) -> pl.DataFrame:
         & pl.col("ended_at_utc").is_null()
     )
     newest = lake.scan(PREDICTIONS).filter(mine).select(pl.col("as_of_utc").max()).collect().item()
-    columns = ["lot_id", "as_of_utc", "features"]
+    columns = ["prediction_id", "lot_id", "as_of_utc", "features"]
     if newest is None:
         return lake.polars(PREDICTIONS, columns, where=pl.lit(False))  # noqa: FBT003 - a literal of polars
     return lake.polars(PREDICTIONS, columns, where=mine & (pl.col("as_of_utc") > newest - timedelta(days=WINDOW_DAYS)))
@@ -153,25 +184,54 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and value != value else value  # noqa: PLR0124 - NaN is not equal to itself
 
 
-def _persistent(lake: Lakehouse) -> bool:
+def _persistent(lake: Lakehouse, at: datetime) -> bool:
+    """Return whether the check made then completes a drift that persists."""
     import polars as pl
 
     from lab_assets.modeling.drift import persistent
 
-    since = datetime.now(UTC) - timedelta(days=HISTORY_DAYS)
-    checks = lake.polars(DRIFT, ["check_id", "checked_at_utc", "drifted"], where=pl.col("checked_at_utc") > since)
+    since = at - timedelta(days=HISTORY_DAYS)
+    checks = lake.polars(DRIFT, ["check_id", "checked_at_utc", "drifted"], where=pl.col("checked_at_utc").is_between(since, at))
     history = checks.group_by("check_id").agg(pl.col("checked_at_utc").first(), pl.col("drifted").any()).sort("checked_at_utc")
     return persistent(history["drifted"].to_list())
 
 
-def _alert(report: DriftReport, at: datetime, start: Any, end: Any) -> dict[str, Any]:
-    of_risk = RISK in report.drifted
+def raise_drift_alert(lake: Lakehouse, *, model_version: str, at_utc: datetime, run_id: str = "") -> str | None:
+    """Raise an alert where the model's newest check found drift and none was raised for it yet.
+
+    Args:
+        lake: Tables.
+        model_version: Registered version of the model.
+        at_utc: Now.
+        run_id: Run of the orchestrator.
+
+    Returns:
+        Identity of the alert; ``None`` where there is nothing to raise.
+    """
+    import polars as pl
+
+    with only_one(lake, ALERTS.full_name):
+        version = lake.version(DRIFT)
+        check = _newest_check(lake, model_version)
+        if not check["drifted"].any():
+            return None
+        alert = _alert(check, at_utc)
+        if lake.polars(ALERTS, ["alert_id"], where=pl.col("alert_id") == alert["alert_id"]).height:
+            return None
+        derivation = Derivation(inputs={DRIFT.full_name: version}, run_id=run_id, code_version=code_version())
+        lake.append(ALERTS, lake.local_rows(ALERTS, [alert]), derivation=derivation)
+        return alert["alert_id"]
+
+
+def _alert(check: pl.DataFrame, at: datetime) -> dict[str, Any]:
+    drifted, first = check.filter("drifted")["subject"].to_list(), check.row(0, named=True)
+    window = f"between {first['window_start_utc']:%Y-%m-%d} and {first['window_end_utc']:%Y-%m-%d} ({first['rows']} rows)"
     return {
-        "alert_id": f"alert-{report.check_id}",
-        "kind": "prediction_drift" if of_risk else "drift",
+        "alert_id": f"alert-{first['check_id']}",
+        "kind": "prediction_drift" if RISK in drifted else "drift",
         "severity": "warning",
-        "subject": ", ".join(report.drifted[:10]),
-        "message": f"{len(report.drifted)} of {report.subjects} subjects drifted between {start:%Y-%m-%d} and {end:%Y-%m-%d} ({report.rows} rows)",
+        "subject": ", ".join(drifted[:10]),
+        "message": f"{len(drifted)} of {check.height} subjects drifted {window}",
         "raised_at_utc": at,
     }
 
