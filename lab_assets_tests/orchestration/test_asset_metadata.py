@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 
 from lab_assets.contracts.ml import PREDICTIONS
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.registry import contract, contracts
 from lab_assets.definitions import build_defs
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.orchestration.assets.plots import PLOTS
 from lab_assets.stations.ml.drift_history import newest_checks
 from lab_assets.stations.restoring import set_back
 from lab_assets_tests.stations.ml.drifted import ROWS, put_predictions, put_reference
@@ -63,7 +64,7 @@ def test_predictions_alone_say_which_restored_input_they_made_first(lake: Lakeho
     assert materialise(lake, "ml.predictions")["ml.predictions"]["scored"] > 0
     set_back(lake, "features.injection_progress", 0, "restored to version 0")
     found = materialise(lake, "ml.predictions")["ml.predictions"]
-    assert found["made_anew_first"] == {"features.injection_progress": "restored to version 0"}
+    assert found["news"].startswith("features.injection_progress was made anew first: restored to version 0; no news")
     assert found["ended"] == 0
     assert lake.polars(PREDICTIONS, ["prediction_id"], where=pl.col("ended_at_utc").is_not_null()).is_empty()
 
@@ -94,3 +95,29 @@ def test_drift_checked_twice_is_no_news_and_raises_one_alert(drifted: Lakehouse)
 def test_alerts_alone_write_no_check(drifted: Lakehouse) -> None:
     assert materialise(drifted, "ml.alerts")["ml.alerts"]["dagster/row_count"] == 0
     assert drifted.row_count(contract("ml.drift")) == 0
+
+
+def test_assets_without_news_say_so_and_show_rows_and_plots(lake: Lakehouse) -> None:
+    """Every asset but those that learn, twice: the page has the latest materialisation alone, so that must show all."""
+    names = [name for name in contracts() if name not in {"ml.training_sets", "ml.online_log"}]
+    materialise(lake, *names)
+    found = materialise(lake, *names)
+    assert {name for name, shown in found.items() if "preview" not in shown} == set()
+    assert {name for name in PLOTS if "plot" not in found[name]} == set()
+    unchanged = {name: shown["news"] for name, shown in found.items() if not shown["changed"]}
+    assert {name: words for name, words in unchanged.items() if "no news" not in words} == {}
+    assert {"bronze.files", "ml.predictions", "ml.decisions", "ml.explanations", "ml.drift", "governance.access"} <= set(unchanged)
+    assert {name for name in found if found[name]["dagster/row_count"] != lake.row_count(contract(name))} == set()
+    assert "no news" in unchanged["ml.predictions"]
+
+
+def test_assets_with_news_say_what_was_written(lake: Lakehouse) -> None:
+    found = materialise(lake, "ml.predictions", "ml.decisions")
+    scored = found["ml.predictions"]["scored"]
+    assert (found["ml.predictions"]["news"], scored > 0) == (f"{scored} scored", True)
+    assert found["ml.decisions"]["news"].startswith("rows were written: version ")
+
+
+def test_scoring_without_a_model_is_no_news(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAB_HOME", str(lakehouse.settings.home))
+    assert materialise(lakehouse, "ml.predictions")["ml.predictions"]["news"] == "no news: no model is in service that could score"

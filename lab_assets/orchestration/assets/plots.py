@@ -154,4 +154,4 @@ PLOTS: Final[Mapping[str, Callable[[Lakehouse], str]]] = {
     "gold.method_trends": newest_chart,
     "ml.drift": newest_drift,
 }
-"""What is drawn on the page of a table, as Markdown; made only when the table has changed."""
+"""What is drawn on the page of a table, as Markdown."""

@@ -130,19 +130,21 @@ def resilient(context: dg.AssetExecutionContext, lake: Lakehouse, work: Callable
 
 
 def report(lake: Lakehouse, name: str, before: int, extra: Mapping[str, Detail] | None = None) -> dg.MaterializeResult:
-    """Report one table: rows, version, last change, and where it changed its first rows and its plot; tagged columns are hidden.
+    """Report one table: rows, version, last change, whether there was news, some rows and its plot; tagged columns are hidden.
+
+    Rows and plot are shown of an unchanged table as well: its page has the metadata of the latest materialisation alone.
 
     Args:
         lake: Tables.
         name: The table; one that does not exist yet is created empty.
         before: Its version before the work.
-        extra: Further metadata.
+        extra: Further metadata; ``news`` takes the place of the words that follow from the versions.
     """
     table = contract(name)
     version = lake.version(table)
     changed = version != before
-    shown: dict[str, Detail] = {"preview": dg.MetadataValue.md(_preview(lake, table))} if changed else {}
-    if changed and name in PLOTS:
+    shown: dict[str, Detail] = {"preview": dg.MetadataValue.md(_preview(lake, table))}
+    if name in PLOTS:
         shown["plot"] = dg.MetadataValue.md(PLOTS[name](lake))
     return dg.MaterializeResult(
         asset_key=asset_key(name),
@@ -152,6 +154,7 @@ def report(lake: Lakehouse, name: str, before: int, extra: Mapping[str, Detail] 
             "dagster/uri": lake.uri(table),
             "delta_version": version,
             "changed": changed,
+            "news": f"rows were written: version {before} became {version}" if changed else "no news: nothing was written",
             "last_change": dg.MetadataValue.timestamp(_last_change(lake, table)),
             **shown,
             **(extra or {}),

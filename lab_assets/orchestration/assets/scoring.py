@@ -73,7 +73,10 @@ def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakeh
     resilient(context, lake, lambda: fold_online_log(lake, run_id=context.run_id))
     serving = current_serving(lake.ledger.engine)
     if serving is None:
-        return {"model": "none in service: train, submit, approve and promote one"}
+        return {
+            "model": "none in service: train, submit, approve and promote one",
+            "news": "no news: no model is in service that could score",
+        }
     bundle = verified_bundle(lake.settings, lake.ledger.engine)
     mode = "batch" if context.job_name == "score_batch" else "stream"
     scoring = Scoring(
@@ -92,7 +95,7 @@ def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakeh
         "ended": done.ended,
         "waiting_for_context": done.waiting,
         **done.paths,
-        **({"made_anew_first": dict(done.made_first)} if done.made_first else {}),
+        "news": done.words(),
     }
     return found | ({"reason": done.reason} if done.reason else {})
 

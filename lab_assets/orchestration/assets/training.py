@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.plots import picture
-from lab_assets.orchestration.assets.reports import asset_key, check_results, check_spec, report, resilient, selected, table_spec
+from lab_assets.orchestration.assets.reports import Detail, asset_key, check_results, check_spec, report, resilient, selected, table_spec
 from lab_assets.orchestration.assets.scoring import FEATURES
+
+if TYPE_CHECKING:
+    from lab_assets.stations.ml.training_sets import TrainingSet
 
 MODEL_KEY = dg.AssetKey(["ml", "oos_risk"])
 NAMES = ("ml.training_sets", "ml.evaluations")
@@ -53,9 +56,11 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
             from lab_assets.stations.ml.training_sets import freeze_training_set
 
             frozen = resilient(context, lake, lambda: freeze_training_set(lake, frozen_at_utc=datetime.now(UTC), run_id=context.run_id))
-            yield report(lake, "ml.training_sets", before["ml.training_sets"], {"training_set_id": frozen.training_set_id})
+            yield report(lake, "ml.training_sets", before["ml.training_sets"], _frozen(frozen))
         if "ml.evaluations" in chosen:
-            yield report(lake, "ml.evaluations", before["ml.evaluations"], {"news": "written with each training: materialise oos_risk"})
+            yield report(
+                lake, "ml.evaluations", before["ml.evaluations"], {"news": "no news: written with each training, materialise oos_risk"}
+            )
         if dg.AssetCheckKey(MODEL_KEY, "gate") in context.selected_asset_check_keys:
             yield _last_verdict(lake)
     yield from check_results(context, lake, NAMES)
@@ -77,7 +82,7 @@ def _train(
     resilient(context, lake, lambda: keep_evaluations(lake, made.record, logged, at_utc=now))
     verdict = made.record.experiment.verdict
     if "ml.training_sets" in chosen:
-        yield report(lake, "ml.training_sets", before["ml.training_sets"], {"training_set_id": made.training_set_id})
+        yield report(lake, "ml.training_sets", before["ml.training_sets"], _frozen(made.frozen))
     yield dg.MaterializeResult(
         asset_key=MODEL_KEY,
         metadata={
@@ -92,6 +97,10 @@ def _train(
         yield report(lake, "ml.evaluations", before["ml.evaluations"])
     if dg.AssetCheckKey(MODEL_KEY, "gate") in context.selected_asset_check_keys:
         yield _verdict(passed=verdict.passed, reasons=list(verdict.reasons), failed=list(verdict.failures))
+
+
+def _frozen(training_set: "TrainingSet") -> dict[str, Detail]:
+    return {"training_set_id": training_set.training_set_id, "news": training_set.words()}
 
 
 def _verdict(*, passed: bool, reasons: list[str], failed: list[str] | None = None) -> dg.AssetCheckResult:

@@ -13,7 +13,7 @@ from lab_assets.contracts.ml import EVALUATIONS
 from lab_assets.contracts.registry import contract
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.ml.training_sets import freeze_training_set, matrix_of
+from lab_assets.stations.ml.training_sets import TrainingSet, freeze_training_set, matrix_of
 
 if TYPE_CHECKING:
     from lab_assets.registry.model_records import LoggedTraining, TrainingRecord
@@ -24,11 +24,11 @@ class Trained:
     """A judged model and where it came from.
 
     Attributes:
-        training_set_id: Frozen training set.
+        frozen: Training set.
         record: What is logged of it.
     """
 
-    training_set_id: str
+    frozen: TrainingSet
     record: TrainingRecord
 
     def table_md(self) -> str:
@@ -74,7 +74,7 @@ def train(lake: Lakehouse, *, at_utc: datetime, run_id: str, trained_by: str) ->
         table_uris={name: lake.uri(contract(name)) for name in frozen.table_versions},
         orchestration_run_id=run_id,
     )
-    return Trained(training_set_id=frozen.training_set_id, record=record)
+    return Trained(frozen=frozen, record=record)
 
 
 def keep_evaluations(lake: Lakehouse, record: TrainingRecord, logged: LoggedTraining, *, at_utc: datetime) -> int:

@@ -32,7 +32,7 @@ from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
-from lab_assets.stations.runner import settled_versions
+from lab_assets.stations.runner import settled_versions, words_of_made_first
 
 if TYPE_CHECKING:
     import polars as pl
@@ -74,6 +74,14 @@ class Scored:
     table_versions: dict[str, int] = field(default_factory=dict[str, int])
     reason: str = ""
     made_first: dict[str, str] = field(default_factory=dict[str, str])
+
+    def words(self) -> str:
+        """Return what was done, for people."""
+        counts = {"scored": self.predictions, "superseded": self.superseded, "ended": self.ended}
+        done = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        return "; ".join(
+            [*words_of_made_first(self.made_first), done or f"no news: {self.reason or 'no prediction is new or has changed'}"]
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,7 +21,7 @@ from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
-from lab_assets.stations.runner import settled_versions
+from lab_assets.stations.runner import settled_versions, words_of_made_first
 
 if TYPE_CHECKING:
     import polars as pl
@@ -48,12 +48,19 @@ class TrainingSet:
         frame: Rows of ``ml.training_sets`` with the features as columns.
         table_versions: Version of every table read.
         made_first: Tables that it rests on and that were made anew before it, each with the reason.
+        is_new: Whether it was written; not where the same rows of the same versions were frozen before.
     """
 
     training_set_id: str
     frame: pl.DataFrame
     table_versions: dict[str, int]
     made_first: dict[str, str] = field(default_factory=dict[str, str])
+    is_new: bool = True
+
+    def words(self) -> str:
+        """Return what was done, for people."""
+        done = f"{self.frame.height} row(s) frozen" if self.is_new else "no news: the same rows of the same versions were frozen before"
+        return "; ".join([*words_of_made_first(self.made_first), done])
 
 
 def assemble(
@@ -151,10 +158,11 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str
     )
     rows = rows.with_columns(part=pl.Series(parts.tolist(), dtype=pl.String))
     set_id = _digest(rows, versions)
-    if lake.polars(TRAINING_SETS, ["training_set_id"], where=pl.col("training_set_id") == set_id).is_empty():
+    is_new = lake.polars(TRAINING_SETS, ["training_set_id"], where=pl.col("training_set_id") == set_id).is_empty()
+    if is_new:
         stored = lake.local_rows(TRAINING_SETS, _stored(rows, set_id, versions, frozen_at_utc))
         lake.append(TRAINING_SETS, stored, derivation=Derivation(inputs=dict(versions), run_id=run_id, code_version=code_version()))
-    return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions, made_first=made_first)
+    return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions, made_first=made_first, is_new=is_new)
 
 
 def _digest(rows: pl.DataFrame, versions: dict[str, int]) -> str:
