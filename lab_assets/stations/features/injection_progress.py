@@ -96,11 +96,11 @@ def _of_signals(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the runs of the sequences of changed ones, and those that may be measured against a changed standard."""
+    """Return changed runs (also those that are gone), those of their sequences, and those that may be measured against a changed standard."""
     import polars as pl
 
     own = _of_names(read, names_in_sequences(read, changes.both["injection_name"]))
-    return pl.concat([own, _measured_against(read, changes.both, beside=own)])
+    return pl.concat([keys_of(changes.both, _KEY), own, _measured_against(read, changes.both, beside=own)])
 
 
 def _of_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:

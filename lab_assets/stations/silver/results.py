@@ -53,7 +53,10 @@ def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
 
 
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _of_names(read, changes.both["injection_name"])
+    """Return the runs of the sequences of changed ones, and changed ones themselves: one that is gone is found by nothing else."""
+    import polars as pl
+
+    return pl.concat([keys_of(changes.both, {"injection_id": "key"}), _of_names(read, changes.both["injection_name"])])
 
 
 def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
