@@ -136,7 +136,8 @@ class Station:
         inputs: What it is made from.
         make: Makes the rows of groups.
         group: What rows are made together.
-        feeds: Columns of the inputs, ``layer.table.column``, by the column of the target that is worked out of them.
+        feeds: Columns of the inputs, ``layer.table.column``, by the column of the target that is worked out of them. Names by which rows
+            are only found are not among them: where they are other names everywhere, the column stays as it is.
         version: Raised when the same inputs give other rows: the table is then made anew.
         kinds: What makes it, for the asset graph.
         at_once: Groups made between two commits.

@@ -64,8 +64,7 @@ def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
 
 _RESULT: Final = (*LOT_HISTORY_INPUT, "result_id", "result_version", "superseded_by", "withdrawn_at_utc")
 _RESULTS: Final = Input(table=RESULTS, columns=_RESULT, touches=_of_results)
-_MARGINS: Final = of(RESULTS, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc", "withdrawn_at_utc")
-_KIND: Final = of(RESULTS, "method_id", "sample_name", "replicate", "injection_id")
+_MARGINS: Final = of(RESULTS, *RESULT_IDENTITY, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc", "withdrawn_at_utc")
 LOT_HISTORY_STATION: Final = Station(
     target=LOT_HISTORY,
     within=("feature_set_version", FEATURE_SET_VERSION),
@@ -74,10 +73,10 @@ LOT_HISTORY_STATION: Final = Station(
     group=Group(columns=("lot_id",)),
     feeds={
         "lot_id": of(RESULTS, "lot_id"),
-        "event_time_utc": of(RESULTS, "measured_at_utc", "known_time_utc"),
+        "event_time_utc": _MARGINS,
         "known_time_utc": of(RESULTS, "known_time_utc", "measured_at_utc", "withdrawn_at_utc"),
         "feature_set_version": (),
-        **{name: _MARGINS + (_KIND if name.startswith("lot_margin") else ()) for name in names_of("lot_history")},
+        **dict.fromkeys(names_of("lot_history"), _MARGINS),
     },
 )
 
@@ -118,7 +117,7 @@ _DAY: Final = ("chamber_id", "day", "mkt_c", "excursion_min", "degree_hours_abov
 _SAMPLE: Final = ("sample_name", "chamber_id", "storage_condition", "stored_at_utc", "sampled_at_utc", "recorded_at_utc", *RECENCY)
 _SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=_SAMPLE, touches=touched_by(sample_name="sample_name"))
 _DAYS: Final = Input(table=STORAGE_CONDITIONS, columns=_DAY, touches=_of_chambers)
-_STORED: Final = of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc", "chamber_id")
+_STORED: Final = of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc", "chamber_id") + of(STORAGE_CONDITIONS, "day")
 STORAGE_EXPOSURE_STATION: Final = Station(
     target=STORAGE_EXPOSURE,
     within=("feature_set_version", FEATURE_SET_VERSION),

@@ -437,11 +437,26 @@ _METHODS: Final = Input(
 )
 
 _TRACE_OF: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(INJECTIONS, "run_time_min")
-_STANDARDS_OF: Final = of(PEAKS, "area", "height", "retention_time_min", "analyte", "channel") + of(
-    LIMS_SEQUENCES, "weight_mg", "nominal_weight_mg", "standard_purity_pct"
+_STANDARDS_OF: Final = (
+    of(PEAKS, "area", "height", "retention_time_min", "analyte", "channel", "processing_id")
+    + of(
+        LIMS_SEQUENCES,
+        "weight_mg",
+        "nominal_weight_mg",
+        "standard_purity_pct",
+        "sample_role",
+        "sequence_id",
+        "method_id",
+        "recorded_at_utc",
+    )
+    + of(INJECTIONS, "injected_at_utc", "known_time_utc")
 )
-_WINDOWS_OF: Final = of(PROCESSING_METHODS, "window_start", "window_end", "window_unit", "analyte", "channel")
-_LIMITS_OF: Final = of(SPECIFICATIONS, "spec_low", "spec_high") + of(LIMS_LOTS, "product") + of(LIMS_SAMPLES, "lot_id")
+_WINDOWS_OF: Final = of(PROCESSING_METHODS, *WINDOW_COLUMNS, "effective_from_utc", "recorded_at_utc")
+_LIMITS_OF: Final = (
+    of(SPECIFICATIONS, "spec_low", "spec_high", "product", "method_id", "analyte", "effective_from_utc", "recorded_at_utc")
+    + of(LIMS_LOTS, "product")
+    + of(LIMS_SAMPLES, "lot_id")
+)
 _PRESSURE_OF: Final = of(INSTRUMENT_STATUS, "x", "y", "x_unit", "y_unit", "y_factor", "signal")
 _WINDOWED: Final = ("retention_shift_pct", "early_impurity_pct", "main_area_share", "main_height_share", "main_value_pct")
 
@@ -466,7 +481,7 @@ def _feeds() -> dict[str, tuple[str, ...]]:
         elif name == "worst_margin_so_far":
             feeds[name] = _TRACE_OF + _WINDOWS_OF + _STANDARDS_OF + _LIMITS_OF
         else:
-            feeds[name] = _TRACE_OF + _WINDOWS_OF + (_STANDARDS_OF if name in _WINDOWED or name.endswith("_pct") else ())
+            feeds[name] = _TRACE_OF + _WINDOWS_OF + (_STANDARDS_OF if name in _WINDOWED or "_pct" in name else ())
     return feeds
 
 

@@ -305,16 +305,14 @@ _PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
 _CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=CERTIFICATE_COLUMNS, touches=_of_certificates)
 _METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
 
-_RUNS_OF: Final = of(INJECTIONS, "instrument_id", "injected_at_utc") + of(LIMS_SEQUENCES, "method_id")
-_MAIN_PEAK: Final = of(PEAKS, "analyte", "channel") + of(
-    PROCESSING_METHODS, "analyte", "calibration", "reference_analyte", "effective_from_utc"
-)
+_RUNS_OF: Final = of(INJECTIONS, "instrument_id", "injected_at_utc", "known_time_utc") + of(LIMS_SEQUENCES, "method_id", "recorded_at_utc")
+_MAIN_PEAK: Final = of(PEAKS, "analyte", "channel", "processing_id") + of(PROCESSING_METHODS, *WINDOW_COLUMNS, "effective_from_utc")
 _COLUMN_OF: Final = _RUNS_OF + of(LIMS_SEQUENCES, "column_id")
 _STANDARDS_OF: Final = _RUNS_OF + of(PEAKS, "area") + _MAIN_PEAK + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role")
 _FEEDS_OF: Final[dict[str, tuple[str, ...]]] = {
-    "ih_pressure_mean_bar": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_mean_bar"),
-    "ih_pressure_ripple_pct": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct"),
-    "ih_pressure_ripple_slope": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct"),
+    "ih_pressure_mean_bar": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_mean_bar", "checkpoint_pct"),
+    "ih_pressure_ripple_pct": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct", "checkpoint_pct"),
+    "ih_pressure_ripple_slope": _RUNS_OF + of(INJECTION_PROGRESS, "pressure_ripple_pct", "checkpoint_pct"),
     "ih_plates_ratio": _COLUMN_OF + of(PEAKS, "plates") + _MAIN_PEAK,
     "ih_tailing": _COLUMN_OF + of(PEAKS, "tailing") + _MAIN_PEAK,
     "ih_retention_drift_pct_per_day": _COLUMN_OF + of(PEAKS, "retention_time_min") + _MAIN_PEAK,
@@ -339,7 +337,7 @@ INSTRUMENT_HISTORY_STATION: Final = Station(
         "method_id": of(LIMS_SEQUENCES, "method_id") + of(INJECTIONS, "stated_method_name"),
         "injection_id": of(INJECTIONS, "injection_id"),
         "event_time_utc": of(INJECTIONS, "injected_at_utc"),
-        "known_time_utc": of(INJECTIONS, "known_time_utc") + of(LIMS_SEQUENCES, "recorded_at_utc") + of(CALIBRATIONS, "recorded_at_utc"),
+        "known_time_utc": _RUNS_OF + of(CALIBRATIONS, "recorded_at_utc"),
         "feature_set_version": (),
         **{name: _FEEDS_OF.get(name, _ANY_OF_THEM) for name in names_of("instrument_history")},
     },

@@ -180,7 +180,8 @@ EXCEPTIONS_STATION: Final = Station(
         "owner_role": _WHAT,
         "raised_at_utc": (
             *(*of(RESULTS, "measured_at_utc", "known_time_utc"), *of(METHOD_TRENDS, "measured_at_utc"), *of(SUITABILITY, "started_at_utc")),
-            *(*of(CALIBRATIONS, "performed_at_utc"), *of(INJECTIONS, "injected_at_utc"), *of(STORAGE_CONDITIONS, "day")),
+            *(*of(CALIBRATIONS, "performed_at_utc"), *of(INJECTIONS, "injected_at_utc")),
+            *of(STORAGE_CONDITIONS, "day", "excursion_min"),
         ),
     },
 )

@@ -188,9 +188,10 @@ METHOD_TRENDS_STATION: Final = Station(
     group=Group(columns=("result_id",)),
     at_once=sys.maxsize,  # a chart is continued from what stands: made in portions, it would be continued from what is about to change
     feeds={
-        **{name: of(RESULTS, name) for name in ("result_id", "method_id", "analyte", "unit", "lot_id", "measured_at_utc", "value")},
+        "result_id": of(RESULTS, "result_id"),
+        **{name: of(RESULTS, name, "is_current") for name in ("method_id", "analyte", "unit", "lot_id", "measured_at_utc", "value")},
         "product": of(LOTS, "product"),
-        "plotted_at_utc": of(RESULTS, "measured_at_utc", "known_time_utc"),
+        "plotted_at_utc": of(RESULTS, "measured_at_utc", "known_time_utc", "is_current"),
         **dict.fromkeys(("point_no", "in_baseline"), _ORDERED),
         **dict.fromkeys(("centre", "lower_limit", "upper_limit", "rules"), (*_ORDERED, *of(RESULTS, "value"))),
     },

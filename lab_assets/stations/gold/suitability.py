@@ -113,10 +113,8 @@ def _responses(peaks: Sequence[Row]) -> list[float]:
     return [row["area"] / mass for row, mass in zip(peaks, taken, strict=True)] if all(taken) else [row["area"] for row in peaks]
 
 
-_SPREAD: Final = (
-    *of(INJECTIONS, "sequence_id", "sample_role", "weight_mg", "standard_purity_pct"),
-    *of(PEAKS, "analyte", "channel", "area", "is_current"),
-)
+_STANDARDS: Final = of(INJECTIONS, "sequence_id", "sample_role") + of(PEAKS, "analyte", "is_current")
+_SPREAD: Final = _STANDARDS + of(INJECTIONS, "weight_mg", "standard_purity_pct") + of(PEAKS, "channel", "area")
 _FIRST: Final = of(INJECTIONS, "sequence_id", "sample_role", "injected_at_utc")
 SUITABILITY_STATION: Final = Station(
     target=SUITABILITY,
@@ -142,10 +140,10 @@ SUITABILITY_STATION: Final = Station(
         "method_id": of(INJECTIONS, "method_id") + _FIRST,
         "instrument_id": of(INJECTIONS, "instrument_id") + _FIRST,
         "analyte": of(PEAKS, "analyte", "is_current"),
-        "injections": of(INJECTIONS, "injection_id", "sequence_id", "sample_role") + of(PEAKS, "analyte", "is_current"),
+        "injections": of(INJECTIONS, "injection_id") + _STANDARDS,
         "area_rsd_pct": _SPREAD,
-        "tailing_max": of(PEAKS, "tailing", "is_current"),
-        "plates_min": of(PEAKS, "plates", "is_current"),
+        "tailing_max": _STANDARDS + of(PEAKS, "tailing"),
+        "plates_min": _STANDARDS + of(PEAKS, "plates"),
         "passed": _SPREAD + of(PEAKS, "tailing"),
         "failures": _SPREAD + of(PEAKS, "tailing"),
         "started_at_utc": _FIRST,

@@ -109,8 +109,9 @@ LABELS_STATION: Final = Station(
         "injection_id": of(INJECTIONS, "injection_id"),
         "lot_id": of(RESULTS, "lot_id"),
         "method_id": of(RESULTS, "method_id"),
-        "is_oos": of(RESULTS, "state", "known_time_utc", "withdrawn_at_utc") + of(LIMS_SEQUENCES, "sample_role"),
-        "failing": of(RESULTS, "state", "analyte", "withdrawn_at_utc") + of(LIMS_SEQUENCES, "sample_role"),
+        "is_oos": of(RESULTS, "state", "lot_id", "method_id", "known_time_utc", "withdrawn_at_utc") + of(LIMS_SEQUENCES, "sample_role"),
+        "failing": of(RESULTS, "state", "analyte", "lot_id", "method_id", "known_time_utc", "withdrawn_at_utc")
+        + of(LIMS_SEQUENCES, "sample_role"),
         "injected_at_utc": of(INJECTIONS, "injected_at_utc"),
         "known_time_utc": of(RESULTS, "known_time_utc", "withdrawn_at_utc") + of(LIMS_SEQUENCES, "recorded_at_utc"),
     },

@@ -194,6 +194,8 @@ _LOTS: Final = Input(table=LIMS_LOTS, columns=_LOT, touches=_of_lots)
 _METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, touches=_of_methods, reads="whole")
 _CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=_CERTIFICATE, touches=_of_certificates)
 
+_METHOD_OF: Final = of(LIMS_SEQUENCES, "method_id") + of(CHROMATOGRAMS, "method_name")
+_AT: Final = of(CHROMATOGRAMS, "injected_at_utc")
 INJECTIONS_STATION: Final = Station(
     target=INJECTIONS,
     inputs=(_TRACES, _PLANS, _SAMPLES, _LOTS, _CERTIFICATES, _METHODS),
@@ -205,17 +207,17 @@ INJECTIONS_STATION: Final = Station(
         "injection_id": of(CHROMATOGRAMS, *PARTS),
         "sample_name": of(LIMS_SEQUENCES, "sample_name") + of(CHROMATOGRAMS, "sample_name"),
         "lot_id": of(LIMS_SAMPLES, "lot_id"),
-        "method_id": of(LIMS_SEQUENCES, "method_id") + of(CHROMATOGRAMS, "method_name"),
+        "method_id": _METHOD_OF,
         "instrument_id": of(CHROMATOGRAMS, "instrument_name") + of(LIMS_SEQUENCES, "instrument_id"),
         "analyst": of(LIMS_SEQUENCES, "analyst") + of(CHROMATOGRAMS, "operator"),
-        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc", "recorded_at_utc"),
-        "calibration_valid": of(CALIBRATIONS, "outcome", "valid_until_utc", "performed_at_utc", "recorded_at_utc"),
+        "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc", "recorded_at_utc") + _AT,
+        "calibration_valid": of(CALIBRATIONS, "outcome", "valid_until_utc", "performed_at_utc", "recorded_at_utc") + _AT,
         "run_time_min": of(CHROMATOGRAMS, "x_last", "x_unit"),
         "channels": of(CHROMATOGRAMS, "channel"),
         "stated_sample_name": of(CHROMATOGRAMS, "sample_name"),
         "stated_method_name": of(CHROMATOGRAMS, "method_name"),
         "stated_instrument_name": of(CHROMATOGRAMS, "instrument_name"),
-        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS),
+        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS, "effective_from_utc", "recorded_at_utc") + _METHOD_OF + _AT,
         "known_time_utc": of(CHROMATOGRAMS, "injected_at_utc", "x_last", "x_unit"),
     },
 )

@@ -277,8 +277,14 @@ _VENDOR_PEAKS: Final = Input(table=VENDOR_PEAKS, columns=(*_VENDOR_OF, "peak_no"
 _METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
 _PLANS: Final = Input(table=LIMS_SEQUENCES, columns=("injection_name", "method_id"), touches=_of_plans)
 _FROM_POINTS: Final = of(CHROMATOGRAMS, "x", "y", "x_unit", "y_factor") + of(
-    PROCESSING_METHODS, "integration", "window_start", "window_end"
+    PROCESSING_METHODS, "integration", "window_start", "window_end", "window_unit"
 )
+_PROCESSED_BY: Final = (
+    of(PROCESSING_METHODS, *WINDOW_COLUMNS, "effective_from_utc", "recorded_at_utc", "ingested_at_utc")
+    + of(LIMS_SEQUENCES, "method_id")
+    + of(INJECTIONS, "method_id", "stated_method_name", "source", "injected_at_utc")
+)
+_MATCHED: Final = of(VENDOR_PEAKS, "retention_time", "retention_unit") + of(CHROMATOGRAMS, "x", "x_unit")
 
 PEAKS_STATION: Final = Station(
     target=PEAKS,
@@ -294,14 +300,11 @@ PEAKS_STATION: Final = Station(
         "analyte": _FROM_POINTS + of(PROCESSING_METHODS, "analyte", "channel"),
         "integration": of(PROCESSING_METHODS, "integration"),
         **dict.fromkeys(_MEASURES, _FROM_POINTS),
-        "processing_id": of(PROCESSING_METHODS, *WINDOW_COLUMNS) + of(LIMS_SEQUENCES, "method_id"),
-        "is_current": of(PROCESSING_METHODS, "effective_from_utc", "recorded_at_utc", "ingested_at_utc"),
+        "processing_id": _PROCESSED_BY,
+        "is_current": _PROCESSED_BY,
         "area_unit": of(CHROMATOGRAMS, "y_unit"),
         "height_unit": of(CHROMATOGRAMS, "y_unit"),
-        "vendor_peak_name": of(VENDOR_PEAKS, "peak_name", "retention_time", "retention_unit"),
-        **{
-            f"vendor_{name}": of(VENDOR_PEAKS, name, "retention_time", "retention_unit")
-            for name in ("area", "area_unit", "plates", "tailing", "resolution")
-        },
+        "vendor_peak_name": of(VENDOR_PEAKS, "peak_name") + _MATCHED,
+        **{f"vendor_{name}": of(VENDOR_PEAKS, name) + _MATCHED for name in ("area", "area_unit", "plates", "tailing", "resolution")},
     },
 )

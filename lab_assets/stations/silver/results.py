@@ -175,25 +175,25 @@ _ENTRIES: Final = Input(table=LIMS_RESULTS, columns=_ENTRY, touches=_of_entries)
 _LIMITS: Final = Input(table=SPECIFICATIONS, columns=_LIMIT, touches=_of_specifications)
 _METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
 
-_WEIGHED: Final = of(LIMS_SEQUENCES, "weight_mg", "nominal_weight_mg", "standard_purity_pct", "sample_role", "sequence_id")
-_CALCULATED: Final = (
-    of(PEAKS, "area", "analyte", "channel")
-    + _WEIGHED
-    + of(PROCESSING_METHODS, "calibration", "slope", "intercept", "relative_response", "reference_analyte")
+_WEIGHED: Final = of(
+    LIMS_SEQUENCES, "weight_mg", "nominal_weight_mg", "standard_purity_pct", "sample_role", "sequence_id", "method_id", "recorded_at_utc"
 )
-_LOT_OF: Final = of(LIMS_SAMPLES, "lot_id")
-_LIMITED_BY: Final = of(LIMS_LOTS, "product") + of(SPECIFICATIONS, "product", "method_id", "analyte", "effective_from_utc")
+_CALCULATED: Final = of(PEAKS, "area", "analyte", "channel", "processing_id") + _WEIGHED + of(PROCESSING_METHODS, *WINDOW_COLUMNS)
+_LOT_OF: Final = of(LIMS_SAMPLES, "lot_id", "recorded_at_utc")
+_LIMITED_BY: Final = (
+    of(LIMS_LOTS, "product", "recorded_at_utc")
+    + of(SPECIFICATIONS, "product", "method_id", "analyte", "unit", "effective_from_utc", "recorded_at_utc")
+    + of(LIMS_RESULTS, "method_id", "analyte", "unit")
+    + _LOT_OF
+)
 _VALUE: Final = of(LIMS_RESULTS, "value") + _CALCULATED
-_KNOWN: Final = (
-    of(INJECTIONS, "known_time_utc")
-    + of(LIMS_RESULTS, "recorded_at_utc")
-    + of(LIMS_SEQUENCES, "recorded_at_utc")
-    + of(LIMS_SAMPLES, "recorded_at_utc")
-    + of(LIMS_LOTS, "recorded_at_utc")
-    + of(SPECIFICATIONS, "recorded_at_utc")
-    + of(PROCESSING_METHODS, "recorded_at_utc")
-)
 _STATE: Final = _VALUE + _LIMITED_BY + of(SPECIFICATIONS, "spec_low", "spec_high")
+_VERSION: Final = tuple(
+    dict.fromkeys(
+        (*of(INJECTIONS, "known_time_utc"), *of(LIMS_RESULTS, "recorded_at_utc"), *of(PROCESSING_METHODS, "recorded_at_utc"), *_STATE)
+    )
+)
+"""A version more is known from when on anything that makes another one is."""
 
 RESULTS_STATION: Final = Station(
     target=RESULTS,
@@ -205,11 +205,11 @@ RESULTS_STATION: Final = Station(
         + of(PROCESSING_METHODS, "analyte")
         + of(PEAKS, "channel")
         + of(LIMS_RESULTS, "result_id"),
-        "result_version": _KNOWN,
-        "is_current": _KNOWN,
-        "superseded_by": _KNOWN,
-        "withdrawn_at_utc": _KNOWN,
-        "change_reason": _KNOWN,
+        "result_version": _VERSION,
+        "is_current": _VERSION,
+        "superseded_by": _VERSION,
+        "withdrawn_at_utc": _VERSION,
+        "change_reason": _VERSION,
         "injection_id": of(INJECTIONS, "injection_id"),
         "sample_name": of(LIMS_SEQUENCES, "sample_name") + of(INJECTIONS, "stated_sample_name") + of(LIMS_RESULTS, "sample_name"),
         "lot_id": _LOT_OF,
@@ -224,6 +224,6 @@ RESULTS_STATION: Final = Station(
         "replicate": of(LIMS_SEQUENCES, "replicate") + of(LIMS_RESULTS, "replicate"),
         "retest_of": of(LIMS_SAMPLES, "retest_of"),
         "measured_at_utc": of(INJECTIONS, "injected_at_utc") + of(LIMS_RESULTS, "measured_at_utc"),
-        "known_time_utc": _KNOWN,
+        "known_time_utc": _VERSION,
     },
 )
