@@ -7,16 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 import polars as pl
 import pytest
 
-from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SAMPLES
+from lab_assets.contracts.bronze import LIMS_SAMPLES
 from lab_assets.contracts.core import Column, Kind, TableContract
-from lab_assets.contracts.gold import SUITABILITY
 from lab_assets.contracts.registry import contracts
-from lab_assets.contracts.silver import INJECTIONS, SAMPLES
+from lab_assets.contracts.silver import SAMPLES
 from lab_assets.lake.changes import Changes
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.reading import Read, StationReader, UndeclaredReadError
@@ -24,7 +22,7 @@ from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import StationError, all_groups, conformed, make_of
 from lab_assets.stations.silver.reference import LOTS_STATION, SAMPLES_STATION
 from lab_assets.stations.station import Input, Station, of
-from lab_assets_tests.stations.rows import putting
+from lab_assets_tests.stations.rare_rows import put_rare_rows
 from lab_assets_tests.stations.small_laboratory import opened, take, write_files
 
 each_station = pytest.mark.parametrize("station", STATIONS, ids=lambda station: station.name)
@@ -36,24 +34,6 @@ FOUND_BY = {("silver.documents", "certificate_id"), ("silver.documents", "instru
 WHOLE = [(station, each) for station in STATIONS for each in station.inputs if each.reads == "whole"]
 
 
-FAILED = {
-    "sequence_id": "SEQ-F", "method_id": "ASSAY-01", "instrument_id": "LC-01", "analyte": "API", "started_at_utc": datetime(2025, 1, 9, tzinfo=UTC),
-    "injections": 5, "passed": False, "failures": ["tailing 2.5 above 2"],
-}  # fmt: skip
-"""A suitability test that failed: none of the simulated ones does."""
-EXPIRED = {
-    "certificate_id": "CAL-F", "instrument_id": "LC-01", "parameter": "flow", "deviation": 3.0, "tolerance": 1.0, "unit": "%", "outcome": "fail",
-    "performed_at_utc": datetime(2024, 12, 31, tzinfo=UTC), "valid_until_utc": datetime(2025, 12, 31, tzinfo=UTC),
-}  # fmt: skip
-"""A certificate with a parameter out of tolerance; likewise."""
-
-STRAY = {
-    "injection_id": "inj_f", "injection_name": "stray", "source": "hplc_shimadzu", "sample_role": "unknown", "zone_known": True,
-    "channels": ["UV"], "processing_id": "none", "source_sha256": "f",
-}  # fmt: skip
-"""An injection that no worklist names."""
-
-
 @pytest.fixture(scope="module")
 def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     """The small laboratory with every table made; the tests of this file change nothing in it."""
@@ -61,9 +41,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lakehouse]:
     write_files(home / "inbox")
     with opened(home) as lake:
         take(lake)
-        putting(lake)(CALIBRATIONS, EXPIRED)
-        lake.append(SUITABILITY, lake.local_rows(SUITABILITY, [FAILED]))
-        lake.append(INJECTIONS, lake.local_rows(INJECTIONS, [STRAY]))
+        put_rare_rows(lake)
         yield lake
 
 
