@@ -127,6 +127,8 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
     traces = read.keyed(CHROMATOGRAMS, _TRACE, injection_name=keys["injection_name"])
+    if traces.is_empty():  # their files are gone
+        return read.empty(INJECTIONS, INJECTIONS.column_names)
     runs = one_per_injection(traces).join(keys, on="injection_id", how="semi")
     records = _records(read, runs)
     rows = pl.DataFrame([_described(run, records) for run in runs.iter_rows(named=True)], schema=_schema())
