@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from lab_assets.contracts.core import Column, TableContract
-from lab_assets.features.definitions import FEATURES
+from lab_assets.features.definitions import FEATURES, FORMER_FEATURES
 
 _TIMES = (
     Column(name="event_time_utc", kind="timestamp_utc", meaning="when the values held in the laboratory", nullable=False),
@@ -18,9 +18,11 @@ _TIMES = (
 
 
 def _values(table: str) -> tuple[Column, ...]:
+    named = [(feature.name, feature, feature.meaning) for feature in FEATURES]
+    former = [(column, feature, f"{feature.meaning}, by its computation {feature.version}") for column, feature in FORMER_FEATURES.items()]
     return tuple(
-        Column(name=feature.name, kind="float64", meaning=feature.meaning, unit=feature.unit)
-        for feature in FEATURES
+        Column(name=name, kind="float64", meaning=meaning, unit=feature.unit)
+        for name, feature, meaning in (*named, *former)
         if feature.table == table
     )
 

@@ -245,7 +245,7 @@ ALERTS = TableContract(
             kind="string",
             meaning="what it is",
             nullable=False,
-            allowed=("drift", "prediction_drift", "performance", "alias_moved", "gate"),
+            allowed=("drift", "prediction_drift", "performance", "alias_moved", "gate", "feature_set"),
         ),
         Column(name="severity", kind="string", meaning="how urgent", nullable=False, allowed=("info", "warning", "critical")),
         Column(name="subject", kind="string", meaning="what it is about", nullable=False),

@@ -2,16 +2,16 @@
 
 Belongs here: metadata, the order of the model's inputs and the version of the whole set.
 Does not belong here: the computations (``progress.py``, ``history.py``, ``exposure.py``, ``context.py``), features of one file each
-(``extra``), which follow those below.
+(``extra``), which follow those below, what a model made with another set is given (``inputs.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Final
 
-from lab_assets.features.extra import extra_features
+from lab_assets.features.extra import ExtraFeatureError, extra_features, former_features
 from lab_assets.features.feature import Feature
 
 CHECKPOINTS_PCT: Final[tuple[int, ...]] = (10, 25, 50, 75)
@@ -58,6 +58,9 @@ _BOUNDS: Final[tuple[tuple[float | None, float | None, str, tuple[str, ...]], ..
 )  # fmt: skip
 """What quantities can be: minimum, maximum, why, features. Slopes, signed levels and margins to a limit have no bound of nature."""
 
+_RAISED_VERSIONS: Final[dict[str, int]] = {}
+"""Versions of the features below whose computation was changed; all others are of version 1."""
+
 _BOUNDS_OF: Final = {name: (low, high, reason) for low, high, reason, names in _BOUNDS for name in names}
 
 
@@ -65,7 +68,10 @@ def _table(table: str, *rows: tuple[str, str, str | None]) -> tuple[Feature, ...
     made: list[Feature] = []
     for name, meaning, unit in rows:
         low, high, reason = _BOUNDS_OF.get(name, (None, None, ""))
-        made.append(Feature(name=name, table=table, meaning=meaning, unit=unit, minimum=low, maximum=high, bound_reason=reason))
+        version = _RAISED_VERSIONS.get(name, 1)
+        made.append(
+            Feature(name=name, table=table, meaning=meaning, unit=unit, version=version, minimum=low, maximum=high, bound_reason=reason)
+        )
     return tuple(made)
 
 
@@ -139,32 +145,47 @@ FEATURE_NAMES: Final[tuple[str, ...]] = tuple(feature.name for feature in FEATUR
 """Order of the model's inputs."""
 
 
-def _version(features: tuple[Feature, ...]) -> str:
-    stated = "\n".join(f"{feature.name} {feature.version}" for feature in features)
+def set_version(features: Iterable[Feature]) -> str:
+    """Return the version of a set of features in an order: another one for another name, version or order."""
+    return stated_version((feature.name, feature.version) for feature in features)
+
+
+def stated_version(features: Iterable[tuple[str, int]]) -> str:
+    """Return ``set_version`` of features given by name and version."""
+    stated = "\n".join(f"{name} {version}" for name, version in features)
     return f"fs1-{hashlib.sha256(stated.encode()).hexdigest()[:6]}"
 
 
-FEATURE_SET_VERSION: Final[str] = _version(FEATURES)
+FEATURE_SET_VERSION: Final[str] = set_version(FEATURES)
 """Changes whenever a feature is added, removed, reordered or computed in another way."""
 
 
-def supports(version: str, names: Sequence[str]) -> bool:
-    """Return whether this program computes a feature set: one whose features are all features of today, computed as today.
+def _former() -> dict[str, Feature]:
+    today = {feature.name: feature for feature in FEATURES}
+    found = {feature.former_column: feature for feature in former_features()}
+    for column, feature in found.items():
+        now = today.get(feature.name, feature)
+        if now is not feature and now.version <= feature.version:
+            raise ExtraFeatureError(f"{feature.name} is of version {now.version} today: a former computation of it has a lower one")
+        if now.table != feature.table:
+            raise ExtraFeatureError(f"{feature.name} is of table {now.table!r} today: so are its former computations")
+        if column in today:
+            raise ExtraFeatureError(f"the column {column} of a former computation is a feature's of today")
+    return found
 
-    A model made with such a set can be given the columns it knows out of today's rows. A set with a feature that is computed otherwise today
-    has its own rows in the feature tables, and no new ones.
 
-    Args:
-        version: Version of the set.
-        names: Its features, in its order.
-    """
-    known = {feature.name: feature for feature in FEATURES}
-    return all(name in known for name in names) and _version(tuple(known[name] for name in names)) == version
+FORMER_FEATURES: Final[dict[str, Feature]] = _former()
+"""Former computations by the columns that keep their values; no inputs of a model made today, no part of ``FEATURE_SET_VERSION``."""
 
 
 def names_of(table: str) -> tuple[str, ...]:
     """Return the features of one table, in order."""
     return tuple(feature.name for feature in FEATURES if feature.table == table)
+
+
+def columns_of(table: str) -> tuple[str, ...]:
+    """Return the columns of one feature table that hold features: those of today, then former computations."""
+    return names_of(table) + tuple(column for column, feature in FORMER_FEATURES.items() if feature.table == table)
 
 
 def method_kind(method_id: str | None) -> str | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.domain.excursions import ACTIVATION_ENERGY_KJ_PER_MOL, GAS_CONSTANT_KJ_PER_MOL_K, ZERO_CELSIUS_K
-from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
+from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of, names_of
+from lab_assets.features.extra import former_values
 
 if TYPE_CHECKING:
     import polars as pl
@@ -64,10 +65,12 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
         .with_columns(storage_days=_storage_days())
     )
     with_days = taken.join(_summed(taken, chamber_days), on=_VERSION, how="left")
-    names = names_of("storage_exposure")
+    names = columns_of("storage_exposure")
+    with_features = with_days.with_columns(_features()).with_columns(
+        storage_stress_months=_stress(pl.coalesce("storage_mkt_c", _nominal_c()))
+    )
     made = (
-        with_days.with_columns(_features())
-        .with_columns(storage_stress_months=_stress(pl.coalesce("storage_mkt_c", _nominal_c())))
+        _with_former(with_features)
         .select(
             "sample_name",
             pl.col("sampled_at_utc").cast(utc).alias("event_time_utc"),
@@ -79,6 +82,17 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
     )
     before = [pl.col(name).ne_missing(pl.col(name).shift(1)) for name in ("sample_name", "event_time_utc", *names)]
     return made.filter(pl.any_horizontal(before))
+
+
+def _with_former(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with a column more for each former computation; what cannot be said is null."""
+    import polars as pl
+
+    columns = [name for name in columns_of("storage_exposure") if name not in names_of("storage_exposure")]
+    if not columns:
+        return rows
+    former = [former_values("storage_exposure", row) for row in rows.iter_rows(named=True)]
+    return rows.hstack(pl.DataFrame(former, schema=dict.fromkeys(columns, pl.Float64())).fill_nan(None))
 
 
 def _storage_days() -> pl.Expr:

@@ -32,6 +32,11 @@ class Feature:
     maximum: float | None = None
     bound_reason: str = ""
 
+    @property
+    def former_column(self) -> str:
+        """Name of the column that keeps its values once it is a former computation, such as ``largest_point_v1``."""
+        return f"{self.name}_v{self.version}"
+
     def allows(self, value: float) -> bool:
         """Return whether a finite value is one the quantity can have."""
         return (self.minimum is None or value >= self.minimum) and (self.maximum is None or value <= self.maximum)

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lab_assets.features.definitions import FEATURE_SET_VERSION, method_kind, names_of
+from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of, method_kind
 from lab_assets.features.expectation import spec_margin
-from lab_assets.features.extra import extra_values
+from lab_assets.features.extra import extra_values, former_values
 from lab_assets.features.trace import fit_line
 
 if TYPE_CHECKING:
@@ -146,12 +146,16 @@ class InstrumentRuns:
         runs: Those of the instrument, this one included; at most the last ``KEEP``.
         of_method: Those of its method.
         on_column: Those of its method on its column.
+        first_plates: Plates of the first main peaks of its method on its column.
+        injections_on_column: Injections known on its column up to it, ``nan`` where the column is not known.
     """
 
     run: InstrumentRun
     runs: Sequence[InstrumentRun]
     of_method: Sequence[InstrumentRun]
     on_column: Sequence[InstrumentRun]
+    first_plates: Sequence[float]
+    injections_on_column: float
 
 
 @dataclass(kw_only=True)
@@ -191,9 +195,17 @@ class _InstrumentState:
         """Return the last run of a method known so far."""
         return self.runs[(method_id,)][-1]
 
-    def upto(self, run: InstrumentRun) -> list[list[InstrumentRun]]:
-        """Return the runs known so far and not injected after this one: on the instrument, of the method, of the method on the column."""
-        return [self.runs[scope][: bisect_right(self.runs[scope], run)] for scope in run.scopes]
+    def upto(self, run: InstrumentRun) -> InstrumentRuns:
+        """Return the runs known so far and not injected after this one."""
+        runs, of_method, on_column = (self.runs[scope][: bisect_right(self.runs[scope], run)] for scope in run.scopes)
+        return InstrumentRuns(
+            run=run,
+            runs=runs,
+            of_method=of_method,
+            on_column=on_column,
+            first_plates=list(self.first_plates.get((run.column_id, run.method_id), {}).values()),
+            injections_on_column=float(bisect_right(self.column_times[run.column_id], run.at)) if run.column_id else nan,
+        )
 
 
 _RUN_VALUES: Final = ("plates", "tailing", "retention_time_min", "standard_response", "pressure_mean_bar", "pressure_ripple_pct")
@@ -213,9 +225,9 @@ def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str
     )
     if state.add(run):
         run = state.last_of(run.method_id)
-    runs, of_method, on_column = state.upto(run)
-    features = _pressure_state(runs, of_method) | _column_state(state, on_column, run) | _standard_state(of_method)
-    features |= extra_values("instrument_history", InstrumentRuns(run=run, runs=runs, of_method=of_method, on_column=on_column))
+    seen = state.upto(run)
+    features = _pressure_state(seen.runs, seen.of_method) | _column_state(seen) | _standard_state(seen.of_method)
+    features |= extra_values("instrument_history", seen) | former_values("instrument_history", seen)
     due = run.calibration_due_utc
     features["ih_days_to_calibration_due"] = (due - run.at).total_seconds() / _DAY_S if due is not None else nan
     return {
@@ -251,14 +263,13 @@ def _pressure_state(runs: Sequence[InstrumentRun], of_method: Sequence[Instrumen
     }
 
 
-def _column_state(state: _InstrumentState, runs: Sequence[InstrumentRun], run: InstrumentRun) -> dict[str, float]:
-    first = list(state.first_plates.get((run.column_id, run.method_id), {}).values())
-    plates = _mean(_last(runs, "plates", RECENT))
+def _column_state(seen: InstrumentRuns) -> dict[str, float]:
+    first, plates = seen.first_plates, _mean(_last(seen.on_column, "plates", RECENT))
     return {
         "ih_plates_ratio": plates / _mean(first) if len(first) == RECENT and _mean(first) > 0 else nan,
-        "ih_tailing": _mean(_last(runs, "tailing", RECENT)),
-        "ih_retention_drift_pct_per_day": _retention_drift(runs, run.at),
-        "ih_injections_on_column": float(bisect_right(state.column_times[run.column_id], run.at)) if run.column_id else nan,
+        "ih_tailing": _mean(_last(seen.on_column, "tailing", RECENT)),
+        "ih_retention_drift_pct_per_day": _retention_drift(seen.on_column, seen.run.at),
+        "ih_injections_on_column": seen.injections_on_column,
     }
 
 
@@ -380,7 +391,8 @@ def _lot_row(row: Mapping[str, Any], known: Sequence[KnownValue]) -> dict[str, A
     }
     for kind in ("assay", "rs", "diss"):
         features[f"lot_margin_{kind}"] = _last_sample_margin([value for value in known if value.kind == kind])
-    features |= extra_values("lot_history", known) if known else dict.fromkeys(set(names_of("lot_history")) - features.keys(), nan)
+    former = former_values("lot_history", known, only=None if known else features)  # files are never given nothing
+    features = dict.fromkeys(columns_of("lot_history"), nan) | features | former | (extra_values("lot_history", known) if known else {})
     return {
         "lot_id": row["lot_id"],
         "event_time_utc": newest,
@@ -427,5 +439,5 @@ def _schema(keys: Sequence[str], table: str) -> dict[str, Any]:
     return (
         dict.fromkeys(keys, pl.String())
         | {"event_time_utc": utc, "known_time_utc": utc, "feature_set_version": pl.String()}
-        | dict.fromkeys(names_of(table), pl.Float64())
+        | dict.fromkeys(columns_of(table), pl.Float64())
     )

@@ -5,12 +5,13 @@ Belongs here: choosing feature rows by event time and known time. Does not belon
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.features.context import context_features
-from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, names_of
+from lab_assets.features.definitions import names_of
+from lab_assets.features.inputs import TODAY, ModelInputs
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,9 +35,9 @@ def point_in_time_join(
     lot_history: pl.DataFrame,
     storage_exposure: pl.DataFrame,
     lookback_days: float | None = LOOKBACK_DAYS,
-    feature_set_version: str = FEATURE_SET_VERSION,
+    inputs: ModelInputs = TODAY,
 ) -> pl.DataFrame:
-    """Return the spine with every feature of ``FEATURE_NAMES`` as it was known at ``as_of_utc``.
+    """Return the spine with every feature that is asked for as it was known at ``as_of_utc``.
 
     A feature row counts when both its event time and its known time are at or before ``as_of_utc``; of those the one with the latest event
     time is taken, of equal ones the latest known. Keys: progress injection and checkpoint; instrument history instrument and method; lot
@@ -51,11 +52,11 @@ def point_in_time_join(
         storage_exposure: ``features.storage_exposure``.
         lookback_days: Oldest state of an instrument that counts, in days before ``as_of_utc``; ``None`` for any. Lot and storage are facts of
             the sample and do not age.
-        feature_set_version: Only rows of this feature set count.
+        inputs: What is asked for, the columns it is read from, and the feature set whose rows count.
 
     Returns:
         One row a row of the spine, in its order: the spine's columns, then the features as float64 (null where unknown), in
-        ``FEATURE_NAMES`` order; ``checkpoint_pct`` stays where the spine has it.
+        the order of ``inputs``; ``checkpoint_pct`` stays where the spine has it.
 
     Raises:
         ValueError: a column of the spine is missing or collides with a feature.
@@ -64,9 +65,9 @@ def point_in_time_join(
 
     if missing := [name for name in SPINE if name not in spine.columns]:
         raise ValueError(f"missing spine column(s) {missing}")
-    if collides := (set(spine.columns) & set(FEATURE_NAMES)) - {"checkpoint_pct"}:
+    if collides := (set(spine.columns) & set(inputs.names)) - {"checkpoint_pct"}:
         raise ValueError(f"spine column(s) named like features: {sorted(collides)}")
-    of_set = pl.col("feature_set_version") == feature_set_version
+    of_set = pl.col("feature_set_version") == inputs.feature_set_version
     progress, instrument_history, lot_history, storage_exposure = (
         table.filter(of_set) for table in (progress, instrument_history, lot_history, storage_exposure)
     )
@@ -76,17 +77,19 @@ def point_in_time_join(
     )
     asked = asked.with_columns(_history_as_of=_before_own_run(asked, instrument_history))
     oldest = None if lookback_days is None else timedelta(days=lookback_days)
-    now, before = "_as_of", "_history_as_of"
+    now, before, stored = "_as_of", "_history_as_of", inputs.stored
     known = asked.select(_ROW)
     by_pct = progress.with_columns(_key_pct=pl.col("checkpoint_pct").cast(pl.Float64))
     for part in (
-        _latest(asked, by_pct, table="injection_progress", by=("injection_id", "_key_pct"), as_of=now, oldest=None),
-        _latest(asked, instrument_history, table="instrument_history", by=("instrument_id", "method_id"), as_of=before, oldest=oldest),
-        _latest(asked, lot_history, table="lot_history", by=("lot_id",), as_of=before, oldest=None),
-        _latest(asked, storage_exposure, table="storage_exposure", by=("sample_name",), as_of=now, oldest=None),
+        _latest(asked, by_pct, columns=stored("injection_progress"), by=("injection_id", "_key_pct"), as_of=now, oldest=None),
+        _latest(
+            asked, instrument_history, columns=stored("instrument_history"), by=("instrument_id", "method_id"), as_of=before, oldest=oldest
+        ),
+        _latest(asked, lot_history, columns=stored("lot_history"), by=("lot_id",), as_of=before, oldest=None),
+        _latest(asked, storage_exposure, columns=stored("storage_exposure"), by=("sample_name",), as_of=now, oldest=None),
     ):
         known = known.join(part, on=_ROW, how="left", maintain_order="left")
-    return pl.concat([spine, _with_context(spine, known.drop(_ROW))], how="horizontal")
+    return pl.concat([spine, _with_context(spine, known.drop(_ROW), inputs)], how="horizontal")
 
 
 def with_keys_as_known(runs: pl.DataFrame, progress: pl.DataFrame) -> pl.DataFrame:
@@ -118,18 +121,19 @@ def _before_own_run(asked: pl.DataFrame, instrument_history: pl.DataFrame) -> pl
 
 
 def _latest(
-    asked: pl.DataFrame, rows: pl.DataFrame, *, table: str, by: Sequence[str], as_of: str, oldest: timedelta | None
+    asked: pl.DataFrame, rows: pl.DataFrame, *, columns: Mapping[str, str], by: Sequence[str], as_of: str, oldest: timedelta | None
 ) -> pl.DataFrame:
-    """Return ``_spine_row`` and the table's features of the latest row available at the as-of column, where there is one.
+    """Return ``_spine_row`` and features, by name from their columns, of the latest row available at the as-of column, where there is one.
 
     A row is available from the later of its two times on. Rows that become available after one with a later event time are never the
     latest, so they are dropped first and an as-of join on availability finds the latest event.
     """
     import polars as pl
 
-    names, utc = names_of(table), pl.Datetime("us", "UTC")
+    utc = pl.Datetime("us", "UTC")
+    values = [pl.col(column).cast(pl.Float64).alias(name) for name, column in columns.items()]
     candidates = (
-        rows.select(*by, *(pl.col(name).cast(utc) for name in _TIMES), *(pl.col(name).cast(pl.Float64) for name in names))
+        rows.select(*by, *(pl.col(name).cast(utc) for name in _TIMES), *values)
         .drop_nulls([*by, *_TIMES])
         .with_columns(_available=pl.max_horizontal(*_TIMES))
         .sort("_available", *_TIMES, maintain_order=True)
@@ -141,21 +145,27 @@ def _latest(
     ).filter(pl.col("event_time_utc").is_not_null())
     if oldest is not None:
         found = found.filter(pl.col("event_time_utc") >= pl.col("_at") - oldest)
-    return found.select(_ROW, *names)
+    return found.select(_ROW, *columns)
 
 
-def _with_context(spine: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
+def _with_context(spine: pl.DataFrame, known: pl.DataFrame, inputs: ModelInputs) -> pl.DataFrame:
     """Return the features in order, with the derived ones; computed row by row by the function that online scoring uses."""
     import polars as pl
 
-    needed = [name for name in known.columns if name in {"pressure_mean_bar", "ih_pressure_mean_bar"} or name.startswith("lot_margin_")]
     derived = [
-        context_features(values, checkpoint_pct=pct, method_id=method_id)
+        context_features(values, checkpoint_pct=pct, method_id=method_id, inputs=inputs)
         for values, pct, method_id in zip(
-            known.select(needed).iter_rows(named=True), spine["checkpoint_pct"].to_list(), spine["method_id"].to_list(), strict=True
+            known.iter_rows(named=True), spine["checkpoint_pct"].to_list(), spine["method_id"].to_list(), strict=True
         )
     ]
-    context = pl.DataFrame(derived, schema=dict.fromkeys(names_of("context"), pl.Float64()))
-    both = known.hstack(context.drop("checkpoint_pct"))
-    names = [name for name in FEATURE_NAMES if name != "checkpoint_pct"]
-    return both.select(pl.when(pl.col(name).is_finite()).then(pl.col(name)) for name in names)
+    names = dict.fromkeys((*names_of("context"), *(name for name in inputs.former if inputs.former[name].table == "context")))
+    context = pl.DataFrame(derived, schema=dict.fromkeys(names, pl.Float64()))
+    both = known.drop(context.columns, strict=False).hstack(context)
+    asked = [name for name in inputs.names if name != "checkpoint_pct"]
+    return both.select(_finite(name) if name in both.columns else pl.lit(None, pl.Float64).alias(name) for name in asked)
+
+
+def _finite(name: str) -> pl.Expr:
+    import polars as pl
+
+    return pl.when(pl.col(name).is_finite()).then(pl.col(name))

@@ -17,9 +17,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from lab_assets.domain.numeric import mean, trapezoid_area
-from lab_assets.features.definitions import CHECKPOINTS_PCT, names_of
+from lab_assets.features.definitions import CHECKPOINTS_PCT, columns_of
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
-from lab_assets.features.extra import extra_values
+from lab_assets.features.extra import extra_values, former_values
 from lab_assets.features.trace import (
     Baseline,
     Floats,
@@ -32,7 +32,7 @@ from lab_assets.features.trace import (
     pressure_summary,
 )
 
-NAMES: Final = names_of("injection_progress")
+NAMES: Final = columns_of("injection_progress")
 VOID_FROM_SHARE: Final = 0.02
 VOID_TO_SHARE: Final = 0.15
 """The void disturbance lies between 2 % of the run and the first window, at most 15 %."""
@@ -68,7 +68,7 @@ def progress_features(
         pressure: Pressure in bar, see ``pressure_trace``.
 
     Returns:
-        Every feature of the table by name; ``nan`` where it is not known yet.
+        Every feature of the table by name, former computations by column; ``nan`` where it is not known yet.
 
     Raises:
         ValueError: lengths differ, times do not ascend, or checkpoint or run time are out of range.
@@ -136,17 +136,10 @@ def _at_checkpoint(
     baseline = find_baseline(seen, run_time_min=run_time_min)
     features = dict.fromkeys(NAMES, nan)
     features |= pressure_summary(pressure)
-    features |= extra_values(
-        "injection_progress",
-        SeenRun(
-            trace=seen,
-            pressure=pressure,
-            baseline=baseline,
-            expectation=expectation,
-            run_time_min=run_time_min,
-            checkpoint_pct=checkpoint_pct,
-        ),
+    run = SeenRun(
+        trace=seen, pressure=pressure, baseline=baseline, expectation=expectation, run_time_min=run_time_min, checkpoint_pct=checkpoint_pct
     )
+    features |= extra_values("injection_progress", run) | former_values("injection_progress", run)
     if baseline is None:
         return features
     void_end_min = _void_end(run_time_min, expectation)

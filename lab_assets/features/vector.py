@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab_assets.features.context import context_features
-from lab_assets.features.definitions import FEATURE_NAMES, names_of
+from lab_assets.features.definitions import FEATURE_NAMES
+from lab_assets.features.inputs import STORED_TABLES, TODAY, ModelInputs
 
 if TYPE_CHECKING:
     import polars as pl
-
-_STORED_TABLES = ("injection_progress", "instrument_history", "lot_history", "storage_exposure")
 
 
 def to_matrix(frame: pl.DataFrame, names: Sequence[str] = FEATURE_NAMES) -> NDArray[np.float64]:
@@ -63,6 +62,7 @@ def assemble_online(
     *,
     checkpoint_pct: float,
     method_id: str | None,
+    inputs: ModelInputs = TODAY,
 ) -> dict[str, float]:
     """Return the feature map of one request, equal to the last bit to ``to_map`` of the joined row.
 
@@ -73,10 +73,17 @@ def assemble_online(
         storage: Row of the sample.
         checkpoint_pct: Share of the run seen.
         method_id: Test method.
+        inputs: What is asked for, and the columns it is read from.
 
     Returns:
-        Finite features by name, in ``FEATURE_NAMES`` order.
+        Finite features by name, in the order of ``inputs``.
     """
-    parts = zip(_STORED_TABLES, (progress, instrument, lot, storage), strict=True)
-    row = {name: part.get(name) for table, part in parts if part is not None for name in names_of(table)}
-    return to_map(row | context_features(row, checkpoint_pct=checkpoint_pct, method_id=method_id))
+    parts = zip(STORED_TABLES, (progress, instrument, lot, storage), strict=True)
+    row = {name: _known(part, column) for table, part in parts for name, column in inputs.stored(table).items()}
+    return to_map(row | context_features(row, checkpoint_pct=checkpoint_pct, method_id=method_id, inputs=inputs), inputs.names)
+
+
+def _known(part: Mapping[str, Any] | None, column: str) -> float | None:
+    """Return a value as a table would give it: ``None`` where it is not known."""
+    value = None if part is None else part.get(column)
+    return value if value is not None and isfinite(value) else None

@@ -20,7 +20,7 @@ import numpy as np
 from lab_assets.modeling.arrays import BoolArray, FloatArray, IntArray, TextArray
 from lab_assets.modeling.bundle_info import INFO_FILE, BundleInfo, DigestMismatchError, UnsafeBundleError
 from lab_assets.modeling.conformal import CANNOT_TELL, Verdict
-from lab_assets.modeling.explanation import Driver, contributions, feature_words, top_drivers
+from lab_assets.modeling.explanation import Driver, contributions, top_drivers, words_of
 
 if TYPE_CHECKING:
     import lightgbm
@@ -206,7 +206,7 @@ class ModelBundle:
         inputs = self.prepared(matrix)[0]
         if not len(inputs):
             return []
-        meanings = feature_words()
+        meanings = words_of(self.info.feature_set_version, self.feature_names)
         return [
             top_drivers(row, shap, names=self.feature_names, count=count, meanings=meanings)
             for row, shap in zip(matrix, contributions(self.booster, inputs), strict=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lab_assets.features.definitions import FEATURES
+from lab_assets.features.inputs import described
 from lab_assets.modeling.arrays import FloatArray
 
 if TYPE_CHECKING:
@@ -47,8 +48,13 @@ def contributions(booster: lightgbm.Booster, matrix: FloatArray) -> FloatArray:
 
 
 def feature_words() -> dict[str, tuple[str, str | None]]:
-    """Return meaning and unit of every defined feature, by name."""
+    """Return meaning and unit of every feature of today, by name."""
     return {feature.name: (feature.meaning, feature.unit) for feature in FEATURES}
+
+
+def words_of(feature_set_version: str, names: Sequence[str]) -> dict[str, tuple[str, str | None]]:
+    """Return meaning and unit of a model's inputs, by name, as its feature set states them."""
+    return {name: (feature.meaning, feature.unit) for name, feature in described(feature_set_version, names).items()}
 
 
 def _words(name: str, value: float, contribution: float, meanings: Mapping[str, tuple[str, str | None]]) -> str:

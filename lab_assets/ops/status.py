@@ -142,13 +142,13 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
     return {
         "inbox": inbox,
         "last_batch": last_batch(engine),
-        "serving": _serving(engine, problems),
+        "serving": _serving(settings, engine, problems),
         "to_make_anew": StationWork(engine).to_make_anew(),
     }
 
 
-def _serving(engine: Engine, problems: list[str]) -> dict[str, Any] | None:
-    from lab_assets.registry.serving import NotApprovedError, current_serving
+def _serving(settings: Settings, engine: Engine, problems: list[str]) -> dict[str, Any] | None:
+    from lab_assets.registry.serving import NotApprovedError, current_serving, serving_problem
 
     try:
         serving = current_serving(engine)
@@ -157,5 +157,7 @@ def _serving(engine: Engine, problems: list[str]) -> dict[str, Any] | None:
         return None
     if serving is None:
         return None
+    if problem := serving_problem(settings, serving):
+        problems.append(problem)
     names = ("model_name", "version", "digest", "since_utc", "decided_by")
     return {name: getattr(serving, name) for name in names}

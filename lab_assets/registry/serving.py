@@ -16,8 +16,9 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, select
 
+from lab_assets.features.inputs import not_computed, resolve
 from lab_assets.modeling.bundle import ModelBundle
-from lab_assets.modeling.bundle_info import BundleError
+from lab_assets.modeling.bundle_info import INFO_FILE, BundleError, BundleInfo
 from lab_assets.registry.mlflow_registry import CHAMPION, MODEL_NAME, ModelRegistry
 from lab_assets.registry.model_records import Stage
 from lab_assets.settings import Settings
@@ -138,6 +139,24 @@ def bundle_of(settings: Settings, digest: str, *, version: str, model_name: str 
     shutil.rmtree(scratch)
     cache_bundle(settings, bundle)
     return bundle
+
+
+def uncomputed_features(info: BundleInfo, version: str) -> str:
+    """Return what is said where this program does not compute the features of a model: new runs have no score; empty where it does."""
+    if resolve(info.feature_set_version, info.feature_names) is not None:
+        return ""
+    return (
+        f"new runs have no score: the model {info.model_name} {version} uses {not_computed(info.feature_set_version, info.feature_names)}"
+    )
+
+
+def serving_problem(settings: Settings, serving: Serving) -> str:
+    """Return ``uncomputed_features`` of the model that serves; empty as well where its bytes were not fetched yet, or are no bundle."""
+    try:
+        info = BundleInfo.from_bytes((settings.run / CACHE_FOLDER / serving.digest / INFO_FILE).read_bytes())
+    except (OSError, BundleError):
+        return ""
+    return uncomputed_features(info, serving.version)
 
 
 def verified_bundle(settings: Settings, engine: Engine, *, model_name: str = MODEL_NAME) -> ModelBundle:

@@ -10,15 +10,15 @@ Belongs here: what is refused or warned of, in words. Does not belong here: the 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from lab_assets.domain.units import is_signal_unit, signal_factor
-from lab_assets.features.definitions import FEATURES
 from lab_assets.features.expectation import MethodExpectation
+from lab_assets.features.feature import Feature
 from lab_assets.features.trace import PRESSURE_UNITS_BAR, estimate_noise
 from lab_assets.modeling.arrays import FloatArray
 from lab_assets.modeling.training_range import TrainingRange
@@ -44,7 +44,6 @@ MAX_NAMED: Final = 8
 GROWING: Final = frozenset({"lot_results_known", "lot_failures_known", "ih_injections_on_column"})
 """Counts that grow with every month of work, beyond any training rows."""
 TIMES_HIGHEST_COUNT: Final = 10.0
-_BOUNDED: Final = {feature.name: feature for feature in FEATURES if feature.bound_reason}
 
 
 def refuse_unknown(request: TraceRequest, *, methods: Collection[str]) -> None:
@@ -199,22 +198,23 @@ class PlausibleRanges:
         training: Ranges of the model's training rows.
         low: ``(p,)`` smallest value that a quantity can have and that is not far outside of training.
         high: ``(p,)`` largest such value.
+        features: What is said of the inputs, by name.
     """
 
     training: TrainingRange
     low: FloatArray
     high: FloatArray
+    features: Mapping[str, Feature]
 
     @staticmethod
-    def of(training: TrainingRange) -> PlausibleRanges:
+    def of(training: TrainingRange, features: Mapping[str, Feature]) -> PlausibleRanges:
         """Bring together what quantities can be and what a model has seen."""
         low, high = training.limits
         growing = np.array([name in GROWING for name in training.names])
         high = np.where(growing, np.fmax(high, TIMES_HIGHEST_COUNT * training.high), high)
-        can_be = {feature.name: feature for feature in FEATURES}
-        lowest = [-np.inf if (one := can_be.get(name)) is None or one.minimum is None else one.minimum for name in training.names]
-        highest = [np.inf if (one := can_be.get(name)) is None or one.maximum is None else one.maximum for name in training.names]
-        return PlausibleRanges(training=training, low=np.fmax(low, lowest), high=np.fmin(high, highest))
+        lowest = [-np.inf if (one := features.get(name)) is None or one.minimum is None else one.minimum for name in training.names]
+        highest = [np.inf if (one := features.get(name)) is None or one.maximum is None else one.maximum for name in training.names]
+        return PlausibleRanges(training=training, low=np.fmax(low, lowest), high=np.fmin(high, highest), features=features)
 
     def warnings(self, vector: FloatArray) -> tuple[str, ...]:
         """Return what is implausible about one row, ``(p,)``: what a quantity cannot be, or lies far outside of the training rows."""
@@ -225,8 +225,8 @@ class PlausibleRanges:
 
     def _words(self, place: int, value: float) -> str:
         name = self.training.names[place]
-        feature = _BOUNDED.get(name)
-        if feature is not None and not feature.allows(value):
+        feature = self.features.get(name)
+        if feature is not None and feature.bound_reason and not feature.allows(value):
             return f"{name} has a value it cannot have: {feature.bound_reason}"
         low, high = self.training.low[place], self.training.high[place]
         return f"{name} lies far outside of what the model was trained on ({low:.4g} to {high:.4g})"

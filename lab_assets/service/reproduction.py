@@ -5,18 +5,18 @@ Belongs here: rebuilding the vector of a prediction and scoring it again. Does n
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
+from lab_assets.features.inputs import ModelInputs, not_computed, resolve
 from lab_assets.features.vector import from_map
 from lab_assets.service.records import Prediction
 from lab_assets.service.requests import parse_trace
 from lab_assets.service.run_rows import DeltaRows
 from lab_assets.service.scorer import trace_subject
 from lab_assets.service.store import Models
-from lab_assets.service.stored_features import ReadBackError, features_at, find_run
+from lab_assets.service.stored_features import ReadBackError, features_at, find_run, sets_held
 from lab_assets.service.traces import TRACE_KEY, read_trace
 from lab_assets.settings import Settings
 
@@ -66,12 +66,10 @@ def reproduce(settings: Settings, prediction: Prediction, *, models: Models) -> 
         TableUnavailableError: a recorded table version is gone.
     """
     bundle = models.of(prediction)
-    if not supports(prediction.feature_set_version, bundle.feature_names):
-        raise ReproductionError(
-            f"the prediction used feature set {prediction.feature_set_version}, which this program (set {FEATURE_SET_VERSION}) does not "
-            "compute: repeat it with the version of the program that made it"
-        )
-    features, origin, note = _features_again(settings, prediction, bundle.feature_names)
+    if (inputs := resolve(prediction.feature_set_version, bundle.feature_names)) is None:
+        used = not_computed(prediction.feature_set_version, bundle.feature_names)
+        raise ReproductionError(f"the prediction used {used}; or repeat it with the version of the program that made it")
+    features, origin, note = _features_again(settings, prediction, inputs)
     names = sorted(features.keys() | prediction.features.keys())
     differing = tuple(name for name in names if features.get(name) != prediction.features.get(name))
     risk = bundle.score_row(from_map(features, bundle.feature_names)).risk
@@ -90,25 +88,33 @@ def reproduce(settings: Settings, prediction: Prediction, *, models: Models) -> 
     )
 
 
-def _features_again(settings: Settings, prediction: Prediction, names: Sequence[str]) -> tuple[Mapping[str, float], str, str]:
-    """Return the model's feature values, where they came from, and what that does not prove.
-
-    A prediction of before this program's feature set rests on stored rows of its own set, one made since on rows of this program's.
-    """
+def _features_again(settings: Settings, prediction: Prediction, inputs: ModelInputs) -> tuple[Mapping[str, float], str, str]:
+    """Return the model's feature values, where they came from, and what that does not prove."""
     traces = [name.removeprefix(TRACE_KEY) for name in prediction.table_versions if name.startswith(TRACE_KEY)]
     if not traces and not prediction.table_versions:
         return prediction.features, "caller", "the feature values were the caller's; only model and score are repeated"
-    found: list[dict[str, float]] = []
-    for feature_set in dict.fromkeys((FEATURE_SET_VERSION, prediction.feature_set_version)):
-        again = _from_trace(settings, prediction, traces[0], feature_set) if traces else _from_tables(settings, prediction, feature_set)
-        found.append({name: again[name] for name in names if name in again})
-        if found[-1] == prediction.features:
+    first: Mapping[str, float] | None = None
+    for read in _sets_of_then(settings, prediction, inputs):
+        again = _from_trace(settings, prediction, traces[0], read) if traces else _from_tables(settings, prediction, read)
+        first = again if first is None else first
+        if again == prediction.features:
+            first = again
             break
-    equal = next((features for features in found if features == prediction.features), found[0])
-    return equal, "trace" if traces else "tables", ""
+    return first or {}, "trace" if traces else "tables", ""
 
 
-def _from_trace(settings: Settings, prediction: Prediction, digest: str, feature_set_version: str) -> Mapping[str, float]:
+def _sets_of_then(settings: Settings, prediction: Prediction, inputs: ModelInputs) -> Iterator[ModelInputs]:
+    """Give the rows that a prediction can rest on: of this program's set, of the model's own, of any that was the program's in between."""
+    yield inputs
+    tried = {inputs.feature_set_version, prediction.feature_set_version}
+    if prediction.feature_set_version != inputs.feature_set_version:
+        yield inputs.of_rows(prediction.feature_set_version, held=())
+    found, held = sets_held(settings, prediction.table_versions)
+    for version in sorted(found - tried):
+        yield inputs.of_rows(version, held)
+
+
+def _from_trace(settings: Settings, prediction: Prediction, digest: str, inputs: ModelInputs) -> Mapping[str, float]:
     if prediction.as_of_utc is None or prediction.injection_id is None:
         raise ReproductionError("the prediction names a trace but no injection or moment")
     try:
@@ -120,12 +126,12 @@ def _from_trace(settings: Settings, prediction: Prediction, digest: str, feature
         parse_trace(body),
         read=DeltaRows(settings, prediction.table_versions),
         now=prediction.as_of_utc,
-        feature_set_version=feature_set_version,
+        inputs=inputs,
     )
     return subject.features
 
 
-def _from_tables(settings: Settings, prediction: Prediction, feature_set_version: str) -> Mapping[str, float]:
+def _from_tables(settings: Settings, prediction: Prediction, inputs: ModelInputs) -> Mapping[str, float]:
     """Rebuild a batch, stream or stored run's vector with the point-in-time join that made it."""
     if prediction.injection_id is None or prediction.checkpoint_pct is None or prediction.as_of_utc is None:
         raise ReproductionError("the prediction names no injection, checkpoint or moment")
@@ -139,5 +145,5 @@ def _from_tables(settings: Settings, prediction: Prediction, feature_set_version
         checkpoint_pct=prediction.checkpoint_pct,
         at=prediction.as_of_utc,
         versions=prediction.table_versions,
-        feature_set_version=feature_set_version,
+        inputs=inputs,
     ).features

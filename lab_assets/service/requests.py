@@ -18,7 +18,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from lab_assets.features.definitions import FEATURE_NAMES, FEATURES, METHOD_KINDS, Feature
+from lab_assets.features.definitions import FEATURES, FORMER_FEATURES, METHOD_KINDS, Feature
 from lab_assets.service.json_body import read_body, refusal
 from lab_assets.service.problems import FieldProblem
 
@@ -38,10 +38,14 @@ def _feature_type(feature: Feature) -> Any:
     return Annotated[float, Meta(ge=feature.minimum, le=feature.maximum, description=feature.meaning + unit + reason)] | None  # pyright: ignore[reportOperatorIssue]
 
 
+_FEATURE_OF: Final = {feature.name: feature for feature in FEATURES} | FORMER_FEATURES
 PostedFeatures: Final = msgspec.defstruct(
-    "PostedFeatures", [(feature.name, _feature_type(feature), None) for feature in FEATURES], forbid_unknown_fields=True, frozen=True
+    "PostedFeatures",
+    [(name, _feature_type(feature), None) for name, feature in _FEATURE_OF.items()],
+    forbid_unknown_fields=True,
+    frozen=True,
 )
-"""A number or null for each feature, by name, within what the quantity can be."""
+"""A number or null for each feature, by name, within what the quantity can be; a former computation goes by its column."""
 
 
 class PostedScore(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -88,7 +92,6 @@ class PostedTrace(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     pressure: PostedPressure | None = None
 
 
-_FEATURE_OF: Final = {feature.name: feature for feature in FEATURES}
 _METHOD_FLAGS: Final = tuple(f"method_is_{kind}" for kind in METHOD_KINDS.values())
 _TEXTS: Final = ("injection_name", "method_id", "instrument_id", "y_unit", "sample_name", "lot_id", "channel", "injection_id")
 _NEEDS: Final = {
@@ -163,7 +166,7 @@ def parse_score(body: bytes) -> ScoreRequest:
     """
     posted = read_body(body, PostedScore, refused=REFUSED, words=_words)
     problems = _unprintable(posted, ("injection_id", "lot_id"))
-    values = zip(FEATURE_NAMES, msgspec.structs.astuple(posted.features), strict=True)
+    values = zip(_FEATURE_OF, msgspec.structs.astuple(posted.features), strict=True)
     features: dict[str, float] = {name: value for name, value in values if value is not None}
     if not features and b"null" not in body:
         problems.append(FieldProblem("features", _NEEDS["features"]))

@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import lru_cache
-from typing import Final
 
 from lab_assets.decisions.review_path import decide
-from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, supports
+from lab_assets.features.definitions import CHECKPOINTS_PCT
+from lab_assets.features.inputs import TODAY, ModelInputs, not_computed, resolve
 from lab_assets.features.progress import checkpoint_time, progress_features
 from lab_assets.features.trace import pressure_trace
 from lab_assets.features.vector import assemble_online, from_map
@@ -33,8 +32,6 @@ from lab_assets.service.traces import TRACE_KEY, keep_trace
 from lab_assets.settings import Settings
 
 Clock = Callable[[], datetime]
-is_computable: Final = lru_cache(maxsize=64)(supports)
-"""``supports``, asked for each prediction."""
 
 
 class FeatureSetMismatchError(Exception):
@@ -90,7 +87,7 @@ class Subject:
         injection_id: Injection, where known.
         lot_id: Lot, where known.
         checkpoint_pct: Share of the run seen.
-        features: Finite feature values.
+        features: Finite values of the model's inputs, by the computations that it was made with.
         table_versions: Version of every table the features came from.
         as_of: Nothing later was used; ``None`` where the caller brought the features.
         warnings: What is implausible about what the features were computed from.
@@ -110,18 +107,13 @@ class Subject:
 def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) -> Answer:
     """Score one subject with one model; keeps nothing.
 
-    A model is given the features it was made with, of those computed for the subject; no others are kept with the prediction.
+    A model is given the features it was made with, of those of the subject; no others are kept with the prediction.
 
     Raises:
         FeatureSetMismatchError: this program does not compute the model's features.
     """
-    info = model.bundle.info
-    if not is_computable(info.feature_set_version, info.feature_names):
-        raise FeatureSetMismatchError(
-            f"the model uses feature set {info.feature_set_version}, which this program (set {FEATURE_SET_VERSION}) does not compute: "
-            "serve a model made with today's features, or run the version of the program that made this one"
-        )
-    features = {name: subject.features[name] for name in info.feature_names if name in subject.features}
+    info, inputs = model.bundle.info, computed_inputs(model)
+    features = {name: subject.features[name] for name in inputs.names if name in subject.features}
     vector = from_map(features, info.feature_names)
     scores = model.bundle.score_row(vector)
     warnings = subject.warnings + model.plausible.warnings(vector)
@@ -147,6 +139,19 @@ def answer(subject: Subject, model: ServedModel, *, now: datetime, user: str) ->
     )
     verdict: Verdict = CANNOT_TELL if warnings else scores.verdict
     return Answer(prediction=prediction, outcome=_decided(prediction, model.bundle, verdict, warnings), warnings=warnings)
+
+
+def computed_inputs(model: ServedModel) -> ModelInputs:
+    """Return where a model's inputs are read from.
+
+    Raises:
+        FeatureSetMismatchError: this program does not compute them.
+    """
+    info = model.bundle.info
+    if (inputs := resolve(info.feature_set_version, info.feature_names)) is None:
+        uses = not_computed(info.feature_set_version, info.feature_names)
+        raise FeatureSetMismatchError(f"the model {model.name} {model.version} uses {uses}")
+    return inputs
 
 
 def _decided(prediction: Prediction, bundle: ModelBundle, verdict: Verdict, warnings: tuple[str, ...]) -> Outcome:
@@ -207,7 +212,8 @@ class Scorer:
             FeatureSetMismatchError: the model was made with another set of features.
             LogUnavailableError: the prediction cannot be kept.
         """
-        features = {**request.features, "checkpoint_pct": float(request.checkpoint_pct)}
+        model = self._models.current
+        features = computed_inputs(model).of_posted({**request.features, "checkpoint_pct": float(request.checkpoint_pct)})
         subject = Subject(
             injection_id=request.injection_id,
             lot_id=request.lot_id,
@@ -216,7 +222,7 @@ class Scorer:
             table_versions={},
             as_of=None,
         )
-        made = answer(subject, self._models.current, now=self._clock(), user=user)
+        made = answer(subject, model, now=self._clock(), user=user)
         self._log.append(made.record)
         return made
 
@@ -230,8 +236,8 @@ class Scorer:
         """
         from lab_assets.service.stored_features import newest_features
 
-        now = self._clock()
-        found = newest_features(self._settings, injection_id, checkpoint_pct=checkpoint_pct, at=now)
+        now, model = self._clock(), self._models.current
+        found = newest_features(self._settings, injection_id, checkpoint_pct=checkpoint_pct, at=now, inputs=computed_inputs(model))
         subject = Subject(
             injection_id=found.injection_id,
             lot_id=found.lot_id,
@@ -240,7 +246,7 @@ class Scorer:
             table_versions=found.table_versions,
             as_of=now,
         )
-        made = answer(subject, self._models.current, now=now, user=user)
+        made = answer(subject, model, now=now, user=user)
         self._log.append(made.record)
         return made
 
@@ -263,7 +269,7 @@ class Scorer:
         model = self._models.current
         read = self._rows()
         refuse_unknown(request, methods=KnownMethods(read))
-        subject = trace_subject(injection_id, request, read=read, now=now, books=self._books)
+        subject = trace_subject(injection_id, request, read=read, now=now, inputs=computed_inputs(model), books=self._books)
         if subject.problems:
             raise refusal(REFUSED, list(subject.problems))
         digest, path = keep_trace(self._settings.raw, body)
@@ -280,7 +286,7 @@ def trace_subject(
     *,
     read: RunRows,
     now: datetime,
-    feature_set_version: str = FEATURE_SET_VERSION,
+    inputs: ModelInputs = TODAY,
     books: RunBooks | None = None,
 ) -> Subject:
     """Compute the features of a partial trace at the last checkpoint it has reached, from what was known then.
@@ -293,7 +299,7 @@ def trace_subject(
         request: The trace and what is stated of its run.
         read: Reads the tables.
         now: Nothing seen or recorded later is used.
-        feature_set_version: Feature set of the stored rows used.
+        inputs: What is asked for, and the feature set of the stored rows used.
         books: Keeps what was gathered of runs that go on.
 
     Raises:
@@ -327,10 +333,16 @@ def trace_subject(
         lot_id=context.lot_id,
         sample_name=context.sample_name,
         at=at,
-        feature_set_version=feature_set_version,
+        feature_set_version=inputs.feature_set_version,
     )
     features = assemble_online(
-        progress, around.instrument, around.lot, around.storage, checkpoint_pct=checkpoint, method_id=context.method_id
+        inputs.as_row(progress),
+        around.instrument,
+        around.lot,
+        around.storage,
+        checkpoint_pct=checkpoint,
+        method_id=context.method_id,
+        inputs=inputs,
     )
     return Subject(
         injection_id=injection_id,

@@ -15,6 +15,7 @@ from typing import Final, Protocol
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from lab_assets.features.inputs import described
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.modeling.training_range import TrainingRange
@@ -56,7 +57,10 @@ class ServedModel:
     @cached_property
     def plausible(self) -> PlausibleRanges:
         """What feature values need no word about."""
-        return PlausibleRanges.of(TrainingRange.from_model_text(self.bundle.model_text))
+        info = self.bundle.info
+        return PlausibleRanges.of(
+            TrainingRange.from_model_text(self.bundle.model_text), described(info.feature_set_version, info.feature_names)
+        )
 
 
 class ModelWatch:

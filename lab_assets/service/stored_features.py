@@ -11,10 +11,10 @@ from datetime import datetime
 from typing import Any, Final
 
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
-from lab_assets.features.definitions import FEATURE_SET_VERSION
+from lab_assets.features.inputs import TODAY, ModelInputs
 from lab_assets.features.vector import to_map
 from lab_assets.service.run_rows import DeltaRows
-from lab_assets.service.table_cache import open_table, read_rows
+from lab_assets.service.table_cache import open_table, read_rows, rows_where
 from lab_assets.settings import Settings
 
 INJECTIONS: Final = "silver.injections"
@@ -65,7 +65,7 @@ def features_at(
     checkpoint_pct: int,
     at: datetime,
     versions: Mapping[str, int],
-    feature_set_version: str = FEATURE_SET_VERSION,
+    inputs: ModelInputs = TODAY,
 ) -> RunFeatures:
     """Return a run's features as they were known at a moment, from feature tables at the given versions.
 
@@ -78,7 +78,7 @@ def features_at(
         checkpoint_pct: Share of the run seen.
         at: Nothing known later counts.
         versions: Version by ``layer.table``.
-        feature_set_version: Only rows of this feature set count.
+        inputs: What is asked for, and the feature set whose rows count.
 
     Raises:
         TableUnavailableError: a version is gone.
@@ -87,7 +87,7 @@ def features_at(
 
     from lab_assets.features.join import RUN_KEYS, point_in_time_join, with_keys_as_known
 
-    read, of_set = DeltaRows(settings, versions), [feature_set_version]
+    read, of_set = DeltaRows(settings, versions), [inputs.feature_set_version]
     progress = read.keyed(INJECTION_PROGRESS, injection_id=[run["injection_id"]], feature_set_version=of_set)
     spine = pl.DataFrame([{**run, "checkpoint_pct": checkpoint_pct, "as_of_utc": at}], schema=_spine())
     known = progress.filter(
@@ -109,15 +109,16 @@ def features_at(
         instrument_history=history,
         lot_history=read.keyed(LOT_HISTORY, lot_id=[of["lot_id"]], feature_set_version=of_set),
         storage_exposure=read.keyed(STORAGE_EXPOSURE, sample_name=[of["sample_name"]], feature_set_version=of_set),
-        feature_set_version=feature_set_version,
+        inputs=inputs,
     )
-    return RunFeatures(
-        injection_id=of["injection_id"], lot_id=of["lot_id"], features=to_map(joined.row(0, named=True)), table_versions=dict(versions)
-    )
+    features = to_map(joined.row(0, named=True), inputs.names)
+    return RunFeatures(injection_id=of["injection_id"], lot_id=of["lot_id"], features=features, table_versions=dict(versions))
 
 
-def newest_features(settings: Settings, injection_id: str, *, checkpoint_pct: int, at: datetime) -> RunFeatures:
-    """Return a run's features at a checkpoint from the newest tables.
+def newest_features(
+    settings: Settings, injection_id: str, *, checkpoint_pct: int, at: datetime, inputs: ModelInputs = TODAY
+) -> RunFeatures:
+    """Return a run's features at a checkpoint, those of today or a model's, from the newest tables.
 
     Raises:
         ReadBackError: the run, or its features at that checkpoint, are not there.
@@ -126,7 +127,24 @@ def newest_features(settings: Settings, injection_id: str, *, checkpoint_pct: in
     opened = {name: open_table(settings, name) for name in (INJECTIONS, *FEATURE_TABLES)}
     versions = {name: table.version() for name, table in opened.items() if table is not None}
     run = find_run(settings, injection_id, version=versions.get(INJECTIONS))
-    where = {"injection_id": [run["injection_id"]], "checkpoint_pct": [checkpoint_pct], "feature_set_version": [FEATURE_SET_VERSION]}
+    of_set = [inputs.feature_set_version]
+    where = {"injection_id": [run["injection_id"]], "checkpoint_pct": [checkpoint_pct], "feature_set_version": of_set}
     if not read_rows(settings, INJECTION_PROGRESS.full_name, where=where, columns=("injection_id",)):
         raise ReadBackError(f"injection {injection_id!r} has no features at {checkpoint_pct} % of the run yet")
-    return features_at(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions)
+    return features_at(settings, run, checkpoint_pct=checkpoint_pct, at=at, versions=versions, inputs=inputs)
+
+
+def sets_held(settings: Settings, versions: Mapping[str, int]) -> tuple[set[str], set[str]]:
+    """Return the feature sets that the feature tables have rows of at the given versions, and the names of the tables' columns then.
+
+    Raises:
+        TableUnavailableError: a version is gone.
+    """
+    sets: set[str] = set()
+    columns: set[str] = set()
+    for name in FEATURE_TABLES:
+        table = open_table(settings, name, version=versions[name]) if name in versions else None
+        if table is not None:
+            sets.update(rows_where(table, name, (), ["feature_set_version"])["feature_set_version"])
+            columns.update(field.name for field in table.schema().fields)
+    return sets, columns

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 from lab_assets.contracts.registry import contract
-from lab_assets.features.definitions import FEATURES
+from lab_assets.features.definitions import FEATURES, FORMER_FEATURES
 from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.service.masks import mask_value
@@ -118,7 +118,8 @@ class Views:
         if user is None:
             return frozenset()
         policy = self._policy.current()
-        stored = {name for table in _FEATURE_TABLES for name in policy.masked_columns(user, f"features.{table}")}
+        columns = {name for table in _FEATURE_TABLES for name in policy.masked_columns(user, f"features.{table}")}
+        stored = {FORMER_FEATURES[name].name if name in FORMER_FEATURES else name for name in columns}
         return frozenset(stored | {name for name, sources in DERIVED.items() if stored & sources})
 
     def prediction(self, prediction: Prediction, *, user: str | None) -> dict[str, Any]:
@@ -145,7 +146,7 @@ class Views:
         shown = self.masked("ml.decisions", row, user=user)
         hidden = self.hidden_features(user)
         if hidden and isinstance(shown.get("reasons"), list | tuple):
-            words = {feature.meaning for feature in FEATURES if feature.name in hidden} | hidden
+            words = {feature.meaning for feature in (*FEATURES, *FORMER_FEATURES.values()) if feature.name in hidden} | hidden
             shown["reasons"] = [reason for reason in shown["reasons"] if not any(word in reason for word in words)]
         return shown
 
@@ -166,6 +167,8 @@ class Views:
 
     def first_page(self, user: str) -> FirstPage:
         """Return the contents of the first page; a table that cannot be read becomes a problem, not an error."""
+        from lab_assets.registry.serving import uncomputed_features
+
         problems: list[str] = []
         queue = self._part(user, "ml.predictions", self._queue, problems)
         lots = self._part(user, "gold.lot_disposition", self._lots, problems)
@@ -178,6 +181,8 @@ class Views:
         try:
             model = self._watch.current
             serving = {"name": model.name, "version": model.version, "digest": model.bundle.digest}
+            if problem := uncomputed_features(model.bundle.info, model.version):
+                problems.append(f"{problem[0].upper()}{problem[1:]}.")
         except NoModelError:
             serving = None
         return FirstPage(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
-from math import exp, log
+from math import exp, log, nan
 from typing import Any
 
 import polars as pl
@@ -11,7 +11,12 @@ import pytest
 
 from lab_assets.contracts.features import STORAGE_EXPOSURE
 from lab_assets.domain.excursions import mean_kinetic_temperature_c
+from lab_assets.features import exposure as exposures
+from lab_assets.features import extra
+from lab_assets.features.definitions import columns_of
 from lab_assets.features.exposure import ACTIVATION_K, storage_exposure
+from lab_assets.features.extra import ExtraFeature
+from lab_assets.features.feature import Feature
 
 UTC_US = pl.Datetime("us", "UTC")
 STORED = datetime(2025, 1, 1, 9, tzinfo=UTC)
@@ -112,3 +117,15 @@ def test_samples_not_taken_are_left_out_and_known_time_is_the_later():
 def test_a_missing_column_is_named():
     with pytest.raises(ValueError, match="gap_min"):
         storage_exposure(pl.DataFrame(schema=SAMPLE_SCHEMA), pl.DataFrame(schema=DAY_SCHEMA).drop("gap_min"))
+
+
+def test_a_former_computation_sees_the_sums_and_has_a_column_of_its_own(monkeypatch: pytest.MonkeyPatch):
+    """Sixty minutes out of limits in each of two days; a sample never stored has no sums, and nothing is said of it."""
+    was = Feature(name="storage_excursion_min", table="storage_exposure", meaning="", version=0)
+    names = columns_of("storage_exposure")
+    monkeypatch.setattr(exposures, "columns_of", lambda _: (*names, was.former_column))
+    kept = ExtraFeature(feature=was, value=lambda given: given["excursion"] / 60 if given["excursion"] is not None else nan)
+    monkeypatch.setattr(extra, "formers", lambda: (kept,))
+    row = exposure([sample(2)], chamber([25, 25], excursion_min=60.0))
+    assert (row["storage_excursion_min"], row["storage_excursion_min_v0"]) == (120.0, 2.0)
+    assert exposure([sample(2, stored_at_utc=None)], [])["storage_excursion_min_v0"] is None

@@ -26,7 +26,10 @@ import sys
 
 import lab_assets.features.extra as extra
 
+import lab_assets.features.extra.former as former
+
 extra.__path__.append(sys.argv[1])
+former.__path__.append(sys.argv[1] + "/former")
 
 from datetime import UTC, datetime
 
@@ -55,11 +58,23 @@ print(json.dumps({
 }))
 """
 
+FORMER = """
+from lab_assets.features.definitions import columns_of
 
-def write(folder: Path, name: str, table: str, formula: str) -> None:
-    folder.joinpath(f"{name}.py").write_text(
+print(json.dumps({
+    "declared": [name for name in columns_of("lot_history") if name in contract("features.lot_history").column_names and name[-3:-1] == "_v"],
+    "points_seen_v1": progress_features([0, 1, 2, 3, 4, 5], [0] * 6, checkpoint_pct=50, run_time_min=5.0)["points_seen_v1"],
+    "runs_of_method_v1": instrument_history(pl.DataFrame([run | {"injection_id": "a"}, run | {"injection_id": "b"}]))["runs_of_method_v1"].to_list(),
+    "lot_values_v1": lot_history(pl.DataFrame([value | {"analyte": "x"}, value | {"analyte": "y"}]))["lot_values_v1"].to_list(),
+}))
+"""
+
+
+def write(folder: Path, name: str, table: str, formula: str, *, version: int = 1, file: str = "") -> None:
+    folder.mkdir(exist_ok=True)
+    folder.joinpath(f"{file or name}.py").write_text(
         "from lab_assets.features.feature import Feature\n\n"
-        f"FEATURE = Feature(name={name!r}, table={table!r}, meaning='made up')\n\n\n"
+        f"FEATURE = Feature(name={name!r}, table={table!r}, meaning='made up', version={version})\n\n\n"
         f"def value(given):\n    return {formula}\n"
     )
 
@@ -101,6 +116,43 @@ def test_a_file_that_is_no_feature_is_named(tmp_path: Path, table: str, message:
     assert made.returncode == 1
     assert message in made.stderr
     assert "lab_assets.features.extra.wrong" in made.stderr
+
+
+def test_a_former_file_changes_neither_todays_features_nor_their_set(tmp_path: Path) -> None:
+    """Its values go to a column of their own, after today's."""
+    for name, (table, formula) in FILES.items():
+        write(tmp_path, name, table, formula, version=2)
+    before = json.loads(run(tmp_path).stdout)
+    for name, (table, _) in FILES.items():
+        write(tmp_path / "former", name, table, "0")
+    write(tmp_path / "former", "lot_min_margin", "lot_history", "0", version=0)
+    made = run(tmp_path, PROGRAM + FORMER)
+    assert made.returncode == 0, made.stderr
+    today, former = (json.loads(line) for line in made.stdout.splitlines())
+    assert today == before
+    assert former == {
+        "declared": ["lot_min_margin_v0", "lot_values_v1"],
+        "points_seen_v1": 0.0,
+        "runs_of_method_v1": [0.0, 0.0],
+        "lot_values_v1": [0.0],
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "version", "message"),
+    [
+        ("lot_min_margin", "lot_history", 1, "lot_min_margin is of version 1 today: a former computation of it has a lower one"),
+        ("lot_min_margin", "context", 0, "lot_min_margin is of table 'lot_history' today: so are its former computations"),
+        ("storage_days", "elsewhere", 0, "table 'elsewhere' has no extra features"),
+        ("twice", "context", 1, "has two files of the same version of a feature: twice_v1"),
+    ],
+)
+def test_a_former_file_that_cannot_be_one_is_named(tmp_path: Path, name: str, table: str, version: int, message: str) -> None:
+    for file in ("a", "b") if name == "twice" else ("a",):
+        write(tmp_path / "former", name, table, "0", version=version, file=file)
+    made = run(tmp_path)
+    assert made.returncode == 1
+    assert message in made.stderr
 
 
 def test_extra_features_follow_the_others() -> None:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, names_of
+from lab_assets.features.inputs import ModelInputs
 from lab_assets.features.join import SPINE, point_in_time_join
 from lab_assets.features.vector import assemble_online, from_map, to_map, to_matrix
 
@@ -165,7 +166,7 @@ def test_rows_of_another_feature_set_are_not_joined(name: str, key: dict[str, An
     assert combined(asked, **{name: [other]})[feature].to_list() == [None]
     assert combined(asked, **{name: [own, other]})[feature].to_list() == [1.0]
     frames = {each: table(each, [own, other] if each == name else []) for each in KEYS}
-    assert point_in_time_join(asked, **frames, feature_set_version="another")[feature].to_list() == [2.0]
+    assert point_in_time_join(asked, **frames, inputs=ModelInputs(feature_set_version="another"))[feature].to_list() == [2.0]
 
 
 def test_order_and_other_columns_of_the_spine_stay():

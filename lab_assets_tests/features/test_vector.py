@@ -10,9 +10,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from lab_assets.features import definitions
 from lab_assets.features.context import context_features
-from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES, Feature, _version, method_kind, names_of
+from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES, Feature, method_kind, names_of, set_version
 from lab_assets.features.vector import assemble_online, from_map, storable, to_map, to_matrix
 
 
@@ -30,7 +29,7 @@ def test_definitions_are_whole():
 
 
 def test_version_follows_names_order_and_versions():
-    answer = definitions._version
+    answer = set_version
     a, b = Feature(name="a", table="t", meaning="m"), Feature(name="b", table="t", meaning="m")
     assert re.fullmatch(r"fs1-[0-9a-f]{6}", FEATURE_SET_VERSION)
     assert answer((a, b)) == answer((a, Feature(name="b", table="t", meaning="other words")))
@@ -89,7 +88,7 @@ def test_online_row_without_any_history():
 def test_bounds_have_reasons_and_change_no_version():
     assert all(bool(feature.bound_reason) == (feature.minimum is not None or feature.maximum is not None) for feature in FEATURES)
     bare = tuple(replace(feature, minimum=None, maximum=None, bound_reason="") for feature in FEATURES)
-    assert _version(bare) == FEATURE_SET_VERSION
+    assert set_version(bare) == FEATURE_SET_VERSION
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.in_force import Row
 from lab_assets.domain.units import to_minutes
 from lab_assets.features.definitions import CHECKPOINTS_PCT
+from lab_assets.features.inputs import TODAY, ModelInputs
 from lab_assets.features.vector import to_map
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
@@ -45,12 +46,12 @@ class Posted:
     body: bytes
 
 
-def posted_runs(lake: Lakehouse, injections: pl.DataFrame) -> Iterator[Posted]:
-    """Give every checkpoint of some runs, rows of ``runs_of``, that batch made when it was reached."""
+def posted_runs(lake: Lakehouse, injections: pl.DataFrame, inputs: ModelInputs = TODAY) -> Iterator[Posted]:
+    """Give every checkpoint of some runs, rows of ``runs_of``, that batch made when it was reached, with features of today or a model's."""
     versions = lake.versions(FEATURE_TABLES)
     columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name"]
-    spine = spine_of(lake, versions, injections.select(columns), latest=False)
-    combined = assemble(lake, spine, versions)
+    spine = spine_of(lake, versions, injections.select(columns), latest=False, feature_set_version=inputs.feature_set_version)
+    combined = assemble(lake, spine, versions, inputs=inputs)
     batch = {(row["injection_id"], int(row["checkpoint_pct"])): row for row in combined.iter_rows(named=True)}
     names = pl.col("injection_name").is_in(injections["injection_name"].implode())
     traces = {
@@ -65,7 +66,7 @@ def posted_runs(lake: Lakehouse, injections: pl.DataFrame) -> Iterator[Posted]:
         for checkpoint in CHECKPOINTS_PCT:
             row = batch[run["injection_id"], checkpoint]
             body = body_of(run, traces[run["injection_name"]], pressures.get(run["injection_name"]), checkpoint)
-            yield Posted(run, checkpoint, row["as_of_utc"], to_map(row), json.dumps(body).encode())
+            yield Posted(run, checkpoint, row["as_of_utc"], to_map(row, inputs.names), json.dumps(body).encode())
 
 
 def runs_of(lake: Lakehouse) -> pl.DataFrame:

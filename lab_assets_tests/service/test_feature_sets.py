@@ -9,6 +9,8 @@ import pytest
 
 from lab_assets.features import definitions
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES
+from lab_assets.ops.status import lab_status
+from lab_assets.registry import serving
 from lab_assets.registry.serving import cache_bundle
 from lab_assets.service.reproduction import ReproductionError, reproduce
 from lab_assets.service.scorer import FeatureSetMismatchError, Subject, answer
@@ -19,7 +21,7 @@ from lab_assets_tests.service.laboratory import NOW, train, write
 
 EARLIER = tuple(name for name in FEATURE_NAMES if name not in {"ih_tailing", "storage_gap_min"})
 """The set of before two features were added."""
-EARLIER_VERSION = definitions._version(tuple(feature for feature in FEATURES if feature.name in EARLIER))
+EARLIER_VERSION = definitions.set_version(tuple(feature for feature in FEATURES if feature.name in EARLIER))
 
 
 def served(bundle) -> ServedModel:
@@ -68,3 +70,13 @@ def test_features_that_are_computed_otherwise_today_are_refused(lab, earlier):
     made = answer(subject(lab.settings), served(earlier), now=NOW, user="analyst").prediction
     with pytest.raises(ReproductionError, match="fs1-000000"):
         reproduce(lab.settings, replace(made, feature_set_version="fs1-000000"), models=Models(lab.settings))
+
+
+def test_lab_status_names_a_model_whose_features_are_not_computed(lab, earlier, monkeypatch):
+    other = train(6, EARLIER, "fs1-000000")
+    cache_bundle(lab.settings, other)
+    now = serving.current_serving(lab.engine)
+    for bundle, problems in ((earlier, []), (other, ["new runs have no score: the model oos_risk 1 uses feature set fs1-000000, which"])):
+        monkeypatch.setattr(serving, "current_serving", lambda *_, digest=bundle.digest: replace(now, digest=digest))
+        found = [problem for problem in lab_status(lab.settings).problems if "score" in problem]
+        assert [problem[: len(said)] for problem, said in zip(found, problems, strict=True)] == problems

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from lab_assets.features.definitions import FEATURES
 from lab_assets.modeling.training_range import TrainingRange
 from lab_assets.service.plausibility import PlausibleRanges
 
@@ -14,7 +15,7 @@ NAMES = ("worst_margin_so_far", "lot_results_known", "storage_mkt_c", "void_time
 @pytest.fixture(scope="module")
 def ranges() -> PlausibleRanges:
     low, high = np.array([-1.0, 2.0, 25.0, 0.6, np.nan]), np.array([1.0, 16.0, 40.0, 1.0, np.nan])
-    return PlausibleRanges.of(TrainingRange(names=NAMES, low=low, high=high))
+    return PlausibleRanges.of(TrainingRange(names=NAMES, low=low, high=high), {feature.name: feature for feature in FEATURES})
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def is_news_at_all(station: Station, alteration: Alteration) -> bool:
 def is_of_a_trace(each: Input, column: str) -> bool:
     """Return whether a column follows from the place of its trace: files are read once, and never change."""
     points = any(each.table.column(name).kind == "array<float64>" for name in each.columns)
-    return points and column in {*TRACE_POINTS, *RECENCY} - {"source_sha256", "ingest_batch"}
+    return points and column in {*TRACE_POINTS, *RECENCY} - {"source", "source_sha256", "ingest_batch"}
 
 
 def missed_groups(trial: Trial, inputs: Iterable[Input], after: Frames, made: pl.DataFrame, before: Frames | None = None) -> int:

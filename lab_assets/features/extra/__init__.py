@@ -8,10 +8,14 @@ What ``value`` is given depends on the table that ``FEATURE`` names, and what it
 - ``injection_progress``: ``value(seen: SeenRun)``, a run up to a checkpoint (``lab_assets.features.progress``);
 - ``instrument_history``: ``value(state: InstrumentRuns)``, the runs of an instrument up to one (``lab_assets.features.history``);
 - ``lot_history``: ``value(known: Sequence[KnownValue])``, the values known of a lot (``lab_assets.features.history``);
-- ``context``: ``value(row: Mapping[str, float | None])``, all other features of the row.
+- ``context``: ``value(row: Mapping[str, float | None])``, all other features of the row;
+- ``storage_exposure``, former computations alone: ``value(stored: Mapping[str, Any])``, a sample's record with the sums over its days in
+  the chamber and today's features (``lab_assets.features.exposure``).
 
 The rest follows: the column of the table, the model's input, its bounds at the service, words in explanations, drift. A new file, and a
-raised ``version`` in one, make another feature set: rows of the earlier one stay, and the model in service keeps its own.
+raised ``version`` in one, make another feature set: rows of the earlier one stay, and the model in service keeps its own. Where ``version``
+was raised the file as it was goes to the folder ``former``: its values are kept in a column of their own beside today's, from which the
+model in service is given its input (``lab_assets.features.inputs``).
 
 These modules are imported before those that use them: they import ``lab_assets.features.feature`` and pure libraries, anything else of
 ``lab_assets.features`` for types only.
@@ -19,7 +23,7 @@ These modules are imported before those that use them: they import ``lab_assets.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -29,6 +33,7 @@ from typing import Any, Final
 from lab_assets.features.feature import Feature
 
 TABLES: Final = ("injection_progress", "instrument_history", "lot_history", "context")
+_FORMER: Final = f"{__name__}.former"
 
 
 class ExtraFeatureError(TypeError):
@@ -50,23 +55,47 @@ def extras() -> tuple[ExtraFeature, ...]:
     Raises:
         ExtraFeatureError: a module lacks ``FEATURE`` or ``value``, or names a table without extra features.
     """
-    return tuple(_extra(found.name) for found in sorted(iter_modules(__path__, f"{__name__}."), key=lambda found: found.name))
+    return tuple(_extra(name, TABLES) for name in _modules(__path__, __name__))
 
 
-def _extra(name: str) -> ExtraFeature:
+@cache
+def formers() -> tuple[ExtraFeature, ...]:
+    """Return the former computations of features, by the names of their modules.
+
+    Raises:
+        ExtraFeatureError: as ``extras``; or two are of the same version of a feature.
+    """
+    found = tuple(_extra(name, (*TABLES, "storage_exposure")) for name in _modules(import_module(_FORMER).__path__, _FORMER))
+    columns = [former.feature.former_column for former in found]
+    if twice := sorted({column for column in columns if columns.count(column) > 1}):
+        raise ExtraFeatureError(f"{_FORMER} has two files of the same version of a feature: {', '.join(twice)}")
+    return found
+
+
+def _modules(path: Iterable[str], package: str) -> list[str]:
+    """Return the full names of the modules of a folder; folders in it are none."""
+    return sorted(found.name for found in iter_modules(path, f"{package}.") if not found.ispkg)
+
+
+def _extra(name: str, tables: Collection[str]) -> ExtraFeature:
     module = import_module(name)
     feature: object = getattr(module, "FEATURE", None)
     value: Callable[[Any], float] | None = getattr(module, "value", None)
     if not isinstance(feature, Feature) or not callable(value):
         raise ExtraFeatureError(f"{name} needs the constant FEATURE, a Feature, and the function value")
-    if feature.table not in TABLES:
-        raise ExtraFeatureError(f"{name}: table {feature.table!r} has no extra features; choose one of {', '.join(TABLES)}")
+    if feature.table not in tables:
+        raise ExtraFeatureError(f"{name}: table {feature.table!r} has no extra features; choose one of {', '.join(tables)}")
     return ExtraFeature(feature=feature, value=value)
 
 
 def extra_features() -> tuple[Feature, ...]:
-    """Return what is said of each."""
+    """Return what is said of each feature of this folder."""
     return tuple(extra.feature for extra in extras())
+
+
+def former_features() -> tuple[Feature, ...]:
+    """Return what is said of each former computation."""
+    return tuple(former.feature for former in formers())
 
 
 def extra_values(table: str, given: Any) -> dict[str, float]:
@@ -77,3 +106,15 @@ def extra_values(table: str, given: Any) -> dict[str, float]:
         given: What the table's features are computed from, see above.
     """
     return {extra.feature.name: float(extra.value(given)) for extra in extras() if extra.feature.table == table}
+
+
+def former_values(table: str, given: Any, *, only: Collection[str] | None = None) -> dict[str, float]:
+    """Return the values of a table's former computations by their columns.
+
+    Args:
+        table: Feature table.
+        given: As for ``extra_values``.
+        only: Names of the features asked for; ``None`` for all.
+    """
+    asked = ((former.feature, former.value) for former in formers() if former.feature.table == table)
+    return {feature.former_column: float(value(given)) for feature, value in asked if only is None or feature.name in only}

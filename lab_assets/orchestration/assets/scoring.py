@@ -87,6 +87,8 @@ def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakeh
         run_id=context.run_id,
     )
     done = resilient(context, lake, lambda: score_waiting(lake, bundle, scoring, everything=config.everything or mode == "batch"))
+    if done.reason:
+        context.log.warning("%s", done.reason)
     found: dict[str, Detail] = {
         "model": f"{serving.model_name} {serving.version}",
         "model_digest": serving.digest,
@@ -129,12 +131,12 @@ def _watch(context: dg.AssetExecutionContext, lake: Lakehouse, chosen: list[str]
     serving = current_serving(lake.ledger.engine)
     if serving is None:
         return {name: {"model": "none in service", "news": "no news: nothing to watch without a model in service"} for name in chosen}
+    bundle = verified_bundle(lake.settings, lake.ledger.engine)
     done: dict[str, dict[str, Detail]] = {}
     if "ml.drift" in chosen:
-        bundle = verified_bundle(lake.settings, lake.ledger.engine)
         done["ml.drift"] = _check(context, lake, bundle, serving.version, now)
     if "ml.alerts" in chosen:
-        done["ml.alerts"] = _raise_alerts(context, lake, serving.version, now)
+        done["ml.alerts"] = _raise_alerts(context, lake, bundle, serving.version, now)
     return done
 
 
@@ -160,10 +162,16 @@ def _check(
     }
 
 
-def _raise_alerts(context: dg.AssetExecutionContext, lake: Lakehouse, model_version: str, now: datetime) -> dict[str, Detail]:
-    from lab_assets.stations.ml.drift_checks import check_alias_moved, raise_drift_alert
+def _raise_alerts(
+    context: dg.AssetExecutionContext, lake: Lakehouse, bundle: "ModelBundle", model_version: str, now: datetime
+) -> dict[str, Detail]:
+    from lab_assets.stations.ml.drift_checks import check_alias_moved, check_feature_set, raise_drift_alert
 
     raised = resilient(context, lake, lambda: raise_drift_alert(lake, model_version=model_version, at_utc=now, run_id=context.run_id))
     moved = resilient(context, lake, lambda: check_alias_moved(lake, at_utc=now))
+    unscored = resilient(context, lake, lambda: check_feature_set(lake, bundle, model_version=model_version, at_utc=now))
     words = [*(["the newest check found drift"] if raised else []), *(["the champion alias had been moved"] if moved else [])]
-    return {"news": f"raised: {', '.join(words)}" if words else "no news: nothing to raise that was not raised before"}
+    return {
+        "news": f"raised: {', '.join(words)}" if words else "no news: nothing to raise that was not raised before",
+        **({"unscored": unscored} if unscored else {}),
+    }

@@ -13,7 +13,7 @@ from lab_assets.contracts.bronze import LIMS_SAMPLES
 from lab_assets.contracts.features import LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.silver import RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.in_force import RECENCY, recency
-from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
+from lab_assets.features.definitions import FEATURE_SET_VERSION, FORMER_FEATURES, columns_of
 from lab_assets.features.exposure import storage_exposure
 from lab_assets.features.history import LOT_HISTORY_INPUT, RESULT_IDENTITY, lot_history
 from lab_assets.lake.among import among
@@ -76,7 +76,7 @@ LOT_HISTORY_STATION: Final = Station(
         "event_time_utc": _MARGINS,
         "known_time_utc": of(RESULTS, "known_time_utc", "measured_at_utc", "withdrawn_at_utc"),
         "feature_set_version": (),
-        **dict.fromkeys(names_of("lot_history"), _MARGINS),
+        **dict.fromkeys(columns_of("lot_history"), _MARGINS),
     },
 )
 
@@ -118,6 +118,9 @@ _SAMPLE: Final = ("sample_name", "chamber_id", "storage_condition", "stored_at_u
 _SAMPLES: Final = Input(table=LIMS_SAMPLES, columns=_SAMPLE, touches=touched_by(sample_name="sample_name"))
 _DAYS: Final = Input(table=STORAGE_CONDITIONS, columns=_DAY, touches=_of_chambers)
 _STORED: Final = of(LIMS_SAMPLES, "stored_at_utc", "sampled_at_utc", "chamber_id") + of(STORAGE_CONDITIONS, "day")
+_ANY_OF_STORAGE: Final = (
+    _STORED + of(LIMS_SAMPLES, "storage_condition") + of(STORAGE_CONDITIONS, "mkt_c", "gap_min", "excursion_min", "degree_hours_above")
+)
 STORAGE_EXPOSURE_STATION: Final = Station(
     target=STORAGE_EXPOSURE,
     within=("feature_set_version", FEATURE_SET_VERSION),
@@ -135,5 +138,6 @@ STORAGE_EXPOSURE_STATION: Final = Station(
         "storage_excursion_min": _STORED + of(STORAGE_CONDITIONS, "excursion_min"),
         "storage_degree_hours_above": _STORED + of(STORAGE_CONDITIONS, "degree_hours_above"),
         "storage_gap_min": _STORED + of(STORAGE_CONDITIONS, "gap_min"),
+        **{name: _ANY_OF_STORAGE for name in columns_of("storage_exposure") if name in FORMER_FEATURES},
     },
 )

@@ -30,7 +30,7 @@ from lab_assets.domain.injection_identity import PARTS
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES
 from lab_assets.domain.specifications import LIMIT_COLUMNS
-from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, names_of
+from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION, FORMER_FEATURES, columns_of
 from lab_assets.features.expectation import MethodExpectation
 from lab_assets.features.join import RUN_KEYS
 from lab_assets.features.progress import checkpoint_time
@@ -370,7 +370,7 @@ def progress_rows(known: KnownRun, trace: Row, pressure: Row | None) -> list[dic
                     "known_time_utc": moment,
                     "feature_set_version": FEATURE_SET_VERSION,
                     **dict(zip(RUN_KEYS, keys, strict=True)),
-                    **storable({name: features[name] for name in names_of("injection_progress")}),
+                    **storable({name: features[name] for name in columns_of("injection_progress")}),
                 }
                 for moment, keys in checkpoints[checkpoint]
             ]
@@ -397,7 +397,7 @@ def _together(expectations: Mapping[int, Sequence[Known]]) -> list[tuple[MethodE
 
 def _changed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Leave out rows that say the same as the one known before them."""
-    names = (*RUN_KEYS, *names_of("injection_progress"))
+    names = (*RUN_KEYS, *columns_of("injection_progress"))
     kept: list[dict[str, Any]] = []
     for row in sorted(rows, key=lambda row: (row["checkpoint_pct"], row["known_time_utc"])):
         before = kept[-1] if kept and kept[-1]["checkpoint_pct"] == row["checkpoint_pct"] else None
@@ -475,8 +475,10 @@ def _feeds() -> dict[str, tuple[str, ...]]:
     feeds["lot_id"] = of(LIMS_SAMPLES, "lot_id") + feeds["sample_name"]
     feeds["method_id"] = of(LIMS_SEQUENCES, "method_id") + of(INJECTIONS, "stated_method_name")
     feeds["instrument_id"] = of(LIMS_SEQUENCES, "instrument_id") + of(INJECTIONS, "stated_instrument_name")
-    for name in names_of("injection_progress"):
-        if name.startswith("pressure"):
+    for name in columns_of("injection_progress"):
+        if name in FORMER_FEATURES:
+            feeds[name] = tuple(dict.fromkeys(_TRACE_OF + _WINDOWS_OF + _STANDARDS_OF + _LIMITS_OF + _PRESSURE_OF))
+        elif name.startswith("pressure"):
             feeds[name] = _PRESSURE_OF + of(INJECTIONS, "run_time_min")
         elif name == "worst_margin_so_far":
             feeds[name] = _TRACE_OF + _WINDOWS_OF + _STANDARDS_OF + _LIMITS_OF

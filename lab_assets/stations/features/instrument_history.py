@@ -22,7 +22,7 @@ from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates
 from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
-from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
+from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
@@ -339,6 +339,6 @@ INSTRUMENT_HISTORY_STATION: Final = Station(
         "event_time_utc": of(INJECTIONS, "injected_at_utc"),
         "known_time_utc": _RUNS_OF + of(CALIBRATIONS, "recorded_at_utc"),
         "feature_set_version": (),
-        **{name: _FEEDS_OF.get(name, _ANY_OF_THEM) for name in names_of("instrument_history")},
+        **{name: _FEEDS_OF.get(name, _ANY_OF_THEM) for name in columns_of("instrument_history")},
     },
 )

@@ -251,3 +251,31 @@ def check_alias_moved(lake: Lakehouse, *, at_utc: datetime) -> bool:
         ALERTS, lake.local_rows(ALERTS, [alert]), derivation=Derivation(inputs={"model:registry": "latest"}, code_version=code_version())
     )
     return True
+
+
+def check_feature_set(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, at_utc: datetime) -> str:
+    """Raise an alert, once for each model and feature set of the program, where the program does not compute the model's features.
+
+    Returns:
+        What is said then; empty where it does.
+    """
+    import polars as pl
+
+    from lab_assets.features.definitions import FEATURE_SET_VERSION
+    from lab_assets.registry.serving import uncomputed_features
+
+    message = uncomputed_features(bundle.info, model_version)
+    alert_id = f"alert-features-{bundle.digest[:12]}-{FEATURE_SET_VERSION}"
+    if not message or lake.polars(ALERTS, ["alert_id"], where=pl.col("alert_id") == alert_id).height:
+        return message
+    alert = {
+        "alert_id": alert_id,
+        "kind": "feature_set",
+        "severity": "critical",
+        "subject": f"model {bundle.info.model_name} {model_version}",
+        "message": message,
+        "raised_at_utc": at_utc,
+    }
+    derivation = Derivation(inputs={f"model:{bundle.info.model_name}": model_version}, code_version=code_version())
+    lake.append(ALERTS, lake.local_rows(ALERTS, [alert]), derivation=derivation)
+    return message

@@ -24,11 +24,13 @@ from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.in_force import utc
 from lab_assets.domain.injection_identity import PARTS, with_identity
-from lab_assets.features.definitions import FEATURE_SET_VERSION, supports
+from lab_assets.features.definitions import FEATURE_SET_VERSION
+from lab_assets.features.inputs import ModelInputs, inputs_of
 from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
+from lab_assets.registry.serving import uncomputed_features
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
@@ -47,6 +49,7 @@ STATION: Final = PREDICTIONS.full_name
 SCORED_ROLES: Final = ("sample", "unknown")
 _RUN: Final = ("injection_id", "injection_name", "injected_at_utc", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role")
 _MODEL: Final = "#model"
+_DIGEST: Final = "#digest"
 _LEFT: Final = "#left:"
 _WRITTEN: Final = (PREDICTIONS, DECISIONS, EXPLANATIONS)
 
@@ -116,11 +119,12 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
         everything: Look at every run, not only at those that news touches.
     """
     begun = utc_text()
-    feature_set = feature_set_of(bundle)
+    if (inputs := inputs_of_model(bundle)) is None:  # nothing is noted: all is looked at again once there is a model that can score
+        return Scored(reason=uncomputed_features(bundle.info, scoring.model_version))
     versions, made_first = settled_versions(lake, (INJECTIONS, *FEATURE_TABLES), run_id=scoring.run_id)
     attention = lake.ledger.attention(STATION)
     progress = lake.ledger.progress(STATION)
-    new_model = progress.get(_MODEL) != _number(bundle.digest)
+    new_model = progress.get(_MODEL) != _number(bundle, inputs)
     whole = everything or new_model or any(kind == EVERYTHING for kind, _ in attention)
     due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
     names = None if whole else _touched(lake, progress, versions)
@@ -129,42 +133,46 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     scored = (
         Scored(table_versions=versions)
         if names is not None and not names
-        else _score(lake, bundle, scoring, names=names, versions=versions, feature_set=feature_set)
+        else _score(lake, bundle, scoring, inputs=inputs, names=names, versions=versions)
     )
-    note_scored(lake, bundle, versions)
+    _note_scored(lake, bundle, inputs, versions)
     if due:
         lake.ledger.attended(STATION, due, asked_by=begun)
     return replace(scored, made_first=made_first)
 
 
-def note_scored(lake: Lakehouse, bundle: ModelBundle, versions: Mapping[str, int]) -> None:
+def _note_scored(lake: Lakehouse, bundle: ModelBundle, inputs: ModelInputs, versions: Mapping[str, int]) -> None:
     """Note up to which versions of the features everything is scored, and which version of each of its tables the scoring left.
 
     Args:
         lake: Tables.
         bundle: Model that scored.
+        inputs: What it was given.
         versions: Versions of the feature tables.
     """
     left = {f"{_LEFT}{name}": version for name, version in lake.versions(_WRITTEN).items()}
-    lake.ledger.set_progress(STATION, {**versions, **left, _MODEL: _number(bundle.digest)})
+    model = {_MODEL: _number(bundle, inputs), _DIGEST: int(bundle.digest[:12], 16)}
+    lake.ledger.set_progress(STATION, {**versions, **left, **model})
 
 
 def of_last_model(lake: Lakehouse) -> pl.Expr:
     """Return which predictions are of the model that scored last: the next scoring can say of them again whether they count."""
     import polars as pl
 
-    number = lake.ledger.progress(STATION).get(_MODEL)
+    number = lake.ledger.progress(STATION).get(_DIGEST)
     return pl.lit(False) if number is None else pl.col("model_digest").str.starts_with(f"{number:012x}")  # noqa: FBT003 - of polars
 
 
-def feature_set_of(bundle: ModelBundle) -> str:
-    """Return the feature set whose rows a model is given: today's where it holds the model's features unchanged, else the model's own."""
-    version = bundle.info.feature_set_version
-    return FEATURE_SET_VERSION if supports(version, bundle.feature_names) else version
+def inputs_of_model(bundle: ModelBundle) -> ModelInputs | None:
+    """Return what a model is given: columns of today's rows where its features are computed today, else rows of its own set, if they do."""
+    return inputs_of(bundle.info.feature_set_version, bundle.feature_names)
 
 
-def _number(digest: str) -> int:
-    return int(digest[:12], 16)
+def _number(bundle: ModelBundle, inputs: ModelInputs) -> int:
+    """Return a number that changes with the model, and with the columns that its inputs are read from: all is then scored anew."""
+    former = "".join(f"|{feature.former_column}" for feature in inputs.former.values())
+    other = "" if inputs.feature_set_version == FEATURE_SET_VERSION else f"|{inputs.feature_set_version}"
+    return int(hashlib.sha256(f"{bundle.digest}{other}{former}".encode()).hexdigest()[:12] if other or former else bundle.digest[:12], 16)
 
 
 def _touched(lake: Lakehouse, progress: Mapping[str, int], versions: Mapping[str, int]) -> dict[str, str | None]:
@@ -216,9 +224,9 @@ def _score(
     bundle: ModelBundle,
     scoring: Scoring,
     *,
+    inputs: ModelInputs,
     names: Mapping[str, str | None] | None,
     versions: dict[str, int],
-    feature_set: str,
 ) -> Scored:
     """Score some runs, or all, and hold what comes out against what is kept."""
     import polars as pl
@@ -227,8 +235,8 @@ def _score(
     scorable = runs.filter(pl.col("sample_role").is_in(SCORED_ROLES))
     waiting = _waiting(lake, scorable.filter(pl.col("sample_role") == "unknown"), scoring.predicted_at_utc)
     scorable = scorable.join(waiting, on="injection_id", how="anti")
-    spine = spine_of(lake, versions, scorable, latest=True, feature_set_version=feature_set)
-    rows = assemble(lake, spine, versions, feature_set_version=feature_set) if spine.height else spine
+    spine = spine_of(lake, versions, scorable, latest=True, feature_set_version=inputs.feature_set_version)
+    rows = assemble(lake, spine, versions, inputs=inputs) if spine.height else spine
     made = _predictions(rows, bundle, scoring, versions) if rows.height else []
     standing = _standing(lake, names, runs)
     if names is None:
@@ -244,8 +252,22 @@ def _score(
         waiting=waiting.height,
         paths=paths,
         table_versions=versions,
-        reason="" if spine.height or scorable.is_empty() else f"no run has features of the model's feature set {feature_set}",
+        reason=_unscored(bundle, scoring, without=scorable.join(spine, on="injection_id", how="anti").height, runs=scorable.height),
     )
+
+
+def _unscored(bundle: ModelBundle, scoring: Scoring, *, without: int, runs: int) -> str:
+    """Return why runs have no score, where that is the model's, or all of them have none.
+
+    Args:
+        bundle: Model that scored.
+        scoring: How it was asked for.
+        without: Runs without features of the model.
+        runs: Runs looked at.
+    """
+    if without and (reason := uncomputed_features(bundle.info, scoring.model_version)):
+        return f"{without} of {runs} run(s) have no score: {reason}"
+    return f"no run has features of the model's feature set {bundle.info.feature_set_version}" if runs and without == runs else ""
 
 
 def _waiting(lake: Lakehouse, unknown: pl.DataFrame, now: datetime) -> pl.DataFrame:

@@ -17,6 +17,7 @@ from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY
 from lab_assets.contracts.ml import LABELS, TRAINING_SETS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION
+from lab_assets.features.inputs import TODAY, ModelInputs
 from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
@@ -63,10 +64,8 @@ class TrainingSet:
         return "; ".join([*words_of_made_first(self.made_first), done])
 
 
-def assemble(
-    lake: Lakehouse, spine: pl.DataFrame, versions: dict[str, int], *, feature_set_version: str = FEATURE_SET_VERSION
-) -> pl.DataFrame:
-    """Join the features of a spine as they were known, from fixed versions of the feature tables.
+def assemble(lake: Lakehouse, spine: pl.DataFrame, versions: dict[str, int], *, inputs: ModelInputs = TODAY) -> pl.DataFrame:
+    """Join the features of a spine, those of today or a model's, as they were known, from fixed versions of the feature tables.
 
     Only rows that the join can choose are read: those of the spine's injections, instruments, lots and samples.
     """
@@ -86,7 +85,7 @@ def assemble(
         instrument_history=rows(INSTRUMENT_HISTORY, "instrument_id", since=True),
         lot_history=rows(LOT_HISTORY, "lot_id"),
         storage_exposure=rows(STORAGE_EXPOSURE, "sample_name"),
-        feature_set_version=feature_set_version,
+        inputs=inputs,
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,15 +15,16 @@ from lab_assets.contracts.features import INJECTION_PROGRESS, LOT_HISTORY
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.injection_identity import injection_id
-from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
+from lab_assets.features import inputs
+from lab_assets.features.definitions import FEATURE_SET_VERSION, FEATURES, names_of, set_version
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.ml.predictions import Scored, Scoring, feature_set_of, score_waiting
-from lab_assets_tests.stations.ml.models import bundle
+from lab_assets.stations.ml.predictions import Scored, Scoring, inputs_of_model, score_waiting
+from lab_assets_tests.stations.ml.models import NAMES, bundle
 from lab_assets_tests.stations.rows import at, putting
 
 NOW = at(20)
 STARTED = at(5, 8)
-OLD = "fs-old"
+OLD = set_version(feature for name in NAMES for feature in FEATURES if feature.name == name)
 
 
 def run(name: str, **more: Any) -> dict[str, Any]:
@@ -211,16 +214,40 @@ def test_a_run_killed_between_writing_and_marking_is_finished_by_the_next(lake: 
     assert [row["superseded_by"] for row in rows(lake)] == [ids[1], None]
 
 
-def test_a_model_is_given_rows_of_its_own_feature_set_only(lake: Lakehouse) -> None:
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Version of a set of before the margin, which tables keep, was computed otherwise; its former file is lost."""
+    raised = tuple(replace(feature, version=1 + (feature.name == NAMES[1])) for feature in FEATURES)
+    monkeypatch.setattr(inputs, "FEATURES", raised)
+    inputs.forget()
+    yield OLD
+    inputs.forget()
+
+
+def test_a_model_is_given_rows_of_its_own_feature_set_only(lake: Lakehouse, old: str) -> None:
     """Rows of two sets lie beside each other: a model of the earlier one goes on scoring by its own rows, to the same values."""
-    assert (feature_set_of(bundle(OLD)), feature_set_of(bundle())) == (OLD, FEATURE_SET_VERSION)
-    put(lake, INJECTION_PROGRESS, progress("a", -0.7, version=OLD))
-    assert score(lake, version=OLD).predictions == 1
+    given = inputs_of_model(bundle(old))
+    assert given is not None
+    assert (given.feature_set_version, given.former) == (old, {})
+    put(lake, INJECTION_PROGRESS, progress("a", -0.7, version=old))
+    assert score(lake, version=old).predictions == 1
     margins = {row["feature_set_version"]: dict(row["features"])["worst_margin_so_far"] for row in rows(lake)}
-    assert margins == {FEATURE_SET_VERSION: 0.2, OLD: -0.7}
+    assert margins == {FEATURE_SET_VERSION: 0.2, old: -0.7}
     assert [row["ended_at_utc"] for row in rows(lake)] == [None, None], "each model's predictions stand by themselves"
 
 
-def test_a_model_without_rows_of_its_feature_set_says_so(lake: Lakehouse) -> None:
-    done = score(lake, version=OLD)
-    assert (done.predictions, done.reason) == (0, "no run has features of the model's feature set fs-old")
+def test_a_model_without_rows_of_its_feature_set_says_so(lake: Lakehouse, old: str) -> None:
+    done = score(lake, version=old)
+    assert done.predictions == 0
+    assert done.reason.startswith(
+        f"1 of 1 run(s) have no score: new runs have no score: the model oos_risk 1 uses feature set {old}, which"
+    )
+    assert "put worst_margin_so_far_v1.py into lab_assets/features/extra/former, or promote a model" in done.reason
+
+
+def test_a_model_of_a_set_that_nobody_knows_scores_nothing_and_ends_nothing(lake: Lakehouse) -> None:
+    before = (rows(lake), lake.ledger.progress(PREDICTIONS.full_name))
+    done = score(lake, version="fs-unknown", everything=True)
+    assert done == Scored(reason=done.reason)
+    assert "uses feature set fs-unknown, which this program" in done.reason
+    assert (rows(lake), lake.ledger.progress(PREDICTIONS.full_name)) == before
