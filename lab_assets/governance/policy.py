@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Connection, Engine, select
 
 from lab_assets.contracts.core import SENSITIVITY_TAGS, TableContract
+from lab_assets.features.definitions import FORMER_FEATURES
 from lab_assets.governance.accounts import User, list_users
 from lab_assets.governance.mask_methods import MASK_METHODS
 from lab_assets.governance.securables import CATALOG, PRIVILEGES, Securable, UnknownSecurableError, parse_securable
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
 
 _STRICTEST_FIRST: Final = tuple(MASK_METHODS)
 _LOG: Final = logging.getLogger(__name__)
+
+
+def _with_former(tags: Mapping[str, Mapping[str, frozenset[str]]]) -> dict[str, dict[str, frozenset[str]]]:
+    """Return the tags of columns by table; the column of a former computation is as sensitive as its feature's."""
+    found = {table: dict(columns) for table, columns in tags.items()}
+    for column, feature in FORMER_FEATURES.items():
+        columns = found.get(f"features.{feature.table}", {})
+        if own := columns.get(feature.name):
+            columns[column] = columns.get(column, frozenset()) | own
+    return found
 
 
 class PolicyError(RuntimeError):
@@ -101,7 +112,7 @@ class PolicyEngine:
     ) -> None:
         import cedarpy
 
-        self.version, self.users, self.tags = version, users, tags
+        self.version, self.users, self.tags = version, users, _with_former(tags)
         self._rights, self._clearances, self._masks, self._contracts = rights, clearances, masks, contracts
         self._rules = load_rules()
         try:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from lab_assets.contracts.registry import contracts
+from lab_assets.features.feature import Feature
 from lab_assets.governance.grants import GrantError, ManageRefusedError, Stewardship, access_rows, list_grants, require_manage
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore, load_rules
 from lab_assets.governance.securables import Securable, UnknownSecurableError, parse_securable
@@ -282,3 +283,12 @@ def test_a_mask_method_that_the_program_does_not_know_hides_all(engine: Engine) 
     policy = PolicyStore(engine).current()
     assert policy.mask_method("customer") == "null"
     assert policy.masked_columns("analyst", "silver.lots")["customer"] == "customer"
+
+
+def test_a_former_computation_is_as_sensitive_as_its_feature(people: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its column has the tags of the feature's, and those of its own."""
+    Stewardship(people, actor="admin").set_tag("features.lot_history.lot_min_margin", "formulation", present=True, reason="tells")
+    was = Feature(name="lot_min_margin", table="lot_history", meaning="")
+    monkeypatch.setattr("lab_assets.governance.policy.FORMER_FEATURES", {was.former_column: was})
+    hidden = PolicyStore(people).current().masked_columns("analyst", "features.lot_history")
+    assert hidden == {"lot_min_margin": "formulation", "lot_min_margin_v1": "formulation"}
