@@ -7,7 +7,7 @@ reading back (``writer.py``).
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from lab_assets.lake.derivation import Derivation
@@ -49,7 +49,7 @@ def append(
     from deltalake import write_deltalake
 
     commit = uuid.uuid4().hex
-    write_deltalake(table, conformed(contract, rows), mode="append", commit_properties=_properties(commit, transaction, derivation))
+    write_deltalake(table, conformed(contract, rows, table), mode="append", commit_properties=_properties(commit, transaction, derivation))
     return commit
 
 
@@ -63,7 +63,7 @@ def overwrite(
         return delete(table, predicate, derivation=derivation)
     commit = uuid.uuid4().hex
     properties = _properties(commit, derivation=derivation)
-    write_deltalake(table, conformed(contract, rows), mode="overwrite", predicate=predicate, commit_properties=properties)
+    write_deltalake(table, conformed(contract, rows, table), mode="overwrite", predicate=predicate, commit_properties=properties)
     return commit
 
 
@@ -109,14 +109,31 @@ def delete(table: DeltaTable, predicate: str, *, derivation: Derivation | None =
     return commit if metrics["num_removed_files"] else None
 
 
-def conformed(contract: TableContract, rows: ArrowRows) -> ArrowRows:
-    """Return rows with exactly the contract's columns, by name, in its order and types."""
+def conformed(contract: TableContract, rows: ArrowRows, table: DeltaTable) -> ArrowRows:
+    """Return rows with the contract's columns, by name, in its order and types; what else an older contract gave the table is empty."""
     import pyarrow as pa
 
     schema = contract.arrow_schema()
+    gone = [each for each in pa.schema(table.schema().to_arrow()) if each.name not in schema.names]
     if isinstance(rows, pa.RecordBatchReader):
-        return rows.cast(schema) if rows.schema != schema else rows
-    return rows.select(list(contract.column_names)).cast(schema)
+        named = rows.cast(schema) if rows.schema != schema else rows
+        return _with_empty(named, gone) if gone else named
+    named = rows.select(list(contract.column_names)).cast(schema)
+    for each in gone:
+        named = named.append_column(each, pa.nulls(named.num_rows, each.type))
+    return named
+
+
+def _with_empty(rows: pa.RecordBatchReader, fields: Sequence[pa.Field]) -> pa.RecordBatchReader:
+    """Return batches with some columns more, in which nothing is."""
+    import pyarrow as pa
+
+    schema = pa.schema([*rows.schema, *fields])
+    wider = (
+        pa.RecordBatch.from_arrays([*batch.columns, *(pa.nulls(batch.num_rows, each.type) for each in fields)], schema=schema)
+        for batch in rows
+    )
+    return pa.RecordBatchReader.from_batches(schema, wider)
 
 
 def _properties(commit: str, transaction: tuple[str, int] | None = None, derivation: Derivation | None = None) -> CommitProperties:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -245,3 +246,17 @@ def test_an_append_of_no_rows_is_no_loss(lakehouse: Lakehouse) -> None:
     """A station may find nothing new for a table; Delta then writes no commit, and the version stays."""
     assert append(lakehouse, []) == 0
     assert append(lakehouse, [peak("i1", 1, 1.0)]) == 1
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_a_column_that_its_contract_has_no_more_is_empty_in_new_rows(lakehouse: Lakehouse, streamed: bool) -> None:
+    """Such as that of a feature taken away: rows written before keep its values, and all writes go on."""
+    append(lakehouse, [peak("i1", 1, 1.0), peak("i2", 1, 2.0)])
+    later = replace(PEAKS, columns=tuple(column for column in PEAKS.columns if column.name != "area"))
+    rows = lakehouse.local_rows(later, [peak("i3", 1, 3.0)])
+    if streamed:
+        lakehouse.append_once(later, rows.to_reader(), app="ingest:t", version=1)
+    else:
+        lakehouse.append(later, rows)
+    lakehouse.replace_where(later, lakehouse.local_rows(later, [peak("i2", 7, 0.0)]), "`injection` = 'i2'")
+    assert content(lakehouse) == [("i1", 1, 1.0), ("i2", 7, None), ("i3", 1, None)]
