@@ -54,7 +54,7 @@ from lab_assets.state.ledger_tables import (
 )
 from lab_assets.stations.governance.lineage import update_lineage
 from lab_assets.stations.ml import predictions
-from lab_assets.stations.ml.training_sets import FEATURE_TABLES, versions_of
+from lab_assets.stations.ml.training_sets import FEATURE_TABLES
 from lab_assets.stations.quality import reconciliation, violations
 from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import definition, update
@@ -150,7 +150,9 @@ class History:
         for table in _RECORDS:
             self._append_all(table, numbers)
         bundle = verified_bundle(self.lake.settings, ledger.engine)
-        predictions.note_scored(self.lake, bundle, versions_of(self.lake, INJECTIONS, *FEATURE_TABLES))
+        inputs = predictions.inputs_of_model(bundle)
+        assert inputs is not None, "the model is of today's features"  # noqa: S101
+        predictions.note_scored(self.lake, bundle, inputs, self.lake.versions((INJECTIONS, *FEATURE_TABLES)))
         update_lineage(self.lake, STATIONS)
 
     def _settle(self) -> None:

@@ -28,6 +28,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
 from lab_assets.stations.governance import lineage
 from lab_assets.stations.ml import predictions
+from lab_assets.stations.ml.prediction_records import mark
 from lab_assets.stations.registry import downstream, stations
 from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
 
@@ -223,7 +224,7 @@ def _end_predictions(lake: Lakehouse, reason: str, restored: Derivation) -> int:
     counts = pl.col("ended_at_utc").is_null() & (pl.col("mode") != "online") & predictions.of_last_model(lake)
     rows = lake.polars(PREDICTIONS, ["prediction_id"], where=counts)
     said = {"superseded_by": None, "ended_at_utc": utc_now(), "ended_reason": reason}
-    predictions.mark(lake, [{"prediction_id": name, **said} for name in rows["prediction_id"]], restored)
+    mark(lake, [{"prediction_id": name, **said} for name in rows["prediction_id"]], restored)
     return rows.height
 
 

@@ -22,6 +22,7 @@ from lab_assets.lake.derivation import RUN, STATION, Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
 from lab_assets.stations.ml import predictions
+from lab_assets.stations.ml.prediction_records import mark
 from lab_assets.stations.registry import downstream, stations
 from lab_assets.stations.restoring import RestoringError, set_back
 from lab_assets.stations.runner import StationOutcome, mark_anew, update
@@ -258,7 +259,7 @@ def _end_predictions(lake: Lakehouse, run: RunWrites, reason: str, at_utc: datet
     superseded = pl.col("superseded_by").is_in(taken["prediction_id"].implode()) & pl.col("ended_at_utc").is_not_null()
     before = lake.polars(PREDICTIONS, columns, where=superseded)
     again = [_said(name, None, None) for name in before["prediction_id"] if name not in set(own)]
-    predictions.mark(lake, [*ends, *again], derivation)
+    mark(lake, [*ends, *again], derivation)
     return len(ends), len(again)
 
 

@@ -1,7 +1,7 @@
 """Scoring of injections whose features are in the tables: predictions, decisions, explanations.
 
-Belongs here: which rows are scored, what is kept of it, and when a prediction stops counting. Does not belong here: the model
-(``lab_assets.modeling``), the rules (``lab_assets.decisions``), online requests (``lab_assets.service``).
+Belongs here: which rows are scored, and when a prediction stops counting. Does not belong here: what is kept of one
+(``prediction_records.py``), the model (``lab_assets.modeling``), online requests (``lab_assets.service``).
 
 A prediction is a record: it is never changed or taken away. When the features that it rests on change (a late standard, a corrected weight),
 the run is scored again; the earlier prediction is kept, marked as superseded, and its decision with it. When a worklist says that the run
@@ -14,7 +14,6 @@ import hashlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS
@@ -22,7 +21,6 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
-from lab_assets.domain.in_force import utc
 from lab_assets.domain.injection_identity import PARTS, with_identity
 from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.inputs import ModelInputs, inputs_of
@@ -33,18 +31,15 @@ from lab_assets.provenance import code_version
 from lab_assets.registry.serving import uncomputed_features
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
+from lab_assets.stations.ml.prediction_records import COUNTS, Plan, append_new, compared, decided, mark, prediction_id
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
 from lab_assets.stations.runner import settled_versions, words_of_made_first
 
 if TYPE_CHECKING:
     import polars as pl
 
-    from lab_assets.decisions.review_path import Decision
     from lab_assets.modeling.bundle import ModelBundle
-    from lab_assets.modeling.explanation import Driver
 
-EXPLAIN_FROM_RISK: Final = 0.05
-"""Exact explanations cost a millisecond each: lower risks are explained on request."""
 STATION: Final = PREDICTIONS.full_name
 SCORED_ROLES: Final = ("sample", "unknown")
 _RUN: Final = ("injection_id", "injection_name", "injected_at_utc", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role")
@@ -135,13 +130,13 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
         if names is not None and not names
         else _score(lake, bundle, scoring, inputs=inputs, names=names, versions=versions)
     )
-    _note_scored(lake, bundle, inputs, versions)
+    note_scored(lake, bundle, inputs, versions)
     if due:
         lake.ledger.attended(STATION, due, asked_by=begun)
     return replace(scored, made_first=made_first)
 
 
-def _note_scored(lake: Lakehouse, bundle: ModelBundle, inputs: ModelInputs, versions: Mapping[str, int]) -> None:
+def note_scored(lake: Lakehouse, bundle: ModelBundle, inputs: ModelInputs, versions: Mapping[str, int]) -> None:
     """Note up to which versions of the features everything is scored, and which version of each of its tables the scoring left.
 
     Args:
@@ -243,7 +238,7 @@ def _score(
         # what a former model said of runs that another one scores now stays what it said; of others it ends
         scored = {row["injection_id"] for row in made}
         standing = [row for row in standing if row["model_digest"] == bundle.digest or row["injection_id"] not in scored]
-    plan = _compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc, digest=bundle.digest)
+    plan = compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc, digest=bundle.digest)
     paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
     return Scored(
         predictions=len(plan.new),
@@ -305,53 +300,6 @@ def _standing(lake: Lakehouse, names: Collection[str] | None, runs: pl.DataFrame
     return lake.polars(PREDICTIONS, columns, where=where).to_dicts()
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """What becomes of the predictions: new ones, and what is said now of those that stand."""
-
-    new: list[dict[str, Any]]
-    ended: list[dict[str, Any]]
-    again: list[str]
-
-
-_CHANGED: Final = "the features, or the lot, changed by what became known since"
-_BY_ANOTHER_MODEL: Final = "the model in service now scored the run again"
-
-
-def _compared(
-    made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime, *, digest: str
-) -> _Plan:
-    """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again."""
-    by_id = {row["prediction_id"]: row for row in standing}
-    chosen = {(row["injection_id"], row["checkpoint_pct"]): row["prediction_id"] for row in made}
-    ended: list[dict[str, Any]] = []
-    for row in standing:
-        if row["ended_at_utc"] is not None or row["injection_id"] in waiting:
-            continue
-        successor = chosen.get((row["injection_id"], row["checkpoint_pct"]))
-        if successor is None:
-            reason = "the run is no sample by what is known now, or has no features any more"
-            ended.append({"prediction_id": row["prediction_id"], "superseded_by": None, "ended_at_utc": now, "ended_reason": reason})
-        elif successor != row["prediction_id"]:
-            reason = _CHANGED if row["model_digest"] == digest else _BY_ANOTHER_MODEL
-            ended.append({"prediction_id": row["prediction_id"], "superseded_by": successor, "ended_at_utc": now, "ended_reason": reason})
-    again = [name for name in chosen.values() if name in by_id and by_id[name]["ended_at_utc"] is not None]
-    return _Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)
-
-
-def prediction_id(bundle_digest: str, row: Mapping[str, Any], features: Mapping[str, float]) -> str:
-    """Return the identity of a prediction made from tables: by which model, of what run and lot, as of when, from what.
-
-    Args:
-        bundle_digest: Digest of the model.
-        row: ``injection_id``, ``checkpoint_pct``, ``lot_id`` and ``as_of_utc``.
-        features: What the model was given.
-    """
-    values = ",".join(f"{name}={value!r}" for name, value in sorted(features.items()))
-    of = f"{row['injection_id']}|{int(row['checkpoint_pct'])}|{row['lot_id'] or ''}|{utc(row['as_of_utc']).isoformat()}"
-    return "pred_" + hashlib.sha256(f"{bundle_digest}|{of}|{values}".encode()).hexdigest()[:20]
-
-
 def _predictions(rows: pl.DataFrame, bundle: ModelBundle, scoring: Scoring, versions: dict[str, int]) -> list[dict[str, Any]]:
     from lab_assets.features.vector import to_map, to_matrix
 
@@ -385,7 +333,7 @@ def _predictions(rows: pl.DataFrame, bundle: ModelBundle, scoring: Scoring, vers
     return made
 
 
-def _keep(lake: Lakehouse, bundle: ModelBundle, plan: _Plan, scoring: Scoring, versions: dict[str, int], *, whole: bool) -> dict[str, int]:
+def _keep(lake: Lakehouse, bundle: ModelBundle, plan: Plan, scoring: Scoring, versions: dict[str, int], *, whole: bool) -> dict[str, int]:
     """Write new predictions with their decisions and explanations, then mark what they take the place of.
 
     Predictions come after their decisions: a run killed in between scores the rows again and finds their decisions kept. What an
@@ -395,132 +343,21 @@ def _keep(lake: Lakehouse, bundle: ModelBundle, plan: _Plan, scoring: Scoring, v
     Returns:
         Decisions by suggested path.
     """
-    decisions, explanations, paths = _decided(bundle, plan.new, scoring.predicted_at_utc)
+    decisions, explanations, paths = decided(bundle, plan.new, scoring.predicted_at_utc)
     model: dict[str, int | str] = {f"model:{bundle.info.model_name}": scoring.model_version}
     derivation = Derivation(inputs={**versions, **model}, run_id=scoring.run_id, code_version=code_version())
     left = {} if whole else {name.removeprefix(_LEFT): version for name, version in lake.ledger.progress(STATION).items()}
 
-    def append_new(contract: TableContract, rows: list[dict[str, Any]], key: str) -> None:
-        _append_new(lake, contract, rows, key, derivation, since=left.get(contract.full_name))
+    def append(contract: TableContract, rows: list[dict[str, Any]], key: str) -> None:
+        append_new(lake, contract, rows, key, derivation, since=left.get(contract.full_name))
 
     in_parallel(
         [
-            lambda: append_new(DECISIONS, decisions, "decision_id"),
-            lambda: append_new(EXPLANATIONS, explanations, "prediction_id"),
+            lambda: append(DECISIONS, decisions, "decision_id"),
+            lambda: append(EXPLANATIONS, explanations, "prediction_id"),
         ]
     )
-    append_new(PREDICTIONS, plan.new, "prediction_id")
-    ends = [*plan.ended, *({"prediction_id": name, **_COUNTS} for name in plan.again)]
+    append(PREDICTIONS, plan.new, "prediction_id")
+    ends = [*plan.ended, *({"prediction_id": name, **COUNTS} for name in plan.again)]
     mark(lake, ends, derivation)
     return paths
-
-
-_COUNTS: Final = {"superseded_by": None, "ended_at_utc": None, "ended_reason": None}
-
-
-def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation) -> None:
-    """Write what is said now of predictions, and of the decisions that follow from them: ended, superseded or counting again.
-
-    Args:
-        lake: Tables.
-        ends: ``prediction_id`` with ``superseded_by``, ``ended_at_utc`` and ``ended_reason``.
-        derivation: Where it came from.
-    """
-    import polars as pl
-
-    if not ends:
-        return
-    schema = {
-        "prediction_id": pl.String(),
-        "superseded_by": pl.String(),
-        "ended_at_utc": pl.Datetime("us", "UTC"),
-        "ended_reason": pl.String(),
-    }
-    said = pl.DataFrame([{name: row[name] for name in schema} for row in ends], schema=schema)
-    for table, key, prefix in ((PREDICTIONS, "prediction_id", ""), (DECISIONS, "decision_id", "d-")):
-        rows = lake.polars(table, where=among("prediction_id", said["prediction_id"]))
-        if rows.is_empty():
-            continue
-        own = said.with_columns(superseded_by=pl.lit(prefix) + pl.col("superseded_by"))
-        marked = rows.drop("superseded_by", "ended_at_utc", "ended_reason").join(own, on="prediction_id").select(table.column_names)
-        values = ", ".join(f"'{value}'" for value in marked[key].to_list())
-        lake.replace_where(table, marked.to_arrow(), f"`{key}` IN ({values})", derivation=derivation)
-
-
-def _decided(
-    bundle: ModelBundle, made: Sequence[dict[str, Any]], at: datetime
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
-    """Return the decisions and explanations of new predictions, and the number of decisions by path."""
-    decisions: list[dict[str, Any]] = []
-    explanations: list[dict[str, Any]] = []
-    paths: dict[str, int] = {}
-    for row, drivers in zip(made, _drivers(bundle, made), strict=True):
-        decision = decide_for(row, row["_verdict"], drivers)
-        paths[decision.path] = paths.get(decision.path, 0) + 1
-        decisions.append(
-            {
-                "decision_id": f"d-{row['prediction_id']}",
-                **{name: row[name] for name in ("prediction_id", "injection_id", "lot_id")},
-                "path": decision.path,
-                "checks": list(decision.checks),
-                "reasons": list(decision.reasons),
-                "policy_version": decision.policy_version,
-                "decided_at_utc": at,
-                "verdict": row["_verdict"],
-            }
-        )
-        explanations += [
-            {
-                "prediction_id": row["prediction_id"],
-                **{name: getattr(driver, name) for name in ("rank", "feature", "contribution", "words")},
-                "value": driver.value if isfinite(driver.value) else None,
-            }
-            for driver in drivers
-        ]
-    return decisions, explanations, paths
-
-
-def _append_new(
-    lake: Lakehouse, contract: TableContract, rows: list[dict[str, Any]], key: str, derivation: Derivation, *, since: int | None
-) -> None:
-    """Append the rows whose key is not there yet; given a version, it is looked for in what was written after that."""
-    import polars as pl
-
-    if not rows:
-        return
-    version = lake.version(contract)
-    if since is not None and since <= version:
-        written = lake.written(contract, [key], since=since, until=version)[key]
-    else:
-        written = lake.polars(contract, [key], where=among(key, pl.Series([row[key] for row in rows])))[key]
-    held = set(written)
-    lake.append(contract, lake.local_rows(contract, [row for row in rows if row[key] not in held]), derivation=derivation)
-
-
-def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[Driver]]:
-    """Return the drivers of each prediction, none below ``EXPLAIN_FROM_RISK``; a call for all rows costs half of a call for each."""
-    import numpy as np
-
-    from lab_assets.features.vector import from_map
-
-    chosen = [position for position, row in enumerate(made) if row["risk"] >= EXPLAIN_FROM_RISK]
-    drivers: list[list[Driver]] = [[] for _ in made]
-    if chosen:
-        explained = bundle.explain_rows(np.vstack([from_map(made[position]["features"], bundle.feature_names) for position in chosen]))
-        for position, found in zip(chosen, explained, strict=True):
-            drivers[position] = found
-    return drivers
-
-
-def decide_for(prediction: dict[str, Any], verdict: str, drivers: Sequence[Driver]) -> Decision:
-    """Return the decision for a prediction and its drivers."""
-    from lab_assets.decisions.review_path import decide
-
-    return decide(
-        risk=prediction["risk"],
-        risk_low=prediction["risk_low"],
-        risk_high=prediction["risk_high"],
-        verdict=verdict,  # type: ignore[arg-type]  # the bundle's verdicts are the policy's
-        features=prediction["features"],
-        drivers=drivers,
-    )

@@ -1,0 +1,186 @@
+"""What is kept of predictions: their identity, their decisions and explanations, and what is said of them later.
+
+Belongs here: holding new predictions against those kept, and marking both tables alike. Does not belong here: which runs are scored
+(``predictions.py``), the rules (``lab_assets.decisions``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Any, Final
+
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
+from lab_assets.domain.in_force import utc
+from lab_assets.lake.among import among
+from lab_assets.lake.derivation import Derivation
+from lab_assets.lake.lakehouse import Lakehouse
+
+if TYPE_CHECKING:
+    from lab_assets.decisions.review_path import Decision
+    from lab_assets.modeling.bundle import ModelBundle
+    from lab_assets.modeling.explanation import Driver
+
+EXPLAIN_FROM_RISK: Final = 0.05
+"""Exact explanations cost a millisecond each: lower risks are explained on request."""
+
+
+def prediction_id(bundle_digest: str, row: Mapping[str, Any], features: Mapping[str, float]) -> str:
+    """Return the identity of a prediction made from tables: by which model, of what run and lot, as of when, from what.
+
+    Args:
+        bundle_digest: Digest of the model.
+        row: ``injection_id``, ``checkpoint_pct``, ``lot_id`` and ``as_of_utc``.
+        features: What the model was given.
+    """
+    values = ",".join(f"{name}={value!r}" for name, value in sorted(features.items()))
+    of = f"{row['injection_id']}|{int(row['checkpoint_pct'])}|{row['lot_id'] or ''}|{utc(row['as_of_utc']).isoformat()}"
+    return "pred_" + hashlib.sha256(f"{bundle_digest}|{of}|{values}".encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What becomes of the predictions: new ones, and what is said now of those that stand."""
+
+    new: list[dict[str, Any]]
+    ended: list[dict[str, Any]]
+    again: list[str]
+
+
+_CHANGED: Final = "the features, or the lot, changed by what became known since"
+_BY_ANOTHER_MODEL: Final = "the model in service now scored the run again"
+
+
+def compared(made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime, *, digest: str) -> Plan:
+    """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again."""
+    by_id = {row["prediction_id"]: row for row in standing}
+    chosen = {(row["injection_id"], row["checkpoint_pct"]): row["prediction_id"] for row in made}
+    ended: list[dict[str, Any]] = []
+    for row in standing:
+        if row["ended_at_utc"] is not None or row["injection_id"] in waiting:
+            continue
+        successor = chosen.get((row["injection_id"], row["checkpoint_pct"]))
+        if successor is None:
+            reason = "the run is no sample by what is known now, or has no features any more"
+            ended.append({"prediction_id": row["prediction_id"], "superseded_by": None, "ended_at_utc": now, "ended_reason": reason})
+        elif successor != row["prediction_id"]:
+            reason = _CHANGED if row["model_digest"] == digest else _BY_ANOTHER_MODEL
+            ended.append({"prediction_id": row["prediction_id"], "superseded_by": successor, "ended_at_utc": now, "ended_reason": reason})
+    again = [name for name in chosen.values() if name in by_id and by_id[name]["ended_at_utc"] is not None]
+    return Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)
+
+
+COUNTS: Final = {"superseded_by": None, "ended_at_utc": None, "ended_reason": None}
+"""What is said of a prediction that counts."""
+
+
+def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation) -> None:
+    """Write what is said now of predictions, and of the decisions that follow from them: ended, superseded or counting again.
+
+    Args:
+        lake: Tables.
+        ends: ``prediction_id`` with ``superseded_by``, ``ended_at_utc`` and ``ended_reason``.
+        derivation: Where it came from.
+    """
+    import polars as pl
+
+    if not ends:
+        return
+    schema = {
+        "prediction_id": pl.String(),
+        "superseded_by": pl.String(),
+        "ended_at_utc": pl.Datetime("us", "UTC"),
+        "ended_reason": pl.String(),
+    }
+    said = pl.DataFrame([{name: row[name] for name in schema} for row in ends], schema=schema)
+    for table, key, prefix in ((PREDICTIONS, "prediction_id", ""), (DECISIONS, "decision_id", "d-")):
+        rows = lake.polars(table, where=among("prediction_id", said["prediction_id"]))
+        if rows.is_empty():
+            continue
+        own = said.with_columns(superseded_by=pl.lit(prefix) + pl.col("superseded_by"))
+        marked = rows.drop("superseded_by", "ended_at_utc", "ended_reason").join(own, on="prediction_id").select(table.column_names)
+        values = ", ".join(f"'{value}'" for value in marked[key].to_list())
+        lake.replace_where(table, marked.to_arrow(), f"`{key}` IN ({values})", derivation=derivation)
+
+
+def decided(
+    bundle: ModelBundle, made: Sequence[dict[str, Any]], at: datetime
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
+    """Return the decisions and explanations of new predictions, and the number of decisions by path."""
+    decisions: list[dict[str, Any]] = []
+    explanations: list[dict[str, Any]] = []
+    paths: dict[str, int] = {}
+    for row, drivers in zip(made, _drivers(bundle, made), strict=True):
+        decision = decide_for(row, row["_verdict"], drivers)
+        paths[decision.path] = paths.get(decision.path, 0) + 1
+        decisions.append(
+            {
+                "decision_id": f"d-{row['prediction_id']}",
+                **{name: row[name] for name in ("prediction_id", "injection_id", "lot_id")},
+                "path": decision.path,
+                "checks": list(decision.checks),
+                "reasons": list(decision.reasons),
+                "policy_version": decision.policy_version,
+                "decided_at_utc": at,
+                "verdict": row["_verdict"],
+            }
+        )
+        explanations += [
+            {
+                "prediction_id": row["prediction_id"],
+                **{name: getattr(driver, name) for name in ("rank", "feature", "contribution", "words")},
+                "value": driver.value if isfinite(driver.value) else None,
+            }
+            for driver in drivers
+        ]
+    return decisions, explanations, paths
+
+
+def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[Driver]]:
+    """Return the drivers of each prediction, none below ``EXPLAIN_FROM_RISK``; a call for all rows costs half of a call for each."""
+    import numpy as np
+
+    from lab_assets.features.vector import from_map
+
+    chosen = [position for position, row in enumerate(made) if row["risk"] >= EXPLAIN_FROM_RISK]
+    drivers: list[list[Driver]] = [[] for _ in made]
+    if chosen:
+        explained = bundle.explain_rows(np.vstack([from_map(made[position]["features"], bundle.feature_names) for position in chosen]))
+        for position, found in zip(chosen, explained, strict=True):
+            drivers[position] = found
+    return drivers
+
+
+def decide_for(prediction: dict[str, Any], verdict: str, drivers: Sequence[Driver]) -> Decision:
+    """Return the decision for a prediction and its drivers."""
+    from lab_assets.decisions.review_path import decide
+
+    return decide(
+        risk=prediction["risk"],
+        risk_low=prediction["risk_low"],
+        risk_high=prediction["risk_high"],
+        verdict=verdict,  # type: ignore[arg-type]  # the bundle's verdicts are the policy's
+        features=prediction["features"],
+        drivers=drivers,
+    )
+
+
+def append_new(
+    lake: Lakehouse, contract: TableContract, rows: list[dict[str, Any]], key: str, derivation: Derivation, *, since: int | None
+) -> None:
+    """Append the rows whose key is not there yet; given a version, it is looked for in what was written after that."""
+    import polars as pl
+
+    if not rows:
+        return
+    version = lake.version(contract)
+    if since is not None and since <= version:
+        written = lake.written(contract, [key], since=since, until=version)[key]
+    else:
+        written = lake.polars(contract, [key], where=among(key, pl.Series([row[key] for row in rows])))[key]
+    held = set(written)
+    lake.append(contract, lake.local_rows(contract, [row for row in rows if row[key] not in held]), derivation=derivation)
