@@ -163,7 +163,7 @@ def test_no_credential_reaches_a_table_or_a_message(format_name: str) -> None:
 def test_no_advice_is_for_a_rule_that_nothing_breaks() -> None:
     said: set[object] = set()
     for path in ROOT.rglob("*.py"):
-        if path.name != "rules.py":
+        if path != ROOT / "sources" / "core" / "rules.py":
             said |= {
                 node.value
                 for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
