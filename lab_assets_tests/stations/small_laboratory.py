@@ -76,6 +76,14 @@ def take(lake: Lakehouse) -> dict[str, StationOutcome]:
     return run_stations(lake)
 
 
+def made_in(home: Path) -> Path:
+    """Make the small laboratory in a home, its files taken through every station, and return the home."""
+    write_files(home / "inbox")
+    with opened(home) as lake:
+        take(lake)
+    return home
+
+
 def rows_of(lake: Lakehouse, contract: TableContract) -> pl.DataFrame:
     """Return all rows of a table, ordered by its key."""
     return lake.polars(contract).sort(contract.primary_key)

@@ -14,13 +14,14 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.stations.ml.predictions import Scored, Scoring, score_waiting
 from lab_assets.stations.ml.training_sets import TooFewLabelsError, freeze_training_set
 from lab_assets.stations.registry import stations, upstream
 from lab_assets.stations.restoring import restore, set_back
 from lab_assets.stations.runner import has_news, mark_anew, update
 from lab_assets_tests.stations.ml.models import put_into_service
-from lab_assets_tests.stations.small_laboratory import copied, opened, rows_of, take, write_files
+from lab_assets_tests.stations.small_laboratory import copied, made_in, opened, rows_of
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -28,11 +29,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small laboratory whose files went through every station."""
-    home = tmp_path_factory.mktemp("restored_inputs") / "lab"
-    write_files(home / "inbox")
-    with opened(home) as lake:
-        take(lake)
-    return home
+    return made_in(tmp_path_factory.mktemp("restored_inputs") / "lab")
 
 
 @pytest.fixture
@@ -123,9 +120,9 @@ def test_an_input_that_cannot_be_made_is_named_with_its_remedy(lake: Lakehouse, 
     assert has_news(lake, stations()["silver.lots"])
 
 
-def score(lake: Lakehouse, bundle: object) -> Scored:
+def score(lake: Lakehouse, bundle: ModelBundle) -> Scored:
     scoring = Scoring(model_version="1", mode="stream", requested_by="test", predicted_at_utc=NOW, run_id="r")
-    return score_waiting(lake, bundle, scoring)  # type: ignore[arg-type]  # the bundle of ``put_into_service``
+    return score_waiting(lake, bundle, scoring)
 
 
 def counting(lake: Lakehouse) -> list[str]:

@@ -24,7 +24,7 @@ from lab_assets.stations.restoring import RestoringError, rebuild, require_made,
 from lab_assets.stations.rollback import rollback, rollback_plan, run_named, runs
 from lab_assets.stations.runner import has_news, mark_anew, update
 from lab_assets_tests.stations.ml.models import put_into_service
-from lab_assets_tests.stations.small_laboratory import copied, opened, rows_of, run_stations, take, write_files
+from lab_assets_tests.stations.small_laboratory import copied, made_in, opened, rows_of, run_stations, write_files
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -32,11 +32,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small laboratory whose files went through every station."""
-    home = tmp_path_factory.mktemp("restoring") / "lab"
-    write_files(home / "inbox")
-    with opened(home) as lake:
-        take(lake)
-    return home
+    return made_in(tmp_path_factory.mktemp("restoring") / "lab")
 
 
 @pytest.fixture
