@@ -218,8 +218,9 @@ def _read(part: FilePart) -> Iterator[pa.RecordBatch]:
                 mine = inside[(inside >= start) & (inside < start + batch.num_rows)] - start
                 start += batch.num_rows
                 if mine.size:
-                    taken = batch if mine.size == batch.num_rows else batch.take(pa.array(mine))
-                    yield _named(taken, rows)
+                    # of the table's types before rows are taken: a file that a delete wrote anew has strings that Arrow cannot take from
+                    named = _named(batch, rows)
+                    yield named if mine.size == batch.num_rows else named.take(pa.array(mine))
             if start != count:
                 raise ValueError(f"{part.file}: row group {number} has {start} rows where its footer says {count}")
         if part.positions.size and int(np.max(part.positions)) >= first:

@@ -54,11 +54,15 @@ def natural(text: str | None) -> tuple[tuple[int, int, str], ...]:
     return tuple(parts)
 
 
+def path_order(file: str | None, source: str | None) -> tuple[Any, ...]:
+    """Return the sort key of a path: by name in natural order, then by drop folder."""
+    return natural(file), source or ""
+
+
 def recency(row: Row) -> tuple[Any, ...]:
     """Return the sort key of ``RECENCY``; columns that a row does not have count as empty."""
     return (
-        natural(row.get("source_file")),
-        row.get("source") or "",
+        *path_order(row.get("source_file"), row.get("source")),
         row.get("ingest_batch") or 0,
         row.get("source_sha256") or "",
         row.get("source_row") or 0,

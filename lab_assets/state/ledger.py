@@ -5,7 +5,7 @@ Belongs here: transitions between states, each in one transaction. Does not belo
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,16 @@ from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import is_made, migrate, open_engine, utc_text, writing
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
+from lab_assets.state.namesakes import (
+    as_duplicate,
+    holder_of,
+    namesakes,
+    order_of,
+    path_of,
+    read_under_next_name,
+    retire,
+    stand_back,
+)
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
 from lab_assets.state.station_work import StationWork
@@ -109,12 +119,6 @@ _PREVIOUS: Final = (
     .select_from(CURRENT_PATHS.join(ARRIVALS, CURRENT_PATHS.c.arrival_id == ARRIVALS.c.arrival_id))
     .where(CURRENT_PATHS.c.source == bindparam("b_source"), CURRENT_PATHS.c.file_name == bindparam("b_name"))
 )
-_FIRST: Final = (
-    select(ARRIVALS.c.source, ARRIVALS.c.file_name)
-    .where(ARRIVALS.c.file_id == bindparam("b_file"), ARRIVALS.c.state.in_(("received", "committed")))
-    .order_by(ARRIVALS.c.arrival_id)
-    .limit(1)
-)
 """Asked once for each file of a batch: built once."""
 
 
@@ -165,19 +169,18 @@ class Ledger(StationWork):
         ):
             self._set_path(connection, arrival, previous.arrival_id)
             return None
-        first = self._first_with_its_bytes(connection, arrival)
+        is_readable = bool(arrival.file_id) and arrival.state == "received"
+        holder = holder_of(connection, arrival.file_id) if is_readable else None
+        is_duplicate = holder is not None and order_of(holder) <= order_of(arrival)
         replaced = previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
-        state = "duplicate" if first is not None else arrival.state
-        duplicate_of = f"{first.source}/{first.file_name}" if first is not None else None
+        told = as_duplicate(path_of(holder)) if is_duplicate else {"state": arrival.state, "reason": arrival.reason}
         key = connection.execute(
             insert(ARRIVALS),
             {
                 **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
-                "state": state,
-                "reason": f"same bytes as {duplicate_of}" if duplicate_of else arrival.reason,
+                **told,
                 "supersedes": replaced,
-                "warnings": [_PUT_BACK] if first is not None and replaced else [],
-                "duplicate_of": duplicate_of,
+                "warnings": [_PUT_BACK] if is_duplicate and replaced else [],
                 "member_of": arrival.member_of,
                 "arrived_at": utc_text(),
             },
@@ -185,23 +188,20 @@ class Ledger(StationWork):
         assert key is not None  # noqa: S101 - an insert of one row always has its key
         arrival_id = int(key[0])
         self._set_path(connection, arrival, arrival_id)
-        if state == "quarantined":
+        if arrival.state == "quarantined":
             note_refusal(connection, arrival_id, rule=arrival.rule, reason=arrival.reason, place=None)
-        if state == "received":
-            release_refused(connection, arrival.file_id, arrival_id)
-        if state in {"received", "duplicate"} and replaced:
+        if arrival.state == "received" and replaced:
             self._audit_revision(connection, arrival, arrival_id, replaced)
-        return arrival_id if state == "received" else None
+        if not is_readable or is_duplicate:
+            return None
+        release_refused(connection, arrival.file_id, arrival_id)
+        if holder is not None:
+            stand_back(connection, arrival.file_id, arrival_id, path_of(arrival))
+        return arrival_id
 
     def _previous(self, connection: Connection, arrival: NewArrival) -> Any:
         """Return what the arrival's path held before, and what became of it."""
         return connection.execute(_PREVIOUS, {"b_source": arrival.source, "b_name": arrival.file_name}).one_or_none()
-
-    def _first_with_its_bytes(self, connection: Connection, arrival: NewArrival) -> Any:
-        """Return the first arrival whose same bytes are in the tables or on their way."""
-        if not arrival.file_id or arrival.state != "received":
-            return None
-        return connection.execute(_FIRST, {"b_file": arrival.file_id}).one_or_none()
 
     def _audit_revision(self, connection: Connection, arrival: NewArrival, arrival_id: int, old: str) -> None:
         """Tell the audit trail that a path now holds other bytes: never silent."""
@@ -270,6 +270,7 @@ class Ledger(StationWork):
             rows = {row.arrival_id: row for row in connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch))}
             if outcomes:
                 connection.execute(_SETTLE, [_settled(outcome) for outcome in outcomes])
+            self.retire_names(connection, [rows[each.arrival_id] for each in outcomes if each.state == "committed"], batch)
             for outcome in outcomes:
                 self._follow_up(connection, rows[outcome.arrival_id], outcome)
             connection.execute(
@@ -278,10 +279,39 @@ class Ledger(StationWork):
                 .values(state="committed", committed_at=utc_text(), table_versions=dict(table_versions))
             )
 
+    def namesakes(self, file_ids: Iterable[str], *, before: int) -> dict[str, list[Any]]:
+        """Return, by digest, the arrivals of earlier batches with bytes that a batch has read under the name that counts.
+
+        Args:
+            file_ids: The bytes.
+            before: That batch.
+        """
+        with self.engine.connect() as connection:
+            return namesakes(connection, file_ids, before=before)
+
+    def retire_names(self, connection: Connection, arrivals: Sequence[Any], batch: int) -> None:
+        """Let arrivals of earlier batches stand back where a batch committed the same bytes under the name that counts."""
+        others = namesakes(connection, [arrival.file_id for arrival in arrivals], before=batch)
+        for arrival in arrivals:
+            if arrival.file_id not in others:
+                continue
+            retire(connection, others[arrival.file_id], path_of(arrival))
+            AuditLog(self.engine).append(
+                connection,
+                actor=SYSTEM,
+                action="file.rename",
+                target=f"arrival:{arrival.arrival_id}",
+                old={"files": sorted(path_of(row) for row in others[arrival.file_id])},
+                new={"file": path_of(arrival), "file_id": arrival.file_id},
+                reason="the same bytes came under a shorter path; their rows state it from now on",
+                origin="ingest",
+            )
+
     def _follow_up(self, connection: Connection, arrival: Any, outcome: Outcome) -> None:
         """Note the refusal, the proposals and the files inside of one settled arrival."""
         if outcome.state == "quarantined":
             note_refusal(connection, arrival.arrival_id, rule=outcome.rule, reason=outcome.reason, place=outcome.place)
+            read_under_next_name(connection, arrival, outcome.rule)
         for proposal in outcome.proposals:
             note_proposal(connection, proposal, source=arrival.source, file_name=arrival.file_name)
         for member in outcome.members:

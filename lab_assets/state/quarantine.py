@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, bindparam, func, insert, select, upda
 
 from lab_assets.sources.core.rules import mend
 from lab_assets.state.database import utc_text
-from lab_assets.state.ledger_tables import ARRIVALS, QUARANTINE_EVENTS
+from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, QUARANTINE_EVENTS
 
 _BY_INGESTION: Final = "service:ingest"
 _COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of")
@@ -35,8 +35,25 @@ def release_refused(connection: Connection, file_id: str, by_arrival: int) -> No
         if row.state != "quarantined":
             continue
         _close(connection, row.arrival_id)
-        reason = f"the same bytes were dropped again as arrival {by_arrival}"
+        reason = f"the same bytes are read again as arrival {by_arrival}"
         _note(connection, row.arrival_id, "retried", _BY_INGESTION, {"rule": row.rule, "reason": reason})
+
+
+def read_again(connection: Connection, arrival: Any) -> int:
+    """Give an arrival back to ingestion as a new one: its old row stays as history, and its path holds the new one.
+
+    Returns:
+        Number of the new arrival.
+    """
+    _close(connection, arrival.arrival_id)
+    copied = {name: getattr(arrival, name) for name in _COPIED}
+    again = insert(ARRIVALS).values(**copied, state="received", arrived_at=utc_text(), retry_of=arrival.arrival_id)
+    key = connection.execute(again).inserted_primary_key
+    assert key is not None  # noqa: S101 - an insert of one row always has its key
+    held = (CURRENT_PATHS.c.source == arrival.source, CURRENT_PATHS.c.file_name == arrival.file_name)
+    its_path = update(CURRENT_PATHS).where(*held, CURRENT_PATHS.c.arrival_id == arrival.arrival_id)
+    connection.execute(its_path.values(arrival_id=int(key[0])))
+    return int(key[0])
 
 
 class Quarantine:
@@ -72,10 +89,8 @@ class Quarantine:
         """
         rows = self._refused(connection, arrival_ids)
         for row in rows:
-            _close(connection, row.arrival_id)
             _note(connection, row.arrival_id, "retried", by, {"rule": row.rule, "reason": reason})
-            copied = {name: getattr(row, name) for name in _COPIED}
-            connection.execute(insert(ARRIVALS).values(**copied, state="received", arrived_at=utc_text(), retry_of=row.arrival_id))
+            read_again(connection, row)
         return len(rows)
 
     def discard(self, connection: Connection, arrival_ids: Sequence[int], *, by: str, reason: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -115,6 +116,23 @@ def plant_at(home: Path, *, spark_remote: str = NO_SPARK, **settings: Any) -> Pl
 def run_of(sample: str) -> str:
     """A LabSolutions export of two detectors with two vendor peaks: 2 chromatograms, 2 peaks."""
     return labsolutions().replace("Sample Name\tSTD 1", f"Sample Name\t{sample}")
+
+
+def copy_of(plant: Plant, name: str) -> Path:
+    """Back the ledger up as SQLite does it while it is open."""
+    target = plant.settings.home.parent / name
+    source = sqlite3.connect(plant.settings.home / "lab.db")
+    with sqlite3.connect(target) as backup:
+        source.backup(backup)
+    source.close()
+    return target
+
+
+def put_back(plant: Plant, backup: Path) -> None:
+    """Put a backup in the ledger's place."""
+    for path in plant.settings.home.glob("lab.db*"):
+        path.unlink()
+    shutil.copyfile(backup, plant.settings.home / "lab.db")
 
 
 def tmpfs(path: Path, size: str) -> None:

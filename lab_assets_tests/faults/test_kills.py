@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.stations.quality import reconciliation
-from lab_assets_tests.faults.ingestion import KILLED, PLACES, Plant, plant_at, run_of
+from lab_assets_tests.faults.ingestion import KILLED, PLACES, Plant, copy_of, plant_at, put_back, run_of
 
 EXPECTED = {"hplc/a.txt": "committed", "hplc/b.txt": "duplicate", "hplc/noise.dat": "quarantined"}
 
@@ -75,22 +74,6 @@ def test_losing_the_history_of_runs_changes_nothing(plant: Plant) -> None:
         shutil.rmtree(plant.settings.home / name, ignore_errors=True)
     plant.ingest_whole()
     assert_each_once(plant)
-
-
-def copy_of(plant: Plant, name: str) -> Path:
-    """Back the ledger up as SQLite does it while it is open."""
-    target = plant.settings.home.parent / name
-    source = sqlite3.connect(plant.settings.home / "lab.db")
-    with sqlite3.connect(target) as backup:
-        source.backup(backup)
-    source.close()
-    return target
-
-
-def put_back(plant: Plant, backup: Path) -> None:
-    for path in plant.settings.home.glob("lab.db*"):
-        path.unlink()
-    shutil.copyfile(backup, plant.settings.home / "lab.db")
 
 
 def test_a_ledger_put_back_to_yesterday_learns_from_the_tables(plant: Plant) -> None:

@@ -91,6 +91,16 @@ def table_of(rows: Sequence[dict[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
+def copies(files: Sequence[File], seed: int, count: int) -> list[File]:
+    """Return some of the files again under another name, as people copy them: before and behind the name of before in the order of paths."""
+    rng = random.Random(seed)
+    found: list[File] = []
+    for file in rng.sample(list(files), count):
+        source, _, name = file.path.partition("/")
+        found.append(File(f"{source}/{rng.choice(['0 copies', 'zz copies'])}/{name}", file.data))
+    return found
+
+
 def rows_of(files: Iterable[File], kind: str) -> list[dict[str, str]]:
     """Return the rows of the exports of one kind."""
     found = [file for file in files if file.path.startswith((f"lims/{kind}_", f"lims/{kind}."))]

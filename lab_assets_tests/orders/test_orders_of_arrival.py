@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from lab_assets.contracts.registry import contracts
-from lab_assets_tests.orders.laboratory import Correction, File, Home, batches, contents, corrections, differences, model, simulated
+from lab_assets_tests.orders.laboratory import Correction, File, Home, batches, contents, copies, corrections, differences, model, simulated
 
 SEED = int(os.environ.get("LAB_ORDERS_SEED", "5"))
 ORDERS = int(os.environ.get("LAB_ORDERS", "4"))
@@ -37,14 +37,15 @@ def at_once(files: list[File], tmp_path_factory: pytest.TempPathFactory) -> dict
 
 
 def _everything(files: list[File]) -> list[File]:
-    return [*files, *(correction.file for correction in corrections(files, SEED, 20))]
+    corrected = [correction.file for correction in corrections(files, SEED, 20)]
+    return [*files, *corrected, *copies([*files, *corrected], SEED, 20)]
 
 
 @pytest.mark.parametrize("order", range(ORDERS))
 def test_any_order_and_batching_ends_in_the_same_content(
     order: int, files: list[File], at_once: dict[str, list[str]], tmp_path: Path
 ) -> None:
-    """Late standards, pressures, worklists, samples, lots, results, certificates and corrections; with and without a wait for context."""
+    """Late standards, pressures, worklists, samples, lots, results, certificates, corrections and copies; with and without a wait for context."""
     rng = random.Random(SEED * 1000 + order)
     home = Home(tmp_path / "lab", model(), grace_s=900.0 if order % 2 else 0.0)
     for batch in batches(_everything(files), rng, rng.randint(2, 8)):

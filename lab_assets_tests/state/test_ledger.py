@@ -50,6 +50,37 @@ def test_the_same_bytes_under_another_name_are_a_duplicate(ledger: Ledger) -> No
     assert (first.state, second.state, second.duplicate_of) == ("received", "duplicate", "hplc-1/a.txt")
 
 
+def test_a_better_name_that_comes_before_the_bytes_are_read_is_the_one_that_is_read(ledger: Ledger) -> None:
+    assert len(ledger.record([arrival("b 10.txt"), arrival("c 10.txt"), arrival("b 9.txt")])) == 2
+    ledger.open_batch(10)
+    found = [(row.file_name, row.state, row.duplicate_of) for row in ledger.batch_arrivals(1)]
+    best = "hplc-1/b 9.txt"
+    assert found == [("b 10.txt", "duplicate", best), ("c 10.txt", "duplicate", best), ("b 9.txt", "received", None)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [
+        ("unknown_format", ["1.txt", "z.txt", "2.txt", "3.txt", "4.txt"]),  # another folder's name next, five names at most
+        ("unknown_column", ["1.txt", "z.txt"]),  # one name a folder
+        ("truncated", ["1.txt"]),  # the same under any name
+    ],
+)
+def test_refused_bytes_are_read_under_another_name_where_that_may_matter(ledger: Ledger, rule: str, expected: list[str]) -> None:
+    other = NewArrival(source="hplc-2", file_name="z.txt", size=3, mtime_ns=1, ctime_ns=1, file_id=ONE)
+    ledger.record([*(arrival(f"{number}.txt") for number in range(1, 7)), other])
+    read: list[str] = []
+    while (batch := ledger.open_batch(100)) is not None:
+        waiting = [row for row in ledger.batch_arrivals(batch) if row.state == "received"]
+        read += [row.file_name for row in waiting]
+        ledger.commit_batch(batch, [Outcome(arrival_id=row.arrival_id, state="quarantined", rule=rule) for row in waiting], {})
+    assert read == expected
+    (last,) = Quarantine(ledger.engine).waiting()
+    assert last.file_name == expected[-1]
+    touched = NewArrival(source=last.source, file_name=last.file_name, size=3, mtime_ns=2, ctime_ns=2, file_id=ONE)
+    assert len(ledger.record([touched])) == 1, "refused bytes written anew are read again, also where they were given back before"
+
+
 def test_the_same_bytes_again_under_the_same_name_are_no_arrival(ledger: Ledger) -> None:
     """A touched file: times change, bytes do not."""
     ledger.record([arrival("a.txt")])
@@ -140,7 +171,7 @@ def test_refused_bytes_dropped_again_are_read_again(ledger: Ledger) -> None:
     assert ledger.record([chmodded]) == []
     assert len(ledger.record([arrival("copy.txt", ONE)])) == 1
     assert ledger.counts() == {"discarded": 1, "received": 1}
-    assert Quarantine(ledger.engine).history(row.arrival_id)[-1].reason == "the same bytes were dropped again as arrival 2"
+    assert Quarantine(ledger.engine).history(row.arrival_id)[-1].reason == "the same bytes are read again as arrival 2"
     ledger.open_batch(10)
     second = refused(ledger, "b.txt", TWO)
     rewritten = NewArrival(source="hplc-1", file_name="b.txt", size=3, mtime_ns=9, ctime_ns=9, file_id=TWO)

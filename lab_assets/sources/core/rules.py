@@ -63,6 +63,13 @@ MEND: Final[dict[str, str]] = {
 }
 """How to mend each broken rule, for people."""
 
+OF_FOLDER: Final = frozenset(
+    {"ambiguous_date", "bad_date", "duplicate_column", "implausible_date", "missing_column", "nonexistent_time", "unknown_column"}
+)
+"""Rules that a drop folder's settings decide with: zone, order of dates, agreed columns, strictness."""
+OF_NAME: Final = frozenset({"unknown_format"})
+"""Rules that a file's name decides with: a description of a logger may ask for one."""
+
 _CONTRACT: Final = "The value breaks the table's contract: correct it at its source and export again."
 
 
