@@ -18,8 +18,8 @@ import polars as pl
 from rich.console import Console
 from rich.table import Table
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.registry import contracts
 
 CLOSE: Final = 1e-9
 OF_THE_WORK: Final = frozenset(

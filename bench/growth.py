@@ -29,18 +29,18 @@ from inbox import measure as look_at_inbox
 from rich.console import Console
 from rich.table import Table
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.bronze import LIMS_RESULTS
-from lab_assets.contracts.registry import contracts
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake import opening
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
 from lab_assets.registry.serving import current_serving, verified_bundle
 from lab_assets.simulation.run import simulate
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.governance.lineage import missing_lineage, update_lineage
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
 from lab_assets.stations.quality import reconciliation, violations
-from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import update
 
 CACHE: Final = Path(__file__).parent / ".cache"

@@ -21,6 +21,7 @@ import polars as pl
 from sqlalchemy import delete, insert
 
 from lab_assets.compute.session import SessionKeeper
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.bronze import (
     CHROMATOGRAMS,
     FILES,
@@ -30,7 +31,6 @@ from lab_assets.contracts.bronze import (
 )
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
-from lab_assets.contracts.registry import contracts
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, RESULTS
 from lab_assets.domain.injection_identity import PARTS, injection_id
 from lab_assets.domain.sequence_results import result_id
@@ -52,11 +52,11 @@ from lab_assets.state.ledger_tables import (
     STATION_QUEUE,
     TABLE_COMMITS,
 )
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.governance.lineage import update_lineage
 from lab_assets.stations.ml import predictions
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES
 from lab_assets.stations.quality import reconciliation, violations
-from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import definition, update
 
 PERIOD: Final = timedelta(weeks=62)

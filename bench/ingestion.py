@@ -29,8 +29,8 @@ from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.simulation.run import simulate
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext
-from lab_assets.sources.registry import read_file
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 

@@ -24,8 +24,8 @@ from lab_assets.features.progress import progress_features
 from lab_assets.ingest.parsing import Staging
 from lab_assets.ingest.sandbox import Limits
 from lab_assets.simulation.run import simulate
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext
-from lab_assets.sources.registry import read_file
 
 ROUNDS = 3
 TRACES = {".txt", ".cdf", ".arw"}

@@ -44,7 +44,7 @@ def _print_summaries(found: list[dict[str, Any]], *, as_json: bool) -> None:
 @app.command(name="list")
 def list_(layer: Annotated[str | None, typer.Option(help="Only this schema.")] = None, as_json: JsonOption = False) -> None:
     """List tables."""
-    from lab_assets.contracts.registry import contracts
+    from lab_assets.contracts.all_contracts import contracts
 
     with refusals():
         chosen = [contract for contract in contracts().values() if layer in {None, contract.layer}]
@@ -56,7 +56,7 @@ def list_(layer: Annotated[str | None, typer.Option(help="Only this schema.")] =
 @app.command()
 def search(words: Annotated[list[str], typer.Argument(help="Words that all occur.")], as_json: JsonOption = False) -> None:
     """Find tables by name, grain, description, owner, or the names, meanings and tags of their columns."""
-    from lab_assets.contracts.registry import contracts
+    from lab_assets.contracts.all_contracts import contracts
 
     def text(contract: TableContract) -> str:
         columns = [part for column in contract.columns for part in (column.name, column.meaning, *column.tags)]
@@ -70,7 +70,7 @@ def search(words: Annotated[list[str], typer.Argument(help="Words that all occur
 @app.command()
 def show(table: Annotated[str, typer.Argument(help="layer.table")], as_json: JsonOption = False) -> None:
     """Show what a table promises: columns, meaning, unit, key, tags."""
-    from lab_assets.contracts.registry import contract as find
+    from lab_assets.contracts.all_contracts import contract as find
     from lab_assets.governance.policy import PolicyStore
 
     with refusals():
@@ -102,7 +102,7 @@ def show(table: Annotated[str, typer.Argument(help="layer.table")], as_json: Jso
 
 def _no_lineage(asked: str) -> str:
     """Say why nothing is shown for what was asked."""
-    from lab_assets.contracts.registry import contracts
+    from lab_assets.contracts.all_contracts import contracts
 
     known = contracts()
     if asked in known or asked.startswith("model:"):

@@ -25,7 +25,7 @@ def maintain(
 
     Earlier versions stay readable: no file is taken away.
     """
-    from lab_assets.contracts.registry import contracts
+    from lab_assets.contracts.all_contracts import contracts
     from lab_assets.lake.maintenance import maintain as maintain_table
 
     chosen = [contract_named(name) for name in names] if names else list(contracts().values())

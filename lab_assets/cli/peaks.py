@@ -56,8 +56,8 @@ def integrate_file(path: Path, settings: DetectionSettings) -> tuple[list[dict[s
     """
     from lab_assets.cli._files import bytes_of
     from lab_assets.settings import get_settings
+    from lab_assets.sources.all_readers import Refused, read_or_refuse
     from lab_assets.sources.base import ReadContext
-    from lab_assets.sources.registry import Refused, read_or_refuse
 
     context = ReadContext(file_name=path.name, zone=get_settings().zone)
     outcome = read_or_refuse(partial(bytes_of, path), context, partial(_integrate, str(path), settings))

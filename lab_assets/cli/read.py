@@ -46,8 +46,8 @@ def read(
     """Show what would be ingested from FILES: format, injections, channels, peaks, rejects. Nothing is written."""
     from lab_assets.ingest.logger_formats import load_loggers
     from lab_assets.settings import get_settings
+    from lab_assets.sources.all_readers import installed
     from lab_assets.sources.base import ReadContext
-    from lab_assets.sources.registry import installed
 
     settings = get_settings()
     loggers, problems = load_loggers(settings.formats)
@@ -112,8 +112,8 @@ def _describe(
     shown: str, load: Callable[[], bytes], context: ReadContext, depth: int = 0, *, rows: bool, on_fault: OnFault | None
 ) -> dict[str, Any]:
     """Describe a file, and the files inside of it."""
+    from lab_assets.sources.all_readers import Refused, read_or_refuse
     from lab_assets.sources.base import MEMBER_MARK
-    from lab_assets.sources.registry import Refused, read_or_refuse
 
     outcome = read_or_refuse(load, context, lambda result: (_described(shown, result, rows=rows), result.members))
     if isinstance(outcome, Refused):

@@ -162,7 +162,7 @@ def rebuild(
     from lab_assets.governance.grants import require_manage
     from lab_assets.lake.versions import TableViewError, shown
     from lab_assets.state.audit import AuditLog
-    from lab_assets.stations.registry import stations
+    from lab_assets.stations.all_stations import stations
     from lab_assets.stations.restoring import rebuild as rebuild_table
     from lab_assets.stations.restoring import require_made
 
@@ -206,7 +206,7 @@ def contract_named(name: str) -> TableContract:
     Raises:
         TableViewError: there is none.
     """
-    from lab_assets.contracts.registry import contract
+    from lab_assets.contracts.all_contracts import contract
     from lab_assets.lake.versions import TableViewError
 
     try:

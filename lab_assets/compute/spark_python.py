@@ -18,7 +18,7 @@ PRELOADED: Final = (
     # used by every task that exchanges Arrow or pandas with the server
     *("pandas", "pyarrow.parquet", "pyspark.worker", "pyspark.sql.pandas.serializers", "pyspark.cloudpickle"),
     # reading files: contracts are checked by pandera's pandas backend
-    *("pandera.pandas", "pandera.backends.pandas", "lab_assets.sources.registry"),
+    *("pandera.pandas", "pandera.backends.pandas", "lab_assets.sources.all_readers"),
     *("lab_assets.contracts.bronze", "lab_assets.contracts.formats.quick_check", "multiprocessing.connection"),
     *("pypdf", "tifffile", "scipy.io", "PIL.Image"),
     # integrating traces, features of partial traces
@@ -31,7 +31,7 @@ def main() -> None:
     """Import what workers need, readers of other packages included, then serve Spark as its own daemon does."""
     from pyspark import daemon
 
-    from lab_assets.sources.registry import installed
+    from lab_assets.sources.all_readers import installed
 
     for name in PRELOADED:
         try:

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, select
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import SENSITIVITY_TAGS
-from lab_assets.contracts.registry import contracts
 from lab_assets.governance.mask_methods import MASK_METHODS
 from lab_assets.governance.policy import PolicyEngine
 from lab_assets.governance.securables import PRIVILEGES, Securable, UnknownSecurableError, parse_securable

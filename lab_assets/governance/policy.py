@@ -309,7 +309,7 @@ class PolicyStore:
         Raises:
             PolicyError: it cannot be loaded; nothing older is used, since it may allow what was since withdrawn.
         """
-        from lab_assets.contracts.registry import contracts
+        from lab_assets.contracts.all_contracts import contracts
 
         with self._engine.connect() as connection:
             version = connection.execute(select(POLICY_STATE.c.version)).scalar()

@@ -48,7 +48,7 @@ def import_readers() -> None:
     import pandas  # noqa: F401, ICN001 # pyright: ignore[reportUnusedImport] - pyarrow imports it with the first array it makes
     import pyarrow.parquet  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
-    from lab_assets.sources.registry import installed
+    from lab_assets.sources.all_readers import installed
 
     installed()
 
@@ -167,7 +167,7 @@ def parse_one(
         loggers: Descriptions of the laboratory's own loggers.
         keep: Puts a file found inside of this one into the raw store and returns its digest.
     """
-    from lab_assets.sources.registry import Refused, read_or_refuse
+    from lab_assets.sources.all_readers import Refused, read_or_refuse
 
     staged = StagedFile.of(task)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from lab_assets.contracts.registry import contracts
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.lake.data_files import LOG, local_path, log_segment
 from lab_assets.lake.opening import damage, lost_commits
 from lab_assets.settings import Settings

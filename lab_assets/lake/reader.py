@@ -147,7 +147,7 @@ class LakeReader:
         """Return the versions of tables, ``layer.table``, whatever the ledger noted; a table that is gone has -1."""
         from deltalake import DeltaTable
 
-        from lab_assets.contracts.registry import contracts
+        from lab_assets.contracts.all_contracts import contracts
 
         known = contracts()
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def row_counts(settings: Settings) -> dict[str, int]:
     """Return the number of rows of every table that was written, from the Delta logs."""
-    from lab_assets.contracts.registry import contracts
+    from lab_assets.contracts.all_contracts import contracts
     from lab_assets.governance.relations import table_state
 
     counts: dict[str, int] = {}
@@ -106,7 +106,7 @@ def drift_counts(settings: Settings) -> dict[str, int]:
 
 
 def _read(settings: Settings, layer: str, name: str) -> pl.DataFrame:
-    from lab_assets.contracts.registry import contract
+    from lab_assets.contracts.all_contracts import contract
     from lab_assets.lake.reader import standing_rows
 
     return standing_rows(settings, contract(f"{layer}.{name}"))

@@ -243,7 +243,7 @@ def _ledger(settings: Settings) -> Ledger | None:
 
 def _mends(damaged: Sequence[Damage]) -> Iterator[str]:
     """Yield what helps, the tables together that the same helps."""
-    from lab_assets.stations.registry import stations
+    from lab_assets.stations.all_stations import stations
 
     by_mend: dict[str, list[str]] = {}
     for each in damaged:
@@ -289,7 +289,7 @@ def _inbox(settings: Settings) -> Check:
 def _formats(settings: Settings) -> Check:
     """Tell of descriptions of loggers that cannot be used."""
     from lab_assets.ingest.logger_formats import load_loggers
-    from lab_assets.sources.registry import READERS, installed
+    from lab_assets.sources.all_readers import READERS, installed
 
     loggers, problems = load_loggers(settings.formats)
     if problems:

@@ -83,7 +83,7 @@ def _simulate(inbox: Path) -> None:
 def _steps(lake: Lakehouse) -> Iterator[tuple[str, Callable[[], object]]]:
     """Yield the stations in flow order, each with what it calls."""
     from lab_assets.ingest.ingestor import Ingestor
-    from lab_assets.stations.registry import stations
+    from lab_assets.stations.all_stations import stations
     from lab_assets.stations.runner import update
 
     yield "bronze", Ingestor(lake).run

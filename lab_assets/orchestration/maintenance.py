@@ -22,7 +22,7 @@ def maintain_tables(context: dg.OpExecutionContext, config: MaintenanceConfig, l
     Raises:
         Failure: a table could not be put in order; each is named with its reason.
     """
-    from lab_assets.contracts.registry import contract, contracts
+    from lab_assets.contracts.all_contracts import contract, contracts
     from lab_assets.lake.maintenance import maintain
     from lab_assets.lake.opening import DamagedTableError
 

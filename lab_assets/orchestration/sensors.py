@@ -105,7 +105,7 @@ def _look(instance: dg.DagsterInstance, engine: "Engine") -> tuple[dg.SkipReason
     from lab_assets.ingest.inbox import InboxError, patience_of
     from lab_assets.state.ledger import Ledger
     from lab_assets.state.taken_paths import taken_paths
-    from lab_assets.stations.registry import stations
+    from lab_assets.stations.all_stations import stations
 
     if active := active_runs(instance, INGEST.name):
         return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well"), False

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.registry import contract
 from lab_assets.lake import opening
 from lab_assets.lake.data_files import commit_path, local_path
 from lab_assets.service.keyed_frame import FILE, KeyedFrame

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.features.definitions import FEATURES, FORMER_FEATURES
 from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.governance.policy import PolicyStore

@@ -15,7 +15,7 @@ from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.station_work import CHECKED_FILES, CHECKED_TOTALS
-from lab_assets.stations.registry import stations
+from lab_assets.stations.all_stations import stations
 
 if TYPE_CHECKING:
     import polars as pl

@@ -26,10 +26,10 @@ from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
+from lab_assets.stations.all_stations import downstream, stations
 from lab_assets.stations.governance import lineage
 from lab_assets.stations.ml import predictions
 from lab_assets.stations.ml.prediction_records import mark
-from lab_assets.stations.registry import downstream, stations
 from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
 
 if TYPE_CHECKING:

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
-from lab_assets.contracts.registry import contracts
 from lab_assets.lake.derivation import RUN, STATION, Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
+from lab_assets.stations.all_stations import downstream, stations
 from lab_assets.stations.ml import predictions
 from lab_assets.stations.ml.prediction_records import mark
-from lab_assets.stations.registry import downstream, stations
 from lab_assets.stations.restoring import RestoringError, set_back
 from lab_assets.stations.runner import StationOutcome, mark_anew, update
 

@@ -1,7 +1,7 @@
 """Running stations: what is news, which groups it touches, what they are made of now, and one commit of what differs.
 
 Belongs here: the one way in which a declared table is brought up to date or made anew. Does not belong here: declarations
-(``registry.py``), formulas.
+(``all_stations.py``), formulas.
 
 A run that is killed anywhere repeats its work: what was committed is found to stand already. Progress is noted last.
 """
@@ -139,7 +139,7 @@ def settled_versions(
     Returns:
         Versions by name, and the tables that were made anew, each with the reason, in flow order.
     """
-    from lab_assets.stations.registry import stations, upstream
+    from lab_assets.stations.all_stations import stations, upstream
 
     above = upstream({table.full_name for table in tables})
     made: dict[str, str] = {}

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from lab_assets.contracts.registry import contracts
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.definitions import build_defs
-from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.station import Station
 
 DEFS = build_defs()

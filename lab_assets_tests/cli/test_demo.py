@@ -7,8 +7,8 @@ import pytest
 from lab_assets.contracts.governance import LINEAGE
 from lab_assets.ops.demo import TRUTH
 from lab_assets.settings import Settings
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.governance.lineage import missing_lineage
-from lab_assets.stations.registry import STATIONS
 from lab_assets_tests.cli.commands import Lab
 from lab_assets_tests.stations.small_laboratory import opened, rows_of, take, write_files
 

@@ -20,8 +20,8 @@ from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import Ledger
+from lab_assets.stations.all_stations import STATIONS, stations
 from lab_assets.stations.governance.lineage import update_lineage
-from lab_assets.stations.registry import STATIONS, stations
 from lab_assets.stations.runner import has_news, update
 from lab_assets.stations.silver.reference import LOTS_STATION
 from lab_assets_tests.cli.commands import Lab

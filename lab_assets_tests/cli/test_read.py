@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lab_assets.ingest.parsing import parse_one
-from lab_assets.sources import registry
+from lab_assets.sources import all_readers
 from lab_assets.sources.base import ReadContext, ReadResult
 from lab_assets.sources.core.quantities import parse_number
 from lab_assets_tests.cli.commands import Lab
@@ -70,7 +70,7 @@ def files(tmp_path: Path) -> list[str]:
 
 
 def register(monkeypatch: pytest.MonkeyPatch, reader: BrokenReader) -> None:
-    monkeypatch.setattr(registry, "READERS", (*registry.READERS, reader))
+    monkeypatch.setattr(all_readers, "READERS", (*all_readers.READERS, reader))
 
 
 @pytest.mark.parametrize(

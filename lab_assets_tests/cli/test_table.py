@@ -10,14 +10,14 @@ import pyarrow as pa
 import pytest
 from deltalake import write_deltalake
 
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.bronze import LIMS_LOTS
-from lab_assets.contracts.registry import contract
 from lab_assets.contracts.silver import LOTS
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
 from lab_assets.state.audit import AuditLog
 from lab_assets.state.database import open_database
-from lab_assets.stations.registry import stations
+from lab_assets.stations.all_stations import stations
 from lab_assets_tests.cli.commands import Lab
 from lab_assets_tests.stations.rows import at, putting
 

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.contracts.formats.polars_rules import breaks, broken_rules
 from lab_assets.contracts.formats.quick_check import surely_kept
 from lab_assets.contracts.formats.rules import rules_of
 from lab_assets.contracts.formats.types import pandas_dtype
-from lab_assets.contracts.registry import contracts
 
 NUMBER = Column(name="share", kind="float64", meaning="a share", nullable=False, minimum=0, maximum=1)
 WORD = Column(name="word", kind="string", meaning="a word", allowed=("a", "b"))

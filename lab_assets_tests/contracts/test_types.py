@@ -7,9 +7,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import SPARK_TYPES, Column, TableContract
 from lab_assets.contracts.formats.types import KINDS, arrow_type, duckdb_type, pandas_dtype, polars_type, spark_type
-from lab_assets.contracts.registry import contracts
 
 BY_HAND = {
     "string": ("STRING", "string", "VARCHAR"),

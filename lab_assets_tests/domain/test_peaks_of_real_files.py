@@ -9,8 +9,8 @@ import pytest
 
 from lab_assets.domain.chromatography import Peak, detect_peaks, match_vendor_peaks
 from lab_assets.domain.units import to_minutes
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext, Row
-from lab_assets.sources.registry import read_file
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 pytestmark = needs_samples

@@ -123,7 +123,7 @@ def test_a_batch_prediction_is_explained_and_reproduced(laboratory: Laboratory) 
 def test_every_table_opens_without_spark(laboratory: Laboratory) -> None:
     from deltalake import DeltaTable
 
-    from lab_assets.contracts.registry import contracts
+    from lab_assets.contracts.all_contracts import contracts
 
     for table in contracts().values():
         opened = DeltaTable(laboratory.settings.table_uri(table.layer, table.name))

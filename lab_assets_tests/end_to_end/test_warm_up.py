@@ -9,7 +9,7 @@ import pytest
 
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.ops.warm_up import warm_up
-from lab_assets.stations.registry import stations
+from lab_assets.stations.all_stations import stations
 
 
 def test_a_simulated_lot_goes_through_the_stations_beside_the_lake(spark_lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:

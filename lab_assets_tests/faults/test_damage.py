@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from lab_assets.cli.drift import last_check
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.ml import DRIFT
-from lab_assets.contracts.registry import contract
 from lab_assets.governance.gateway import QueryFailedError, QueryGateway
 from lab_assets.governance.relations import lineage_of, table_state
 from lab_assets.lake.data_files import commit_path, local_path

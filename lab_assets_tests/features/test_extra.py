@@ -35,7 +35,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.features.context import context_features
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, names_of
 from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, LOT_HISTORY_INPUT, instrument_history, lot_history

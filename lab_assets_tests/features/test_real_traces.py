@@ -11,8 +11,8 @@ import pytest
 
 from lab_assets.features.expectation import ExpectedPeak, MethodExpectation
 from lab_assets.features.progress import checkpoint_features, progress_features
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext
-from lab_assets.sources.registry import read_file
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 CHANNEL = "SPD-20A 210nm"

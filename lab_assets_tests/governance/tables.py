@@ -8,7 +8,7 @@ from typing import Any
 import deltalake
 import pyarrow as pa
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.settings import Settings
 
 PASSWORD = "correct-horse-9"

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import Engine
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.governance.gateway import GatewayLimits, QueryFailedError, QueryGateway
 from lab_assets.governance.grants import Stewardship
 from lab_assets.governance.mask_methods import MaskKey

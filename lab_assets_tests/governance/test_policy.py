@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import Engine, text
 
-from lab_assets.contracts.registry import contracts
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.features.feature import Feature
 from lab_assets.governance.grants import GrantError, ManageRefusedError, Stewardship, access_rows, list_grants, require_manage
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore, load_rules

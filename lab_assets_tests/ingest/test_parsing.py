@@ -87,7 +87,7 @@ def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
     """A reader's fault: a table without contract, or a column that its contract does not have."""
     (tmp_path / "raw").write_bytes(b"x")
     reader = SimpleNamespace(format="made_up", read=lambda *_: ReadResult(format="made_up", tables=tables))
-    monkeypatch.setattr("lab_assets.sources.registry.recognise", lambda *_: reader)
+    monkeypatch.setattr("lab_assets.sources.all_readers.recognise", lambda *_: reader)
     task = {
         "arrival_id": 1,
         "file_id": "1" * 64,

@@ -10,8 +10,8 @@ import dagster as dg
 import polars as pl
 import pytest
 
+from lab_assets.contracts.all_contracts import contract, contracts
 from lab_assets.contracts.ml import PREDICTIONS
-from lab_assets.contracts.registry import contract, contracts
 from lab_assets.definitions import build_defs
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.plots import PLOTS

@@ -19,8 +19,8 @@ from typing import Any
 import polars as pl
 
 from lab_assets.compute.session import SessionKeeper
+from lab_assets.contracts.all_contracts import contract, contracts
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.registry import contract, contracts
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.modeling.bundle import ModelBundle
@@ -28,8 +28,8 @@ from lab_assets.settings import Settings
 from lab_assets.simulation.run import simulate
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
-from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import update
 from lab_assets_tests.service.laboratory import train
 

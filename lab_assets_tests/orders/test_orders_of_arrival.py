@@ -11,8 +11,19 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.contracts.registry import contracts
-from lab_assets_tests.orders.laboratory import Correction, File, Home, batches, contents, copies, corrections, differences, model, simulated
+from lab_assets.contracts.all_contracts import contracts
+from lab_assets_tests.orders.laboratory import (
+    Correction,
+    File,
+    Home,
+    batches,
+    contents,
+    copies,
+    corrections,
+    differences,
+    model,
+    simulated,
+)
 
 SEED = int(os.environ.get("LAB_ORDERS_SEED", "5"))
 ORDERS = int(os.environ.get("LAB_ORDERS", "4"))

@@ -10,7 +10,7 @@ from deltalake import write_deltalake
 from typer.testing import CliRunner
 
 from lab_assets.cli.drift import drift, last_check
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.settings import Settings, get_settings
 
 APP = typer.Typer()

@@ -12,7 +12,7 @@ import pyarrow as pa
 from deltalake import write_deltalake
 from sqlalchemy import Engine
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.domain.processing_methods import WindowSet
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_NAMES, FEATURE_SET_VERSION, names_of
 from lab_assets.features.extra import extra_features

@@ -8,7 +8,7 @@ import polars as pl
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.features.definitions import FEATURE_SET_VERSION, names_of
 from lab_assets.features.join import point_in_time_join
 from lab_assets.features.vector import assemble_online, to_map

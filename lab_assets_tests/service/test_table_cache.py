@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.service import table_cache
 from lab_assets.service.keyed_frame import KeyedFrame
 from lab_assets.service.table_cache import Newest, Snapshot, TableCache, TableUnavailableError, load_snapshot

@@ -21,8 +21,8 @@ from lab_assets.simulation.lots import make_lots, release_sample
 from lab_assets.simulation.run import SimulationSummary, injection_files, simulate
 from lab_assets.simulation.scenarios import Scenarios, add_months
 from lab_assets.simulation.world import ANALYSTS, INSTRUMENTS, Instrument
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext
-from lab_assets.sources.registry import read_file
 from lab_assets_tests.simulation.small_laboratory import START, small
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
-from lab_assets.sources.registry import read_file
 
 
 def read(data: bytes | str, name: str = "file.txt", *, zone: str = "UTC") -> ReadResult:

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from lab_assets.sources.registry import READERS
+from lab_assets.sources.all_readers import READERS
 from lab_assets_tests.sources import (
     agilent_builders,
     allotrope_builders,

@@ -16,8 +16,8 @@ from typer.testing import CliRunner
 from lab_assets.cli.read import read
 from lab_assets.contracts.bronze import MEASUREMENTS, PROVENANCE
 from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets.sources.all_readers import READERS, find_own_readers, installed
 from lab_assets.sources.core.installed import GROUP
-from lab_assets.sources.registry import READERS, find_own_readers, installed
 from lab_assets_tests.sources.sample_folders import SAMPLES
 
 PAGE = (PROJECT_ROOT / "docs" / "add-an-instrument.md").read_text(encoding="utf-8")

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from lab_assets.contracts.bronze_readings import MEASUREMENTS
+from lab_assets.sources.all_readers import recognise
 from lab_assets.sources.base import Reader, ReadResult, UnreadableFileError
-from lab_assets.sources.registry import recognise
 from lab_assets.sources.vendors.agilent.gen5_image import Gen5ImageReader
 from lab_assets.sources.vendors.beckman.pharmspec import PharmSpecReader
 from lab_assets.sources.vendors.thermo.visionlite import VisionliteReader

@@ -1,4 +1,4 @@
-"""The registry finds readers by itself: one file registers a format, and the order between equally sure readers is known."""
+"""Readers are found by themselves: one file registers a format, and the order between equally sure readers is known."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.sources import registry
+from lab_assets.sources import all_readers
+from lab_assets.sources.all_readers import FOLDERS, READERS, find_own_readers, recognise
 from lab_assets.sources.base import Reader
-from lab_assets.sources.registry import FOLDERS, READERS, find_own_readers, recognise
 from lab_assets.sources.tables.contract_reader import ContractTableReader
 from lab_assets.sources.tables.logger_table import LoggerTableReader
 
-ROOT = Path(registry.__file__).parent
+ROOT = Path(all_readers.__file__).parent
 READER = """
 class {name}Reader:
     format = "{name}"
@@ -82,7 +82,7 @@ def test_the_surest_reads_and_of_equally_sure_ones_the_first(  # noqa: PLR0917 -
 ) -> None:
     lay("vendors/a.py", one("first", first))
     lay("vendors/b.py", one("second", second))
-    monkeypatch.setattr(registry, "READERS", found(tmp_path))
+    monkeypatch.setattr(all_readers, "READERS", found(tmp_path))
     assert recognise("x", b"anything\n").format == winner
 
 
@@ -113,7 +113,7 @@ def test_every_class_that_reads_is_registered() -> None:
 
 
 def test_the_order_is_the_same_in_every_process() -> None:
-    code = "from lab_assets.sources.registry import READERS; print(*[reader.format for reader in READERS])"
+    code = "from lab_assets.sources.all_readers import READERS; print(*[reader.format for reader in READERS])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == [reader.format for reader in READERS]
 

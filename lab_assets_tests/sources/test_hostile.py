@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 
 from lab_assets.ingest.sandbox import Limits, guarded
+from lab_assets.sources.all_readers import read_file
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.rules import MEND
-from lab_assets.sources.registry import read_file
 from lab_assets_tests.sources import agilent_builders, allotrope_builders, animl_builders, gaml_builders, logger_builders, waters_builders
 from lab_assets_tests.sources.andi_builders import packed as packed_andi
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions, labsolutions_trace, read

@@ -18,9 +18,9 @@ from lab_assets.cli.read import read
 from lab_assets.compute import spark_python
 from lab_assets.ingest.parsing import Staging, parse_one
 from lab_assets.ingest.sandbox import Limits
+from lab_assets.sources.all_readers import installed, read_file, recognise
 from lab_assets.sources.base import ReadContext, UnreadableFileError
 from lab_assets.sources.core.installed import GROUP
-from lab_assets.sources.registry import installed, read_file, recognise
 from lab_assets_tests.sources.builders import arw
 
 app = typer.Typer()
@@ -112,7 +112,7 @@ def test_children_of_a_worker_have_it(install: Install, tmp_path: Path) -> None:
 
 def test_another_interpreter_of_the_environment_has_it(install: Install) -> None:
     site = install("lab_scale", SCALE, scale="lab_scale:ScaleReader")
-    code = f"from lab_assets.sources.registry import recognise; print(recognise('x', {FILE!r}).format)"
+    code = f"from lab_assets.sources.all_readers import recognise; print(recognise('x', {FILE!r}).format)"
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), os.environ.get("PYTHONPATH", "")])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "scale"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.sources.all_readers import installed, recognise
 from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.core import installed as packages
-from lab_assets.sources.registry import installed, recognise
 
 PANIC = "from polars.exceptions import PanicException\n\n"
 SCALE = """

@@ -20,7 +20,7 @@ BELOW: Mapping[str, set[str]] = {
     "standards": {"core", "base", "standards"},
     "media": {"core", "base", "media"},
     "vendors": {"core", "base", "tables", "standards", "vendors"},
-    "registry": {"core", "base", "tables"},
+    "all_readers": {"core", "base", "tables"},
 }
 """What each folder, or module beside them, may import."""
 

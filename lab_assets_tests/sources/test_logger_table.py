@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.bronze import CHAMBER_READINGS, PROVENANCE, SENSOR_READINGS
+from lab_assets.sources.all_readers import READERS
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
 from lab_assets.sources.core.archives import open_archive
-from lab_assets.sources.registry import READERS
 from lab_assets.sources.tables.logger_description import DescriptionError
 from lab_assets.sources.tables.logger_table import LoggerTableReader
 from lab_assets_tests.samples import needs_samples, samples_dir

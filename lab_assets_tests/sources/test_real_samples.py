@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from lab_assets.sources.all_readers import read_file, recognise
 from lab_assets.sources.base import ReadContext, ReadResult
-from lab_assets.sources.registry import read_file, recognise
 from lab_assets_tests.samples import needs_samples, samples_dir
 
 pytestmark = needs_samples

@@ -16,9 +16,9 @@ import pytest
 from lab_assets.cli.read import describe_file, to_json
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
 from lab_assets.ingest.row_rules import contract_failures
+from lab_assets.sources.all_readers import READERS, recognise
 from lab_assets.sources.base import UnreadableFileError
 from lab_assets.sources.core.archives import is_archive
-from lab_assets.sources.registry import READERS, recognise
 from lab_assets_tests.sources.mutations import mutated
 from lab_assets_tests.sources.sample_folders import bytes_of, context_of, expected, files_of, good_samples, sample_folders
 

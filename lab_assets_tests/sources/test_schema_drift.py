@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from lab_assets.contracts.bronze import READER_TABLES
+from lab_assets.sources.all_readers import read_file, recognise
 from lab_assets.sources.base import ReadContext, ReadResult, SchemaEvent, UnreadableFileError
 from lab_assets.sources.core.synonyms import SYNONYMS, propose
-from lab_assets.sources.registry import read_file, recognise
 from lab_assets.sources.tables.chamber_csv import ChamberCsvReader
 from lab_assets_tests.sources.builders import read, rule_of
 from lab_assets_tests.sources.text_tables import LINES, LOTS, UTC_LOG

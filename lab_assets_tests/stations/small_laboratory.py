@@ -21,7 +21,7 @@ from lab_assets.settings import Settings
 from lab_assets.simulation.run import simulate
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
-from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.runner import StationOutcome, update
 from lab_assets_tests.no_spark import NoSparkKeeper
 

@@ -11,14 +11,14 @@ from dataclasses import replace
 import polars as pl
 import pytest
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.bronze import LIMS_SAMPLES
 from lab_assets.contracts.core import Column, Kind, TableContract
-from lab_assets.contracts.registry import contracts
 from lab_assets.contracts.silver import SAMPLES
 from lab_assets.lake.changes import Changes
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.reading import Read, StationReader, UndeclaredReadError
-from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import StationError, all_groups, conformed, make_of
 from lab_assets.stations.silver.reference import LOTS_STATION, SAMPLES_STATION
 from lab_assets.stations.station import Input, Station, of

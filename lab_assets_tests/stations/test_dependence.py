@@ -16,12 +16,12 @@ import pytest
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.lake.changes import Changes
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.features.histories import STORAGE_EXPOSURE_STATION
 from lab_assets.stations.features.injection_progress import INJECTION_PROGRESS_STATION
 from lab_assets.stations.gold.method_trends import METHOD_TRENDS_STATION
 from lab_assets.stations.gold.suitability import SUITABILITY_STATION
 from lab_assets.stations.reading import StationReader
-from lab_assets.stations.registry import STATIONS
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.media import IMAGES_STATION
 from lab_assets.stations.silver.peaks import PEAKS_STATION

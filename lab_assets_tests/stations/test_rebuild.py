@@ -17,7 +17,7 @@ from lab_assets.contracts.silver import PEAKS, RESULTS
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.station_work import EVERYTHING
-from lab_assets.stations.registry import STATIONS, stations
+from lab_assets.stations.all_stations import STATIONS, stations
 from lab_assets.stations.runner import difference, mark_anew, update
 from lab_assets.stations.station import Station
 from lab_assets_tests.stations.small_laboratory import opened, rows_of, run_stations, take, write_files

@@ -9,15 +9,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
-from lab_assets.contracts.registry import contract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.modeling.bundle import ModelBundle
+from lab_assets.stations.all_stations import stations, upstream
 from lab_assets.stations.ml.predictions import Scored, Scoring, score_waiting
 from lab_assets.stations.ml.training_sets import TooFewLabelsError, freeze_training_set
-from lab_assets.stations.registry import stations, upstream
 from lab_assets.stations.restoring import restore, set_back
 from lab_assets.stations.runner import has_news, mark_anew, update
 from lab_assets_tests.stations.ml.models import put_into_service

@@ -11,15 +11,15 @@ from typing import Any
 import polars as pl
 import pytest
 
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
-from lab_assets.contracts.registry import contract
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
+from lab_assets.stations.all_stations import STATIONS, stations
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
-from lab_assets.stations.registry import STATIONS, stations
 from lab_assets.stations.restoring import RestoringError, rebuild, require_made, restore, rests_on
 from lab_assets.stations.rollback import rollback, rollback_plan, run_named, runs
 from lab_assets.stations.runner import has_news, mark_anew, update

@@ -5,7 +5,7 @@ from functools import partial
 
 import dagster as dg
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.reports import Detail, check_results, check_spec, report, resilient, selected, table_spec
 
@@ -21,8 +21,8 @@ OVERSIGHT = ("governance.audit", "governance.access")
 )
 def lineage(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
     """Read from the commits of all tables what each version was made from, and from the stations which columns feed which."""
+    from lab_assets.stations.all_stations import STATIONS
     from lab_assets.stations.governance.lineage import update_lineage
-    from lab_assets.stations.registry import STATIONS
 
     if selected(context, ["governance.lineage"]):
         before = lake.version(contract("governance.lineage"))

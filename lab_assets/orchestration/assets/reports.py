@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import dagster as dg
 
 from lab_assets.compute.session import SparkGoneError
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.registry import contract
 from lab_assets.disk import naming_a_full_disk
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.plots import PLOTS

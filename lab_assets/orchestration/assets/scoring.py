@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.reports import (
     TOWARDS_A_SCORE,

@@ -22,7 +22,7 @@ from lab_assets.orchestration.assets.reports import (
     selected,
     table_spec,
 )
-from lab_assets.stations.registry import stations
+from lab_assets.stations.all_stations import stations
 from lab_assets.stations.station import Station
 
 

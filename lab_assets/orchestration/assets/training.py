@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
-from lab_assets.contracts.registry import contract
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.plots import picture
 from lab_assets.orchestration.assets.reports import Detail, asset_key, check_results, check_spec, report, resilient, selected, table_spec

@@ -11,8 +11,8 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.registry import contracts
 from lab_assets.service.api import json_response
 from lab_assets.service.auth import Identity, Requires
 from lab_assets.service.problems import ProblemError

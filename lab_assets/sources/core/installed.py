@@ -1,6 +1,6 @@
 """Readers that other packages bring: entry points of the group ``lab_assets.readers``.
 
-Belongs here: finding them and leaving out what is no reader. Does not belong here: the product's own formats (``registry.py``).
+Belongs here: finding them and leaving out what is no reader. Does not belong here: the product's own formats (``all_readers.py``).
 
 Only packages that are installed beside this one are asked. A laboratory's folders are never looked at: they hold data, no code.
 """

@@ -1,7 +1,7 @@
 """What a reader of one file format is, and what it is given besides the bytes.
 
-Belongs here: the protocol of readers. Does not belong here: what they return (``read_result.py``), any format, the registry
-(``lab_assets.sources.registry``), folders, ledgers or Spark.
+Belongs here: the protocol of readers. Does not belong here: what they return (``read_result.py``), any format, the choice among all
+(``lab_assets.sources.all_readers``), folders, ledgers or Spark.
 """
 
 from __future__ import annotations

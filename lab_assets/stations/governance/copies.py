@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from filelock import FileLock
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY
-from lab_assets.contracts.registry import contracts
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version

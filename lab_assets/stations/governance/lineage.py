@@ -19,10 +19,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.ml import EVALUATIONS, TRAINING_SETS
-from lab_assets.contracts.registry import contracts
 from lab_assets.lake.commits import COMMIT_ID
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.ml import EVALUATIONS
-from lab_assets.contracts.registry import contract
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.training_sets import TrainingSet, freeze_training_set, matrix_of

@@ -13,10 +13,10 @@ import pytest
 from deltalake import write_deltalake
 from sqlalchemy import delete
 
+from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.ml import PREDICTIONS, TRAINING_SETS
-from lab_assets.contracts.registry import contract
 from lab_assets.contracts.silver import LOTS
 from lab_assets.definitions import build_defs
 from lab_assets.lake.derivation import Derivation
@@ -24,9 +24,9 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.state.database import writing
 from lab_assets.state.ledger_tables import STATION_PROGRESS
+from lab_assets.stations.all_stations import STATIONS, station
 from lab_assets.stations.governance.lineage import DECLARED, EXTERNAL, STATION, missing_lineage, update_lineage, written_by_others
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
-from lab_assets.stations.registry import STATIONS, station
 from lab_assets.stations.runner import update
 from lab_assets_tests.service.predictions import make
 from lab_assets_tests.stations.ml.models import put_into_service

@@ -15,7 +15,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
-from lab_assets.stations.registry import STATIONS
+from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.runner import update
 from lab_assets.stations.silver.reference import INSTRUMENTS_STATION, LOTS_STATION, PROCESS_EVENTS_STATION, SAMPLES_STATION
 from lab_assets.stations.station import Station

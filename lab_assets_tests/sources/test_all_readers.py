@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 
 import lab_assets
 from lab_assets.contracts.bronze import PROVENANCE, READER_TABLES
+from lab_assets.sources.all_readers import READERS, read_file, recognise
 from lab_assets.sources.base import ArchiveReader, ReadContext, UnreadableFileError
 from lab_assets.sources.core.archives import is_archive, open_archive
 from lab_assets.sources.core.decoding import base_name, decode, stem
 from lab_assets.sources.core.quantities import NumberError, is_status_signal, parse_number, time_unit
 from lab_assets.sources.core.rules import MEND
-from lab_assets.sources.registry import READERS, read_file, recognise
 from lab_assets_tests.sources import agilent_builders, allotrope_builders, animl_builders, ezchrom_builders, gaml_builders, waters_builders
 from lab_assets_tests.sources.builders import andi, arw, chromeleon, labsolutions, read, rule_of
 from lab_assets_tests.sources.one_of_each import CALIBRATION, ONE_OF_EACH

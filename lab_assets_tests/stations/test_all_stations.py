@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from lab_assets.contracts.registry import contracts
-from lab_assets.stations.registry import STATIONS, downstream, found_stations, in_flow_order, stations
+from lab_assets.contracts.all_contracts import contracts
+from lab_assets.stations.all_stations import STATIONS, downstream, found_stations, in_flow_order, stations
 from lab_assets.stations.station import Input
 
 
