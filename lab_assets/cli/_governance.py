@@ -47,7 +47,7 @@ def refusals() -> Iterator[None]:
     from lab_assets.governance.gateway import QueryFailedError
     from lab_assets.governance.policy import PolicyError
     from lab_assets.lake.opening import DamagedTableError
-    from lab_assets.state.audit import AuditError
+    from lab_assets.state.audit_chain import AuditError
 
     try:
         yield
@@ -115,7 +115,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title:
     from rich.table import Table
     from rich.text import Text
 
-    from lab_assets.state.audit import clean
+    from lab_assets.state.audit_chain import clean
 
     console = Console()
     names = [Text(clean(column, 200)) for column in columns]

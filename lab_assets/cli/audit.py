@@ -25,7 +25,7 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show entries, oldest first."""
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
 
     with refusals():
         entries = AuditLog(database()).entries(actor=actor, action=action, target=target, limit=limit)
@@ -41,7 +41,7 @@ def show(
 @app.command()
 def verify(as_json: JsonOption = False) -> None:
     """Check every hash, the chain and the anchors; exit code 1 when anything is wrong."""
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
 
     with refusals():
         result = AuditLog(database()).verify()
@@ -60,7 +60,7 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write the whole trail to a new file and print its SHA-256; the export is itself an entry."""
-    from lab_assets.state.audit import AuditLog, write_export
+    from lab_assets.state.audit_chain import AuditLog, write_export
 
     with refusals():
         engine = database()

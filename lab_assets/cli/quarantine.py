@@ -165,7 +165,7 @@ def _chosen(engine: Engine, numbers: list[int], *, rule: str | None, every: bool
 def _do(engine: Engine, what: str, rows: list[Any], *, by: str | None, reason: str) -> None:
     """Take the step and write one audit entry a file in one transaction: what cannot be recorded does not happen."""
     from lab_assets.governance.grants import require_manage
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
     from lab_assets.state.database import writing
 
     actor = actor_of(engine, by)

@@ -75,7 +75,7 @@ def rollback(
     are made anew at once, and what rests on them follows.
     """
     from lab_assets.governance.grants import require_manage
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
     from lab_assets.stations.rollback import rollback as take_back
     from lab_assets.stations.rollback import rollback_plan, run_named
 

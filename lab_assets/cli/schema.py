@@ -88,7 +88,7 @@ def _proposals(engine: Engine) -> Any:
 def _decide(engine: Engine, numbers: list[int], *, accept: bool, retry: bool, by: str | None, reason: str) -> tuple[list[Any], list[int]]:
     """Decide, give refused files back and write the audit entries in one transaction."""
     from lab_assets.governance.grants import require_manage
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
     from lab_assets.state.database import writing
     from lab_assets.state.quarantine import Quarantine
 

@@ -100,7 +100,7 @@ def restore(
     from lab_assets.governance.grants import require_manage
     from lab_assets.lake.versions import TableViewError, written_table
     from lab_assets.settings import get_settings
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
     from lab_assets.stations.restoring import RestoringError, consequences
     from lab_assets.stations.restoring import restore as restore_table
 
@@ -161,7 +161,7 @@ def rebuild(
     """
     from lab_assets.governance.grants import require_manage
     from lab_assets.lake.versions import TableViewError, shown
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
     from lab_assets.stations.all_stations import stations
     from lab_assets.stations.restoring import rebuild as rebuild_table
     from lab_assets.stations.restoring import require_made

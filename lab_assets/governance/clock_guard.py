@@ -1,6 +1,6 @@
 """A clock that was set back: seeing it from the audit trail, and a person taking it as it is.
 
-Belongs here: how far the clock is behind what is recorded already. Does not belong here: the alarm in the trail (``audit.py``
+Belongs here: how far the clock is behind what is recorded already. Does not belong here: the alarm in the trail (``audit_chain.py``
 writes it with the first entry after the step), what is refused meanwhile (``approvals.py``).
 
 Time recorded in the trail only grows, save where an alarm stands; so the latest time is that of the newest entry or one that an
@@ -17,7 +17,7 @@ from typing import Final
 from sqlalchemy import Engine, select
 
 from lab_assets.governance.grants import require_manage
-from lab_assets.state.audit import CLOCK, STEPPED_BACK, AuditEntry, AuditLog
+from lab_assets.state.audit_chain import CLOCK, STEPPED_BACK, AuditEntry, AuditLog
 from lab_assets.state.clock import from_text, is_set_back, utc_now
 from lab_assets.state.governance_tables import AUDIT
 

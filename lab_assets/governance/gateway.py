@@ -24,7 +24,7 @@ from lab_assets.governance.relations import OpenTable, SnapshotCache, Unsupporte
 from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_query, unknown_table
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.ledger import Ledger
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from lab_assets.governance.mask_methods import MASK_METHODS
 from lab_assets.governance.policy import PolicyEngine
 from lab_assets.governance.securables import PRIVILEGES, Securable, UnknownSecurableError, parse_securable
 from lab_assets.governance.users import bump_policy
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import CLEARANCES, COLUMN_TAGS, GRANTS, MASK_POLICIES, OWNERS, ROLES, USERS

@@ -1,7 +1,7 @@
 """Whether actions can be recorded and signed now.
 
 Belongs here: looking, for ``lab status``, ``lab doctor`` and the service's health. Does not belong here: refusing (an audit entry
-that cannot be written stops its action wherever that is, see ``audit.py``), mending.
+that cannot be written stops its action wherever that is, see ``audit_chain.py``), mending.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, Engine, select
 
 from lab_assets.governance.accounts import User, UserError, get_user
-from lab_assets.state.audit import AuditLog, clean
+from lab_assets.state.audit_chain import AuditLog, clean
 from lab_assets.state.clock import as_text, from_text, utc_now
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import SESSIONS

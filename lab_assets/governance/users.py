@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, func, select
 
 from lab_assets.governance.accounts import User, UserError, get_user
 from lab_assets.governance.sessions import revoke_all_sessions
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import POLICY_STATE, ROLE_MEMBERS, ROLES, USERS

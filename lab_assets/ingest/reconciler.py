@@ -214,7 +214,7 @@ class Reconciler:
                 connection.execute(update(STATION_PROGRESS).values(version=0))
 
     def _audit(self, connection: Connection, action: str, new: Any, reason: str, *, actor: str = SYSTEM) -> None:
-        from lab_assets.state.audit import AuditLog
+        from lab_assets.state.audit_chain import AuditLog
 
         log = AuditLog(self.ledger.engine)
         log.append(connection, actor=actor, action=action, target="ledger", new=new, reason=reason, origin="reconciler")

@@ -133,7 +133,7 @@ def _table_files(settings: Settings, ledger: Ledger) -> Iterator[_Expected]:
 
 
 def _audit(ledger: Ledger, report: ScrubReport) -> None:
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
 
     AuditLog(ledger.engine).append(
         actor=SYSTEM,

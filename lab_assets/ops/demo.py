@@ -239,7 +239,7 @@ class Demo:
 
     def _scrub(self, engine: Engine) -> str:
         """Hold originals and tables against their recorded digests, as the weekly schedule does."""
-        from lab_assets.state.audit import AuditLog
+        from lab_assets.state.audit_chain import AuditLog
 
         self._job("scrub")
         (entry,) = AuditLog(engine).entries(action="integrity", limit=1)

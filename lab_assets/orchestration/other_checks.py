@@ -80,7 +80,7 @@ def drift(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
 @dg.asset_check(asset=asset_key("governance.audit"), description="The chained audit trail is whole and agrees with its outside anchor.")
 def audit_chain(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     """Verify every link of the audit trail."""
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
 
     result = AuditLog(lake.ledger.engine).verify()
     return dg.AssetCheckResult(

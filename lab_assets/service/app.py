@@ -29,7 +29,7 @@ from lab_assets.service.state import open_state
 from lab_assets.service.store import NotFoundError
 from lab_assets.service.table_cache import TableUnavailableError
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditError
+from lab_assets.state.audit_chain import AuditError
 from lab_assets.state.clock import utc_now
 
 WORKER_THREADS: Final = 8

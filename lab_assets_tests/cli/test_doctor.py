@@ -17,7 +17,7 @@ from lab_assets.contracts.silver import LOTS
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.ops.doctor import clock_skew_s, examine, java_version
 from lab_assets.settings import PROJECT_ROOT, Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import Ledger
 from lab_assets.stations.all_stations import STATIONS, stations

@@ -12,7 +12,7 @@ from deltalake import write_deltalake
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger, NewArrival
 from lab_assets.state.quarantine import Quarantine

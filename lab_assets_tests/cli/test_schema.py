@@ -7,7 +7,7 @@ import json
 import pytest
 
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger, NewArrival, Outcome
 from lab_assets.state.schema_proposals import Proposal

@@ -15,7 +15,7 @@ from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.silver import LOTS
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.stations.all_stations import stations
 from lab_assets_tests.cli.commands import Lab

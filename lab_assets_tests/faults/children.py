@@ -19,7 +19,7 @@ from lab_assets.governance.approvals import ApprovalError, Approvals
 from lab_assets.governance.clock_guard import ClockBehindError
 from lab_assets.governance.policy import PolicyStore
 from lab_assets.settings import get_settings
-from lab_assets.state import audit
+from lab_assets.state import audit_chain
 from lab_assets.state.database import open_database
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def decide(engine: Engine, approver: str, verb: str, *ids: str) -> None:
 
 def record_ahead(engine: Engine, seconds: str) -> None:
     """Write one audit entry on a machine whose clock is ahead: once it is set right, the trail is as after a step back."""
-    audit.utc_now = lambda: datetime.now(UTC) + timedelta(seconds=float(seconds))  # type: ignore[assignment]  # this process's clock
-    entry = audit.AuditLog(engine).append(actor="admin", action="grant.add", target="lab.gold")
+    audit_chain.utc_now = lambda: datetime.now(UTC) + timedelta(seconds=float(seconds))  # type: ignore[assignment]  # this process's clock
+    entry = audit_chain.AuditLog(engine).append(actor="admin", action="grant.add", target="lab.gold")
     reply({"seq": entry.seq, "at_utc": entry.at_utc})
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.governance.grants import Stewardship, list_grants
 from lab_assets.settings import PROJECT_ROOT, Settings, get_settings
-from lab_assets.state.audit import AuditError, AuditLog
+from lab_assets.state.audit_chain import AuditError, AuditLog
 from lab_assets_tests.faults.laboratory import PASSWORD, Laboratory, environment_of, found, lab_command
 
 MOST_TRIES = 200

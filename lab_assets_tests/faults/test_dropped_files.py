@@ -18,7 +18,7 @@ from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LO
 from lab_assets.ingest.inbox import InboxWatch, Patience, look, nothing_taken
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.receive import Receiver
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.stations.restoring import restore
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of

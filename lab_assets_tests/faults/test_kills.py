@@ -11,7 +11,7 @@ from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, READER_TABLES, VEN
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.reconciler import LakeBehindError, Reconciler
 from lab_assets.ingest.scrub import scrub
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.quarantine import Quarantine

@@ -22,7 +22,7 @@ from lab_assets.registry.mlflow_registry import CHALLENGER, CHAMPION, ModelRegis
 from lab_assets.registry.model_records import TrainingRecord
 from lab_assets.registry.serving import cache_bundle, check_alias, current_serving, mirror_ledger, registry_of
 from lab_assets.settings import PROJECT_ROOT, Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets_tests.faults.children import AT, trained
 from lab_assets_tests.faults.laboratory import KILLED, Laboratory, end, environment_of, found, go, reply_of
 

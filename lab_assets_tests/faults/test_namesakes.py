@@ -12,7 +12,7 @@ import pytest
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.reconciler import Reconciler
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import KILLED, Plant, copy_of, plant_at, put_back, run_of

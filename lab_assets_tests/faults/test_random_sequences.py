@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, QUARANTINE, VENDOR_PEAKS
 from lab_assets.ingest.ingestor import Ingestor
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.ledger_tables import ARRIVALS
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import KILLED, PLACES, Plant, plant_at, run_of

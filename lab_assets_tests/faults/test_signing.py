@@ -14,7 +14,7 @@ from lab_assets.governance.clock_guard import ClockBehindError
 from lab_assets.governance.health import record_health
 from lab_assets.service.record_watch import RecordWatch
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.clock import MOST_STEP_BACK, from_text
 from lab_assets_tests.faults.laboratory import Laboratory, end, found, go, reply_of
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from lab_assets.governance.approvals import Approval, ApprovalError, Approvals, NotAllowedError, evidence_digest
 from lab_assets.governance.users import create_user
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import APPROVALS
 from lab_assets_tests.governance.tables import PASSWORD

@@ -20,7 +20,7 @@ from lab_assets import settings as settings_module
 from lab_assets.cli import audit, catalog, grant, query, tag, user
 from lab_assets.contracts.all_contracts import contracts
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets_tests.governance.lineage_rows import made_from
 from lab_assets_tests.governance.tables import write_table
 

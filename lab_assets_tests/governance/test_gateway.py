@@ -25,7 +25,7 @@ from lab_assets.governance.relations import Snapshot, open_for_query, table_stat
 from lab_assets.governance.sql import QueryRefusedError, allow_list, check_query
 from lab_assets.governance.users import set_disabled
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets_tests.governance.tables import AT, write_table
 
 SECRETS = ("Acme", "Bolt", "secret-1", "secret-2", "secret-3", "Ann Smith", "Bob Stone")

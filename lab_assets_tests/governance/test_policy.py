@@ -13,7 +13,7 @@ from lab_assets.governance.grants import GrantError, ManageRefusedError, Steward
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore, load_rules
 from lab_assets.governance.securables import Securable, UnknownSecurableError, parse_securable
 from lab_assets.governance.users import ROLE_NAMES, bump_policy, create_user, set_disabled, set_roles
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import COLUMN_TAGS, MASK_POLICIES
 from lab_assets_tests.governance.tables import PASSWORD

@@ -22,7 +22,7 @@ from lab_assets.governance.users import (
     set_roles,
     verify_password,
 )
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import SESSIONS, USERS

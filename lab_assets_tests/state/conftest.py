@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from lab_assets.state.audit import audited
+from lab_assets.state.audit_chain import audited
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.governance_tables import USERS
 

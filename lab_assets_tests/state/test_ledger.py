@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from lab_assets.settings import Settings
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import FoundMember, Ledger, NewArrival, Outcome
 from lab_assets.state.quarantine import Quarantine

@@ -22,7 +22,7 @@ from lab_assets.settings import Settings
 from lab_assets.state import database
 from lab_assets.state import governance_tables as governance
 from lab_assets.state import ledger_tables as ledger
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import HEAD, current_revision, migrate, open_database, open_engine, writing
 from lab_assets.state.ledger import Ledger, NewArrival
 from lab_assets.state.metadata import METADATA

@@ -1,6 +1,6 @@
 """``/v1/audit``: the chained trail, for those who may read it.
 
-Belongs here: the routes. Does not belong here: writing entries, verifying (``lab_assets.state.audit``).
+Belongs here: the routes. Does not belong here: writing entries, verifying (``lab_assets.state.audit_chain``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastapi.responses import Response
 from lab_assets.service.api import json_response
 from lab_assets.service.auth import Identity, Requires
 from lab_assets.service.state import lab
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 
 router = APIRouter(prefix="/v1/audit", tags=["audit"])
 SELECT_AUDIT = Requires("SELECT", "lab.governance.audit")

@@ -32,7 +32,7 @@ def update_audit(lake: Lakehouse, *, run_id: str = "") -> int:
     """
     from dataclasses import asdict
 
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
 
     with _alone(lake, AUDIT):
         new = AuditLog(lake.ledger.engine).entries(after=lake.highest(AUDIT, "seq"))
@@ -146,7 +146,7 @@ def newest_scrub(lake: Lakehouse) -> SeenScrub:
     """Return what the newest scrub found."""
     import json
 
-    from lab_assets.state.audit import AuditLog
+    from lab_assets.state.audit_chain import AuditLog
 
     entries = AuditLog(lake.ledger.engine).entries(action="integrity", limit=1)
     if not entries:

@@ -12,7 +12,7 @@ from lab_assets.contracts.governance import ACCESS, AUDIT
 from lab_assets.governance.grants import Stewardship
 from lab_assets.governance.users import create_user
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.state.audit import AuditLog
+from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import writing
 from lab_assets.stations.governance.copies import update_access, update_audit
 from lab_assets.stations.restoring import RestoringError, restore

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, text
 
 from lab_assets.settings import Settings
-from lab_assets.state.audit import GENESIS, AuditError, AuditLog, audited, clean, write_export
+from lab_assets.state.audit_chain import GENESIS, AuditError, AuditLog, audited, clean, write_export
 from lab_assets.state.database import open_engine, writing
 
 
