@@ -2,6 +2,7 @@
 
 Belongs here: feature functions with metadata. Does not belong here: reading tables, models.
 
-Flow: ``reference`` builds what is expected of a run, ``progress`` looks at its partial trace; ``history`` and ``exposure`` describe instrument, lot and
-storage; ``extra`` holds features of one file each; ``join`` (many rows) or ``vector.assemble_online`` (one request) put them together, ``vector`` orders them for the model.
+Flow: ``reference`` builds what is expected of a run, ``progress`` looks at its partial trace; ``history_of_instruments``,
+``history_of_lots`` and ``exposure`` describe instrument, lot and storage; ``extra`` holds features of one file each; ``join`` (many rows) or
+``vector.assemble_online`` (one request) put them together, ``vector`` orders them for the model.
 """

@@ -1,8 +1,8 @@
 """What each feature is: name, table, meaning, unit, version.
 
 Belongs here: metadata, the order of the model's inputs and the version of the whole set.
-Does not belong here: the computations (``progress.py``, ``history.py``, ``exposure.py``, ``context.py``), features of one file each
-(``extra``), which follow those below, what a model made with another set is given (``inputs.py``).
+Does not belong here: the computations (``progress.py``, ``history_of_instruments.py``, ``history_of_lots.py``, ``exposure.py``,
+``context.py``), features of one file each (``extra``), which follow those below, what a model made with another set is given (``inputs.py``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Belongs here: strictly causal functions of a partial trace; nothing after the checkpoint is looked at, so a stream, an online request and a batch
 over finished runs get the same numbers.
-Does not belong here: history of the instrument or lot (``history.py``), reportable values (``lab_assets.domain``).
+Does not belong here: history of the instrument or lot (``history_of_instruments.py``, ``history_of_lots.py``), reportable values (``lab_assets.domain``).
 """
 
 from __future__ import annotations

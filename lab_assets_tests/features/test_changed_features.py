@@ -59,11 +59,11 @@ SHARE = [Made("share_seen", "context", n, f"{n} * given['checkpoint_pct']") for 
 REACH = Made("reach", "context", 1, "(given['largest_point'] or 0.0) + (given['lot_min_margin'] or 0.0)")
 MARGIN = Made("lot_min_margin", "lot_history", 1, "min((one.margin for one in given), default=float('nan'))")
 EXCURSION = Made("storage_excursion_min", "storage_exposure", 1, "0.0 if not given['storage_days'] else float(given['excursion'] or 'nan')")
-MARGIN_OF_HISTORY = '"lot_min_margin": min(margins, default=nan)'
+MARGIN_OF_LOTS = '"lot_min_margin": min(margins, default=nan)'
 
 
 def program(root: Path, *files: Made, former: tuple[Made, ...] = (), changed: bool = True) -> Path:
-    """Write a copy of the package with features of files, and perhaps with those of ``history.py`` and ``exposure.py`` computed otherwise."""
+    """Write a copy of the package with features of files, and perhaps with those of lots and storage computed otherwise."""
     for name in ("lab_assets", "lab_assets_tests"):
         shutil.copytree(PROJECT_ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__", "samples"))
     for made in files:
@@ -71,7 +71,7 @@ def program(root: Path, *files: Made, former: tuple[Made, ...] = (), changed: bo
     for made in former:
         (root / made.former_file).write_text(made.text)
     if changed:
-        replace(root / "lab_assets/features/history.py", MARGIN_OF_HISTORY, MARGIN_OF_HISTORY.replace("min(margins", "2 * min(margins"))
+        replace(root / "lab_assets/features/history_of_lots.py", MARGIN_OF_LOTS, MARGIN_OF_LOTS.replace("min(margins", "2 * min(margins"))
         replace(
             root / "lab_assets/features/definitions.py",
             "dict[str, int]] = {}",

@@ -38,7 +38,8 @@ import polars as pl
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.features.context import context_features
 from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, names_of
-from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, LOT_HISTORY_INPUT, instrument_history, lot_history
+from lab_assets.features.history_of_instruments import INSTRUMENT_HISTORY_INPUT, instrument_history
+from lab_assets.features.history_of_lots import LOT_HISTORY_INPUT, lot_history
 from lab_assets.features.progress import progress_features
 
 at = datetime(2025, 1, 1, tzinfo=UTC)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.features import INSTRUMENT_HISTORY, LOT_HISTORY
-from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, LOT_HISTORY_INPUT, instrument_history, lot_history
+from lab_assets.features.history_of_instruments import INSTRUMENT_HISTORY_INPUT, instrument_history
+from lab_assets.features.history_of_lots import LOT_HISTORY_INPUT, lot_history
 
 T0 = datetime(2025, 1, 1, tzinfo=UTC)
 UTC_US = pl.Datetime("us", "UTC")

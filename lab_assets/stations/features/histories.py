@@ -15,7 +15,7 @@ from lab_assets.contracts.silver import RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.in_force import RECENCY, recency
 from lab_assets.features.definitions import FEATURE_SET_VERSION, FORMER_FEATURES, columns_of
 from lab_assets.features.exposure import storage_exposure
-from lab_assets.features.history import LOT_HISTORY_INPUT, RESULT_IDENTITY, lot_history
+from lab_assets.features.history_of_lots import LOT_HISTORY_INPUT, RESULT_IDENTITY, lot_history
 from lab_assets.lake.among import among
 from lab_assets.stations.station import Group, Input, Station, keys_of, of, touched_by
 

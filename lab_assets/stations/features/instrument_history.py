@@ -1,7 +1,7 @@
 """Station of ``features.instrument_history``: the state each injection leaves on its instrument.
 
 Belongs here: which injections are touched, and gathering what the feature function needs. Does not belong here: the function
-(``lab_assets.features.history``).
+(``lab_assets.features.history_of_instruments``).
 
 A changed run touches every later one of its instrument, and the last of its method before it: what was learned later is a state
 of the method's last run, which is another once a run comes or goes. States are worked out from the last runs before them, as many as the
@@ -23,7 +23,7 @@ from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
 from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of
-from lab_assets.features.history import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
+from lab_assets.features.history_of_instruments import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
 from lab_assets.stations.relations import certificates_since, injections_of_windows, since_certificates

@@ -1,7 +1,7 @@
-"""Features of what came before: the state each injection leaves on its instrument, and what is known of a lot.
+"""Features of the state that each injection leaves on its instrument, with method and column.
 
-Belongs here: turning rows already known into feature rows with event time and known time.
-Does not belong here: choosing the row for a prediction (``join.py``), the running injection (``progress.py``).
+Belongs here: turning rows of runs already known into feature rows with event time and known time.
+Does not belong here: lots (``history_of_lots.py``), choosing the row for a prediction (``join.py``), the running injection (``progress.py``).
 
 A row made at known time K uses only input rows whose own known time is at most K. So adding later-known rows never changes a row made before.
 """
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of, method_kind
-from lab_assets.features.expectation import spec_margin
+from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.extra import extra_values, former_values
+from lab_assets.features.history_rows import mean, nulls, require, schema_of
 from lab_assets.features.trace import fit_line
 
 if TYPE_CHECKING:
@@ -43,22 +43,6 @@ INSTRUMENT_HISTORY_INPUT: Final[tuple[str, ...]] = (
     "calibration_due_utc",
 )
 """Columns of the input of ``instrument_history``; an absent one counts as empty, except ids and times."""
-
-LOT_HISTORY_INPUT: Final[tuple[str, ...]] = (
-    "injection_id",
-    "sample_name",
-    "lot_id",
-    "method_id",
-    "analyte",
-    "channel",
-    "value",
-    "spec_low",
-    "spec_high",
-    "replicate",
-    "measured_at_utc",
-    "known_time_utc",
-)
-"""Columns of the input of ``lot_history``: those of ``silver.results`` with the same names."""
 
 RECENT: Final = 5
 TREND: Final = 20
@@ -118,7 +102,7 @@ def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
     """
     import polars as pl
 
-    _require(rows, ("injection_id", "instrument_id", "method_id", "injected_at_utc", "known_time_utc"))
+    require(rows, ("injection_id", "instrument_id", "method_id", "injected_at_utc", "known_time_utc"))
     keys = ["instrument_id", "known_time_utc", "injected_at_utc", "injection_id"]
     ordered = (
         rows.select([name for name in INSTRUMENT_HISTORY_INPUT if name in rows.columns])
@@ -134,7 +118,7 @@ def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
     }
     keyed = ("instrument_id", "method_id", "injection_id")
     order = ("instrument_id", "event_time_utc", "injection_id", "known_time_utc")
-    return pl.DataFrame(list(made.values()), schema=_schema(keyed, "instrument_history")).sort(order)
+    return pl.DataFrame(list(made.values()), schema=schema_of(keyed, "instrument_history")).sort(order)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +221,7 @@ def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str
         "event_time_utc": run.at,
         "known_time_utc": row["known_time_utc"],
         "feature_set_version": FEATURE_SET_VERSION,
-        **_nulls(features),
+        **nulls(features),
     }
 
 
@@ -257,17 +241,17 @@ def _pressure_state(runs: Sequence[InstrumentRun], of_method: Sequence[Instrumen
     ripple = _last(runs, "pressure_ripple_pct", TREND)
     slope, _ = fit_line(np.arange(len(ripple), dtype=np.float64), np.asarray(ripple, dtype=np.float64))
     return {
-        "ih_pressure_mean_bar": _mean(_last(of_method, "pressure_mean_bar", RECENT)),
-        "ih_pressure_ripple_pct": _mean(ripple[-RECENT:]),
+        "ih_pressure_mean_bar": mean(_last(of_method, "pressure_mean_bar", RECENT)),
+        "ih_pressure_ripple_pct": mean(ripple[-RECENT:]),
         "ih_pressure_ripple_slope": 10.0 * slope if len(ripple) >= RECENT else nan,
     }
 
 
 def _column_state(seen: InstrumentRuns) -> dict[str, float]:
-    first, plates = seen.first_plates, _mean(_last(seen.on_column, "plates", RECENT))
+    first, plates = seen.first_plates, mean(_last(seen.on_column, "plates", RECENT))
     return {
-        "ih_plates_ratio": plates / _mean(first) if len(first) == RECENT and _mean(first) > 0 else nan,
-        "ih_tailing": _mean(_last(seen.on_column, "tailing", RECENT)),
+        "ih_plates_ratio": plates / mean(first) if len(first) == RECENT and mean(first) > 0 else nan,
+        "ih_tailing": mean(_last(seen.on_column, "tailing", RECENT)),
         "ih_retention_drift_pct_per_day": _retention_drift(seen.on_column, seen.run.at),
         "ih_injections_on_column": seen.injections_on_column,
     }
@@ -284,160 +268,20 @@ def _retention_drift(runs: Sequence[InstrumentRun], now: datetime) -> float:
         if isfinite(run.values["retention_time_min"]):
             days.append(-age)
             times.append(run.values["retention_time_min"])
-    if len(days) < 3 or days[0] - days[-1] < DRIFT_MIN_DAYS or _mean(times) <= 0:
+    if len(days) < 3 or days[0] - days[-1] < DRIFT_MIN_DAYS or mean(times) <= 0:
         return nan
     slope, _ = fit_line(np.asarray(days), np.asarray(times))
-    return 100.0 * slope / _mean(times)
+    return 100.0 * slope / mean(times)
 
 
 def _standard_state(of_method: Sequence[InstrumentRun]) -> dict[str, float]:
     recent = _last(of_method, "standard_response", STANDARDS_NEW + STANDARDS_BEFORE)
     new, before = recent[-STANDARDS_NEW:], recent[:-STANDARDS_NEW]
     last = recent[-RECENT:]
-    drift = 100.0 * (_mean(new) / _mean(before) - 1.0) if len(before) >= STANDARDS_NEW and _mean(before) > 0 else nan
+    drift = 100.0 * (mean(new) / mean(before) - 1.0) if len(before) >= STANDARDS_NEW and mean(before) > 0 else nan
     spread = float(np.std(last, ddof=1)) if len(last) >= 2 else nan
-    return {"ih_standard_rsd_pct": 100.0 * spread / _mean(last) if _mean(last) > 0 else nan, "ih_standard_drift_pct": drift}
-
-
-def lot_history(results: pl.DataFrame) -> pl.DataFrame:
-    """Return what is known of each lot from each known time on.
-
-    Values known at the same moment make one row. A correction (same sample, method, analyte, channel, replicate and injection, known later)
-    replaces the earlier value from its own known time on; earlier rows keep what was believed then. Values without a limit do not count.
-    A result without ``known_time_utc`` is left out: nobody can say when it was known.
-
-    Args:
-        results: One row a reportable value, columns ``LOT_HISTORY_INPUT`` (``silver.results``).
-
-    Returns:
-        One row a lot and known time: lot_id, event_time_utc (newest measurement known then), known_time_utc, feature_set_version and the
-        features of the table; what is not known is null. Ordered by lot and known time. The margin is ``spec_margin``.
-
-    Raises:
-        ValueError: a column is missing.
-    """
-    import polars as pl
-
-    _require(results, LOT_HISTORY_INPUT)
-    ordered = (
-        results.select(LOT_HISTORY_INPUT)
-        .drop_nulls(["lot_id", "known_time_utc", "value"])
-        .with_columns(known_time_utc=pl.max_horizontal("known_time_utc", "measured_at_utc"))
-        .sort(
-            "lot_id",
-            "known_time_utc",
-            "measured_at_utc",
-            "sample_name",
-            "method_id",
-            "analyte",
-            "replicate",
-            "injection_id",
-            "channel",
-            "value",
-        )
-    )
-    made: list[dict[str, Any]] = []
-    for _, lot in ordered.group_by("lot_id", maintain_order=True):
-        made.extend(_lot_rows(list(lot.iter_rows(named=True))))
-    return pl.DataFrame(made, schema=_schema(("lot_id",), "lot_history")).sort("lot_id", "known_time_utc")
-
-
-@dataclass(frozen=True, kw_only=True)
-class KnownValue:
-    """One reportable value as known at some time."""
-
-    measured_at: datetime
-    sample_name: str
-    kind: str | None
-    preparation: tuple[Any, ...]
-    margin: float
-
-
-RESULT_IDENTITY: Final = ("sample_name", "method_id", "analyte", "channel", "replicate", "injection_id")
-
-
-def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the feature rows of one lot from its results in order of known time."""
-    known: dict[tuple[Any, ...], KnownValue] = {}
-    made: list[dict[str, Any]] = []
-    for index, row in enumerate(rows):
-        margin = spec_margin(row["value"], low=row["spec_low"], high=row["spec_high"])
-        identity = tuple(row[name] for name in RESULT_IDENTITY)
-        if isfinite(margin):
-            known[identity] = KnownValue(
-                measured_at=row["measured_at_utc"] or row["known_time_utc"],
-                sample_name=row["sample_name"] or "",
-                kind=method_kind(row["method_id"]),
-                preparation=(row["replicate"], row["injection_id"]),
-                margin=margin,
-            )
-        else:
-            known.pop(identity, None)
-        is_last = index + 1 == len(rows) or rows[index + 1]["known_time_utc"] != row["known_time_utc"]
-        if is_last and (known or made):
-            made.append(_lot_row(row, list(known.values())))
-    return made
-
-
-def _lot_row(row: Mapping[str, Any], known: Sequence[KnownValue]) -> dict[str, Any]:
-    """Return what is known of a lot; also that nothing is any more, since its last result was withdrawn."""
-    margins = [value.margin for value in known]
-    newest = max((value.measured_at for value in known), default=row["known_time_utc"])
-    features = {
-        "lot_results_known": float(len(known)),
-        "lot_failures_known": float(sum(margin < 0 for margin in margins)),
-        "lot_min_margin": min(margins, default=nan),
-        "lot_last_margin": min((value.margin for value in known if value.measured_at == newest), default=nan),
-    }
-    for kind in ("assay", "rs", "diss"):
-        features[f"lot_margin_{kind}"] = _last_sample_margin([value for value in known if value.kind == kind])
-    former = former_values("lot_history", known, only=None if known else features)  # files are never given nothing
-    features = dict.fromkeys(columns_of("lot_history"), nan) | features | former | (extra_values("lot_history", known) if known else {})
-    return {
-        "lot_id": row["lot_id"],
-        "event_time_utc": newest,
-        "known_time_utc": row["known_time_utc"],
-        "feature_set_version": FEATURE_SET_VERSION,
-        **_nulls(features),
-    }
-
-
-def _last_sample_margin(known: Sequence[KnownValue]) -> float:
-    """Return the mean over preparations of each one's smallest margin, for the sample measured last; ``nan`` without one."""
-    if not known:
-        return nan
-    sample = max(known, key=lambda value: (value.measured_at, value.sample_name)).sample_name
-    worst: dict[tuple[Any, ...], float] = {}
-    for value in known:
-        if value.sample_name == sample:
-            worst[value.preparation] = min(value.margin, worst.get(value.preparation, value.margin))
-    return _mean(sorted(worst.values()))
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else nan
+    return {"ih_standard_rsd_pct": 100.0 * spread / mean(last) if mean(last) > 0 else nan, "ih_standard_drift_pct": drift}
 
 
 def _number(value: float | None) -> float:
     return nan if value is None else float(value)
-
-
-def _nulls(features: Mapping[str, float]) -> dict[str, float | None]:
-    return {name: value if isfinite(value) else None for name, value in features.items()}
-
-
-def _require(frame: pl.DataFrame, columns: Sequence[str]) -> None:
-    if missing := [name for name in columns if name not in frame.columns]:
-        raise ValueError(f"missing column(s) {missing}")
-
-
-def _schema(keys: Sequence[str], table: str) -> dict[str, Any]:
-    """Return the polars schema of a feature table."""
-    import polars as pl
-
-    utc = pl.Datetime("us", "UTC")
-    return (
-        dict.fromkeys(keys, pl.String())
-        | {"event_time_utc": utc, "known_time_utc": utc, "feature_set_version": pl.String()}
-        | dict.fromkeys(columns_of(table), pl.Float64())
-    )
