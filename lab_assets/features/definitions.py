@@ -18,8 +18,11 @@ CHECKPOINTS_PCT: Final[tuple[int, ...]] = (10, 25, 50, 75)
 """Shares of the run at which a model row is made."""
 
 METHOD_KINDS: Final[dict[str, str]] = {"ASSAY": "assay", "RS": "rs", "DISS": "diss"}
-"""Kind of test by the part of ``method_id`` before its first hyphen."""
+"""Kind of test by the part of ``method_id`` before its first hyphen; methods of other names are of no kind.
 
+No setting: it belongs to the definitions of ``method_is_*``, ``lot_margin_*`` and ``lot_margin_same_method``. Changed without their versions,
+rows already made and predictions repeated later would disagree under one version of the set.
+"""
 
 _LONGEST_RUN_MIN: Final = 24 * 60.0
 _HIGHEST_PRESSURE_BAR: Final = 10_000.0

@@ -14,7 +14,7 @@ from datetime import datetime
 from math import isfinite, nan
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of, method_kind
+from lab_assets.features.definitions import FEATURE_SET_VERSION, METHOD_KINDS, columns_of, method_kind
 from lab_assets.features.expectation import spec_margin
 from lab_assets.features.extra import extra_values, former_values
 from lab_assets.features.history_rows import mean, nulls, require, schema_of
@@ -129,7 +129,7 @@ def _lot_row(row: Mapping[str, Any], known: Sequence[KnownValue]) -> dict[str, A
         "lot_min_margin": min(margins, default=nan),
         "lot_last_margin": min((value.margin for value in known if value.measured_at == newest), default=nan),
     }
-    for kind in ("assay", "rs", "diss"):
+    for kind in METHOD_KINDS.values():
         features[f"lot_margin_{kind}"] = _last_sample_margin([value for value in known if value.kind == kind])
     former = former_values("lot_history", known, only=None if known else features)  # files are never given nothing
     features = dict.fromkeys(columns_of("lot_history"), nan) | features | former | (extra_values("lot_history", known) if known else {})

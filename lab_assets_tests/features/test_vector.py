@@ -11,7 +11,16 @@ import polars as pl
 import pytest
 
 from lab_assets.features.context import context_features
-from lab_assets.features.definitions import FEATURE_NAMES, FEATURE_SET_VERSION, FEATURES, Feature, method_kind, names_of, set_version
+from lab_assets.features.definitions import (
+    FEATURE_NAMES,
+    FEATURE_SET_VERSION,
+    FEATURES,
+    METHOD_KINDS,
+    Feature,
+    method_kind,
+    names_of,
+    set_version,
+)
 from lab_assets.features.vector import assemble_online, from_map, storable, to_map, to_matrix
 
 
@@ -41,6 +50,12 @@ def test_version_follows_names_order_and_versions():
 )
 def test_kind_of_a_method(method: str | None, kind: str | None):
     assert method_kind(method) == kind
+
+
+def test_every_kind_of_method_has_its_features():
+    kinds = METHOD_KINDS.values()
+    assert {f"method_is_{kind}" for kind in kinds} <= set(names_of("context"))
+    assert {f"lot_margin_{kind}" for kind in kinds} <= set(names_of("lot_history"))
 
 
 def test_matrix_has_the_models_order_and_nan_for_unknown():
