@@ -1,6 +1,6 @@
 """Commits of Arrow rows by ``deltalake``: milliseconds, and over at the latest when this process is.
 
-Belongs here: append, overwrite and deletion of rows of one opened table, compaction, restore. Does not belong here: locks,
+Belongs here: append, overwrite, update and deletion of rows of one opened table, compaction, restore. Does not belong here: locks,
 reading back (``writer.py``).
 """
 
@@ -107,6 +107,34 @@ def delete(table: DeltaTable, predicate: str, *, derivation: Derivation | None =
     commit = uuid.uuid4().hex
     metrics = table.delete(predicate, commit_properties=_properties(commit, derivation=derivation))
     return commit if metrics["num_removed_files"] else None
+
+
+def update(table: DeltaTable, key: str, rows: pa.Table, *, derivation: Derivation | None = None) -> str | None:
+    """Write some columns of the rows that have a key, in one commit, and return its identity; ``None`` when no row had to be written.
+
+    Rows are joined by the key and never named in a condition: a condition is kept in the log, where 200,000 names are six megabytes that
+    every look at the history reads again.
+
+    Args:
+        table: The table, opened under its lock.
+        key: Column that tells a row.
+        rows: The key, each at most once, and the columns to be written.
+        derivation: Where it came from, recorded in the commit.
+    """
+    commit = uuid.uuid4().hex
+    values = {f"`{name}`": f"source.`{name}`" for name in rows.column_names if name != key}
+    metrics = (
+        table.merge(
+            rows,
+            f"target.`{key}` = source.`{key}`",
+            source_alias="source",
+            target_alias="target",
+            commit_properties=_properties(commit, derivation=derivation),
+        )
+        .when_matched_update(values)
+        .execute()
+    )
+    return commit if metrics["num_target_rows_updated"] else None
 
 
 def conformed(contract: TableContract, rows: ArrowRows, table: DeltaTable) -> ArrowRows:

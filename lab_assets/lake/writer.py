@@ -116,6 +116,23 @@ class LakeWriter(LakeReader):
             commit = commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation)
             return self._read_back(contract, commit, above=before)
 
+    def update(self, contract: TableContract, key: str, rows: pa.Table, *, derivation: Derivation | None = None) -> int:
+        """Write some columns of many rows in one commit, by a key; only files that hold such rows are written anew.
+
+        Args:
+            contract: Table.
+            key: Column that tells a row.
+            rows: The key, each at most once, and the columns to be written; a key that the table does not hold is left out.
+            derivation: Where it came from.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self.open(contract)
+            before = table.version()
+            return self._read_back(contract, commits.update(table, key, rows, derivation=derivation), above=before)
+
     def delete(self, contract: TableContract, predicate: str, *, derivation: Derivation | None = None) -> int:
         """Delete rows in one commit; earlier versions stay readable.
 

@@ -81,6 +81,9 @@ COUNTS: Final = {"superseded_by": None, "ended_at_utc": None, "ended_reason": No
 def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation) -> None:
     """Write what is said now of predictions, and of the decisions that follow from them: ended, superseded or counting again.
 
+    One commit a table, so that nobody sees half of it; of what is said already, none. Decisions come first: predictions tell what is left
+    to be said, and a process that dies in between leaves them to be marked again, with their decisions.
+
     Args:
         lake: Tables.
         ends: ``prediction_id`` with ``superseded_by``, ``ended_at_utc`` and ``ended_reason``.
@@ -97,14 +100,13 @@ def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation
         "ended_reason": pl.String(),
     }
     said = pl.DataFrame([{name: row[name] for name in schema} for row in ends], schema=schema)
-    for table, key, prefix in ((PREDICTIONS, "prediction_id", ""), (DECISIONS, "decision_id", "d-")):
-        rows = lake.polars(table, where=among("prediction_id", said["prediction_id"]))
-        if rows.is_empty():
-            continue
+    for table, key, prefix in ((DECISIONS, "decision_id", "d-"), (PREDICTIONS, "prediction_id", "")):
         own = said.with_columns(superseded_by=pl.lit(prefix) + pl.col("superseded_by"))
-        marked = rows.drop("superseded_by", "ended_at_utc", "ended_reason").join(own, on="prediction_id").select(table.column_names)
-        values = ", ".join(f"'{value}'" for value in marked[key].to_list())
-        lake.replace_where(table, marked.to_arrow(), f"`{key}` IN ({values})", derivation=derivation)
+        names = list(dict.fromkeys((key, "prediction_id")))
+        held = lake.polars(table, [*names, *COUNTS], where=among("prediction_id", said["prediction_id"]))
+        rows = held.select(names).join(own.join(held, on=own.columns, how="anti", nulls_equal=True), on="prediction_id")
+        if rows.height:
+            lake.update(table, key, rows.select(key, *COUNTS).to_arrow(), derivation=derivation)
 
 
 def decided(
