@@ -7,7 +7,7 @@ Belongs here: holding new predictions against those kept, and marking both table
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from math import isfinite
@@ -19,6 +19,7 @@ from lab_assets.domain.in_force import utc
 from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.ml import ended_reasons
 
 if TYPE_CHECKING:
     from lab_assets.decisions.review_path import Decision
@@ -51,27 +52,61 @@ class Plan:
     again: list[str]
 
 
-_CHANGED: Final = "the features, or the lot, changed by what became known since"
-_BY_ANOTHER_MODEL: Final = "the model in service now scored the run again"
+_AT_ONCE: Final = 20_000
+"""Superseded predictions whose feature values are held beside the new ones at one time."""
+_COMPARED: Final = ("model_name", "model_version", "model_digest", "feature_set_version", "lot_id", "as_of_utc", "features")
 
 
-def compared(made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime, *, digest: str) -> Plan:
-    """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again."""
+def compared(lake: Lakehouse, made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime) -> Plan:
+    """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again.
+
+    Args:
+        lake: Tables; of predictions that are superseded it is read what they were made from.
+        made: What came out now.
+        standing: What is kept of these runs, and whether it counts.
+        waiting: Runs of which nothing is said yet.
+        now: Time of what ends.
+    """
     by_id = {row["prediction_id"]: row for row in standing}
-    chosen = {(row["injection_id"], row["checkpoint_pct"]): row["prediction_id"] for row in made}
+    chosen = {(row["injection_id"], row["checkpoint_pct"]): row for row in made}
     ended: list[dict[str, Any]] = []
+    superseded: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for row in standing:
         if row["ended_at_utc"] is not None or row["injection_id"] in waiting:
             continue
         successor = chosen.get((row["injection_id"], row["checkpoint_pct"]))
         if successor is None:
-            reason = "the run is no sample by what is known now, or has no features any more"
-            ended.append({"prediction_id": row["prediction_id"], "superseded_by": None, "ended_at_utc": now, "ended_reason": reason})
-        elif successor != row["prediction_id"]:
-            reason = _CHANGED if row["model_digest"] == digest else _BY_ANOTHER_MODEL
-            ended.append({"prediction_id": row["prediction_id"], "superseded_by": successor, "ended_at_utc": now, "ended_reason": reason})
-    again = [name for name in chosen.values() if name in by_id and by_id[name]["ended_at_utc"] is not None]
+            ended.append(_said(row["prediction_id"], None, now, ended_reasons.NO_SAMPLE))
+        elif successor["prediction_id"] != row["prediction_id"]:
+            superseded.append((row, successor))
+    ended += _superseded(lake, superseded, now)
+    names = (row["prediction_id"] for row in chosen.values())
+    again = [name for name in names if name in by_id and by_id[name]["ended_at_utc"] is not None]
     return Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)
+
+
+def _superseded(lake: Lakehouse, pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], now: datetime) -> Iterator[dict[str, Any]]:
+    """Say of predictions by what they are superseded and why; they are read in the order of their moments, so that files are skipped."""
+    import polars as pl
+
+    def moment(pair: tuple[dict[str, Any], dict[str, Any]]) -> tuple[bool, datetime]:
+        at = pair[0]["as_of_utc"]
+        return at is not None, now if at is None else at
+
+    ordered = sorted(pairs, key=moment)
+    for start in range(0, len(ordered), _AT_ONCE):
+        portion = ordered[start : start + _AT_ONCE]
+        where = among("prediction_id", pl.Series([before["prediction_id"] for before, _ in portion]))
+        if (first := portion[0][0]["as_of_utc"]) is not None:
+            where &= pl.col("as_of_utc").is_between(first, portion[-1][0]["as_of_utc"])
+        stood = {row["prediction_id"]: row for row in lake.polars(PREDICTIONS, ["prediction_id", *_COMPARED], where=where).to_dicts()}
+        for before, after in portion:
+            reason = ended_reasons.superseded(stood[before["prediction_id"]], after)
+            yield _said(before["prediction_id"], after["prediction_id"], now, reason)
+
+
+def _said(prediction: str, successor: str | None, at: datetime, reason: str) -> dict[str, Any]:
+    return {"prediction_id": prediction, "superseded_by": successor, "ended_at_utc": at, "ended_reason": reason}
 
 
 COUNTS: Final = {"superseded_by": None, "ended_at_utc": None, "ended_reason": None}

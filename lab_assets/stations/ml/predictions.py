@@ -238,7 +238,7 @@ def _score(
         # what a former model said of runs that another one scores now stays what it said; of others it ends
         scored = {row["injection_id"] for row in made}
         standing = [row for row in standing if row["model_digest"] == bundle.digest or row["injection_id"] not in scored]
-    plan = compared(made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc, digest=bundle.digest)
+    plan = compared(lake, made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
     paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
     return Scored(
         predictions=len(plan.new),
@@ -296,7 +296,7 @@ def _standing(lake: Lakehouse, names: Collection[str] | None, runs: pl.DataFrame
         began = runs["injected_at_utc"]
         if runs.height == len(names) and not began.has_nulls():
             where &= pl.col("as_of_utc") >= began.min()
-    columns = ["prediction_id", "injection_id", "checkpoint_pct", "model_digest", "ended_at_utc", "ended_reason", "superseded_by"]
+    columns = ["prediction_id", "injection_id", "checkpoint_pct", "model_digest", "as_of_utc", "ended_at_utc"]
     return lake.polars(PREDICTIONS, columns, where=where).to_dicts()
 
 

@@ -18,6 +18,7 @@ from lab_assets.domain.injection_identity import injection_id
 from lab_assets.features import inputs
 from lab_assets.features.definitions import FEATURE_SET_VERSION, FEATURES, names_of, set_version
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.stations.ml import prediction_records
 from lab_assets.stations.ml.predictions import Scored, Scoring, inputs_of_model, score_waiting
 from lab_assets_tests.stations.ml.models import NAMES, bundle
 from lab_assets_tests.stations.rows import at, putting
@@ -90,7 +91,7 @@ def test_a_fact_learned_later_supersedes_the_prediction_and_its_decision(lake: L
     said = ("superseded_by", "ended_at_utc", "ended_reason")
     assert {name: value for name, value in old.items() if name not in said} == {k: v for k, v in first.items() if k not in said}
     assert (old["superseded_by"], old["ended_at_utc"]) == (new["prediction_id"], later)
-    assert old["ended_reason"] == "the features, or the lot, changed by what became known since"
+    assert old["ended_reason"] == "scored again after a change of the moment up to which facts were known, the feature values"
     assert (new["superseded_by"], new["ended_at_utc"]) == (None, None)
     assert (new["as_of_utc"], dict(new["features"])["worst_margin_so_far"]) == (at(8), 0.9)
     assert new["risk"] != old["risk"]
@@ -135,10 +136,43 @@ def test_predictions_of_a_former_model_stand_until_their_runs_change(lake: Lakeh
     (counting,) = [row for row in rows(lake) if row["ended_at_utc"] is None]
     assert (counting["model_digest"], counting["as_of_utc"]) == (bundle(seed=4).digest, at(8))
     reasons = {row["model_digest"]: row["ended_reason"] for row in rows(lake) if row["superseded_by"] == counting["prediction_id"]}
+    known = "the moment up to which facts were known, the feature values"
     assert reasons == {
-        bundle().digest: "the model in service now scored the run again",
-        bundle(seed=4).digest: "the features, or the lot, changed by what became known since",
+        bundle().digest: f"scored again after a change of the model, {known}",
+        bundle(seed=4).digest: f"scored again after a change of {known}",
     }
+
+
+def test_a_reason_says_what_is_different_now(lake: Lakehouse) -> None:
+    """Another lot alone; then predictions as an earlier program named them, whose identity alone is another."""
+    again(lake, run("a", lot_id="L2"))
+    score(lake, now=NOW + timedelta(hours=1))
+    (first, second) = rows(lake)
+    assert (first["ended_reason"], first["superseded_by"]) == ("scored again after a change of the lot", second["prediction_id"])
+    earlier = [{**second, "prediction_id": f"pred_old_{number}"} for number in range(3)]
+    lake.replace_where(PREDICTIONS, lake.local_rows(PREDICTIONS, earlier), "`prediction_id` IS NOT NULL")
+    assert score(lake, now=NOW + timedelta(hours=2), everything=True).superseded == 3
+    named = "scored again under another identity: model, lot, moment and feature values are the same"
+    assert {row["ended_reason"] for row in rows(lake)} == {named, None}
+
+
+def test_many_superseded_predictions_are_compared_in_portions(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is held against its own successor, also one whose moment nobody wrote down."""
+    monkeypatch.setattr(prediction_records, "_AT_ONCE", 2)
+    for number, name in enumerate("bcde"):
+        put(lake, INJECTIONS, run(name))
+        put(lake, INJECTION_PROGRESS, progress(name, 0.2 + number / 10))
+    score(lake)
+    kept = rows(lake)
+    earlier = [{**row, "prediction_id": f"pred_old_{row['injection_id']}"} for row in kept]
+    earlier[0]["as_of_utc"] = None
+    earlier[1]["features"] = [("worst_margin_so_far", 9.0)]
+    lake.replace_where(PREDICTIONS, lake.local_rows(PREDICTIONS, earlier), "`prediction_id` IS NOT NULL")
+    assert score(lake, now=NOW + timedelta(hours=1), everything=True).superseded == 5
+    reasons = {row["injection_id"]: row["ended_reason"] for row in rows(lake) if row["ended_at_utc"] is not None}
+    assert reasons.pop(earlier[0]["injection_id"]) == "scored again after a change of the moment up to which facts were known"
+    assert reasons.pop(earlier[1]["injection_id"]) == "scored again after a change of the feature values"
+    assert set(reasons.values()) == {"scored again under another identity: model, lot, moment and feature values are the same"}
 
 
 @pytest.mark.parametrize("role", ["standard", "blank", "suitability"])
