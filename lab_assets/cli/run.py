@@ -71,6 +71,8 @@ def rollback(
 ) -> None:
     """Take back what RUN wrote: tables made from others are set back, its predictions end; bronze and records stay.
 
+    Predictions that others made from what it wrote end until the next scoring; those that come out the same count again.
+
     The next run makes these tables anew from their inputs. Where others have written since to any of them, or made other tables of them, all
     are made anew at once, and what rests on them follows.
     """
@@ -100,7 +102,9 @@ def rollback(
         "made_anew": {name: outcome.version for name, outcome in done.made_anew.items()},
         "followed": {name: outcome.version for name, outcome in done.followed.items()},
         "predictions_ended": done.ended,
+        "predictions_waiting": done.waiting,
         "predictions_counting_again": done.again,
+        "predictions_version": done.marked_in,
         "kept": done.kept,
     }
     audit.append(actor=actor, action="run.rollback", target=plan.run.run_id, new=found, reason=reason, origin=ORIGIN)
@@ -114,6 +118,10 @@ def rollback(
         typer.echo(f"{name}: {outcome.words()}")
     if plan.scored:
         typer.echo(f"{done.ended} prediction(s) and their decisions ended, {done.again} earlier one(s) count again")
+    if done.waiting:
+        typer.echo(
+            f"{done.waiting} prediction(s) of others were made from what it wrote and are ended until the next run scores them again"
+        )
     if done.kept:
         typer.echo(f"unchanged, since bronze and records stay as they are: {', '.join(done.kept)}")
 
@@ -127,6 +135,10 @@ def _lines(plan: RollbackPlan) -> list[str]:
     lines += [f"{name}: rests on these and follows now" for name in plan.followed]
     if plan.scored:
         lines.append("the predictions of the run and their decisions are marked as ended")
+    if plan.rescored:
+        lines.append(
+            "predictions of others that were made from what it wrote are ended, with their decisions, until the next run scores them again"
+        )
     if plan.kept:
         lines.append(f"unchanged, since bronze and records stay as they are: {', '.join(plan.kept)}")
     return lines

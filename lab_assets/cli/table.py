@@ -127,13 +127,21 @@ def restore(
         action="table.restore",
         target=name,
         old={"version": before},
-        new={"version": done.version, "as": version},
+        new={"version": done.version, "as": version, "predictions_ended": done.ended, "predictions_version": done.marked_in},
         reason=reason,
         origin=ORIGIN,
     )
     if as_json:
         found = {"table": name, "restored": version, "version": done.version, "previous": before}
-        print_json({**found, "made_anew": done.anew, "rests_on_it": done.rests_on_it, "predictions_ended": done.ended})
+        print_json(
+            {
+                **found,
+                "made_anew": done.anew,
+                "rests_on_it": done.rests_on_it,
+                "predictions_ended": done.ended,
+                "predictions_version": done.marked_in,
+            }
+        )
         return
     typer.echo(f"{name} is as it was at version {version}; this is version {done.version}, and {before} stays readable")
     if done.anew:
@@ -141,7 +149,9 @@ def restore(
     if done.rests_on_it:
         typer.echo(f"these tables rest on it and follow at the next run: {', '.join(done.rests_on_it)}")
     if done.ended:
-        typer.echo(f"{done.ended} prediction(s) and their decisions rest on it and are ended until the next run scores them again")
+        typer.echo(
+            f"{done.ended} prediction(s) were made from what it lost and are ended, with their decisions, until the next run scores them again"
+        )
 
 
 @app.command()

@@ -6,8 +6,8 @@ anywhere. Does not belong here: taking back a run (``rollback.py``), asking peop
 
 A table that a station makes is marked to be made anew before it is set back, both under the station's lock: what is set back is made again
 by the next run of the stations, and is then what a rebuild gives. Bronze and records follow from nothing else in the lake: they stay, or
-are set back by force with all that follows. Predictions that rest on what is set back are marked at once as ended, with their decisions;
-the next scoring looks at every run, and those that come out the same count again.
+are set back by force with all that follows. Predictions that rest on what is set back are marked at once as ended, with their decisions,
+and count again when the next scoring makes the same (``ml/taken_back.py``).
 """
 
 from __future__ import annotations
@@ -19,25 +19,22 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from lab_assets.contracts.bronze import QUARANTINE
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.governance import ACCESS, AUDIT, LINEAGE
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
-from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
 from lab_assets.stations.all_stations import downstream, stations
 from lab_assets.stations.governance import lineage
-from lab_assets.stations.ml import predictions
-from lab_assets.stations.ml.prediction_records import mark
+from lab_assets.stations.ml import ended_reasons, predictions
+from lab_assets.stations.ml.prediction_records import ended, mark
+from lab_assets.stations.ml.taken_back import SCORED_FROM, resting_on
 from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
 
 if TYPE_CHECKING:
     import polars as pl
 
 Kind = Literal["made", "bronze", "record"]
-
-_SCORED_FROM: Final = {each.full_name for each in (INJECTIONS, INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE)}
 
 
 class RestoringError(ValueError):
@@ -156,7 +153,8 @@ class Restored:
         version: Version afterwards.
         anew: Whether the next run of the stations makes the table anew.
         rests_on_it: Tables that follow from it and follow the change by themselves, in flow order.
-        ended: Predictions that rest on it and do not count until the next scoring.
+        ended: Predictions that were made from what it lost and do not count until the next scoring.
+        marked_in: Version of ``ml.predictions`` that says so of them; ``None`` where there are none.
     """
 
     before: int
@@ -164,6 +162,7 @@ class Restored:
     anew: bool
     rests_on_it: list[str]
     ended: int = 0
+    marked_in: int | None = None
 
 
 def consequences(name: str, before: int) -> str:
@@ -207,31 +206,30 @@ def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bo
     reason, rests = f"restored to version {version}", rests_on({name})
     if PREDICTIONS.full_name in (name, *rests):
         mark_anew(lake, [predictions.STATION], reason if name == PREDICTIONS.full_name else f"{name} was {reason}")
-    ended = _end_predictions(lake, f"{name} was {reason}", Derivation(inputs={name: before})) if PREDICTIONS.full_name in rests else 0
+    resting = _end_predictions(lake, contract, version) if PREDICTIONS.full_name in rests else 0
+    marked_in = lake.version(PREDICTIONS) if resting else None
     if kind_of(name) == "made":
         after = set_back(lake, name, version, reason)
-        return Restored(before=before, version=after, anew=True, rests_on_it=rests, ended=ended)
+        return Restored(before=before, version=after, anew=True, rests_on_it=rests, ended=resting, marked_in=marked_in)
     after = lake.restore(contract, version)
     if name == LINEAGE.full_name:
         lake.ledger.set_progress(lineage.STATION, dict.fromkeys(lake.ledger.progress(lineage.STATION), -1))
-    return Restored(before=before, version=after, anew=False, rests_on_it=rests, ended=ended)
+    return Restored(before=before, version=after, anew=False, rests_on_it=rests, ended=resting, marked_in=marked_in)
 
 
-def _end_predictions(lake: Lakehouse, reason: str, restored: Derivation) -> int:
-    """Mark the predictions that count as ended, with their decisions; not what the service answered, which was given what it rests on."""
-    import polars as pl
-
-    counts = pl.col("ended_at_utc").is_null() & (pl.col("mode") != "online") & predictions.of_last_model(lake)
-    rows = lake.polars(PREDICTIONS, ["prediction_id"], where=counts)
-    said = {"superseded_by": None, "ended_at_utc": utc_now(), "ended_reason": reason}
-    mark(lake, [{"prediction_id": name, **said} for name in rows["prediction_id"]], restored)
-    return rows.height
+def _end_predictions(lake: Lakehouse, contract: TableContract, version: int) -> int:
+    """Mark the predictions as ended that were made from what a table loses, with their decisions."""
+    name = contract.full_name
+    resting = resting_on(lake, {name: version + 1})
+    reason, now = ended_reasons.restored(name, version), utc_now()
+    mark(lake, [ended(each, now, reason) for each in resting], Derivation(inputs={name: lake.version(contract)}))
+    return len(resting)
 
 
 def rests_on(names: set[str]) -> list[str]:
     """Return the tables that follow from some tables, in flow order; predictions are among them where what they are scored from is."""
     made = downstream(names)
-    return [*made, *([PREDICTIONS.full_name] if _SCORED_FROM & {*names, *made} else [])]
+    return [*made, *([PREDICTIONS.full_name] if SCORED_FROM & {*names, *made} else [])]
 
 
 def set_back(lake: Lakehouse, name: str, version: int, reason: str) -> int:

@@ -7,6 +7,9 @@ The tables that a run made fit together before it and after it. Where nobody has
 all go back to before the run, and fit together again; the next run makes them anew. Where others have, no earlier version fits what they
 wrote: then all are made anew at once from their inputs, in flow order, and what rests on them follows. A table that went back alone would
 empty what is made of it (incident: the lots of a first run were set back, and every disposition of the second was gone until the third).
+
+The predictions that the run made end, and those that it had superseded count again. Predictions that others made from what it wrote end
+until the next scoring, as after a restore (``ml/taken_back.py``).
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
@@ -22,13 +25,11 @@ from lab_assets.lake.derivation import RUN, STATION, Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
 from lab_assets.stations.all_stations import downstream, stations
-from lab_assets.stations.ml import predictions
-from lab_assets.stations.ml.prediction_records import mark
-from lab_assets.stations.restoring import RestoringError, set_back
+from lab_assets.stations.ml import ended_reasons, predictions
+from lab_assets.stations.ml.prediction_records import counting, ended, mark
+from lab_assets.stations.ml.taken_back import ARRANGING, resting_on
+from lab_assets.stations.restoring import RestoringError, rests_on, set_back
 from lab_assets.stations.runner import StationOutcome, mark_anew, update
-
-_ARRANGING: Final = ("OPTIMIZE", "SET TBLPROPERTIES", "ADD COLUMN", "CREATE")
-"""Operations that change no row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +97,7 @@ def runs(lake: Lakehouse, *, newest: int | None = None) -> list[RunWrites]:
         first: dict[str, int] = {}
         for entry in sorted(lake.history(contracts()[name], newest), key=lambda entry: entry["version"]):
             operation, run_id = str(entry.get("operation")), str(entry.get(RUN) or "")
-            if operation.startswith(_ARRANGING) or entry.get(STATION) == "maintenance":
+            if operation.startswith(ARRANGING) or entry.get(STATION) == "maintenance":
                 continue
             back = _made_last_again(entry, name)
             for other, began in first.items():
@@ -165,6 +166,7 @@ class RollbackPlan:
         made_anew: Tables that their stations make anew at once, in flow order, where others have written since.
         followed: Tables that rest on those and are brought up to date at once, in flow order.
         scored: Whether its predictions and their decisions are ended.
+        rescored: Whether predictions that others made from what it wrote, and their decisions, are ended until the next scoring.
         kept: Tables that stay as they are: bronze and records.
     """
 
@@ -173,6 +175,7 @@ class RollbackPlan:
     made_anew: list[str]
     followed: list[str]
     scored: bool
+    rescored: bool
     kept: list[str]
 
     @property
@@ -193,6 +196,7 @@ def rollback_plan(run: RunWrites) -> RollbackPlan:
         made_anew=[] if is_alone else made,
         followed=[] if is_alone else resting,
         scored=PREDICTIONS.full_name in tables,
+        rescored=PREDICTIONS.full_name in rests_on(set(made)),
         kept=sorted(name for name in tables if name not in made and name not in {PREDICTIONS.full_name, DECISIONS.full_name}),
     )
 
@@ -206,7 +210,9 @@ class RolledBack:
         made_anew: What each station did that made its table anew at once.
         followed: What each station did whose table rests on those.
         ended: Predictions of the run that count no more.
+        waiting: Predictions of others, made from what it wrote, that do not count until the next scoring.
         again: Earlier predictions that the run had superseded and that count again.
+        marked_in: Version of ``ml.predictions`` that says so of them; ``None`` where there are none.
         kept: Tables that stay as they are: bronze and records.
     """
 
@@ -214,7 +220,9 @@ class RolledBack:
     made_anew: dict[str, StationOutcome]
     followed: dict[str, StationOutcome]
     ended: int
+    waiting: int
     again: int
+    marked_in: int | None
     kept: list[str]
 
 
@@ -230,11 +238,17 @@ def rollback(
         run_id: Run that the commits name.
         say: Given progress of long work.
     """
-    reason = f"run {plan.run.run_id} was taken back"
-    scored = [predictions.STATION] if plan.scored else []  # the next scoring looks at every run again, also where no feature has changed
+    reason = ended_reasons.taken_back(plan.run.run_id)
+    # the next scoring looks at every run again, also where no feature has changed
+    scored = [predictions.STATION] if plan.scored or plan.rescored else []
     mark_anew(lake, [*plan.set_back, *plan.made_anew, *scored], reason)
     derivation = Derivation(inputs={f"run:{plan.run.run_id}": "taken back"}, run_id=run_id, code_version=code_version())
-    ended, again = _end_predictions(lake, plan.run, reason, at_utc, derivation) if plan.scored else (0, 0)
+    own, again = _own_predictions(lake, plan.run, reason) if plan.scored else ([], [])
+    resting = _predictions_of_others(lake, plan.run, own) if plan.rescored else []
+    why = ended_reasons.rests_on_taken_back(plan.run.run_id)
+    ends = [*(ended(name, at_utc, reason) for name in own), *(ended(name, at_utc, why) for name in resting)]
+    mark(lake, [*ends, *map(counting, again)], derivation)
+    marked_in = lake.version(PREDICTIONS) if ends or again else None
     restored = {name: set_back(lake, name, version, reason) for name, version in plan.set_back.items()}
     made: dict[str, StationOutcome] = {}
     followed: dict[str, StationOutcome] = {}
@@ -243,28 +257,37 @@ def rollback(
             made[name] = update(lake, station, run_id=run_id, rebuild=True, say=say)
         elif name in plan.followed:
             followed[name] = update(lake, station, run_id=run_id, say=say)
-    return RolledBack(set_back=restored, made_anew=made, followed=followed, ended=ended, again=again, kept=plan.kept)
+    return RolledBack(
+        set_back=restored,
+        made_anew=made,
+        followed=followed,
+        ended=len(own),
+        waiting=len(resting),
+        again=len(again),
+        marked_in=marked_in,
+        kept=plan.kept,
+    )
 
 
-def _end_predictions(lake: Lakehouse, run: RunWrites, reason: str, at_utc: datetime, derivation: Derivation) -> tuple[int, int]:
-    """Mark the predictions that a run made as ended, and those that it had superseded as counting again."""
+def _own_predictions(lake: Lakehouse, run: RunWrites, reason: str) -> tuple[list[str], list[str]]:
+    """Return the predictions that a run made and that count, and those that it had superseded."""
     import polars as pl
 
     own = sorted(_predictions_of(lake, run.tables[PREDICTIONS.full_name]))
-    columns = ["prediction_id", "superseded_by", "ended_at_utc", "mode"]
     # what the service answered was only copied by the run; what others ended or superseded since is theirs
     counts = pl.col("ended_at_utc").is_null() | (pl.col("ended_reason") == reason)
-    taken = lake.polars(PREDICTIONS, columns, where=pl.col("prediction_id").is_in(own) & counts & (pl.col("mode") != "online"))
-    ends = [_said(name, at_utc, reason) for name in taken.filter(pl.col("ended_at_utc").is_null())["prediction_id"]]
+    mine = pl.col("prediction_id").is_in(own) & counts & (pl.col("mode") != "online")
+    taken = lake.polars(PREDICTIONS, ["prediction_id", "ended_at_utc"], where=mine)
     superseded = pl.col("superseded_by").is_in(taken["prediction_id"].implode()) & pl.col("ended_at_utc").is_not_null()
-    before = lake.polars(PREDICTIONS, columns, where=superseded)
-    again = [_said(name, None, None) for name in before["prediction_id"] if name not in set(own)]
-    mark(lake, [*ends, *again], derivation)
-    return len(ends), len(again)
+    before = lake.polars(PREDICTIONS, ["prediction_id"], where=superseded)["prediction_id"]
+    return taken.filter(pl.col("ended_at_utc").is_null())["prediction_id"].to_list(), sorted(set(before).difference(own))
 
 
-def _said(prediction: str, at: datetime | None, reason: str | None) -> dict[str, Any]:
-    return {"prediction_id": prediction, "superseded_by": None, "ended_at_utc": at, "ended_reason": reason}
+def _predictions_of_others(lake: Lakehouse, run: RunWrites, own: Sequence[str]) -> list[str]:
+    """Return the predictions that count and that others made from what a run wrote."""
+    made = stations()
+    since = {name: min(versions) for name, versions in run.tables.items() if name in made}
+    return sorted(set(resting_on(lake, since)).difference(own))
 
 
 def _predictions_of(lake: Lakehouse, versions: Sequence[int]) -> set[str]:

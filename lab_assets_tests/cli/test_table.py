@@ -217,6 +217,8 @@ def test_a_run_is_taken_back_after_a_question(lab: Lab, lots: Lakehouse) -> None
     assert lots.row_count(LOTS) == 2
     done = lab("run", "rollback", prefix, "--reason", "wrong code", "--yes", "--json").document
     assert (done["run_id"], done["set_back"]) == (made["run_id"], {"silver.lots": {"as": 0, "version": 2}})
+    said = ("predictions_ended", "predictions_waiting", "predictions_counting_again", "predictions_version")
+    assert [done[name] for name in said] == [0, 0, 0, None]
     assert lots.row_count(LOTS) == 0
     entries = AuditLog(open_database(lots.settings)).entries(action="run")
     assert [(entry.action, entry.object, entry.reason) for entry in entries] == [

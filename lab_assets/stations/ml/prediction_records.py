@@ -69,20 +69,20 @@ def compared(lake: Lakehouse, made: Sequence[dict[str, Any]], standing: Sequence
     """
     by_id = {row["prediction_id"]: row for row in standing}
     chosen = {(row["injection_id"], row["checkpoint_pct"]): row for row in made}
-    ended: list[dict[str, Any]] = []
+    ends: list[dict[str, Any]] = []
     superseded: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for row in standing:
         if row["ended_at_utc"] is not None or row["injection_id"] in waiting:
             continue
         successor = chosen.get((row["injection_id"], row["checkpoint_pct"]))
         if successor is None:
-            ended.append(_said(row["prediction_id"], None, now, ended_reasons.NO_SAMPLE))
+            ends.append(ended(row["prediction_id"], now, ended_reasons.NO_SAMPLE))
         elif successor["prediction_id"] != row["prediction_id"]:
             superseded.append((row, successor))
-    ended += _superseded(lake, superseded, now)
+    ends += _superseded(lake, superseded, now)
     names = (row["prediction_id"] for row in chosen.values())
     again = [name for name in names if name in by_id and by_id[name]["ended_at_utc"] is not None]
-    return Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ended, again=again)
+    return Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ends, again=again)
 
 
 def _superseded(lake: Lakehouse, pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], now: datetime) -> Iterator[dict[str, Any]]:
@@ -102,11 +102,17 @@ def _superseded(lake: Lakehouse, pairs: Sequence[tuple[dict[str, Any], dict[str,
         stood = {row["prediction_id"]: row for row in lake.polars(PREDICTIONS, ["prediction_id", *_COMPARED], where=where).to_dicts()}
         for before, after in portion:
             reason = ended_reasons.superseded(stood[before["prediction_id"]], after)
-            yield _said(before["prediction_id"], after["prediction_id"], now, reason)
+            yield ended(before["prediction_id"], now, reason, superseded_by=after["prediction_id"])
 
 
-def _said(prediction: str, successor: str | None, at: datetime, reason: str) -> dict[str, Any]:
-    return {"prediction_id": prediction, "superseded_by": successor, "ended_at_utc": at, "ended_reason": reason}
+def ended(prediction: str, at: datetime, reason: str, *, superseded_by: str | None = None) -> dict[str, Any]:
+    """Return what is said of a prediction that does not count any more."""
+    return {"prediction_id": prediction, "superseded_by": superseded_by, "ended_at_utc": at, "ended_reason": reason}
+
+
+def counting(prediction: str) -> dict[str, Any]:
+    """Return what is said of a prediction that counts."""
+    return {"prediction_id": prediction, **COUNTS}
 
 
 COUNTS: Final = {"superseded_by": None, "ended_at_utc": None, "ended_reason": None}

@@ -31,7 +31,7 @@ from lab_assets.provenance import code_version
 from lab_assets.registry.serving import uncomputed_features
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
-from lab_assets.stations.ml.prediction_records import COUNTS, Plan, append_new, compared, decided, mark, prediction_id
+from lab_assets.stations.ml.prediction_records import Plan, append_new, compared, counting, decided, mark, prediction_id
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
 from lab_assets.stations.runner import settled_versions, words_of_made_first
 
@@ -125,10 +125,13 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     names = None if whole else _touched(lake, progress, versions)
     if names is not None:
         names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING), None)
+    # where all is looked at with the same model, as after a restore, it is news all the same to the predictions of former models
+    went_back = any(progress.get(name, 0) > version for name, version in versions.items())
+    changed = _touched(lake, progress, versions) if whole and progress and not (new_model or went_back) else {}
     scored = (
         Scored(table_versions=versions)
         if names is not None and not names
-        else _score(lake, bundle, scoring, inputs=inputs, names=names, versions=versions)
+        else _score(lake, bundle, scoring, inputs=inputs, names=names, changed=changed, versions=versions)
     )
     note_scored(lake, bundle, inputs, versions)
     if due:
@@ -221,9 +224,10 @@ def _score(
     *,
     inputs: ModelInputs,
     names: Mapping[str, str | None] | None,
+    changed: Collection[str],
     versions: dict[str, int],
 ) -> Scored:
-    """Score some runs, or all, and hold what comes out against what is kept."""
+    """Score some runs, or all with those of them that have changed, and hold what comes out against what is kept."""
     import polars as pl
 
     runs = _runs(lake, versions[INJECTIONS.full_name], names)
@@ -235,8 +239,8 @@ def _score(
     made = _predictions(rows, bundle, scoring, versions) if rows.height else []
     standing = _standing(lake, names, runs)
     if names is None:
-        # what a former model said of runs that another one scores now stays what it said; of others it ends
-        scored = {row["injection_id"] for row in made}
+        # what a former model said of runs that another one scores now stays what it said; of those that changed, and others, it ends
+        scored = {row["injection_id"] for row in made}.difference(changed)
         standing = [row for row in standing if row["model_digest"] == bundle.digest or row["injection_id"] not in scored]
     plan = compared(lake, made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
     paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
@@ -358,6 +362,5 @@ def _keep(lake: Lakehouse, bundle: ModelBundle, plan: Plan, scoring: Scoring, ve
         ]
     )
     append(PREDICTIONS, plan.new, "prediction_id")
-    ends = [*plan.ended, *({"prediction_id": name, **COUNTS} for name in plan.again)]
-    mark(lake, ends, derivation)
+    mark(lake, [*plan.ended, *map(counting, plan.again)], derivation)
     return paths

@@ -20,6 +20,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION, FEATURES, names
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml import prediction_records
 from lab_assets.stations.ml.predictions import Scored, Scoring, inputs_of_model, score_waiting
+from lab_assets.stations.runner import mark_anew
 from lab_assets_tests.stations.ml.models import NAMES, bundle
 from lab_assets_tests.stations.rows import at, putting
 
@@ -141,6 +142,20 @@ def test_predictions_of_a_former_model_stand_until_their_runs_change(lake: Lakeh
         bundle().digest: f"scored again after a change of the model, {known}",
         bundle(seed=4).digest: f"scored again after a change of {known}",
     }
+
+
+def test_news_ends_predictions_of_a_former_model_when_all_is_looked_at(lake: Lakehouse) -> None:
+    """As after a restore: what changed meanwhile is news to them, and what did not is none."""
+    put(lake, INJECTIONS, run("b"))
+    put(lake, INJECTION_PROGRESS, progress("b", 0.4))
+    score(lake)
+    score(lake, seed=4)
+    put(lake, INJECTION_PROGRESS, progress("a", 0.9, known=at(8)))
+    mark_anew(lake, [PREDICTIONS.full_name], "restored to version 1")
+    done = score(lake, now=NOW + timedelta(hours=1), seed=4)
+    assert (done.predictions, done.superseded, done.ended) == (1, 2, 0)
+    former = {row["injection_id"]: row["ended_at_utc"] for row in rows(lake) if row["model_digest"] == bundle().digest}
+    assert former == {run("a")["injection_id"]: NOW + timedelta(hours=1), run("b")["injection_id"]: None}
 
 
 def test_a_reason_says_what_is_different_now(lake: Lakehouse) -> None:
