@@ -62,7 +62,7 @@ def command_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
     try:
         watch = ModelWatch(settings, engine)
         watch.refresh()
-        scorer = Scorer(settings, models=watch, log=log, rows=lambda: DeltaRows(settings), clock=utc_now)
+        scorer = Scorer(settings, models=watch, log=log, rows=lambda: DeltaRows(settings), clock=utc_now, ledger=Ledger(engine))
         yield scorer, PolicyStore(engine).current()
     finally:
         log.close()

@@ -26,10 +26,12 @@ from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.problems import FieldProblem, ProblemError
 from lab_assets.service.records import Outcome, Prediction, Record, driver_rows, new_prediction_id
 from lab_assets.service.requests import REFUSED, Numbers, ScoreRequest, TraceRequest
-from lab_assets.service.run_rows import RunRows
+from lab_assets.service.run_rows import KEPT_COLUMNS, RunRows
 from lab_assets.service.serving import ModelWatch, ServedModel
 from lab_assets.service.traces import TRACE_KEY, keep_trace
+from lab_assets.service.waiting_tables import WaitingTables
 from lab_assets.settings import Settings
+from lab_assets.state.ledger import Ledger, ledger_of
 
 Clock = Callable[[], datetime]
 
@@ -187,6 +189,7 @@ class Scorer:
         log: PredictionLog,
         rows: Callable[[], RunRows],
         clock: Clock,
+        ledger: Ledger | None = None,
     ) -> None:
         """Put together.
 
@@ -196,6 +199,7 @@ class Scorer:
             log: Keeps predictions.
             rows: Gives the tables as they are now, once for each prediction.
             clock: Gives the time.
+            ledger: Says which tables wait to be made anew; default: the laboratory's.
         """
         self._settings = settings
         self._models = models
@@ -203,6 +207,7 @@ class Scorer:
         self._rows = rows
         self._books = RunBooks()
         self._clock = clock
+        self._ledger = ledger or ledger_of(settings)
 
     def score_features(self, request: ScoreRequest, *, user: str) -> Answer:
         """Score posted feature values.
@@ -227,17 +232,21 @@ class Scorer:
         return made
 
     def score_injection(self, injection_id: str, *, checkpoint_pct: int, user: str) -> Answer:
-        """Score a run that is in the tables, as of now, from its stored features.
+        """Score a run that is in the tables, as of now, from its stored features; with a warning while a table waits to be made anew.
 
         Raises:
-            ReadBackError: the run or its features at the checkpoint are not in the tables.
+            ReadBackError: the run or its features at the checkpoint are not in the tables; it says so where these wait to be made anew.
             NoModelError, FeatureSetMismatchError, LogUnavailableError: as ``score_features``.
             TableUnavailableError: a table cannot be read.
         """
-        from lab_assets.service.stored_features import newest_features
+        from lab_assets.service.stored_features import FEATURE_TABLES, INJECTIONS, ReadBackError, newest_features
 
         now, model = self._clock(), self._models.current
-        found = newest_features(self._settings, injection_id, checkpoint_pct=checkpoint_pct, at=now, inputs=computed_inputs(model))
+        inputs, waiting = computed_inputs(model), WaitingTables(self._ledger, (INJECTIONS, *FEATURE_TABLES))
+        try:
+            found = newest_features(self._settings, injection_id, checkpoint_pct=checkpoint_pct, at=now, inputs=inputs)
+        except ReadBackError as error:
+            raise ReadBackError("; ".join((str(error), *waiting.warnings()))) from error
         subject = Subject(
             injection_id=found.injection_id,
             lot_id=found.lot_id,
@@ -245,6 +254,7 @@ class Scorer:
             features=found.features,
             table_versions=found.table_versions,
             as_of=now,
+            warnings=waiting.warnings(),
         )
         made = answer(subject, model, now=now, user=user)
         self._log.append(made.record)
@@ -267,13 +277,14 @@ class Scorer:
         """
         now = self._clock()
         model = self._models.current
+        waiting = WaitingTables(self._ledger, KEPT_COLUMNS)
         read = self._rows()
         refuse_unknown(request, methods=KnownMethods(read))
         subject = trace_subject(injection_id, request, read=read, now=now, inputs=computed_inputs(model), books=self._books)
         if subject.problems:
             raise refusal(REFUSED, list(subject.problems))
         digest, path = keep_trace(self._settings.raw, body)
-        warnings = unknown_warnings(unknown_names(read, request)) + subject.warnings
+        warnings = waiting.warnings() + unknown_warnings(unknown_names(read, request)) + subject.warnings
         subject = replace(subject, table_versions={**subject.table_versions, TRACE_KEY + digest: 0}, warnings=warnings)
         made = answer(subject, model, now=now, user=user)
         self._log.append(made.record, file=path)

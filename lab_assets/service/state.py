@@ -67,7 +67,8 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
     """
     engine = open_database(settings)
     policy = PolicyStore(engine)
-    tables = TableCache(settings, ledger=Ledger(engine))
+    ledger = Ledger(engine)
+    tables = TableCache(settings, ledger=ledger)
     log = PredictionLog(settings, name=spool)
     log.open()
     watch = ModelWatch(settings, engine)
@@ -86,7 +87,7 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
         watch=watch,
         record_watch=record_watch,
         models=models,
-        scorer=Scorer(settings, models=watch, log=log, rows=lambda: CachedRows.of(tables), clock=clock),
+        scorer=Scorer(settings, models=watch, log=log, rows=lambda: CachedRows.of(tables), clock=clock, ledger=ledger),
         views=Views(settings, policy=policy, tables=tables, log=log, watch=watch, models=models),
         metrics=Metrics(),
     )

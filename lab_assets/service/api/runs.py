@@ -32,7 +32,7 @@ async def trace(request: Request, injection_id: InjectionId, who: Annotated[Iden
     The signal is turned into the unit of the method's standards. What cannot be is refused: a method that no table knows, units that cannot
     be compared, times far beyond the run, a signal far below zero throughout. What hardly can be is answered with ``warnings`` and the
     verdict ``cannot_tell_yet``: a signal far beyond the standards or with many times their noise, one upside down or with gaps, an
-    instrument, sample or lot that no table knows.
+    instrument, sample or lot that no table knows, and tables that wait to be made anew, as after a restore.
     """
     state = lab(request)
     body = await read_json_body(request)
