@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
 from lab_assets.failpoints import failpoint
@@ -24,6 +24,9 @@ from lab_assets.state.station_work import CHECKED_FILES, CHECKED_TOTALS
 
 if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
+
+_AT_ONCE: Final = 1000
+"""Arrivals that one condition names: Delta's parser of conditions ends its process at some tens of thousands of names."""
 
 Namesakes = Mapping[str, Sequence[Any]]
 """By digest, arrivals with the same bytes under other names, as rows of the ledger's table."""
@@ -48,9 +51,11 @@ def retire_names(lakehouse: Lakehouse, others: Namesakes, *, now: Mapping[str, A
     arrivals = [row for rows in others.values() for row in rows]
     versions = _take_rows(lakehouse, [row for row in arrivals if row.rows_parsed], derivation)
     failpoint("former_rows_gone")
-    rows = lakehouse.local_rows(FILES, [_duplicate_row(row, path_of(now[row.file_id])) for row in arrivals])
-    numbers = ", ".join(str(row.arrival_id) for row in arrivals)
-    versions[FILES.full_name] = lakehouse.replace_where(FILES, rows, f"arrival_id IN ({numbers})", derivation=derivation)
+    for start in range(0, len(arrivals), _AT_ONCE):
+        some = arrivals[start : start + _AT_ONCE]
+        rows = lakehouse.local_rows(FILES, [_duplicate_row(row, path_of(now[row.file_id])) for row in some])
+        numbers = ", ".join(str(row.arrival_id) for row in some)
+        versions[FILES.full_name] = lakehouse.replace_where(FILES, rows, f"arrival_id IN ({numbers})", derivation=derivation)
     for kept in (CHECKED_TOTALS, CHECKED_FILES):  # what the check goes on from counted the rows
         lakehouse.ledger.forget_progress(kept)
     return versions

@@ -295,7 +295,7 @@ class Ledger(StationWork):
         for arrival in arrivals:
             if arrival.file_id not in others:
                 continue
-            retire(connection, others[arrival.file_id], path_of(arrival))
+            retire(connection, arrival.file_id, path_of(arrival), before=batch)
             AuditLog(self.engine).append(
                 connection,
                 actor=SYSTEM,

@@ -10,7 +10,7 @@ its folder or its name says, the next name is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select, update
@@ -85,10 +85,10 @@ def namesakes(connection: Connection, file_ids: Iterable[str], *, before: int) -
     return found
 
 
-def retire(connection: Connection, others: Sequence[Any], path: str) -> None:
-    """Let other arrivals of some bytes be duplicates of the name that counts; how they were read stays on record."""
-    numbers = [row.arrival_id for row in others]
-    connection.execute(update(ARRIVALS).where(_COLUMNS.arrival_id.in_(numbers)).values(as_duplicate(path)))
+def retire(connection: Connection, file_id: str, path: str, *, before: int) -> None:
+    """Let other arrivals of some bytes, of earlier batches, be duplicates of the name that counts; how they were read stays on record."""
+    others = (_COLUMNS.file_id == file_id, _COLUMNS.batch < before, _COLUMNS.state.in_(("committed", "duplicate")))
+    connection.execute(update(ARRIVALS).where(*others).values(as_duplicate(path)))
 
 
 def read_under_next_name(connection: Connection, refused: Any, rule: str | None) -> int | None:

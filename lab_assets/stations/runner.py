@@ -24,6 +24,7 @@ from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, MADE_ANEW, Attention
 from lab_assets.stations.reading import StationReader
 from lab_assets.stations.station import Input, Station
+from lab_assets.stations.writing import replace_groups, rows_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -278,29 +279,13 @@ def _work(station: Station, read: StationReader, keys: pl.DataFrame, outcome: St
     changed, replaced = difference(station, made, standing)
     if changed.is_empty():
         return
-    rows = _of(station, made, changed)
+    rows = rows_of(station, made, changed)
     outcome.changed += changed.height
     outcome.rows += rows.height
-    arrow = rows.to_arrow()
     if replaced:
-        lake.replace_where(station.target, arrow, _predicate(station, changed), derivation=derivation)
+        replace_groups(lake, station, rows, changed, derivation)
     elif rows.height:
-        lake.append(station.target, arrow, derivation=derivation)
-
-
-def _predicate(station: Station, keys: pl.DataFrame) -> str:
-    predicate = station.group.predicate(keys)
-    return predicate if station.within is None else f"({predicate}) AND `{station.within[0]}` = '{station.within[1]}'"
-
-
-def _of(station: Station, rows: pl.DataFrame, keys: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of some groups."""
-    import polars as pl
-
-    if not station.group.coalesce:
-        return rows.join(keys, on=station.group.names, how="semi")
-    named = rows.with_columns(pl.coalesce(station.group.columns).alias("__key"))
-    return named.join(keys, left_on="__key", right_on="key", how="semi").drop("__key")
+        lake.append(station.target, rows.to_arrow(), derivation=derivation)
 
 
 def _standing(station: Station, read: StationReader, keys: pl.DataFrame, made: pl.DataFrame) -> pl.DataFrame:
