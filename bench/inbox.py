@@ -22,7 +22,8 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine, insert
 
-from lab_assets.ingest.inbox import LOOKS_TO_SEE_ALL, InboxWatch, Patience, nothing_taken
+from lab_assets.ingest.candidates import Patience
+from lab_assets.ingest.inbox import LOOKS_TO_SEE_ALL, InboxWatch, nothing_taken
 from lab_assets.ingest.receive import Receiver
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database, utc_text, writing

@@ -13,7 +13,8 @@ from functools import partial
 from typing import Final
 
 from lab_assets.failpoints import failpoint
-from lab_assets.ingest.inbox import Candidate, InboxWatch, Look, patience_of
+from lab_assets.ingest.candidates import Candidate, Look, patience_of
+from lab_assets.ingest.inbox import InboxWatch
 from lab_assets.ingest.raw_store import NotAFileError, RawStore, StillChangingError
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, NewArrival

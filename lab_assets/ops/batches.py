@@ -12,7 +12,8 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from lab_assets.ingest.inbox import look, patience_of
+from lab_assets.ingest.candidates import patience_of
+from lab_assets.ingest.inbox import look
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import ARRIVALS, INGEST_BATCHES

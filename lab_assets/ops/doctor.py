@@ -270,7 +270,8 @@ def _stations(settings: Settings) -> Check:
 
 def _inbox(settings: Settings) -> Check:
     """Tell of files that nobody will ever take because of their names."""
-    from lab_assets.ingest.inbox import InboxError, look, nothing_taken, patience_of
+    from lab_assets.ingest.candidates import patience_of
+    from lab_assets.ingest.inbox import InboxError, look, nothing_taken
 
     if not settings.home.exists():
         return Check(name="inbox", state="ok", found="not made yet; 'lab up' makes it")

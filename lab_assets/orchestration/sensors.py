@@ -102,7 +102,8 @@ def _look(instance: dg.DagsterInstance, engine: "Engine") -> tuple[dg.SkipReason
     Returns:
         The answer, and whether it may soon be another since something is still growing.
     """
-    from lab_assets.ingest.inbox import InboxError, patience_of
+    from lab_assets.ingest.candidates import patience_of
+    from lab_assets.ingest.inbox import InboxError
     from lab_assets.state.ledger import Ledger
     from lab_assets.state.taken_paths import taken_paths
     from lab_assets.stations.all_stations import stations

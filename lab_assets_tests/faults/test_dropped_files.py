@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS, QUARANTINE, QUARANTINED_ROWS, SCHEMA_EVENTS
-from lab_assets.ingest.inbox import InboxWatch, Patience, look, nothing_taken
+from lab_assets.ingest.candidates import Patience
+from lab_assets.ingest.inbox import InboxWatch, look, nothing_taken
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.receive import Receiver
 from lab_assets.state.audit_chain import AuditLog

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.ingest.candidates import Look, Patience
 from lab_assets.ingest.entries import UNSORTED
-from lab_assets.ingest.inbox import InboxError, Look, Patience, file_system_now, look, nothing_taken
+from lab_assets.ingest.inbox import InboxError, file_system_now, look, nothing_taken
 from lab_assets.state.taken_paths import TakenPath
 
 

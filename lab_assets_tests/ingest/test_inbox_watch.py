@@ -18,7 +18,8 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from lab_assets.ingest.inbox import LOOKS_TO_SEE_ALL, InboxError, InboxWatch, Look, Patience, Thoroughness, nothing_taken
+from lab_assets.ingest.candidates import Look, Patience
+from lab_assets.ingest.inbox import LOOKS_TO_SEE_ALL, InboxError, InboxWatch, Thoroughness, nothing_taken
 from lab_assets.ingest.receive import Receiver
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
