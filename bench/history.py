@@ -33,7 +33,7 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, RESULTS
 from lab_assets.domain.injection_identity import PARTS, injection_id
-from lab_assets.domain.sequence_results import result_id
+from lab_assets.domain.result_versions import result_id
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
 from lab_assets.registry.serving import verified_bundle

@@ -10,22 +10,20 @@ a lot that the LIMS records late) makes a further version with its own known tim
 
 from __future__ import annotations
 
-import hashlib
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 from lab_assets.domain.calibration import apply_line, area_percent, external_standard_pct, mean_response_factor
 from lab_assets.domain.in_force import ALWAYS, Row
-from lab_assets.domain.oos import judge
 from lab_assets.domain.processing_methods import ProcessingMethods, WindowSet
+from lab_assets.domain.result_versions import KnownResults, result_id, state_of, versions
 from lab_assets.domain.run_context import STANDARD_ROLES, LimsRecords, RunContext
 from lab_assets.domain.specifications import Specifications
 
 UNJUDGED: Final = "unjudged"
-STILL_TO_COME: Final = "a planned standard of the sequence is still to come"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,24 +49,6 @@ class MeasuredRun:
     stated_sample_name: str | None
     stated_method_name: str | None
     peaks: Mapping[str, Sequence[Row]]
-
-
-def result_id(*parts: str) -> str:
-    """Return the identity of a result from what it is a result of."""
-    return "res_" + hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
-
-
-def state_of(value: float, low: float | None, high: float | None) -> str:
-    """Return ``pass``, ``fail``, or ``no_spec`` where no limit applies."""
-    return "no_spec" if low is None and high is None else judge(value, low, high)
-
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    """What is reportable of one run at one moment: result rows by identity, without version and known time."""
-
-    rows: Mapping[str, Mapping[str, Any]]
-    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +111,7 @@ class SequenceResults:
 
     def _versions(self, run: MeasuredRun) -> list[dict[str, Any]]:
         final = self._known(run, None)
-        known: list[tuple[datetime | None, _Known]] = []
+        known: list[tuple[datetime | None, KnownResults]] = []
         if run.known_time_utc is not None:
             known += [(moment, found) for moment in self._moments(run) if (found := self._known(run, moment)).complete]
         if not known or not final.complete:
@@ -203,11 +183,11 @@ class SequenceResults:
             )
         return self._contexts[key]
 
-    def _known(self, run: MeasuredRun, moment: datetime | None) -> _Known:
+    def _known(self, run: MeasuredRun, moment: datetime | None) -> KnownResults:
         """Return what is reportable of a run at a moment (``None``: with everything known)."""
         context = self._context(run, moment)
         if context.sample_role == "blank" or context.sample_role in STANDARD_ROLES:
-            return _Known({}, complete=True)
+            return KnownResults({}, complete=True)
         windows = self._windows(run, context, moment)
         complete = not any(window["calibration"] == "external_standard" for window in windows.rows) or self._is_complete(context, moment)
         rows = [
@@ -215,7 +195,7 @@ class SequenceResults:
             for window in windows.rows
             for channel, value in self._values(run.peaks.get(windows.processing_id, ()), context, window, moment)
         ]
-        return _Known({row["result_id"]: row for row in rows}, complete=complete)
+        return KnownResults({row["result_id"]: row for row in rows}, complete=complete)
 
     def _windows(self, run: MeasuredRun, context: RunContext, moment: datetime | None) -> WindowSet:
         return self._methods.windows(context.method_id, run.source, at=run.injected_at_utc, known_by=moment)
@@ -351,92 +331,3 @@ def _response(standards: Sequence[Row], analyte: str, channel: str | None) -> _R
         [row["area"] for row in used], [row["weight_mg"] for row in used], purity_pct=[row["purity_pct"] or 100.0 for row in used]
     )
     return _Response(chosen, factor.mean, used[0]["nominal_weight_mg"] or used[0]["weight_mg"])
-
-
-def versions(known: Sequence[tuple[datetime | None, _Known]], reason: Callable[[datetime], str]) -> list[dict[str, Any]]:
-    """Return result rows with their versions: one each time that a result differs from what was known of it before.
-
-    A result that there is none of any more has no further version: its last one says when it was withdrawn.
-
-    Args:
-        known: What was known at each moment, in order of time; ``None`` as the last moment for what has no known time yet.
-        reason: Says what became known at a moment.
-    """
-    made: dict[str, list[dict[str, Any]]] = {}
-    for moment, found in known:
-        for identity, rows in made.items():
-            if identity not in found.rows and rows[-1]["is_current"]:
-                rows[-1] |= {"is_current": False, "withdrawn_at_utc": moment}
-        for identity, row in found.rows.items():
-            earlier = made.setdefault(identity, [])
-            if earlier and earlier[-1]["is_current"] and all(earlier[-1][name] == value for name, value in row.items()):
-                continue
-            if earlier:
-                earlier[-1] |= {"is_current": False, "superseded_by": len(earlier) + 1}
-            earlier.append(
-                {
-                    **row,
-                    "result_version": len(earlier) + 1,
-                    "is_current": True,
-                    "superseded_by": None,
-                    "withdrawn_at_utc": None,
-                    "change_reason": (reason(moment) if moment is not None else STILL_TO_COME) if earlier else None,
-                    "known_time_utc": moment,
-                }
-            )
-    return [row for rows in made.values() for row in rows]
-
-
-class EnteredResults:
-    """Results that people enter in the LIMS, judged: water, appearance and others without a chromatogram."""
-
-    def __init__(self, records: LimsRecords, specifications: Specifications) -> None:
-        self._records = records
-        self._specifications = specifications
-
-    def rows(self, entries: Sequence[Row], facts: Any) -> list[dict[str, Any]]:
-        """Return every version of one result.
-
-        Args:
-            entries: Every version of its entry, rows of ``bronze.lims_results``.
-            facts: The same as ``in_force.Facts`` by result.
-        """
-        key = entries[0]["result_id"]
-        times: set[datetime] = set(facts.known_times(key))
-        first = min(times)
-        for entry in entries:
-            times |= self._records.samples.known_times(entry["sample_name"])
-            for version in self._records.samples.versions(entry["sample_name"]):
-                lot = version.row["lot_id"]
-                times |= self._records.lots.known_times(lot)
-                for record in self._records.lots.versions(lot):
-                    times |= self._specifications.known_times(record.row["product"], entry["method_id"])
-        moments = sorted(moment for moment in times if moment >= first)
-        known = [(moment, _Known({key: self._row(facts.row(key, known_by=moment), moment)}, complete=True)) for moment in moments]
-        return versions(known, lambda moment: self._reason(facts, key, moment))
-
-    def _row(self, entry: Row, moment: datetime) -> dict[str, Any]:
-        sample: Row = self._records.samples.row(entry["sample_name"], known_by=moment) or {}
-        lot: Row = self._records.lots.row(sample.get("lot_id"), known_by=moment) or {}
-        limit = self._specifications.limit(
-            lot.get("product"), entry["method_id"], entry["analyte"], at=entry["measured_at_utc"], known_by=moment
-        )
-        if limit is not None and limit["unit"] != entry["unit"]:
-            limit = None  # a limit in another unit judges nothing; the result shows as no_spec
-        low, high = (limit["spec_low"], limit["spec_high"]) if limit else (None, None)
-        return {
-            "result_id": entry["result_id"],
-            "injection_id": None,
-            "sample_name": entry["sample_name"],
-            "lot_id": sample.get("lot_id"),
-            "retest_of": sample.get("retest_of"),
-            "channel": None,
-            **{name: entry[name] for name in ("method_id", "analyte", "value", "unit", "replicate", "measured_at_utc")},
-            "spec_low": low,
-            "spec_high": high,
-            "state": state_of(entry["value"], low, high),
-        }
-
-    def _reason(self, facts: Any, key: str, moment: datetime) -> str:
-        what = "entry corrected" if moment in facts.known_times(key) else "sample, lot or specification recorded"
-        return f"{what} at {moment:%Y-%m-%d %H:%M:%S} UTC"

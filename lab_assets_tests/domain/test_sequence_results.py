@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from lab_assets.domain.entered_results import EnteredResults
 from lab_assets.domain.in_force import Facts
 from lab_assets.domain.processing_methods import WINDOW_COLUMNS, ProcessingMethods, WindowSet
+from lab_assets.domain.result_versions import result_id, state_of
 from lab_assets.domain.run_context import LimsRecords
-from lab_assets.domain.sequence_results import EnteredResults, MeasuredRun, SequenceResults, result_id, state_of
+from lab_assets.domain.sequence_results import MeasuredRun, SequenceResults
 from lab_assets.domain.specifications import Specifications
 
 T0 = datetime(2025, 3, 1, 8, 0, tzinfo=UTC)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import LIMS_LOTS, LIMS_RESULTS, LIMS_SAMPLES, LIMS_SEQUENCES, PROCESSING_METHODS, SPECIFICATIONS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS, RESULTS
+from lab_assets.domain.entered_results import EnteredResults
 from lab_assets.domain.in_force import RECENCY, Facts
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
-from lab_assets.domain.sequence_results import EnteredResults, MeasuredRun, SequenceResults
+from lab_assets.domain.sequence_results import MeasuredRun, SequenceResults
 from lab_assets.domain.specifications import LIMIT_COLUMNS, Specifications
 from lab_assets.stations.relations import injections_of_methods, injections_of_samples, injections_of_windows
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
