@@ -9,7 +9,9 @@ files that a part names, nothing of this process.
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.compute.parts import Part, PartsCompute, from_ipc, run_part, to_ipc
@@ -44,13 +46,15 @@ class SparkCompute(PartsCompute):
             WorkError: the function failed in a worker, or Spark could not run it.
         """
         import pyarrow as pa
+        from pyspark import cloudpickle
 
         if not parts:
             return schema.empty_table()
         payloads = pa.table({"part": pa.array(range(len(parts)), pa.int32()), "payload": [part.payload for part in parts]})
+        packed = cloudpickle.dumps(function)
 
         def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-            return run_parts(function, batches, schema)
+            return run_parts(_unpacked(packed), batches, schema)
 
         def made() -> pa.Table:
             frame = self._keeper.session.createDataFrame(payloads)
@@ -67,6 +71,11 @@ class SparkCompute(PartsCompute):
         """Begin to open the session."""
         self._keeper.open_early()
 
+    @property
+    def is_starting(self) -> bool:
+        """Whether work would have to wait until the session is open."""
+        return self._keeper.is_opening
+
     def _answered(self, made: Callable[[], pa.Table]) -> pa.Table:
         from pyspark.errors import PySparkException
 
@@ -76,15 +85,37 @@ class SparkCompute(PartsCompute):
             raise WorkError(str(error)) from error
 
 
+@lru_cache(maxsize=1)
+def _unpacked(packed: bytes) -> BatchFunction:
+    """Unpack a function once in a worker: what it knows of thousands of runs takes longer to unpack than a part's share of the work."""
+    return pickle.loads(packed)  # noqa: S301 - packed by ``SparkCompute.run``
+
+
 def run_parts(function: BatchFunction, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     """Run parts in a worker; yield a batch of one cell for each bounded piece of what they made."""
     import pyarrow as pa
 
     for batch in batches:
         for number, payload in zip(batch["part"].to_pylist(), batch["payload"].to_pylist(), strict=True):
-            for made in run_part(function, payload, schema):
+            for made in _joined(run_part(function, payload, schema)):
                 for piece in _pieces(made):
                     yield pa.record_batch({"part": pa.array([number], pa.int32()), "rows": pa.array([to_ipc(piece)], pa.binary())})
+
+
+def _joined(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Put small batches together up to the size of a cell: a group may have made a few rows, and each cell costs a message."""
+    import pyarrow as pa
+
+    waiting: list[pa.RecordBatch] = []
+    n_bytes = 0
+    for batch in batches:
+        if waiting and n_bytes + batch.nbytes > _CELL_BYTES:
+            yield pa.concat_batches(waiting)
+            waiting, n_bytes = [], 0
+        waiting.append(batch)
+        n_bytes += batch.nbytes
+    if waiting:
+        yield pa.concat_batches(waiting)
 
 
 def _pieces(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
