@@ -10,6 +10,7 @@ a fork several seconds of CPU, which is most of what a single new file costs. Th
 
 from __future__ import annotations
 
+import gc
 import importlib
 import sys
 from typing import Final
@@ -39,6 +40,7 @@ def main() -> None:
         except Exception as error:  # noqa: BLE001 - costs speed alone; work that needs the module fails with its own words
             sys.stderr.write(f"workers begin without {name}: {type(error).__name__}: {error}\n")
     installed()
+    gc.freeze()  # what is imported stays: no worker looks through it for garbage, nor copies its pages by doing so
     daemon.manager()
 
 

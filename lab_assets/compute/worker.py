@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 import pickle
 import signal
@@ -216,6 +217,7 @@ def _serve(connection: Connection[Any, Any]) -> None:
             request = connection.recv_bytes()
             if request.startswith(_PREPARE):
                 pickle.loads(request.removeprefix(_PREPARE))()  # noqa: S301 - written by the process that started us
+                gc.freeze()  # children do not look through what is imported for garbage, nor copy its pages by doing so
             else:  # what it holds is unpacked by the child alone
                 connection.send_bytes(_done_by_a_child(connection, request))
 
