@@ -192,8 +192,10 @@ class RunBook:
             first: Earliest moment by which runs are seen.
             last: Latest one.
         """
-        before = [other for instrument in self.instruments_of(run) for other in self._before(run, instrument, first, last)]
         own = self._of_its_sequences(run, last)
+        before: list[SeenRun] = []
+        if not (own and self.has_own_standards(run, begun=min(run.started_at_utc or first, first))):
+            before = [other for instrument in self.instruments_of(run) for other in self._before(run, instrument, first, last)]
         known = set(self.records.known_times(run.injection_name, sample_name=run.stated_sample_name))
         for context in [self._context(run, moment) for moment in (*sorted(known), None)]:
             known |= self.methods.known_times(context.method_id, run.source)
