@@ -79,7 +79,10 @@ class EzchromAscReader:
     def sniff(self, name: str, head: bytes) -> int:
         """Return how surely this is the format: header lines no other export has."""
         del name
-        keys = {match["key"] for line in peek_lines(head)[:40] if (match := _HEADER_LINE.match(line))}
+        lines = peek_lines(head)[:40]
+        if not any(line.startswith("Sampling Rate") for line in lines):
+            return 0
+        keys = {match["key"] for line in lines if (match := _HEADER_LINE.match(line))}
         if {"Maxchannels", "Sampling Rate"} <= keys:
             return 100
         return 95 if {"Sampling Rate", "Total Data Points", "Y Axis Multiplier"} <= keys else 0

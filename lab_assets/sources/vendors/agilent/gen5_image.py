@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final
 
 from lab_assets.sources.base import ReadContext, ReadResult, UnreadableFileError
@@ -58,8 +59,8 @@ class Gen5ImageReader:
     def sniff(self, name: str, head: bytes) -> int:
         """Return how surely this is the format: Gen5's headings, and a read of images."""
         del name
-        lines = [line for line in peek_lines(head) if line.strip()]
-        if not any(line.startswith("Software Version") for line in lines[:5]):
+        lines = peek_lines(head)
+        if not any(line.startswith("Software Version") for line in islice(filter(str.strip, lines), 5)):
             return 0
         known = sum(any(line.startswith(heading) for line in lines) for heading in _HEADINGS)
         image = any(re.match(r"Read\tImage |\t*Image (?:Single|Montage|Z-Stack)", line) for line in lines)
