@@ -13,6 +13,7 @@ from lab_assets.compute.parts import Part, PartsCompute
 from lab_assets.compute.protocol import BatchFunction
 from lab_assets.compute.session import SessionKeeper
 from lab_assets.compute.spark import SparkCompute
+from lab_assets.compute.worker import Preparation
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,6 +56,27 @@ class PlacedCompute(PartsCompute):
             n_bytes: Size of all of them, where it is known.
         """
         return self.local if n_items <= self._few and n_bytes <= LITTLE_BYTES else self.spark
+
+    def choose_at_once(self, n_items: int, n_bytes: int) -> LocalCompute | SparkCompute:
+        """Return who works on some items where more is to come: this machine as long as Spark is starting, if they are not too large.
+
+        Args:
+            n_items: Rows, such as files to read.
+            n_bytes: Size of all of them.
+        """
+        chosen = self.choose(n_items, n_bytes)
+        return self.local if self.spark.is_starting and n_bytes <= LITTLE_BYTES else chosen
+
+    def prepare(self, n_items: int, preparation: Preparation) -> None:
+        """Begin to get ready for isolated work on some items; this machine gets ready in any case: it begins while Spark starts.
+
+        Args:
+            n_items: Rows, such as files to read.
+            preparation: Called once where that will be done.
+        """
+        self.local.prepare(preparation)
+        if self.choose(n_items) is self.spark:
+            self.spark.prepare(preparation)
 
     def run(self, function: BatchFunction, parts: Sequence[Part], schema: pa.Schema, *, isolated: bool) -> pa.Table:
         """Run a function over each part, where that is quicker."""

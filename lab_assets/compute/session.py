@@ -72,6 +72,7 @@ class SessionKeeper:
         self._session: SparkSession | None = None
         self._lease: AbstractContextManager[None] | None = None
         self._lock = threading.RLock()
+        self._early: threading.Thread | None = None
 
     @property
     def session(self) -> SparkSession:
@@ -84,6 +85,11 @@ class SessionKeeper:
                 self._session = open_session(remote_url(self._settings))
             return self._session
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether the session is being opened in the background: a server that has to be started takes seconds."""
+        return self._early is not None and self._early.is_alive()
+
     def open_early(self) -> None:
         """Begin opening the session in the background; what goes wrong there is raised where the session is asked for."""
 
@@ -91,8 +97,9 @@ class SessionKeeper:
             with contextlib.suppress(Exception):
                 _ = self.session
 
-        if self._session is None:
-            threading.Thread(target=attempt, name="open_early", daemon=True).start()
+        if self._session is None and not self.is_opening:
+            self._early = threading.Thread(target=attempt, name="open_early", daemon=True)
+            self._early.start()
 
     def forget(self) -> None:
         """Drop a session whose server went away, so that the next use opens another."""

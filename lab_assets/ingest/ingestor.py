@@ -112,7 +112,7 @@ class Ingestor:
         folder.mkdir(parents=True, exist_ok=True)
         report = IngestReport()
         try:
-            with FileLock(folder / "ingest.lock", timeout=0):
+            with FileLock(folder / "ingest.lock", timeout=0), self.receiver:
                 self._run(report)
         except Timeout as error:
             raise IngestBusyError("another run is ingesting and takes the waiting files as well") from error
@@ -133,6 +133,7 @@ class Ingestor:
                     break
                 self.say(f"{intake.recorded} known file(s) with other times hold the bytes they had; {intake.waiting} wait")
                 continue
+            self.receiver.copy_ahead(self.settings.batch_files)  # while this batch is read
             self._finish(batch, report, staged=False)
             report.files_per_s = sum(report.states.values()) / max(time.monotonic() - started, 1e-9)
             self._say_progress(report, intake.waiting - intake.moved)
@@ -147,7 +148,7 @@ class Ingestor:
 
     def _prepare(self, count: int) -> None:
         """Begin to get ready for reading some files, while they are copied."""
-        self.lakehouse.compute.choose(min(count, self.settings.batch_files)).prepare(import_readers)
+        self.lakehouse.compute.prepare(min(count, self.settings.batch_files), import_readers)
 
     def _finish(self, batch: int, report: IngestReport, *, staged: bool) -> None:
         arrivals = self.ledger.batch_arrivals(batch)
@@ -172,7 +173,7 @@ class Ingestor:
         """Read every file in guarded children, on this machine or in Spark's workers; they lay the rows down and say what became of each."""
         import pyarrow.parquet as pq
 
-        compute = self.lakehouse.compute.choose(len(waiting), sum(arrival.size for arrival in waiting))
+        compute = self.lakehouse.compute.choose_at_once(len(waiting), sum(arrival.size for arrival in waiting))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         parts = max(1, min(len(waiting) // _FILES_A_TASK, 64))

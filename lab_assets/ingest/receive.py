@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from itertools import islice
+from types import TracebackType
+from typing import Final, Self
 
 from lab_assets.failpoints import failpoint
 from lab_assets.ingest.candidates import Candidate, Look, patience_of
@@ -46,7 +48,8 @@ class Intake:
 class Receiver:
     """Copies finished files into the raw store and records them.
 
-    The first look is complete, later ones of the same receiver ask only for what may be new.
+    The first look is complete, later ones of the same receiver ask only for what may be new. Who lets it copy ahead uses it as a context:
+    at its end nothing is being copied any more.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
@@ -57,6 +60,18 @@ class Receiver:
         self._ready: deque[Candidate] = deque()
         self._refused: deque[tuple[Candidate, str]] = deque()
         self._moved = 0
+        # each copy waits for the disk, so several wait together
+        self._pool = ThreadPoolExecutor(max_workers=_COPIES_AT_ONCE, thread_name_prefix="copy")
+        self._ahead: dict[Candidate, Future[NewArrival | None]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None) -> None:
+        for copy in self._ahead.values():
+            copy.cancel()
+        wait(self._ahead.values())
+        self._ahead.clear()
 
     def look(self) -> Look:
         """Look at the inbox as it is now.
@@ -87,15 +102,24 @@ class Receiver:
         refused = [self._refused.popleft() for _ in range(min(limit, len(self._refused)))]
         if any(not candidate.recorded_sha256 for candidate in ready):
             before_copying(sum(not candidate.recorded_sha256 for candidate in (*ready, *self._ready)))
-        # each copy waits for the disk, so several wait together
-        with ThreadPoolExecutor(max_workers=_COPIES_AT_ONCE, thread_name_prefix="copy") as pool:
-            arrivals = [arrival for arrival in pool.map(self._copy, ready) if arrival is not None]
+        copies = [self._ahead.pop(candidate, None) or self._pool.submit(self._copy, candidate) for candidate in ready]
+        arrivals = [arrival for copy in copies if (arrival := copy.result()) is not None]
         arrivals += [_refused(candidate, f"{candidate.file_name!r} {reason}") for candidate, reason in refused]
         failpoint("after_copy")
         if arrivals:
             self.ledger.record(arrivals)
         failpoint("after_ledger_row")
         return Intake(recorded=len(arrivals), waiting=len(self._ready) + len(self._refused), moved=min(self._moved, len(self._ready)))
+
+    def copy_ahead(self, limit: int) -> None:
+        """Begin to copy the files that the next ``take`` records; it records the same as if it copied them itself.
+
+        Args:
+            limit: Most files to copy.
+        """
+        for candidate in islice(self._ready, limit):
+            if candidate not in self._ahead:
+                self._ahead[candidate] = self._pool.submit(self._copy, candidate)
 
     def _copy(self, candidate: Candidate) -> NewArrival | None:
         """Copy one file; ``None`` for one that changed meanwhile, which a later look finds again."""

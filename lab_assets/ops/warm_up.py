@@ -65,6 +65,7 @@ def _scratch_laboratory(settings: Settings) -> Iterator[Lakehouse]:
     engine = open_database(scratch)
     try:
         _simulate(scratch.inbox)
+        _ = keeper.session  # this machine would read the files as long as it is being opened
         lake = Lakehouse(scratch, keeper, Ledger(engine))
         lake.compute = PlacedCompute(keeper, few=0)  # the server is what is to be warmed
         yield lake

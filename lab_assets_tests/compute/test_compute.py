@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pyarrow as pa
@@ -176,6 +177,27 @@ def test_small_work_never_asks_for_a_session(settings: Settings, files: list[str
     assert (placed.choose(FEW + 1), placed.choose(1, LITTLE_BYTES + 1)) == (placed.spark, placed.spark)
     with pytest.raises(AssertionError, match="Spark was asked"):
         placed.map_files(as_seen, [entry(files)], SEEN)
+
+
+def test_this_machine_begins_while_spark_is_starting(settings: Settings) -> None:
+    """Much work waits for a server that is being started only where it is large."""
+    started = Event()
+
+    class SlowServer(SessionKeeper):
+        @property
+        def session(self) -> object:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return started.wait(60)
+
+    keeper = SlowServer(settings)
+    placed = PlacedCompute(keeper)
+    assert placed.choose_at_once(FEW + 1, 1) is placed.spark
+    keeper.open_early()
+    assert placed.choose_at_once(FEW + 1, LITTLE_BYTES) is placed.local
+    assert (placed.choose_at_once(FEW + 1, LITTLE_BYTES + 1), placed.choose(FEW + 1)) == (placed.spark, placed.spark)
+    started.set()
+    assert keeper._early is not None
+    keeper._early.join(60)
+    assert placed.choose_at_once(FEW + 1, 1) is placed.spark
 
 
 @pytest.mark.spark

@@ -57,6 +57,14 @@ def test_case_18_killed_at_one_step_after_the_other(plant: Plant) -> None:
     assert_each_once(plant)
 
 
+def test_case_18_killed_while_the_next_batch_is_copied(plant: Plant) -> None:
+    """Batches of one file: at each step the next file is being copied already."""
+    for place in PLACES:
+        plant.ingest(FAILPOINT=place, BATCH_FILES="1")
+    plant.ingest_whole(BATCH_FILES="1")
+    assert_each_once(plant)
+
+
 def test_case_22_two_runs_at_once_take_each_file_once(plant: Plant) -> None:
     """Started together; one takes the files, the other is told so, or finds nothing left."""
     children = [plant.start(), plant.start()]

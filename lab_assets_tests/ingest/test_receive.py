@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,45 @@ def test_a_file_that_changes_between_look_and_copy_is_taken_at_the_next_look(rec
     assert (receiver.take(1).recorded, names(receiver.ledger)) == (0, ["a.txt"])
     assert (receiver.take(1).recorded, names(receiver.ledger)) == (1, ["b.txt"])
     assert not receiver.take(1).may_go_on
+
+
+def test_what_is_copied_ahead_is_recorded_by_the_call_that_would_have_copied_it(receiver: Receiver) -> None:
+    """Three files, one a call: the next one lies in the raw store before it is on record, and is on record once."""
+    for number in range(3):
+        path = drop(receiver.settings.inbox, "hplc", f"{number}.txt", str(number))
+        os.utime(path, (1, 1))
+    kept: list[int] = []
+    with receiver:
+        for _ in range(3):
+            intake = receiver.take(1)
+            receiver.copy_ahead(1)
+            wait(receiver._ahead.values())
+            kept.append(len([path for path in receiver.settings.raw.glob("*/*") if path.is_file()]))
+            assert (intake.recorded, sum(receiver.ledger.counts().values()), intake.waiting) == (1, 3 - intake.waiting, intake.waiting)
+        assert not receiver.take(1).may_go_on
+    assert kept == [2, 3, 3]
+    assert names(receiver.ledger) == ["0.txt", "1.txt", "2.txt"]
+
+
+def test_a_file_that_changes_before_it_is_copied_ahead_is_taken_at_the_next_look(receiver: Receiver) -> None:
+    drop(receiver.settings.inbox, "hplc", "a.txt", "a")
+    late = drop(receiver.settings.inbox, "hplc", "b.txt", "half")
+    assert receiver.take(1).waiting == 1
+    late.write_text("half and half")
+    receiver.copy_ahead(1)
+    assert (receiver.take(1).recorded, receiver.take(1).recorded, receiver.take(1).may_go_on) == (0, 1, False)
+    assert names(receiver.ledger) == ["a.txt", "b.txt"]
+
+
+def test_copies_that_nobody_asks_for_leave_their_files_waiting(receiver: Receiver) -> None:
+    drop(receiver.settings.inbox, "hplc", "a.txt", "a")
+    drop(receiver.settings.inbox, "hplc", "b.txt", "b")
+    with receiver:
+        receiver.take(1)
+        receiver.copy_ahead(1)
+    assert receiver._ahead == {}
+    assert receiver.take(1).recorded == 1
+    assert names(receiver.ledger) == ["a.txt", "b.txt"]
 
 
 def test_a_refused_path_beyond_the_limit_is_on_record_too(receiver: Receiver) -> None:

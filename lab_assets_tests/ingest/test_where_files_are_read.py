@@ -91,6 +91,7 @@ def ingested(home: Path, keeper: SessionKeeper, compute: PlacedCompute) -> tuple
 def test_the_same_files_come_out_the_same_on_this_machine_and_on_sparks_workers(tmp_path: Path, keeper: SessionKeeper) -> None:
     nobody = NoSparkKeeper(Settings(home=tmp_path / "local"), "the laboratory without Spark")
     ours, our_report = ingested(tmp_path / "local", nobody, PlacedCompute(nobody))
+    _ = keeper.session  # while it is being opened this machine reads
     theirs, their_report = ingested(tmp_path / "spark", keeper, PlacedCompute(keeper, few=0))
     assert our_report.states["quarantined"] >= 10
     assert our_report.states["committed"] >= 30
