@@ -76,6 +76,7 @@ lint: setup ## Check style, format and types.
 bench: setup ## Measure, and print tables.
 	$(BIN)/python bench/run.py
 	$(BIN)/python bench/ingestion.py
+	$(BIN)/python bench/to_gold.py
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/drop_to_score.py
 
