@@ -84,6 +84,11 @@ def ensure_jars(settings: Settings) -> list[Path]:
     return present_jars(settings)
 
 
+def class_archive(settings: Settings) -> Path:
+    """Return where the archive of the server's classes lies, if one was made (``class_archive.py``)."""
+    return settings.jars_dir / "classes.jsa"
+
+
 def _fetch(target: Path) -> None:
     delta = metadata.version("delta-spark")
     dependencies = "\n".join(f'<dependency org="io.delta" name="{name}" rev="{delta}" conf="default->master"/>' for name in required_jars())

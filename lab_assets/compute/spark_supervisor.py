@@ -15,13 +15,14 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
 import psutil
 from filelock import FileLock, Timeout
 
-from lab_assets.compute.jars import ensure_jars, java_executable, spark_home
+from lab_assets.compute.jars import class_archive, ensure_jars, java_executable, spark_home
 from lab_assets.compute.spark_server import ServerState, SparkFiles, listening, live_leases, process_alive
 from lab_assets.settings import Settings
 
@@ -77,12 +78,19 @@ def spark_conf(settings: Settings, port: int) -> dict[str, str]:
     }
 
 
-def java_command(settings: Settings, port: int) -> list[str]:
-    """Return the command that runs the server."""
+def java_command(settings: Settings, port: int, *, archive_to: Path | None = None) -> list[str]:
+    """Return the command that runs the server.
+
+    Args:
+        settings: Of the laboratory.
+        port: Loopback port.
+        archive_to: Where the server writes the classes that it loaded when it ends; ``None`` to use an archive that is there.
+    """
     jars = [str(spark_home() / "jars" / "*"), *map(str, ensure_jars(settings))]
     return [
         java_executable(),
         *("-cp", os.pathsep.join(jars)),
+        *_class_options(settings, archive_to),
         f"-Xmx{settings.spark_memory}",
         # many short plans: the quick compiler and the small collector start twice as fast and need half the memory
         *("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xss4m", "-XX:+IgnoreUnrecognizedVMOptions"),
@@ -96,13 +104,40 @@ def java_command(settings: Settings, port: int) -> list[str]:
     ]
 
 
+def _class_options(settings: Settings, archive_to: Path | None) -> list[str]:
+    """Return the options by which classes come from an archive, or go into one; Java passes over an archive of other JARs."""
+    if archive_to is not None:
+        return [f"-XX:ArchiveClassesAtExit={archive_to}"]
+    archive = class_archive(settings)
+    return [f"-XX:SharedArchiveFile={archive}"] if archive.is_file() else []
+
+
+def java_environment(token: str) -> dict[str, str]:
+    """Return the environment of the server and its workers.
+
+    Args:
+        token: What clients have to show.
+    """
+    return {
+        **os.environ,
+        "SPARK_HOME": str(spark_home()),
+        "SPARK_CONNECT_AUTHENTICATE_TOKEN": token,
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONHASHSEED": "0",
+        # one thread for each worker: two workers share the cores already
+        **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"),
+    }
+
+
 def _die_with_parent() -> None:
     """Ask Linux to end Java when the supervisor dies, however it dies."""
     if sys.platform == "linux":
         ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -114,7 +149,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.files = SparkFiles(settings)
-        self.port = _free_port()
+        self.port = free_port()
         self.starts = 0
         self.quick_deaths = 0
         self.started_s = 0.0
@@ -156,20 +191,10 @@ class Supervisor:
         return True
 
     def _start_java(self) -> None:
-        environment = {
-            **os.environ,
-            "SPARK_HOME": str(spark_home()),
-            "SPARK_CONNECT_AUTHENTICATE_TOKEN": self.files.token.read_text().strip(),
-            "SPARK_LOCAL_IP": "127.0.0.1",
-            "PYSPARK_PYTHON": sys.executable,
-            "PYTHONHASHSEED": "0",
-            # one thread for each worker: two workers share the cores already
-            **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS"), "1"),
-        }
         with self.files.log.open("ab") as log:
             self.java = subprocess.Popen(
                 java_command(self.settings, self.port),
-                env=environment,
+                env=java_environment(self.files.token.read_text().strip()),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

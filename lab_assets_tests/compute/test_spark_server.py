@@ -13,6 +13,7 @@ import dagster as dg
 import psutil
 import pytest
 
+from lab_assets.compute.jars import class_archive, present_jars
 from lab_assets.compute.session import SessionKeeper
 from lab_assets.compute.spark_server import (
     SparkFiles,
@@ -23,6 +24,7 @@ from lab_assets.compute.spark_server import (
     running_server,
     stop_server,
 )
+from lab_assets.compute.spark_supervisor import java_command
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.orchestration.assets.reports import resilient
 from lab_assets.settings import PROJECT_ROOT, Settings
@@ -138,3 +140,30 @@ def test_stopping_spares_a_process_that_only_got_the_number(settings: Settings) 
     finally:
         child.kill()
         child.wait()
+
+
+def test_classes_come_from_an_archive_where_one_was_made(own: Settings, tmp_path: Path) -> None:
+    settings = _with_own_jars(own, tmp_path)
+    assert not [option for option in java_command(settings, 1) if "Archive" in option]
+    class_archive(settings).touch()
+    assert f"-XX:SharedArchiveFile={class_archive(settings)}" in java_command(settings, 1)
+    made = java_command(settings, 1, archive_to=tmp_path / "draft")
+    assert [option for option in made if "Archive" in option] == [f"-XX:ArchiveClassesAtExit={tmp_path / 'draft'}"]
+
+
+@pytest.mark.spark
+def test_an_archive_that_java_cannot_use_costs_time_alone(own: Settings, tmp_path: Path) -> None:
+    settings = _with_own_jars(own, tmp_path)
+    class_archive(settings).write_bytes(bytes(4096))
+    keeper = SessionKeeper(settings)
+    assert keeper.session.sql("SELECT 1 AS one").collect()[0]["one"] == 1
+    keeper.close()
+
+
+def _with_own_jars(settings: Settings, folder: Path) -> Settings:
+    """The same laboratory with links to its JARs in a folder of the test's own."""
+    jars = folder / "jars"
+    jars.mkdir()
+    for jar in present_jars(settings):
+        (jars / jar.name).symlink_to(jar)
+    return settings.model_copy(update={"jars_dir": jars})
