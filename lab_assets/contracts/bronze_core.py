@@ -54,7 +54,7 @@ FILES = TableContract(
         Column(name="modified_at_utc", kind="timestamp_utc", meaning="modification time stated by the file system"),
         Column(name="arrived_at_utc", kind="timestamp_utc", meaning="when the arrival was recorded", nullable=False),
         Column(name="supersedes", kind="string", meaning="file_id this arrival replaces (same path, other bytes)"),
-        Column(name="duplicate_of", kind="string", meaning="path that counts for the same bytes: the shortest of all"),
+        Column(name="duplicate_of", kind="string", meaning="path that counts for the same bytes"),
         Column(name="member_of", kind="string", meaning="file_id of the archive this file was taken from"),
         Column(name="warnings", kind="array<string>", meaning="what the reader noticed and let pass"),
         Column(name="rows_parsed", kind="map<string,int64>", meaning="rows the reader produced, by bronze table"),

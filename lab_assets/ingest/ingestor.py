@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -25,7 +25,6 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.failpoints import failpoint
 from lab_assets.ingest.arrival_rows import file_row, hide_released, quarantine_row, show_refused
 from lab_assets.ingest.logger_formats import load_loggers
-from lab_assets.ingest.namesakes import retire_names
 from lab_assets.ingest.parsing import Staging, import_readers, task_schema
 from lab_assets.ingest.receive import Receiver
 from lab_assets.ingest.reconciler import Reconciler
@@ -154,6 +153,9 @@ class Ingestor:
         arrivals = self.ledger.batch_arrivals(batch)
         waiting = [arrival for arrival in arrivals if arrival.state == "received"]
         self.say(f"batch {batch}: {len(arrivals)} arrival(s), {len(waiting)} to read")
+        for arrival in arrivals:
+            if arrival.state == "duplicate" and arrival.warnings:
+                self.say(f"{arrival.source}/{arrival.file_name}, {arrival.reason}: {'; '.join(arrival.warnings)}")
         folder = self.settings.run / "staging" / str(batch)
         if waiting and not (staged and (folder / _OUTCOMES).exists()):
             self._stage(batch, waiting, folder)
@@ -161,7 +163,6 @@ class Ingestor:
         failpoint("after_staging")
         outcomes = self._outcomes(folder) if waiting else []
         versions = self._commit(batch, folder, arrivals, outcomes)
-        versions |= self._retire_former_names(batch, _committed(waiting, outcomes))
         failpoint("after_delta_commit")
         self._show_quarantined(outcomes, waiting)
         self.ledger.commit_batch(batch, outcomes, versions)
@@ -241,13 +242,6 @@ class Ingestor:
         name, version = append(FILES, partial(self._file_rows, arrivals, outcomes, batch))
         return {**written, name: version}
 
-    def _retire_former_names(self, batch: int, committed: Mapping[str, Any]) -> dict[str, int]:
-        """Take away rows of the same bytes under names that count no longer."""
-        others = self.ledger.namesakes(committed, before=batch)
-        if others:
-            self.say(f"batch {batch}: {len(others)} file(s) were there under a longer path; their rows state the shorter one now")
-        return retire_names(self.lakehouse, others, now=committed, batch=batch, run_id=self.run_id)
-
     def _file_rows(self, arrivals: Sequence[Any], outcomes: Sequence[Outcome], batch: int) -> pa.Table:
         by_id = {outcome.arrival_id: outcome for outcome in outcomes}
         return self.lakehouse.local_rows(FILES, [file_row(arrival, by_id.get(arrival.arrival_id), batch) for arrival in arrivals])
@@ -267,12 +261,6 @@ class Ingestor:
             rows = self.lakehouse.local_rows(QUARANTINE, [quarantine_row(event) for event in events])
             derivation = Derivation(inputs={"state:quarantine": events[-1].event_id}, run_id=self.run_id, code_version=code_version())
             self.lakehouse.append(QUARANTINE, rows, derivation=derivation)
-
-
-def _committed(arrivals: Sequence[Any], outcomes: Sequence[Outcome]) -> dict[str, Any]:
-    """Return, by digest, the arrivals that were read and not refused."""
-    good = {outcome.arrival_id for outcome in outcomes if outcome.state == "committed"}
-    return {arrival.file_id: arrival for arrival in arrivals if arrival.arrival_id in good}
 
 
 def _staged_rows(folder: Path, contract: TableContract) -> pa.RecordBatchReader:

@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES, SCHEMA_EVENTS
 from lab_assets.ingest.arrival_rows import counts_of
-from lab_assets.ingest.namesakes import retire_names
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
@@ -34,8 +32,6 @@ from lab_assets.state.ledger import SYSTEM
 from lab_assets.state.ledger_tables import ARRIVALS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from lab_assets.contracts.core import TableContract
 
 _TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS, FILES)
@@ -123,13 +119,8 @@ class Reconciler:
                 connection.execute(insert(INGEST_BATCHES).values(**values))
             for row in rows.iter_rows(named=True):
                 self._adopt_arrival(connection, row)
-            for batch, arrivals in _committed_by_batch(rows).items():
-                self.ledger.retire_names(connection, arrivals, batch)
             batches = f"{standing.ledger + 1} to {standing.files}"
             self._audit(connection, "ledger.adopt", {"batches": batches, "arrivals": rows.height}, "the ledger was older than the tables")
-        for batch, arrivals in _committed_by_batch(rows).items():
-            now = {arrival.file_id: arrival for arrival in arrivals}
-            retire_names(self.lakehouse, self.ledger.namesakes(now, before=batch), now=now, batch=batch)
         return f"the ledger was older than the tables: batches {batches} with {rows.height} arrival(s) learnt from {FILES.full_name}"
 
     def _adopt_arrival(self, connection: Connection, row: dict[str, Any]) -> None:
@@ -218,12 +209,3 @@ class Reconciler:
 
         log = AuditLog(self.ledger.engine)
         log.append(connection, actor=actor, action=action, target="ledger", new=new, reason=reason, origin="reconciler")
-
-
-def _committed_by_batch(rows: pl.DataFrame) -> dict[int, list[SimpleNamespace]]:
-    """Return the committed arrivals among rows of ``bronze.files``, by batch, oldest first."""
-    found: dict[int, list[SimpleNamespace]] = {}
-    for row in rows.sort("ingest_batch", "arrival_id").iter_rows(named=True):
-        if row["state"] == "committed":
-            found.setdefault(row["ingest_batch"], []).append(SimpleNamespace(**row))
-    return found

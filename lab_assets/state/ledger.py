@@ -5,7 +5,7 @@ Belongs here: transitions between states, each in one transaction. Does not belo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -18,12 +18,11 @@ from lab_assets.state.database import is_made, migrate, open_engine, utc_text, w
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.namesakes import (
     as_duplicate,
+    goes_before,
     holder_of,
-    namesakes,
-    order_of,
     path_of,
+    read_members_again,
     read_under_next_name,
-    retire,
     stand_back,
 )
 from lab_assets.state.quarantine import note_refusal, release_refused
@@ -34,7 +33,7 @@ from lab_assets.state.upsert import upsert
 SYSTEM: Final = "service:ingest"
 """Who acts in the audit trail when no person does."""
 
-_PUT_BACK: Final = "earlier bytes were put back in place of later ones; tables keep the later values until a new export is dropped"
+_PUT_BACK: Final = "bytes that are in the tables already were put back, or copied, in place of others: tables keep what they said until a new export is dropped"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,14 +170,14 @@ class Ledger(StationWork):
             return None
         is_readable = bool(arrival.file_id) and arrival.state == "received"
         holder = holder_of(connection, arrival.file_id) if is_readable else None
-        is_duplicate = holder is not None and order_of(holder) <= order_of(arrival)
         replaced = previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
-        told = as_duplicate(path_of(holder)) if is_duplicate else {"state": arrival.state, "reason": arrival.reason}
+        is_duplicate = holder is not None and not goes_before(arrival, replaced, holder)
+        stated = as_duplicate(path_of(holder)) if is_duplicate else {"state": arrival.state, "reason": arrival.reason}
         key = connection.execute(
             insert(ARRIVALS),
             {
                 **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
-                **told,
+                **stated,
                 "supersedes": replaced,
                 "warnings": [_PUT_BACK] if is_duplicate and replaced else [],
                 "member_of": arrival.member_of,
@@ -192,6 +191,8 @@ class Ledger(StationWork):
             note_refusal(connection, arrival_id, rule=arrival.rule, reason=arrival.reason, place=None)
         if arrival.state == "received" and replaced:
             self._audit_revision(connection, arrival, arrival_id, replaced)
+        if is_duplicate:
+            read_members_again(connection, holder)
         if not is_readable or is_duplicate:
             return None
         release_refused(connection, arrival.file_id, arrival_id)
@@ -270,41 +271,12 @@ class Ledger(StationWork):
             rows = {row.arrival_id: row for row in connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch))}
             if outcomes:
                 connection.execute(_SETTLE, [_settled(outcome) for outcome in outcomes])
-            self.retire_names(connection, [rows[each.arrival_id] for each in outcomes if each.state == "committed"], batch)
             for outcome in outcomes:
                 self._follow_up(connection, rows[outcome.arrival_id], outcome)
             connection.execute(
                 update(INGEST_BATCHES)
                 .where(INGEST_BATCHES.c.batch == batch)
                 .values(state="committed", committed_at=utc_text(), table_versions=dict(table_versions))
-            )
-
-    def namesakes(self, file_ids: Iterable[str], *, before: int) -> dict[str, list[Any]]:
-        """Return, by digest, the arrivals of earlier batches with bytes that a batch has read under the name that counts.
-
-        Args:
-            file_ids: The bytes.
-            before: That batch.
-        """
-        with self.engine.connect() as connection:
-            return namesakes(connection, file_ids, before=before)
-
-    def retire_names(self, connection: Connection, arrivals: Sequence[Any], batch: int) -> None:
-        """Let arrivals of earlier batches stand back where a batch committed the same bytes under the name that counts."""
-        others = namesakes(connection, [arrival.file_id for arrival in arrivals], before=batch)
-        for arrival in arrivals:
-            if arrival.file_id not in others:
-                continue
-            retire(connection, arrival.file_id, path_of(arrival), before=batch)
-            AuditLog(self.engine).append(
-                connection,
-                actor=SYSTEM,
-                action="file.rename",
-                target=f"arrival:{arrival.arrival_id}",
-                old={"files": sorted(path_of(row) for row in others[arrival.file_id])},
-                new={"file": path_of(arrival), "file_id": arrival.file_id},
-                reason="the same bytes came under a shorter path; their rows state it from now on",
-                origin="ingest",
             )
 
     def _follow_up(self, connection: Connection, arrival: Any, outcome: Outcome) -> None:

@@ -1,30 +1,32 @@
-"""The same bytes under several names: which name counts, and what becomes of the others.
+"""The same bytes under several names: which name counts, and which is read next where that one is refused.
 
-Belongs here: transitions of arrivals that share their bytes. Does not belong here: rows in tables (``lab_assets.ingest.namesakes``).
+Belongs here: transitions of arrivals that share their bytes. Does not belong here: reading, rows of tables.
 
-Of the names that some bytes came under, the shortest path counts (copies are "copy of ...", "(2)", or lie in a folder more): the same in
-whichever order they arrive. A reader takes lots and injections from the name, and the drop folder sets its zone, so the name is part of
-what is read. A better name that comes later is read like a new file and takes the place of the former one; the others are duplicates. Where the name that counts is refused for what
-its folder or its name says, the next name is read.
+The name that was read first counts, and a copy that comes later changes nothing: rows are known from then on. Of names that come
+together, before any of them was read, the one counts that takes the place of other bytes, else the shortest (copies are "copy of ...",
+"(2)", or lie in a folder more). A reader takes lots and injections from the name, and the drop folder has settings of its own, so where the
+name that counts is refused for such a reason, the next name is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, select, update
 
 from lab_assets.domain.in_force import path_order
-from lab_assets.sources.core.rules import OF_FOLDER, OF_NAME
+from lab_assets.sources.base import MEMBER_MARK
+from lab_assets.sources.core.rules import OF_NAME
 from lab_assets.state.ledger_tables import ARRIVALS
 from lab_assets.state.quarantine import read_again, release_refused
 
 MOST_NAMES: Final = 5
-"""Names of the same bytes that are read, one after the other, until one is not refused."""
+"""Names of one folder that are read of the same bytes, one after the other, until one is not refused."""
 
 _COLUMNS: Final = ARRIVALS.c
-_HOLDERS: Final = select(_COLUMNS.arrival_id, _COLUMNS.source, _COLUMNS.file_name).where(
+_HOLDERS: Final = select(_COLUMNS.arrival_id, _COLUMNS.source, _COLUMNS.file_name, _COLUMNS.batch, _COLUMNS.supersedes).where(
     _COLUMNS.file_id == bindparam("b_file"), _COLUMNS.state.in_(("received", "committed"))
 )
 """Asked once for each file of a batch: built once."""
@@ -35,18 +37,34 @@ def path_of(arrival: Any) -> str:
     return f"{arrival.source}/{arrival.file_name}"
 
 
-def order_of(arrival: Any) -> tuple[Any, ...]:
-    """Return the sort key of an arrival among those with its bytes, of which the first one counts: shorter paths, then the order of paths."""
+def holder_of(connection: Connection, file_id: str) -> Any:
+    """Return the arrival whose name counts for some bytes that are in the tables or on their way; ``None`` for new ones."""
+    return min(connection.execute(_HOLDERS, {"b_file": file_id}), key=_rank, default=None)
+
+
+def goes_before(arrival: Any, supersedes: str | None, holder: Any) -> bool:
+    """Tell whether a new arrival's name counts instead of that of another, which waits to be read.
+
+    Args:
+        arrival: The new arrival.
+        supersedes: Other bytes whose place it takes.
+        holder: The arrival whose name counts so far.
+    """
+    waits = holder.batch is None
+    return waits and (supersedes is None, *_path_rank(arrival)) < (holder.supersedes is None, *_path_rank(holder))
+
+
+def _rank(arrival: Any) -> tuple[Any, ...]:
+    """Sort what was read, or is being read, before what waits."""
+    return arrival.batch is None, arrival.supersedes is None, *_path_rank(arrival)
+
+
+def _path_rank(arrival: Any) -> tuple[Any, ...]:
     return len(arrival.file_name), *path_order(arrival.file_name, arrival.source)
 
 
-def holder_of(connection: Connection, file_id: str) -> Any:
-    """Return the arrival whose name counts so far for some bytes that are in the tables or on their way; ``None`` for new ones."""
-    return min(connection.execute(_HOLDERS, {"b_file": file_id}), key=order_of, default=None)
-
-
 def stand_back(connection: Connection, file_id: str, by: int, path: str) -> None:
-    """Let what waits to be read of some bytes be a duplicate of a better name, which has come before they were read.
+    """Let what waits to be read of some bytes be a duplicate of a better name that came before they were read.
 
     Args:
         connection: Of a ``writing`` transaction.
@@ -64,38 +82,11 @@ def as_duplicate(path: str) -> dict[str, str]:
     return {"state": "duplicate", "duplicate_of": path, "reason": f"same bytes as {path}"}
 
 
-def namesakes(connection: Connection, file_ids: Iterable[str], *, before: int) -> dict[str, list[Any]]:
-    """Return arrivals of earlier batches, committed or duplicates, with bytes that a batch has read under the name that counts.
-
-    Args:
-        connection: Of the ledger.
-        file_ids: The bytes.
-        before: That batch.
-
-    Returns:
-        By digest, rows of the arrivals table; also those that stood back already, so that the work can be repeated.
-    """
-    wanted = list(file_ids)
-    found: dict[str, list[Any]] = {}
-    for start in range(0, len(wanted), 500):
-        some = _COLUMNS.file_id.in_(wanted[start : start + 500])
-        for row in connection.execute(select(ARRIVALS).where(some, _COLUMNS.batch < before)):
-            if row.state in {"committed", "duplicate"}:  # asked for in SQL, SQLite would read all that are in this state
-                found.setdefault(row.file_id, []).append(row)
-    return found
-
-
-def retire(connection: Connection, file_id: str, path: str, *, before: int) -> None:
-    """Let other arrivals of some bytes, of earlier batches, be duplicates of the name that counts; how they were read stays on record."""
-    others = (_COLUMNS.file_id == file_id, _COLUMNS.batch < before, _COLUMNS.state.in_(("committed", "duplicate")))
-    connection.execute(update(ARRIVALS).where(*others).values(as_duplicate(path)))
-
-
 def read_under_next_name(connection: Connection, refused: Any, rule: str | None) -> int | None:
     """Give the next name of refused bytes back to ingestion, where another name may be read otherwise.
 
-    Settings follow the drop folder, and descriptions of loggers match names: bytes that are refused in a strict folder may be good in
-    another one.
+    Bytes that are refused in a strict folder may be good in another one; a description of a logger may ask for a name. A file inside of
+    an archive has a further name for each name of the archive.
 
     Args:
         connection: Of a ``writing`` transaction.
@@ -105,14 +96,43 @@ def read_under_next_name(connection: Connection, refused: Any, rule: str | None)
     Returns:
         The new arrival; ``None`` when no other name is left to read, or none would be read otherwise.
     """
-    if rule not in OF_FOLDER | OF_NAME or holder_of(connection, refused.file_id) is not None:
+    if rule not in OF_NAME or holder_of(connection, refused.file_id) is not None:
         return None
     rows = connection.execute(select(ARRIVALS).where(_COLUMNS.file_id == refused.file_id)).all()
     read = [row for row in rows if row.rule is not None and row.state in {"quarantined", "discarded"}]
-    folders = {row.source for row in read} | {refused.source}
-    others = [row for row in rows if row.state == "duplicate" and (row.source not in folders or rule in OF_NAME)]
-    if not others or len(read) >= MOST_NAMES:
+    folders = [row.source for row in read]
+    names = {(row.source, row.file_name) for row in read}
+    others = [row for row in rows if row.state == "duplicate"] + list(_in_other_archives(connection, refused))
+    left = [row for row in others if (row.source, row.file_name) not in names and folders.count(row.source) < MOST_NAMES]
+    if not left:
         return None
-    again = read_again(connection, min(others, key=lambda row: (row.source in folders, order_of(row))))
+    again = read_again(connection, min(left, key=lambda row: (row.source in folders, *_path_rank(row))))
     release_refused(connection, refused.file_id, again)
     return again
+
+
+def read_members_again(connection: Connection, archive: Any) -> None:
+    """Give refused files of an archive back to ingestion, since the archive came under another name as well.
+
+    Args:
+        connection: Of a ``writing`` transaction.
+        archive: The arrival by which the archive was read; a file that is none has no members.
+    """
+    first = f"{archive.file_name}{MEMBER_MARK}"
+    inside = (_COLUMNS.source == archive.source, _COLUMNS.file_name >= first, _COLUMNS.file_name < f"{first}\U0010ffff")
+    for member in connection.execute(select(ARRIVALS).where(*inside)).all():
+        if member.state == "quarantined":
+            read_under_next_name(connection, member, member.rule)
+
+
+def _in_other_archives(connection: Connection, member: Any) -> Iterator[SimpleNamespace]:
+    """Yield the names that a file inside of an archive has by other names of the archive, as arrivals that were never recorded."""
+    if not member.member_of:
+        return
+    inner = member.file_name.rpartition(MEMBER_MARK)[2]
+    copied = {name: getattr(member, name) for name in ("file_id", "size", "member_of")}
+    for archive in connection.execute(select(ARRIVALS).where(_COLUMNS.file_id == member.member_of)).all():
+        if archive.state == "duplicate":
+            name = f"{archive.file_name}{MEMBER_MARK}{inner}"
+            times = {"mtime_ns": archive.mtime_ns, "ctime_ns": archive.ctime_ns}
+            yield SimpleNamespace(arrival_id=None, source=archive.source, file_name=name, supersedes=None, **copied, **times)

@@ -25,11 +25,6 @@ EVERYTHING: Final = "everything"
 MADE_ANEW: Final = "#anew"
 """Key in a station's progress under which the version of its own table is kept from which it last made every row anew."""
 
-CHECKED_TOTALS: Final = "check:totals"
-"""Under this name the check that holds the ledger against bronze keeps the totals that it goes on from."""
-CHECKED_FILES: Final = "check:file_by_file"
-"""Under this name it keeps the last batch that was found right file by file."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class Attention:
@@ -68,11 +63,6 @@ class StationWork:
     def _progressed(self, connection: Connection, station: str, versions: Mapping[str, int]) -> None:
         rows = [{"station": station, "input_table": name, "version": version} for name, version in versions.items()]
         upsert(connection, STATION_PROGRESS, rows, ("station", "input_table"))
-
-    def forget_progress(self, station: str) -> None:
-        """Let a station begin anew: it looks at all of every input again."""
-        with writing(self.engine) as connection:
-            connection.execute(delete(STATION_PROGRESS).where(STATION_PROGRESS.c.station == station))
 
     def call_attention(self, items: Iterable[Attention], connection: Connection | None = None) -> None:
         """Ask stations to look at something again; what is asked already keeps one row, with the newest reason and time.

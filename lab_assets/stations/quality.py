@@ -6,7 +6,7 @@ Belongs here: which rows are looked at, and when. Does not belong here: the rule
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.polars_rules import broken_rules
@@ -14,7 +14,6 @@ from lab_assets.contracts.formats.rules import rules_of
 from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.state.station_work import CHECKED_FILES, CHECKED_TOTALS
 from lab_assets.stations.all_stations import stations
 
 if TYPE_CHECKING:
@@ -71,6 +70,10 @@ def _following(contract: TableContract) -> tuple[str, ...]:
     return station.group.also if station is not None and set(station.group.columns) <= set(contract.primary_key) else ()
 
 
+_TOTALS: Final = "check:totals"
+_CHECKED: Final = "check:file_by_file"
+
+
 def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     """Hold the ledger against bronze: what it says was committed and what the tables hold, where they differ.
 
@@ -84,9 +87,9 @@ def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
 
     from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS, READER_TABLES
 
-    known = lake.ledger.progress(CHECKED_TOTALS)
+    known = lake.ledger.progress(_TOTALS)
     columns = ["arrival_id", "file_id", "source", "file_name", "rows_parsed", "rows_rejected", "state", "ingest_batch"]
-    last = min(known.get("#batch", 0), lake.ledger.progress(CHECKED_FILES).get("batch", 0))
+    last = min(known.get("#batch", 0), lake.ledger.progress(_CHECKED).get("batch", 0))
     files = lake.polars(FILES, columns, where=pl.col("ingest_batch") > last)
     committed = files.filter(pl.col("state") == "committed")
     reported, rejected, arrivals = dict(known), known.get("#rejected", 0), known.get("#arrivals", 0)
@@ -109,7 +112,7 @@ def reconciliation(lake: Lakehouse) -> dict[str, tuple[int, int]]:
     differences |= _file_by_file(lake, committed)
     if not differences and newer.height:
         batch = int(newer["ingest_batch"].max() or 0)  # pyright: ignore[reportArgumentType]
-        lake.ledger.set_progress(CHECKED_TOTALS, reported | {"#rejected": rejected, "#arrivals": arrivals, "#batch": batch})
+        lake.ledger.set_progress(_TOTALS, reported | {"#rejected": rejected, "#arrivals": arrivals, "#batch": batch})
     return differences
 
 
@@ -119,7 +122,7 @@ def _file_by_file(lake: Lakehouse, committed: pl.DataFrame) -> dict[str, tuple[i
 
     from lab_assets.contracts.bronze import READER_TABLES
 
-    last = lake.ledger.progress(CHECKED_FILES).get("batch", 0)
+    last = lake.ledger.progress(_CHECKED).get("batch", 0)
     news = committed.filter(pl.col("ingest_batch") > last)
     if news.height == 0:
         return {}
@@ -139,7 +142,7 @@ def _file_by_file(lake: Lakehouse, committed: pl.DataFrame) -> dict[str, tuple[i
         if reported.get((name, digest), 0) != held.get((name, digest), 0)
     }
     if not differences:
-        lake.ledger.set_progress(CHECKED_FILES, {"batch": int(news["ingest_batch"].max() or 0)})  # pyright: ignore[reportArgumentType]
+        lake.ledger.set_progress(_CHECKED, {"batch": int(news["ingest_batch"].max() or 0)})  # pyright: ignore[reportArgumentType]
     return differences
 
 

@@ -92,12 +92,13 @@ def table_of(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def copies(files: Sequence[File], seed: int, count: int) -> list[File]:
-    """Return some of the files again under another name, as people copy them: before and behind the name of before in the order of paths."""
+    """Return some of the files again under other names, as people copy them: shorter and longer, in folders that sort before and behind."""
     rng = random.Random(seed)
     found: list[File] = []
-    for file in rng.sample(list(files), count):
+    for number, file in enumerate(rng.sample(list(files), count)):
         source, _, name = file.path.partition("/")
-        found.append(File(f"{source}/{rng.choice(['0 copies', 'zz copies'])}/{name}", file.data))
+        suffix = name.rpartition(".")[2]
+        found.append(File(f"{source}/" + rng.choice([f"0 copies/{name}", f"zz copies/{name}", f"{number}.{suffix}"]), file.data))
     return found
 
 

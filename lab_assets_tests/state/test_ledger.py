@@ -61,8 +61,7 @@ def test_a_better_name_that_comes_before_the_bytes_are_read_is_the_one_that_is_r
 @pytest.mark.parametrize(
     ("rule", "expected"),
     [
-        ("unknown_format", ["1.txt", "z.txt", "2.txt", "3.txt", "4.txt"]),  # another folder's name next, five names at most
-        ("unknown_column", ["1.txt", "z.txt"]),  # one name a folder
+        ("unknown_format", ["1.txt", "z.txt", "2.txt", "3.txt", "4.txt", "5.txt"]),  # another folder's name next, five names a folder
         ("truncated", ["1.txt"]),  # the same under any name
     ],
 )
@@ -79,6 +78,13 @@ def test_refused_bytes_are_read_under_another_name_where_that_may_matter(ledger:
     assert last.file_name == expected[-1]
     touched = NewArrival(source=last.source, file_name=last.file_name, size=3, mtime_ns=2, ctime_ns=2, file_id=ONE)
     assert len(ledger.record([touched])) == 1, "refused bytes written anew are read again, also where they were given back before"
+
+
+def test_of_names_that_come_together_the_one_that_takes_a_place_counts(ledger: Ledger) -> None:
+    committed(ledger, arrival("today.txt", TWO))
+    ledger.record([arrival("a.txt"), arrival("today.txt")])
+    found = {row.file_name: (row.state, row.supersedes) for row in ledger.batch_arrivals(ledger.open_batch(10) or 0)}
+    assert found == {"a.txt": ("duplicate", None), "today.txt": ("received", TWO)}
 
 
 def test_the_same_bytes_again_under_the_same_name_are_no_arrival(ledger: Ledger) -> None:

@@ -63,12 +63,13 @@ MEND: Final[dict[str, str]] = {
 }
 """How to mend each broken rule, for people."""
 
-OF_FOLDER: Final = frozenset(
-    {"ambiguous_date", "bad_date", "duplicate_column", "implausible_date", "missing_column", "nonexistent_time", "unknown_column"}
+OF_NAME: Final = frozenset(
+    {
+        *("ambiguous_date", "bad_date", "implausible_date", "nonexistent_time"),
+        *("duplicate_column", "missing_column", "unknown_column", "unknown_format"),
+    }
 )
-"""Rules that a drop folder's settings decide with: zone, order of dates, agreed columns, strictness."""
-OF_NAME: Final = frozenset({"unknown_format"})
-"""Rules that a file's name decides with: a description of a logger may ask for one."""
+"""Rules that the path decides with: its drop folder has a zone, an order of dates, agreed columns, strictness; loggers ask for file names."""
 
 _CONTRACT: Final = "The value breaks the table's contract: correct it at its source and export again."
 
