@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import typer
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -30,6 +32,13 @@ def open_lake(engine: Engine) -> Iterator[Lakehouse]:
         yield Lakehouse(settings, keeper, Ledger(engine))
     finally:
         keeper.close()
+
+
+def note_lineage(lake: Lakehouse, *, run_id: str = "") -> None:
+    """Record what was just committed in ``governance.lineage``; what the command did stands, even where that does not succeed."""
+    from lab_assets.stations.governance.lineage import catch_up
+
+    catch_up(lake, run_id=run_id, say=lambda line: typer.secho(f"warning: {line}", err=True, fg="yellow"))
 
 
 def new_run_id(what: str) -> str:

@@ -117,11 +117,14 @@ def _no_lineage(asked: str) -> str:
 @app.command()
 def lineage(
     table: Annotated[str, typer.Argument(help="layer.table or model:NAME")],
-    version: Annotated[str | None, typer.Option(help="Its version; default: the newest one recorded.")] = None,
+    version: Annotated[str | None, typer.Option(help="Its version; default: the newest one.")] = None,
     column: Annotated[str | None, typer.Option(help="Show instead which columns this one is worked out of, back to bronze.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what a version was made from, back to the files; or what a column is worked out of."""
+    """Show what a version was made from, back to the files; or what a column is worked out of.
+
+    What no run has recorded yet is read from the commits.
+    """
     from lab_assets.governance.lineage import column_upstream, upstream
     from lab_assets.governance.relations import lineage_of
     from lab_assets.settings import get_settings
@@ -131,6 +134,7 @@ def lineage(
         if column is not None:
             _show_columns(table, column, column_upstream(rows, table, column), as_json=as_json)
             return
+        rows += _to_come(table, rows)
         mine = [row for row in rows if row["output"] == table and row.get("output_column") is None]
         if not mine:
             raise ValueError(_no_lineage(table))
@@ -141,6 +145,30 @@ def lineage(
         else:
             columns = ("output", "output_version", "input", "input_version", "run_id", "code_version", "recorded_at_utc")
             print_table(columns, [[row[column] for column in columns] for row in found], title=f"{table} version {chosen}")
+
+
+def _to_come(asked: str, recorded: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return what commits state that is not recorded yet; another damaged table than the one that was asked for is left out and named."""
+    from lab_assets.contracts.all_contracts import contracts
+    from lab_assets.lake.opening import DamagedTableError
+    from lab_assets.lake.reader import LakeReader
+    from lab_assets.settings import get_settings
+    from lab_assets.state.ledger import Ledger
+    from lab_assets.stations.governance.lineage import rows_to_come
+
+    lake, found = LakeReader(get_settings(), Ledger(database())), list[dict[str, Any]]()
+    newest = dict.fromkeys(contracts(), -1)
+    for row in recorded:
+        if row["output"] in newest and row.get("output_column") is None:
+            newest[row["output"]] = max(newest[row["output"]], int(row["output_version"]))
+    for contract in contracts().values():
+        try:
+            found += rows_to_come(lake, contract, newest[contract.full_name])
+        except DamagedTableError as error:
+            if contract.full_name == asked:
+                raise
+            typer.secho(f"warning: its newest versions are not shown: {error}", err=True, fg="yellow")
+    return found
 
 
 def _show_columns(table: str, column: str, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

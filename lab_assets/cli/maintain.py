@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from lab_assets.cli._governance import JsonOption, database, print_json, print_table
-from lab_assets.cli._lake import open_lake
+from lab_assets.cli._lake import note_lineage, open_lake
 from lab_assets.cli.table import contract_named
 
 
@@ -31,6 +31,7 @@ def maintain(
     chosen = [contract_named(name) for name in names] if names else list(contracts().values())
     with open_lake(database()) as lake:
         found = [upkeep for each in chosen if (upkeep := maintain_table(lake, each)) is not None]
+        note_lineage(lake)
     if as_json:
         print_json([asdict(upkeep) for upkeep in found])
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
-from lab_assets.cli._lake import new_run_id, open_lake
+from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 
 if TYPE_CHECKING:
     from lab_assets.stations.rollback import RollbackPlan, RunWrites
@@ -96,6 +96,7 @@ def rollback(
         intended = {"set_back": plan.set_back, "made_anew": plan.made_anew, "followed": plan.followed, "run": own}
         audit.append(actor=actor, action="run.rollback_begin", target=plan.run.run_id, new=intended, reason=reason, origin=ORIGIN)
         done = take_back(lake, plan, at_utc=datetime.now(UTC), run_id=own, say=lambda line: typer.echo(line, err=True))
+        note_lineage(lake, run_id=own)
     found: dict[str, Any] = {
         "run_id": plan.run.run_id,
         "set_back": {name: {"as": plan.set_back[name], "version": version} for name, version in done.set_back.items()},

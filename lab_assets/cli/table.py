@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
-from lab_assets.cli._lake import new_run_id, open_lake
+from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 
 if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
@@ -97,6 +97,7 @@ def restore(
 
     What is made from other tables is made anew by the next run, so that nothing is missing afterwards.
     """
+    from lab_assets.contracts.governance import LINEAGE
     from lab_assets.governance.grants import require_manage
     from lab_assets.lake.versions import TableViewError, written_table
     from lab_assets.settings import get_settings
@@ -122,6 +123,8 @@ def restore(
     )
     with open_lake(engine) as lake:
         done = restore_table(lake, contract, version, force=force)
+        if contract is not LINEAGE:  # that one was meant to be as it was
+            note_lineage(lake)
     audit.append(
         actor=actor,
         action="table.restore",
@@ -206,6 +209,7 @@ def rebuild(
                 )
                 for change, rows in (("added", done.added), ("removed", done.removed)):
                     _print_rows([shown(contract_named(each), row) for row in rows.head(limit).to_dicts()], title=f"{each}: {change}")
+        note_lineage(lake, run_id=run_id)
     if as_json:
         print_json(found)
 

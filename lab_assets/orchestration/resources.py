@@ -31,7 +31,13 @@ class LakehouseResource(dg.ConfigurableResource[Lakehouse]):
     """The tables of one laboratory; assets receive the plain ``Lakehouse``. Its place comes from the settings."""
 
     @contextmanager
-    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Lakehouse]:  # noqa: ARG002 - the name is Dagster's
-        """Yield the tables for one run."""
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator[Lakehouse]:
+        """Yield the tables for one run; whichever assets it chose, what it wrote has its lineage at the end."""
+        from lab_assets.stations.governance.lineage import catch_up
+
         with open_lakehouse(get_settings()) as lakehouse:
-            yield lakehouse
+            try:
+                yield lakehouse
+            finally:
+                log = context.log
+                catch_up(lakehouse, run_id=context.run_id or "", say=log.warning if log is not None else lambda _line: None)

@@ -12,12 +12,17 @@ from deltalake import write_deltalake
 
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.bronze import LIMS_LOTS
+from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.silver import LOTS
+from lab_assets.lake.data_files import commit_path, local_path
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.stations.all_stations import stations
+from lab_assets.stations.governance import lineage
+from lab_assets.stations.governance.lineage import missing_lineage
+from lab_assets.stations.runner import update
 from lab_assets_tests.cli.commands import Lab
 from lab_assets_tests.stations.rows import at, putting
 
@@ -183,6 +188,61 @@ def test_status_and_doctor_name_what_a_restore_left_to_do(lab: Lab, lots: Lakeho
     assert found["state"] == "ok"
 
 
+def newest_lineage(lab: Lab, name: str) -> tuple[str, str]:
+    """What is shown of the newest version: its number, and the run that its first row names."""
+    found = lab("catalog", "lineage", name, "--json").document
+    return found["output_version"], found["lineage"][0]["run_id"]
+
+
+def test_what_a_command_commits_has_its_lineage_when_it_ends(lab: Lab, lots: Lakehouse) -> None:
+    """Of a rebuild, a restore, a run taken back and a compaction; a question that is answered with no writes nothing."""
+    (made,) = lab("table", "rebuild", "silver.lots", "--json").document
+    assert (missing_lineage(lots), newest_lineage(lab, "silver.lots")) == ({}, ("1", made["run_id"]))
+    before = lots.version(LINEAGE)
+    lab("run", "rollback", made["run_id"], "--reason", "x", text="n\n")
+    assert lots.version(LINEAGE) == before
+    lab("run", "rollback", made["run_id"], "--reason", "x", "--yes")
+    assert (missing_lineage(lots), newest_lineage(lab, "silver.lots")[0]) == ({}, "2")
+    lab("table", "restore", "silver.lots", "1", "--reason", "x")
+    assert (missing_lineage(lots), newest_lineage(lab, "silver.lots")[0]) == ({}, "3")
+    for number in range(8):
+        putting(lots)(LIMS_LOTS, {"lot_id": f"M{number}", "product": "P", "recorded_at_utc": at(4)}, batch=number + 2)
+    lab("maintain", "bronze.lims_lots")
+    assert (missing_lineage(lots), newest_lineage(lab, "bronze.lims_lots")[0]) == ({}, str(lots.version(LIMS_LOTS)))
+
+
+def test_lineage_that_cannot_be_recorded_does_not_undo_a_command(lab: Lab, lots: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rebuild stands and says what waits; who asks is answered from the commits."""
+
+    def refuse(*_: object, **__: object) -> int:
+        raise OSError("the disk does not answer")
+
+    monkeypatch.setattr(lineage, "update_lineage", refuse)
+    done = lab("table", "rebuild", "silver.lots", "--json")
+    assert (done.exit_code, lots.row_count(LOTS)) == (0, 2)
+    assert "does not have the newest versions yet, the next run adds them: the disk does not answer" in done.stderr
+    assert newest_lineage(lab, "silver.lots") == ("1", done.document[0]["run_id"])
+
+
+def test_lineage_that_no_run_has_recorded_is_read_from_the_commits(lab: Lab, lots: Lakehouse) -> None:
+    """Newest versions of all tables, and no row twice; of a damaged table nothing, which is said to who asks for another one."""
+    lab("table", "rebuild", "silver.lots")
+    recorded = lots.version(LINEAGE)
+    putting(lots)(LIMS_LOTS, {"lot_id": "L3", "product": "P", "recorded_at_utc": at(4)}, batch=2)
+    update(lots, stations()["silver.lots"], run_id="run-2")
+    assert newest_lineage(lab, "silver.lots") == ("2", "run-2")
+    (row,) = lab("catalog", "lineage", "silver.lots", "--version", "2", "--json").document["lineage"][:1]
+    assert (row["input"], row["input_version"]) == ("bronze.lims_lots", str(lots.version(LIMS_LOTS)))
+    found = [(row["output"], row["output_version"]) for row in lab("catalog", "lineage", "silver.lots", "--json").document["lineage"]]
+    assert ("bronze.lims_lots", str(lots.version(LIMS_LOTS))) in found
+    assert len(found) == len(set(found))
+    assert lots.version(LINEAGE) == recorded, "to look at it writes nothing"
+    commit_path(local_path(lots.uri(LIMS_LOTS)), lots.version(LIMS_LOTS)).write_text("")
+    answer = lab("catalog", "lineage", "silver.lots", "--json")
+    assert (answer.document["output_version"], "bronze.lims_lots" in answer.stderr) == ("2", True)
+    assert lab("catalog", "lineage", "bronze.lims_lots").exit_code == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -225,7 +285,8 @@ def test_a_run_is_taken_back_after_a_question(lab: Lab, lots: Lakehouse) -> None
         ("run.rollback_begin", made["run_id"], "wrong code"),
         ("run.rollback", made["run_id"], "wrong code"),
     ]
-    assert [each["table"] for each in lab("run", "show", prefix, "--json").document["commits"]] == ["silver.lots"]
+    commits = lab("run", "show", prefix, "--json").document["commits"]
+    assert sorted(each["table"] for each in commits) == ["governance.lineage", "silver.lots"]
     lab("table", "rebuild", "silver.lots")
     assert lots.row_count(LOTS) == 2
 

@@ -136,7 +136,8 @@ def test_the_catalogue(home: Engine, lots: Settings) -> None:
     assert lab("catalog", "show", "silver.lots").exit_code == 0
     assert lab("catalog", "show", "silver.nothing").exit_code == 1
     assert lab("catalog", "list", "--layer", "nothing").exit_code == 1
-    assert lab("catalog", "lineage", "silver.lots").exit_code == 1
+    assert lab("catalog", "lineage", "silver.samples").exit_code == 1
+    assert [row["input"] for row in document("catalog", "lineage", "silver.lots")["lineage"]] == ["external"]
     made = [*made_from("silver.lots", 0, {"bronze.lims_lots": 4}), *made_from("bronze.lims_lots", 4, {"files:7": 1}, run_id="q")]
     column = {**made[0], "output_column": "lot_id", "input_column": "lot_id", "input_version": "declared"}
     write_table(lots, "governance.lineage", [*made, column])

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +26,7 @@ from lab_assets.contracts.ml import EVALUATIONS, TRAINING_SETS
 from lab_assets.lake.commits import COMMIT_ID
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.lake.opening import open_table
 from lab_assets.lake.reader import LakeReader
 from lab_assets.provenance import code_version
 from lab_assets.state.station_work import MADE_ANEW
@@ -79,6 +80,40 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
     if reached:
         lake.ledger.set_progress(STATION, reached)
     return version
+
+
+def catch_up(lake: Lakehouse, *, run_id: str = "", say: Callable[[str], None]) -> None:
+    """Bring lineage up to date after work that is done; it does not fail by it: what is wrong is said, and the next run does it again.
+
+    Args:
+        lake: Tables.
+        run_id: Run that did the work.
+        say: Given what kept it from being done.
+    """
+    from lab_assets.stations.all_stations import STATIONS
+
+    try:
+        update_lineage(lake, STATIONS, run_id=run_id)
+    except Exception as error:  # noqa: BLE001 - the commits have it; the work itself is done
+        say(f"{STATION} does not have the newest versions yet, the next run adds them: {error}")
+
+
+def rows_to_come(lake: LakeReader, table: TableContract, since: int) -> list[dict[str, Any]]:
+    """Return the lineage of the newest versions of a table, which their commits state and nobody has recorded yet; nothing is written.
+
+    Args:
+        lake: Tables.
+        table: The table.
+        since: Newest version that ``governance.lineage`` speaks of; -1 where it speaks of none.
+
+    Raises:
+        DamagedTableError: its log does not hold what was committed.
+    """
+    last = lake.versions_as_they_are([table.full_name])[table.full_name]
+    if last <= since or (opened := open_table(table, lake.uri(table), lake.ledger)) is None:
+        return []
+    commits = opened.history(opened.version() - since)
+    return rows_of_commits(table, [entry for entry in commits if int(entry["version"]) > since])
 
 
 def _commits(lake: Lakehouse, table: TableContract, since: int, until: int) -> list[dict[str, Any]]:
