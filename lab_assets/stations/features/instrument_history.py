@@ -334,7 +334,7 @@ INSTRUMENT_HISTORY_STATION: Final = Station(
     at_once=1_000_000,  # the states of an instrument follow from one another
     feeds={
         "instrument_id": of(INJECTIONS, "instrument_id"),
-        "method_id": of(LIMS_SEQUENCES, "method_id") + of(INJECTIONS, "stated_method_name"),
+        "method_id": of(LIMS_SEQUENCES, "method_id", "recorded_at_utc") + of(INJECTIONS, "stated_method_name"),
         "injection_id": of(INJECTIONS, "injection_id"),
         "event_time_utc": of(INJECTIONS, "injected_at_utc"),
         "known_time_utc": _RUNS_OF + of(CALIBRATIONS, "recorded_at_utc"),
