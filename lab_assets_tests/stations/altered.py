@@ -7,6 +7,7 @@ asserted.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,12 @@ class Trial:
         self.frames = frames_of(lake, station)
         self.groups = self._groups_of(self.frames)
         self.made = self.make(self.frames)
+
+    def of(self, station: Station) -> Trial:
+        """Return the same trial of a station that makes the same rows and differs in what it declares."""
+        other = copy(self)
+        other.station = station
+        return other
 
     def observe(self) -> list[Observation]:
         """Make the station's rows once for each alteration of its inputs, and say what became of them."""

@@ -14,6 +14,7 @@ from lab_assets.contracts.bronze import (
     LIMS_SAMPLES,
     LIMS_SEQUENCES,
     PROCESSING_METHODS,
+    SPECIFICATIONS,
 )
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.core import TableContract
@@ -40,9 +41,21 @@ STRAY = {
 """An injection that no worklist names."""
 
 
+REQUIRED = {
+    "spec_id": "SPEC-F", "product": "NEBRILAT-10", "method_id": "RS-01", "analyte": "IMP-Z", "spec_high": 0.2, "unit": "%",
+    "effective_from_utc": datetime(2024, 1, 2, tzinfo=UTC), "recorded_at_utc": datetime(2024, 1, 2, tzinfo=UTC),
+}  # fmt: skip
+"""A test that lots are held to and nobody has done."""
+
+
 def put_rare_rows(lake: Lakehouse) -> None:
     """Put rows that speak of trouble into a laboratory whose tables are made."""
-    putting(lake)(CALIBRATIONS, EXPIRED)
+    put = putting(lake)
+    put(CALIBRATIONS, EXPIRED)
+    put(SPECIFICATIONS, REQUIRED)
+    planned = lake.polars(LIMS_SEQUENCES, where=(pl.col("method_id") == "ASSAY-01") & (pl.col("sample_role") == "standard"))
+    before = {"method_id": "RS-01", "recorded_at_utc": datetime(2024, 12, 1, tzinfo=UTC), "source_sha256": "shaG"}
+    put(LIMS_SEQUENCES, *({**row, **before} for row in planned.to_dicts()))
     lake.append(SUITABILITY, lake.local_rows(SUITABILITY, [FAILED]))
     lake.append(INJECTIONS, lake.local_rows(INJECTIONS, [STRAY]))
 
