@@ -6,11 +6,13 @@ Belongs here: which rows are looked at, and when. Does not belong here: the rule
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.polars_rules import broken_rules
 from lab_assets.contracts.formats.rules import rules_of
+from lab_assets.contracts.governance import LINEAGE
 from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
@@ -37,6 +39,16 @@ def violations(lake: Lakehouse, contract: TableContract) -> dict[str, int]:
     if not broken:
         lake.ledger.set_progress(station, {contract.full_name: version})
     return broken
+
+
+def mending(name: str, broken: Mapping[str, int]) -> str:
+    """Return which command takes away rows that repeat a key; empty where none does, or no key is repeated."""
+    can_be_made = name in stations() or name == LINEAGE.full_name
+    return f"'lab table rebuild {name}' takes the doubled rows away" if can_be_made and any(map(_is_unique_rule, broken)) else ""
+
+
+def _is_unique_rule(rule: str) -> bool:
+    return rule.startswith("unique(")
 
 
 def _of_news(lake: Lakehouse, contract: TableContract, since: int, until: int) -> dict[str, int]:

@@ -57,7 +57,6 @@ _INSTEAD: Final = {
     "ml.drift": "'lab drift' looks at the recent runs again",
     "ml.alerts": "'lab drift' looks at the recent runs again",
     "ml.online_log": "the service writes it while it answers",
-    LINEAGE.full_name: "the job 'refresh_gold' reads from the commits what it lacks",
     AUDIT.full_name: "the job 'refresh_gold' copies the entries of the audit trail that it lacks",
     ACCESS.full_name: "the job 'refresh_gold' adds a review when rights have changed, or when the last one is not there any more",
     "governance.integrity": "'lab scrub' looks at every file again",
@@ -71,6 +70,8 @@ def require_made(name: str) -> None:
         RestoringError: it is bronze or a record; the message says what to do instead.
     """
     kind = kind_of(name)
+    if name == LINEAGE.full_name:
+        return
     if kind == "bronze":
         raise RestoringError(
             f"{name} holds what files say and is made from nothing else in the lake: 'lab table restore' sets it back, "
@@ -106,7 +107,8 @@ class Rebuilt:
 def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str], None] = lambda _line: None) -> Rebuilt:
     """Make a table anew from its inputs, and say what differed.
 
-    One that is gone or whose log is damaged begins anew: what is left of it is laid aside.
+    One that is gone or whose log is damaged begins anew: what is left of it is laid aside. Of the lineage, rows that two programs wrote at
+    once are taken away, and what it lacks is read from the commits.
 
     Args:
         lake: Tables.
@@ -121,6 +123,8 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
         RestoringError: no station makes it; the message says what to do instead.
     """
     require_made(name)
+    if name == LINEAGE.full_name:
+        return _rebuilt_lineage(lake, run_id)
     station = stations()[name]
     lost, aside = "", None
     if (error := lake.damage(station.target)) is not None:
@@ -134,6 +138,16 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
     plain = [column.name for column in station.target.columns if "<" not in column.kind and column.kind != "binary"]
     changes = lake.changes(station.target, plain, since=before, until=outcome.version)
     return Rebuilt(outcome=outcome, before=before, added=changes.added, removed=changes.removed, lost=lost, aside=aside)
+
+
+def _rebuilt_lineage(lake: Lakehouse, run_id: str) -> Rebuilt:
+    before = lake.version(LINEAGE)
+    gone = lineage.without_doubled(lake, run_id=run_id)
+    mended = lake.version(LINEAGE)
+    version = lineage.update_lineage(lake, list(stations().values()), run_id=run_id)
+    added = lake.changes(LINEAGE, list(LINEAGE.column_names), since=mended, until=version).added
+    outcome = StationOutcome(station=LINEAGE.full_name, version=version, rows=added.height, anew="asked for")
+    return Rebuilt(outcome=outcome, before=before, added=added, removed=gone)
 
 
 _COPIED: Final = {

@@ -98,7 +98,7 @@ def test_a_rebuild_mends_what_was_changed_by_hand_and_says_what_differed(lake: L
         ("bronze.chromatograms", "holds what files say"),
         ("ml.predictions", "'lab score' scores every run again"),
         ("ml.training_sets", "the job 'train' freezes a new one"),
-        ("governance.lineage", "the job 'refresh_gold'"),
+        ("governance.audit", "the job 'refresh_gold'"),
     ],
 )
 def test_what_no_station_makes_is_not_made_anew(name: str, words: str) -> None:

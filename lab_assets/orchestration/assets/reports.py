@@ -181,14 +181,15 @@ def _preview(lake: Lakehouse, table: TableContract) -> str:
 
 def check_result(lake: Lakehouse, name: str) -> dg.AssetCheckResult:
     """Hold a table against its contract, as far as it has changed since it was last found whole."""
-    from lab_assets.stations.quality import violations
+    from lab_assets.stations.quality import mending, violations
 
     broken = violations(lake, contract(name))
+    mend = mending(name, broken)
     return dg.AssetCheckResult(
         check_name=CHECK,
         asset_key=asset_key(name),
         passed=not broken,
-        metadata={"broken_rules": broken, "rules_version": contract(name).version},
+        metadata={"broken_rules": broken, "rules_version": contract(name).version, **({"mend": mend} if mend else {})},
     )
 
 

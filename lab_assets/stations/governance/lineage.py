@@ -30,8 +30,11 @@ from lab_assets.lake.opening import open_table
 from lab_assets.lake.reader import LakeReader
 from lab_assets.provenance import code_version
 from lab_assets.state.station_work import MADE_ANEW
+from lab_assets.stations.runner import only_one
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from lab_assets.stations.station import Station
 
 STATION: Final = LINEAGE.full_name
@@ -48,38 +51,39 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
     Returns:
         Version of ``governance.lineage`` afterwards.
     """
-    lake.version(LINEAGE)  # made first where it is not there yet, so that its first version is recorded with the first rows
-    progress = lake.ledger.progress(STATION)
-    rows: list[dict[str, Any]] = []
-    reached: dict[str, int] = {}
-    # before the tables: reading one that is not there yet makes its first version
-    evaluated = lake.versions_as_they_are([EVALUATIONS.full_name])[EVALUATIONS.full_name]
-    if evaluated > progress.get(_MODELS, 0):
-        rows += _rows_of_models(lake, since=progress.get(_MODELS, 0), until=evaluated)
-        reached[_MODELS] = evaluated
-    for table in contracts().values():
-        version = lake.versions_as_they_are([table.full_name])[table.full_name]
-        since = progress.get(table.full_name, -1)
-        if version > since:
-            reached[table.full_name] = version
-            rows += rows_of_commits(table, _commits(lake, table, since, version))
-    for station in stations:
-        feeds = feeds_number(station)
-        if progress.get(f"feeds:{station.name}") != feeds and lake.versions_as_they_are([station.name])[station.name] >= 0:
-            reached[f"feeds:{station.name}"] = feeds
-            rows += rows_of_columns(station, lake.version(station.target), run_id=run_id)
-    new = _not_there(lake, rows)
-    own = (STATION, str(reached.get(STATION)))
-    if all((row["output"], row["output_version"]) == own for row in new):
-        new = []
-        reached.pop(STATION, None)
-    version = lake.version(LINEAGE)
-    if new:
-        derivation = Derivation(inputs={"commits": "each"}, run_id=run_id, code_version=code_version())
-        version = lake.append(LINEAGE, lake.local_rows(LINEAGE, new), derivation=derivation)
-    if reached:
-        lake.ledger.set_progress(STATION, reached)
-    return version
+    with only_one(lake, STATION):
+        lake.version(LINEAGE)  # made first where it is not there yet, so that its first version is recorded with the first rows
+        progress = lake.ledger.progress(STATION)
+        rows: list[dict[str, Any]] = []
+        reached: dict[str, int] = {}
+        # before the tables: reading one that is not there yet makes its first version
+        evaluated = lake.versions_as_they_are([EVALUATIONS.full_name])[EVALUATIONS.full_name]
+        if evaluated > progress.get(_MODELS, 0):
+            rows += _rows_of_models(lake, since=progress.get(_MODELS, 0), until=evaluated)
+            reached[_MODELS] = evaluated
+        for table in contracts().values():
+            version = lake.versions_as_they_are([table.full_name])[table.full_name]
+            since = progress.get(table.full_name, -1)
+            if version > since:
+                reached[table.full_name] = version
+                rows += rows_of_commits(table, _commits(lake, table, since, version))
+        for station in stations:
+            feeds = feeds_number(station)
+            if progress.get(f"feeds:{station.name}") != feeds and lake.versions_as_they_are([station.name])[station.name] >= 0:
+                reached[f"feeds:{station.name}"] = feeds
+                rows += rows_of_columns(station, lake.version(station.target), run_id=run_id)
+        new = _not_there(lake, rows)
+        own = (STATION, str(reached.get(STATION)))
+        if all((row["output"], row["output_version"]) == own for row in new):
+            new = []
+            reached.pop(STATION, None)
+        version = lake.version(LINEAGE)
+        if new:
+            derivation = Derivation(inputs={"commits": "each"}, run_id=run_id, code_version=code_version())
+            version = lake.append(LINEAGE, lake.local_rows(LINEAGE, new), derivation=derivation)
+        if reached:
+            lake.ledger.set_progress(STATION, reached)
+        return version
 
 
 def catch_up(lake: Lakehouse, *, run_id: str = "", say: Callable[[str], None]) -> None:
@@ -236,6 +240,25 @@ def _not_there(lake: Lakehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str
     where = pl.col("output").is_in(outputs) & pl.col("output_version").is_in(versions)
     held = set(lake.polars(LINEAGE, list(_KEY), where=where).iter_rows())
     return list({key: row for row in rows if (key := tuple(row.get(name) for name in _KEY)) not in held}.values())
+
+
+def without_doubled(lake: Lakehouse, *, run_id: str = "") -> pl.DataFrame:
+    """Take away every further row of a key, as two programs left them that wrote at once; of each key the row that came first stays.
+
+    Returns:
+        The rows that are gone.
+    """
+    import polars as pl
+
+    with only_one(lake, STATION):
+        version = lake.version(LINEAGE)
+        rows = lake.polars(LINEAGE, version=version).sort("recorded_at_utc", maintain_order=True)
+        is_further = pl.int_range(pl.len()).over(_KEY) > 0
+        gone = rows.filter(is_further)
+        if gone.height:
+            derivation = Derivation(inputs={STATION: version}, run_id=run_id, code_version=code_version())
+            lake.replace(LINEAGE, rows.filter(~is_further).to_arrow(), derivation=derivation)
+        return gone
 
 
 _COMPLETE: Final = "check:lineage"

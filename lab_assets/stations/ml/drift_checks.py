@@ -244,13 +244,13 @@ def check_alias_moved(lake: Lakehouse, *, at_utc: datetime) -> bool:
     """
     from lab_assets.registry.serving import check_alias, registry_of
 
-    alert = check_alias(registry_of(lake.settings), lake.ledger.engine, at_utc=at_utc)
-    if alert is None:
-        return False
-    lake.append(
-        ALERTS, lake.local_rows(ALERTS, [alert]), derivation=Derivation(inputs={"model:registry": "latest"}, code_version=code_version())
-    )
-    return True
+    with only_one(lake, ALERTS.full_name):
+        alert = check_alias(registry_of(lake.settings), lake.ledger.engine, at_utc=at_utc)
+        if alert is None:
+            return False
+        derivation = Derivation(inputs={"model:registry": "latest"}, code_version=code_version())
+        lake.append(ALERTS, lake.local_rows(ALERTS, [alert]), derivation=derivation)
+        return True
 
 
 def check_feature_set(lake: Lakehouse, bundle: ModelBundle, *, model_version: str, at_utc: datetime) -> str:
@@ -266,16 +266,17 @@ def check_feature_set(lake: Lakehouse, bundle: ModelBundle, *, model_version: st
 
     message = uncomputed_features(bundle.info, model_version)
     alert_id = f"alert-features-{bundle.digest[:12]}-{FEATURE_SET_VERSION}"
-    if not message or lake.polars(ALERTS, ["alert_id"], where=pl.col("alert_id") == alert_id).height:
+    with only_one(lake, ALERTS.full_name):
+        if not message or lake.polars(ALERTS, ["alert_id"], where=pl.col("alert_id") == alert_id).height:
+            return message
+        alert = {
+            "alert_id": alert_id,
+            "kind": "feature_set",
+            "severity": "critical",
+            "subject": f"model {bundle.info.model_name} {model_version}",
+            "message": message,
+            "raised_at_utc": at_utc,
+        }
+        derivation = Derivation(inputs={f"model:{bundle.info.model_name}": model_version}, code_version=code_version())
+        lake.append(ALERTS, lake.local_rows(ALERTS, [alert]), derivation=derivation)
         return message
-    alert = {
-        "alert_id": alert_id,
-        "kind": "feature_set",
-        "severity": "critical",
-        "subject": f"model {bundle.info.model_name} {model_version}",
-        "message": message,
-        "raised_at_utc": at_utc,
-    }
-    derivation = Derivation(inputs={f"model:{bundle.info.model_name}": model_version}, code_version=code_version())
-    lake.append(ALERTS, lake.local_rows(ALERTS, [alert]), derivation=derivation)
-    return message

@@ -14,6 +14,7 @@ from lab_assets.contracts.ml import EVALUATIONS
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.ml.training_sets import TrainingSet, freeze_training_set, matrix_of
+from lab_assets.stations.runner import only_one
 
 if TYPE_CHECKING:
     from lab_assets.registry.model_records import LoggedTraining, TrainingRecord
@@ -85,13 +86,14 @@ def keep_evaluations(lake: Lakehouse, record: TrainingRecord, logged: LoggedTrai
     """
     import polars as pl
 
-    if not lake.polars(EVALUATIONS, ["run_id"], where=pl.col("run_id") == logged.run_id).is_empty():
-        return lake.version(EVALUATIONS)
-    rows = lake.local_rows(EVALUATIONS, evaluation_rows(record, logged, at_utc=at_utc))
-    inputs: dict[str, int | str] = {f"model:{record.plan.model_name}": logged.version or logged.run_id}
-    return lake.append(
-        EVALUATIONS, rows, derivation=Derivation(inputs=inputs, run_id=record.orchestration_run_id, code_version=record.code_commit)
-    )
+    with only_one(lake, EVALUATIONS.full_name):
+        if not lake.polars(EVALUATIONS, ["run_id"], where=pl.col("run_id") == logged.run_id).is_empty():
+            return lake.version(EVALUATIONS)
+        rows = lake.local_rows(EVALUATIONS, evaluation_rows(record, logged, at_utc=at_utc))
+        inputs: dict[str, int | str] = {f"model:{record.plan.model_name}": logged.version or logged.run_id}
+        return lake.append(
+            EVALUATIONS, rows, derivation=Derivation(inputs=inputs, run_id=record.orchestration_run_id, code_version=record.code_commit)
+        )
 
 
 def evaluation_rows(record: TrainingRecord, logged: LoggedTraining, *, at_utc: datetime) -> list[dict[str, Any]]:

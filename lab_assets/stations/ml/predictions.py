@@ -33,7 +33,7 @@ from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
 from lab_assets.stations.ml.prediction_records import Plan, append_new, compared, counting, decided, mark, prediction_id
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
-from lab_assets.stations.runner import settled_versions, words_of_made_first
+from lab_assets.stations.runner import only_one, settled_versions, words_of_made_first
 
 if TYPE_CHECKING:
     import polars as pl
@@ -116,27 +116,28 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     begun = utc_text()
     if (inputs := inputs_of_model(bundle)) is None:  # nothing is noted: all is looked at again once there is a model that can score
         return Scored(reason=uncomputed_features(bundle.info, scoring.model_version))
-    versions, made_first = settled_versions(lake, (INJECTIONS, *FEATURE_TABLES), run_id=scoring.run_id)
-    attention = lake.ledger.attention(STATION)
-    progress = lake.ledger.progress(STATION)
-    new_model = progress.get(_MODEL) != _number(bundle, inputs)
-    whole = everything or new_model or any(kind == EVERYTHING for kind, _ in attention)
-    due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
-    names = None if whole else _touched(lake, progress, versions)
-    if names is not None:
-        names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING), None)
-    # where all is looked at with the same model, as after a restore, it is news all the same to the predictions of former models
-    went_back = any(progress.get(name, 0) > version for name, version in versions.items())
-    changed = _touched(lake, progress, versions) if whole and progress and not (new_model or went_back) else {}
-    scored = (
-        Scored(table_versions=versions)
-        if names is not None and not names
-        else _score(lake, bundle, scoring, inputs=inputs, names=names, changed=changed, versions=versions)
-    )
-    note_scored(lake, bundle, inputs, versions)
-    if due:
-        lake.ledger.attended(STATION, due, asked_by=begun)
-    return replace(scored, made_first=made_first)
+    with only_one(lake, STATION):
+        versions, made_first = settled_versions(lake, (INJECTIONS, *FEATURE_TABLES), run_id=scoring.run_id)
+        attention = lake.ledger.attention(STATION)
+        progress = lake.ledger.progress(STATION)
+        new_model = progress.get(_MODEL) != _number(bundle, inputs)
+        whole = everything or new_model or any(kind == EVERYTHING for kind, _ in attention)
+        due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
+        names = None if whole else _touched(lake, progress, versions)
+        if names is not None:
+            names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING), None)
+        # where all is looked at with the same model, as after a restore, it is news all the same to the predictions of former models
+        went_back = any(progress.get(name, 0) > version for name, version in versions.items())
+        changed = _touched(lake, progress, versions) if whole and progress and not (new_model or went_back) else {}
+        scored = (
+            Scored(table_versions=versions)
+            if names is not None and not names
+            else _score(lake, bundle, scoring, inputs=inputs, names=names, changed=changed, versions=versions)
+        )
+        note_scored(lake, bundle, inputs, versions)
+        if due:
+            lake.ledger.attended(STATION, due, asked_by=begun)
+        return replace(scored, made_first=made_first)
 
 
 def note_scored(lake: Lakehouse, bundle: ModelBundle, inputs: ModelInputs, versions: Mapping[str, int]) -> None:

@@ -22,7 +22,7 @@ from lab_assets.lake.among import among
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
-from lab_assets.stations.runner import settled_versions, words_of_made_first
+from lab_assets.stations.runner import only_one, settled_versions, words_of_made_first
 
 if TYPE_CHECKING:
     import polars as pl
@@ -137,31 +137,32 @@ def freeze_training_set(lake: Lakehouse, *, frozen_at_utc: datetime, run_id: str
 
     from lab_assets.modeling.split import split_by_time_and_lot
 
-    versions, made_first = settled_versions(lake, (INJECTIONS, LABELS, *FEATURE_TABLES), run_id=run_id)
-    known = lake.polars(LABELS, ["injection_id", "is_oos", "injected_at_utc", "known_time_utc"], version=versions[LABELS.full_name])
-    labels = known.sort("known_time_utc").unique("injection_id", keep="last", maintain_order=True).drop("known_time_utc")
-    labels = labels.drop_nulls("is_oos")
-    if labels.height < MIN_INJECTIONS or labels["is_oos"].n_unique() < 2:
-        raise TooFewLabelsError(
-            f"{labels.height} labelled injection(s) with {int(labels['is_oos'].sum())} out of specification: at least {MIN_INJECTIONS} "
-            "with both outcomes are needed; ingest more files ('lab simulate' makes a demonstration laboratory)"
+    with only_one(lake, TRAINING_SETS.full_name):
+        versions, made_first = settled_versions(lake, (INJECTIONS, LABELS, *FEATURE_TABLES), run_id=run_id)
+        known = lake.polars(LABELS, ["injection_id", "is_oos", "injected_at_utc", "known_time_utc"], version=versions[LABELS.full_name])
+        labels = known.sort("known_time_utc").unique("injection_id", keep="last", maintain_order=True).drop("known_time_utc")
+        labels = labels.drop_nulls("is_oos")
+        if labels.height < MIN_INJECTIONS or labels["is_oos"].n_unique() < 2:
+            raise TooFewLabelsError(
+                f"{labels.height} labelled injection(s) with {int(labels['is_oos'].sum())} out of specification: at least {MIN_INJECTIONS} "
+                "with both outcomes are needed; ingest more files ('lab simulate' makes a demonstration laboratory)"
+            )
+        columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role"]
+        injections = lake.polars(INJECTIONS, columns, version=versions[INJECTIONS.full_name]).join(labels, on="injection_id")
+        # features are looked up by the lot known then; runs are parted by the lot they turned out to be of
+        injections = injections.with_columns(_lot_id="lot_id")
+        spine = spine_of(lake, versions, injections, latest=False).sort("injected_at_utc", "injection_id", "checkpoint_pct")
+        rows = assemble(lake, spine, versions).with_columns(lot_id="_lot_id").drop("_lot_id")
+        parts = split_by_time_and_lot(
+            rows["injected_at_utc"].to_numpy(), rows["lot_id"].to_numpy(), train_share=TRAIN_SHARE, calibrate_share=CALIBRATE_SHARE
         )
-    columns = ["injection_id", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role"]
-    injections = lake.polars(INJECTIONS, columns, version=versions[INJECTIONS.full_name]).join(labels, on="injection_id")
-    # features are looked up by the lot known then; runs are parted by the lot they turned out to be of
-    injections = injections.with_columns(_lot_id="lot_id")
-    spine = spine_of(lake, versions, injections, latest=False).sort("injected_at_utc", "injection_id", "checkpoint_pct")
-    rows = assemble(lake, spine, versions).with_columns(lot_id="_lot_id").drop("_lot_id")
-    parts = split_by_time_and_lot(
-        rows["injected_at_utc"].to_numpy(), rows["lot_id"].to_numpy(), train_share=TRAIN_SHARE, calibrate_share=CALIBRATE_SHARE
-    )
-    rows = rows.with_columns(part=pl.Series(parts.tolist(), dtype=pl.String))
-    set_id = _digest(rows, versions)
-    is_new = lake.polars(TRAINING_SETS, ["training_set_id"], where=pl.col("training_set_id") == set_id).is_empty()
-    if is_new:
-        stored = lake.local_rows(TRAINING_SETS, _stored(rows, set_id, versions, frozen_at_utc))
-        lake.append(TRAINING_SETS, stored, derivation=Derivation(inputs=dict(versions), run_id=run_id, code_version=code_version()))
-    return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions, made_first=made_first, is_new=is_new)
+        rows = rows.with_columns(part=pl.Series(parts.tolist(), dtype=pl.String))
+        set_id = _digest(rows, versions)
+        is_new = lake.polars(TRAINING_SETS, ["training_set_id"], where=pl.col("training_set_id") == set_id).is_empty()
+        if is_new:
+            stored = lake.local_rows(TRAINING_SETS, _stored(rows, set_id, versions, frozen_at_utc))
+            lake.append(TRAINING_SETS, stored, derivation=Derivation(inputs=dict(versions), run_id=run_id, code_version=code_version()))
+        return TrainingSet(training_set_id=set_id, frame=rows, table_versions=versions, made_first=made_first, is_new=is_new)
 
 
 def _digest(rows: pl.DataFrame, versions: dict[str, int]) -> str:
