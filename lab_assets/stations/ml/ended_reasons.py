@@ -7,6 +7,7 @@ Words name no feature and no lot: who reads a reason may not be cleared for what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -63,3 +64,11 @@ def taken_back(run_id: str) -> str:
 def rests_on_taken_back(run_id: str) -> str:
     """Return why a prediction waits that others made from what a run wrote."""
     return f"made from what run {run_id} wrote, which was taken back"
+
+
+_WAITS: Final = re.compile(r"\S+ was restored to version \d+|run .+ was taken back|made from what run .+ wrote, which was taken back")
+
+
+def waits(reason: str | None) -> bool:
+    """Return whether a prediction was ended only until the next scoring says what comes out."""
+    return reason is not None and _WAITS.fullmatch(reason) is not None

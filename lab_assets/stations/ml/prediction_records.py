@@ -60,6 +60,9 @@ _COMPARED: Final = ("model_name", "model_version", "model_digest", "feature_set_
 def compared(lake: Lakehouse, made: Sequence[dict[str, Any]], standing: Sequence[dict[str, Any]], waiting: set[str], now: datetime) -> Plan:
     """Hold predictions against those kept: what is new, what is superseded or ended by it, and what counts again.
 
+    What a restore or rollback ended is held against what comes out as what counts is: what is said of it in the end does not depend on
+    whether there was one in between.
+
     Args:
         lake: Tables; of predictions that are superseded it is read what they were made from.
         made: What came out now.
@@ -72,21 +75,29 @@ def compared(lake: Lakehouse, made: Sequence[dict[str, Any]], standing: Sequence
     ends: list[dict[str, Any]] = []
     superseded: list[tuple[dict[str, Any], dict[str, Any]]] = []
     for row in standing:
-        if row["ended_at_utc"] is not None or row["injection_id"] in waiting:
+        if row["injection_id"] in waiting or not (row["ended_at_utc"] is None or ended_reasons.waits(row["ended_reason"])):
             continue
         successor = chosen.get((row["injection_id"], row["checkpoint_pct"]))
         if successor is None:
             ends.append(ended(row["prediction_id"], now, ended_reasons.NO_SAMPLE))
         elif successor["prediction_id"] != row["prediction_id"]:
             superseded.append((row, successor))
-    ends += _superseded(lake, superseded, now)
     names = (row["prediction_id"] for row in chosen.values())
     again = [name for name in names if name in by_id and by_id[name]["ended_at_utc"] is not None]
+    for row in _superseded(lake, superseded, now):
+        if row["ended_at_utc"] is not None:
+            ends.append(row)
+        elif by_id[row["prediction_id"]]["ended_at_utc"] is not None:
+            again.append(row["prediction_id"])
     return Plan(new=[row for row in made if row["prediction_id"] not in by_id], ended=ends, again=again)
 
 
 def _superseded(lake: Lakehouse, pairs: Sequence[tuple[dict[str, Any], dict[str, Any]]], now: datetime) -> Iterator[dict[str, Any]]:
-    """Say of predictions by what they are superseded and why; they are read in the order of their moments, so that files are skipped."""
+    """Say of predictions by what they are superseded and why, or that they count.
+
+    One of a former model counts that had been ended until this scoring and that its model would give again: another model's scoring alone
+    ends none. Predictions are read in the order of their moments, so that files are skipped.
+    """
     import polars as pl
 
     def moment(pair: tuple[dict[str, Any], dict[str, Any]]) -> tuple[bool, datetime]:
@@ -101,8 +112,19 @@ def _superseded(lake: Lakehouse, pairs: Sequence[tuple[dict[str, Any], dict[str,
             where &= pl.col("as_of_utc").is_between(first, portion[-1][0]["as_of_utc"])
         stood = {row["prediction_id"]: row for row in lake.polars(PREDICTIONS, ["prediction_id", *_COMPARED], where=where).to_dicts()}
         for before, after in portion:
+            if ended_reasons.waits(before["ended_reason"]) and _comes_out_again(stood[before["prediction_id"]], after):
+                yield counting(before["prediction_id"])
+                continue
             reason = ended_reasons.superseded(stood[before["prediction_id"]], after)
             yield ended(before["prediction_id"], now, reason, superseded_by=after["prediction_id"])
+
+
+def _comes_out_again(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether a former model would make the same prediction of a run of which another model was given these features."""
+    given = after["features"]
+    if before["model_digest"] == after["model_digest"] or not (own := dict(before["features"])).keys() <= given.keys():
+        return False
+    return prediction_id(before["model_digest"], after, {name: given[name] for name in own}) == before["prediction_id"]
 
 
 def ended(prediction: str, at: datetime, reason: str, *, superseded_by: str | None = None) -> dict[str, Any]:

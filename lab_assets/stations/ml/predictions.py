@@ -31,6 +31,7 @@ from lab_assets.provenance import code_version
 from lab_assets.registry.serving import uncomputed_features
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
+from lab_assets.stations.ml import ended_reasons
 from lab_assets.stations.ml.prediction_records import Plan, append_new, compared, counting, decided, mark, prediction_id
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
 from lab_assets.stations.runner import only_one, settled_versions, words_of_made_first
@@ -242,7 +243,11 @@ def _score(
     if names is None:
         # what a former model said of runs that another one scores now stays what it said; of those that changed, and others, it ends
         scored = {row["injection_id"] for row in made}.difference(changed)
-        standing = [row for row in standing if row["model_digest"] == bundle.digest or row["injection_id"] not in scored]
+        standing = [
+            row
+            for row in standing
+            if row["model_digest"] == bundle.digest or row["injection_id"] not in scored or ended_reasons.waits(row["ended_reason"])
+        ]
     plan = compared(lake, made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
     paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
     return Scored(
@@ -301,7 +306,7 @@ def _standing(lake: Lakehouse, names: Collection[str] | None, runs: pl.DataFrame
         began = runs["injected_at_utc"]
         if runs.height == len(names) and not began.has_nulls():
             where &= pl.col("as_of_utc") >= began.min()
-    columns = ["prediction_id", "injection_id", "checkpoint_pct", "model_digest", "as_of_utc", "ended_at_utc"]
+    columns = ["prediction_id", "injection_id", "checkpoint_pct", "model_digest", "as_of_utc", "ended_at_utc", "ended_reason"]
     return lake.polars(PREDICTIONS, columns, where=where).to_dicts()
 
 

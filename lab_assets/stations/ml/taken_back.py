@@ -4,8 +4,8 @@ Belongs here: which these are. Does not belong here: taking back (``restoring.py
 
 One rule for both. A prediction that counts, of the model that scored last, ends at once when a version that it names holds what is taken
 back, or was made from it as the commits say: nobody should rely on it until the tables are made anew. The next scoring looks at every run.
-What comes out the same is valid and counts again, as if nothing had been; what does not stays ended, with this reason. That it waited in
-between is in the history of ``ml.predictions`` and in the audit trail, which names the version.
+What comes out the same is valid and counts again, as if nothing had been; what does not is said to be superseded or ended, and why, as if it
+had counted until then. That it waited in between is in the history of ``ml.predictions`` and in the audit trail, which names the version.
 
 Others stay: what rests on earlier versions alone, what the service answered (it was given what it rests on, and is never scored again), and
 predictions of former models, of which the next scoring could not say whether they come out the same. These end when their run's facts do

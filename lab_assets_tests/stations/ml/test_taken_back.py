@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -24,6 +25,7 @@ from lab_assets_tests.stations.small_laboratory import copied, made_in, opened, 
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PEAKS, PROGRESS = contract("silver.peaks"), contract("features.injection_progress")
+INJECTIONS = contract("silver.injections")
 WAITS = "made from what run faulty-1 wrote, which was taken back"
 
 
@@ -95,7 +97,7 @@ def test_predictions_of_another_run_end_with_the_rows_they_were_made_from(lake: 
     run_stations(lake)
     score(lake, "next-3")
     assert counting(lake) == counting(lake, DECISIONS) == right
-    assert {reasons(lake, PREDICTIONS)[name] for name in made_by_other} == {WAITS}
+    assert {reasons(lake, PREDICTIONS)[name] for name in made_by_other} == {"scored again after a change of the feature values"}
 
 
 def test_what_comes_out_the_same_counts_again_as_if_nothing_had_been(lake: Lakehouse) -> None:
@@ -164,3 +166,36 @@ def test_the_run_that_scored_ends_its_own_and_those_of_others(lake: Lakehouse) -
     assert (done.ended, done.waiting, done.again) == (len(own), 0, len(own))
     assert counting(lake) == counting(lake, DECISIONS) == right
     assert {reasons(lake, PREDICTIONS)[name] for name in own} == {"run faulty-1 was taken back"}
+
+
+def said(lake: Lakehouse) -> list[list[dict[str, Any]]]:
+    """Return what is said of every prediction and decision, apart from times."""
+    found = []
+    for table in (PREDICTIONS, DECISIONS):
+        rows = lake.polars(table, ["prediction_id", "superseded_by", "ended_reason", "ended_at_utc"])
+        found.append(rows.with_columns(pl.col("ended_at_utc").is_null()).sort("prediction_id").to_dicts())
+    return found
+
+
+@pytest.mark.parametrize("change", ["features", "role", "none", "model"])
+def test_what_is_said_in_the_end_does_not_depend_on_a_restore_in_between(made: Path, tmp_path: Path, change: str) -> None:
+    """Every second run has other features then, some are no samples any more, nothing is different, or another model scores."""
+    found = []
+    for name in ("with", "without"):
+        with opened(copied(made, tmp_path / name)) as lake:
+            lake.settings.context_grace_s = 0
+            score(lake, "earlier-0")
+            if name == "with":
+                assert restore(lake, PROGRESS, 0).ended > 0
+                assert counting(lake) == set()
+                run_stations(lake)
+            if change == "features":
+                half_the_margins(lake, "later-1")
+            if change == "role":
+                rows = lake.polars(INJECTIONS).with_columns(sample_role=pl.lit("blank"))
+                lake.replace(INJECTIONS, rows.to_arrow())
+            scoring = Scoring(model_version="1", mode="stream", requested_by="test", predicted_at_utc=NOW)
+            score_waiting(lake, bundle(seed=4) if change == "model" else bundle(), scoring)
+            found.append(said(lake))
+    assert found[0] == found[1]
+    assert any(row["ended_reason"] for row in found[0][0]) is (change in {"features", "role"})
