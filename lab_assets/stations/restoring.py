@@ -27,6 +27,7 @@ from lab_assets.state.clock import utc_now
 from lab_assets.stations.all_stations import downstream, stations
 from lab_assets.stations.governance import lineage
 from lab_assets.stations.ml import ended_reasons, predictions
+from lab_assets.stations.ml.online import TARGETS, fold_anew, folding_alone
 from lab_assets.stations.ml.prediction_records import ended, mark
 from lab_assets.stations.ml.taken_back import SCORED_FROM, resting_on
 from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
@@ -225,7 +226,12 @@ def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bo
     if kind_of(name) == "made":
         after = set_back(lake, name, version, reason)
         return Restored(before=before, version=after, anew=True, rests_on_it=rests, ended=resting, marked_in=marked_in)
-    after = lake.restore(contract, version)
+    if contract in TARGETS:
+        with folding_alone(lake):
+            fold_anew(lake)  # before: a process that dies in between leaves work and no hole
+            after = lake.restore(contract, version)
+    else:
+        after = lake.restore(contract, version)
     if name == LINEAGE.full_name:
         lake.ledger.set_progress(lineage.STATION, dict.fromkeys(lake.ledger.progress(lineage.STATION), -1))
     return Restored(before=before, version=after, anew=False, rests_on_it=rests, ended=resting, marked_in=marked_in)

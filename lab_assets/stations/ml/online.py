@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 WRITER: Final = "fold:online_log"
 TARGETS: Final = (EXPLANATIONS, DECISIONS, PREDICTIONS)
 """In the order of their commits: what is in ``ml.predictions`` has its decision and its explanation."""
+_ANEW: Final = -1
+"""Version of the log that is noted where the next fold looks at all of it."""
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -57,9 +59,10 @@ def fold_online_log(lake: Lakehouse, *, run_id: str = "", again: bool = False, n
     """
     import polars as pl
 
-    with _alone(lake):
+    with folding_alone(lake):
         until, name = lake.version(ONLINE_LOG), ONLINE_LOG.full_name
         done = lake.ledger.progress(WRITER).get(name, 0)
+        again = again or done == _ANEW
         if done == until and not again:
             return lake.version(PREDICTIONS)
         committed = {target.full_name: lake.transaction_version(target, WRITER) or 0 for target in TARGETS}
@@ -88,8 +91,13 @@ def fold_online_log(lake: Lakehouse, *, run_id: str = "", again: bool = False, n
         return lake.version(PREDICTIONS)
 
 
+def fold_anew(lake: Lakehouse) -> None:
+    """Have the next fold look at the whole log, as after a table that it fills was set back; called under ``folding_alone``."""
+    lake.ledger.set_progress(WRITER, {ONLINE_LOG.full_name: _ANEW})
+
+
 @contextmanager
-def _alone(lake: Lakehouse) -> Iterator[None]:
+def folding_alone(lake: Lakehouse) -> Iterator[None]:
     """Keep a second fold out: it would not see what the first one is about to commit."""
     folder = lake.settings.run / "locks"
     folder.mkdir(parents=True, exist_ok=True)

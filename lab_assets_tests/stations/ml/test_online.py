@@ -19,6 +19,7 @@ from lab_assets.registry.serving import cache_bundle
 from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.records import Outcome, Prediction, Record, to_arrow
 from lab_assets.stations.ml.online import fold_online_log
+from lab_assets.stations.restoring import restore
 from lab_assets_tests.service import laboratory
 
 AT = datetime(2026, 3, 2, 12, 0, tzinfo=UTC)
@@ -124,6 +125,22 @@ def test_rows_lost_by_a_restore_come_back_when_the_whole_log_is_looked_at_again(
     assert counts(lakehouse)[0] == {"p-000001": 1}
     fold_online_log(lakehouse, again=True)
     assert counts(lakehouse) == each_once(1, 2)
+
+
+@pytest.mark.parametrize("table", [PREDICTIONS, DECISIONS, EXPLANATIONS])
+def test_the_next_fold_brings_back_what_a_restore_took_away(lakehouse, table):
+    answer(lakehouse, 1)
+    fold_online_log(lakehouse)
+    version = lakehouse.version(table)
+    answer(lakehouse, 2, 3)
+    fold_online_log(lakehouse)
+    restore(lakehouse, table, version, force=True)
+    assert counts(lakehouse) != each_once(1, 2, 3)
+    fold_online_log(lakehouse)
+    assert counts(lakehouse) == each_once(1, 2, 3)
+    version = lakehouse.version(table)
+    fold_online_log(lakehouse)
+    assert lakehouse.version(table) == version
 
 
 _FOLD = """
