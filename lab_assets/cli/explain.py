@@ -76,7 +76,8 @@ def _print_explanation(evidence: dict[str, Any]) -> None:
     from lab_assets.service.local import PATH_WORDS
 
     console, kept, decision = Console(), evidence["prediction"], evidence["decision"]
-    path = "no review path recorded yet" if decision is None else PATH_WORDS[decision["path"]]
+    none = "no review path recorded yet" if evidence["ended"] is None else "no review path is recorded"
+    path = none if decision is None else PATH_WORDS[decision["path"]]
     console.print(f"[bold]risk {100 * kept['risk']:.1f} %[/bold], {evidence['verdict'].replace('_', ' ')}; {path}")
     if (end := evidence["ended"]) is not None:
         successor = f"; {end['superseded_by']} took its place" if end["superseded_by"] else ""

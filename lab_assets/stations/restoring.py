@@ -26,7 +26,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
 from lab_assets.stations.all_stations import downstream, stations
 from lab_assets.stations.governance import lineage
-from lab_assets.stations.ml import ended_reasons, predictions
+from lab_assets.stations.ml import ended_reasons, lost_records, predictions
 from lab_assets.stations.ml.online import TARGETS, fold_anew, folding_alone
 from lab_assets.stations.ml.prediction_records import ended, mark
 from lab_assets.stations.ml.taken_back import SCORED_FROM, resting_on
@@ -194,6 +194,8 @@ def consequences(name: str, before: int) -> str:
     if kind == "record":
         again = {
             PREDICTIONS.full_name: " The next scoring looks at every run again and adds what today's features and model give.",
+            DECISIONS.full_name: " The next scoring decides again what counts and has no decision any more.",
+            EXPLANATIONS.full_name: " The next scoring explains again what counts and has no explanation any more.",
             LINEAGE.full_name: " The next run reads from the commits what it lacks.",
         }.get(name, " No run writes them again.")
         return f"{name} is a record. What was recorded since is missing from it, and what points to that leads nowhere.{again} {back}"
@@ -221,6 +223,7 @@ def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bo
     reason, rests = f"restored to version {version}", rests_on({name})
     if PREDICTIONS.full_name in (name, *rests):
         mark_anew(lake, [predictions.STATION], reason if name == PREDICTIONS.full_name else f"{name} was {reason}")
+    lost_records.ask_for(lake, contract, reason)
     resting = _end_predictions(lake, contract, version) if PREDICTIONS.full_name in rests else 0
     marked_in = lake.version(PREDICTIONS) if resting else None
     if kind_of(name) == "made":

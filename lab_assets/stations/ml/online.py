@@ -148,7 +148,7 @@ def _decided_now(lake: Lakehouse, undecided: pl.DataFrame, now: datetime) -> tup
     decisions: list[dict[str, Any]] = []
     explanations: list[dict[str, Any]] = []
     for (digest, version), rows in undecided.group_by(["model_digest", "model_version"], maintain_order=True):
-        bundle = _bundle(lake, str(digest), str(version))
+        bundle = bundle_named(lake, str(digest), str(version))
         for row in rows.iter_rows(named=True):
             verdict, decision, drivers = _decide(row, bundle)
             decisions.append(
@@ -174,7 +174,7 @@ def _decided_now(lake: Lakehouse, undecided: pl.DataFrame, now: datetime) -> tup
     return _frame(decisions, DECISIONS), _frame(explanations, EXPLANATIONS)
 
 
-def _bundle(lake: Lakehouse, digest: str, version: str) -> ModelBundle | None:
+def bundle_named(lake: Lakehouse, digest: str, version: str) -> ModelBundle | None:
     """Return the exact model of a prediction; ``None`` where it cannot be had any more."""
     from lab_assets.modeling.bundle_info import BundleError
     from lab_assets.registry.mlflow_registry import UnknownVersionError

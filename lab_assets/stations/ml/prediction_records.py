@@ -173,9 +173,9 @@ def mark(lake: Lakehouse, ends: Sequence[dict[str, Any]], derivation: Derivation
 
 
 def decided(
-    bundle: ModelBundle, made: Sequence[dict[str, Any]], at: datetime
+    bundle: ModelBundle | None, made: Sequence[dict[str, Any]], at: datetime
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[str, int]]:
-    """Return the decisions and explanations of new predictions, and the number of decisions by path."""
+    """Return the decisions and explanations of predictions, and the number of decisions by path; without the model none is explained."""
     decisions: list[dict[str, Any]] = []
     explanations: list[dict[str, Any]] = []
     paths: dict[str, int] = {}
@@ -205,7 +205,7 @@ def decided(
     return decisions, explanations, paths
 
 
-def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[Driver]]:
+def _drivers(bundle: ModelBundle | None, made: Sequence[dict[str, Any]]) -> list[list[Driver]]:
     """Return the drivers of each prediction, none below ``EXPLAIN_FROM_RISK``; a call for all rows costs half of a call for each."""
     import numpy as np
 
@@ -213,7 +213,7 @@ def _drivers(bundle: ModelBundle, made: Sequence[dict[str, Any]]) -> list[list[D
 
     chosen = [position for position, row in enumerate(made) if row["risk"] >= EXPLAIN_FROM_RISK]
     drivers: list[list[Driver]] = [[] for _ in made]
-    if chosen:
+    if chosen and bundle is not None:
         explained = bundle.explain_rows(np.vstack([from_map(made[position]["features"], bundle.feature_names) for position in chosen]))
         for position, found in zip(chosen, explained, strict=True):
             drivers[position] = found

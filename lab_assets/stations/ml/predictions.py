@@ -32,6 +32,7 @@ from lab_assets.registry.serving import uncomputed_features
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
 from lab_assets.stations.ml import ended_reasons
+from lab_assets.stations.ml.lost_records import LOST, add_lost
 from lab_assets.stations.ml.prediction_records import Plan, append_new, compared, counting, decided, mark, prediction_id
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
 from lab_assets.stations.runner import only_one, settled_versions, words_of_made_first
@@ -58,6 +59,7 @@ class Scored:
         predictions: Rows written to ``ml.predictions``.
         superseded: Earlier predictions whose place was taken.
         ended: Predictions of runs that are not scored any more.
+        decided_again: Predictions that count and were decided again, since the table of decisions had been set back.
         waiting: Runs without context that wait until their grace time is over.
         paths: Decisions by suggested path.
         table_versions: Versions the features came from.
@@ -68,6 +70,7 @@ class Scored:
     predictions: int = 0
     superseded: int = 0
     ended: int = 0
+    decided_again: int = 0
     waiting: int = 0
     paths: dict[str, int] = field(default_factory=dict[str, int])
     table_versions: dict[str, int] = field(default_factory=dict[str, int])
@@ -76,7 +79,7 @@ class Scored:
 
     def words(self) -> str:
         """Return what was done, for people."""
-        counts = {"scored": self.predictions, "superseded": self.superseded, "ended": self.ended}
+        counts = {"scored": self.predictions, "superseded": self.superseded, "ended": self.ended, "decided again": self.decided_again}
         done = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         return "; ".join(
             [*words_of_made_first(self.made_first), done or f"no news: {self.reason or 'no prediction is new or has changed'}"]
@@ -126,7 +129,7 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
         due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
         names = None if whole else _touched(lake, progress, versions)
         if names is not None:
-            names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind != EVERYTHING), None)
+            names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind not in {EVERYTHING, LOST}), None)
         # where all is looked at with the same model, as after a restore, it is news all the same to the predictions of former models
         went_back = any(progress.get(name, 0) > version for name, version in versions.items())
         changed = _touched(lake, progress, versions) if whole and progress and not (new_model or went_back) else {}
@@ -135,6 +138,9 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
             if names is not None and not names
             else _score(lake, bundle, scoring, inputs=inputs, names=names, changed=changed, versions=versions)
         )
+        if any(kind == LOST for kind, _ in due):
+            derivation = Derivation(inputs=dict(lake.versions([PREDICTIONS])), run_id=scoring.run_id, code_version=code_version())
+            scored = replace(scored, decided_again=add_lost(lake, scoring.predicted_at_utc, derivation))
         note_scored(lake, bundle, inputs, versions)
         if due:
             lake.ledger.attended(STATION, due, asked_by=begun)
