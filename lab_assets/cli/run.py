@@ -104,7 +104,6 @@ def rollback(
         "followed": {name: outcome.version for name, outcome in done.followed.items()},
         "predictions_ended": done.ended,
         "predictions_waiting": done.waiting,
-        "predictions_counting_again": done.again,
         "predictions_version": done.marked_in,
         "kept": done.kept,
     }
@@ -118,7 +117,7 @@ def rollback(
     for name, outcome in (*done.made_anew.items(), *done.followed.items()):
         typer.echo(f"{name}: {outcome.words()}")
     if plan.scored:
-        typer.echo(f"{done.ended} prediction(s) and their decisions ended, {done.again} earlier one(s) count again")
+        typer.echo(f"{done.ended} prediction(s) and their decisions ended; which earlier ones count again the next run says when it scores")
     if done.waiting:
         typer.echo(
             f"{done.waiting} prediction(s) of others were made from what it wrote and are ended until the next run scores them again"

@@ -50,13 +50,13 @@ def kind_of(name: str) -> Kind:
 
 
 _INSTEAD: Final = {
-    PREDICTIONS.full_name: "'lab score' scores every run again and adds what differs beside it",
-    DECISIONS.full_name: "'lab score' decides again where a prediction differs",
-    EXPLANATIONS.full_name: "'lab explain' works an explanation out on request",
+    PREDICTIONS.full_name: "the job 'score_batch' scores every run again and adds what differs beside it",
+    DECISIONS.full_name: "the job 'score_batch' scores every run again and decides where a prediction differs",
+    EXPLANATIONS.full_name: "'lab explain PREDICTION' works an explanation out on request",
     "ml.training_sets": "the job 'train' freezes a new one",
     "ml.evaluations": "the job 'train' evaluates a new model",
-    "ml.drift": "'lab drift' looks at the recent runs again",
-    "ml.alerts": "'lab drift' looks at the recent runs again",
+    "ml.drift": "the job 'check_drift' looks at the recent predictions again",
+    "ml.alerts": "the job 'check_drift' looks at the recent predictions again",
     "ml.online_log": "the service writes it while it answers",
     AUDIT.full_name: "the job 'refresh_gold' copies the entries of the audit trail that it lacks",
     ACCESS.full_name: "the job 'refresh_gold' adds a review when rights have changed, or when the last one is not there any more",
@@ -75,12 +75,12 @@ def require_made(name: str) -> None:
         return
     if kind == "bronze":
         raise RestoringError(
-            f"{name} holds what files say and is made from nothing else in the lake: 'lab table restore' sets it back, "
-            "'lab quarantine retry' reads a refused file again, and after a backup of the tables was put back "
+            f"{name} holds what files say and is made from nothing else in the lake: 'lab table restore TABLE VERSION' sets it back, "
+            "'lab quarantine retry NUMBER' reads a refused file again, and after a backup of the tables was put back "
             "'lab reconcile --accept-lake' reads again what they lack"
         )
     if kind == "record":
-        instead = _INSTEAD.get(name, "'lab table restore' sets it back")
+        instead = _INSTEAD.get(name, "'lab table restore TABLE VERSION' sets it back")
         raise RestoringError(f"{name} is a record, kept as it was made and never made again: {instead}")
 
 
@@ -243,10 +243,11 @@ def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bo
 def _end_predictions(lake: Lakehouse, contract: TableContract, version: int) -> int:
     """Mark the predictions as ended that were made from what a table loses, with their decisions."""
     name = contract.full_name
-    resting = resting_on(lake, {name: version + 1})
-    reason, now = ended_reasons.restored(name, version), utc_now()
-    mark(lake, [ended(each, now, reason) for each in resting], Derivation(inputs={name: lake.version(contract)}))
-    return len(resting)
+    with only_one(lake, predictions.STATION):
+        resting = resting_on(lake, {name: version + 1})
+        reason, now = ended_reasons.restored(name, version), utc_now()
+        mark(lake, [ended(each, now, reason) for each in resting], Derivation(inputs={name: lake.version(contract)}))
+        return len(resting)
 
 
 def rests_on(names: set[str]) -> list[str]:

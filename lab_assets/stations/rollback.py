@@ -8,8 +8,8 @@ all go back to before the run, and fit together again; the next run makes them a
 wrote: then all are made anew at once from their inputs, in flow order, and what rests on them follows. A table that went back alone would
 empty what is made of it (incident: the lots of a first run were set back, and every disposition of the second was gone until the third).
 
-The predictions that the run made end, and those that it had superseded count again. Predictions that others made from what it wrote end
-until the next scoring, as after a restore (``ml/taken_back.py``).
+The predictions that the run made end, as do those that others made from what it wrote, until the next scoring, as after a restore
+(``ml/taken_back.py``). Those that it had superseded stay as they are: whether they are right by what is known now the next scoring says.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
 from lab_assets.stations.all_stations import downstream, stations
 from lab_assets.stations.ml import ended_reasons, predictions
-from lab_assets.stations.ml.prediction_records import counting, ended, mark
+from lab_assets.stations.ml.prediction_records import ended, mark
 from lab_assets.stations.ml.taken_back import ARRANGING, resting_on
 from lab_assets.stations.restoring import RestoringError, rests_on, set_back
-from lab_assets.stations.runner import StationOutcome, mark_anew, update
+from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,7 +211,6 @@ class RolledBack:
         followed: What each station did whose table rests on those.
         ended: Predictions of the run that count no more.
         waiting: Predictions of others, made from what it wrote, that do not count until the next scoring.
-        again: Earlier predictions that the run had superseded and that count again.
         marked_in: Version of ``ml.predictions`` that says so of them; ``None`` where there are none.
         kept: Tables that stay as they are: bronze and records.
     """
@@ -221,7 +220,6 @@ class RolledBack:
     followed: dict[str, StationOutcome]
     ended: int
     waiting: int
-    again: int
     marked_in: int | None
     kept: list[str]
 
@@ -243,12 +241,13 @@ def rollback(
     scored = [predictions.STATION] if plan.scored or plan.rescored else []
     mark_anew(lake, [*plan.set_back, *plan.made_anew, *scored], reason)
     derivation = Derivation(inputs={f"run:{plan.run.run_id}": "taken back"}, run_id=run_id, code_version=code_version())
-    own, again = _own_predictions(lake, plan.run, reason) if plan.scored else ([], [])
-    resting = _predictions_of_others(lake, plan.run, own) if plan.rescored else []
-    why = ended_reasons.rests_on_taken_back(plan.run.run_id)
-    ends = [*(ended(name, at_utc, reason) for name in own), *(ended(name, at_utc, why) for name in resting)]
-    mark(lake, [*ends, *map(counting, again)], derivation)
-    marked_in = lake.version(PREDICTIONS) if ends or again else None
+    with only_one(lake, predictions.STATION):
+        own = _own_predictions(lake, plan.run) if plan.scored else []
+        resting = _predictions_of_others(lake, plan.run, own) if plan.rescored else []
+        why = ended_reasons.rests_on_taken_back(plan.run.run_id)
+        ends = [*(ended(name, at_utc, reason) for name in own), *(ended(name, at_utc, why) for name in resting)]
+        mark(lake, ends, derivation)
+        marked_in = lake.version(PREDICTIONS) if ends else None
     restored = {name: set_back(lake, name, version, reason) for name, version in plan.set_back.items()}
     made: dict[str, StationOutcome] = {}
     followed: dict[str, StationOutcome] = {}
@@ -263,24 +262,18 @@ def rollback(
         followed=followed,
         ended=len(own),
         waiting=len(resting),
-        again=len(again),
         marked_in=marked_in,
         kept=plan.kept,
     )
 
 
-def _own_predictions(lake: Lakehouse, run: RunWrites, reason: str) -> tuple[list[str], list[str]]:
-    """Return the predictions that a run made and that count, and those that it had superseded."""
+def _own_predictions(lake: Lakehouse, run: RunWrites) -> list[str]:
+    """Return the predictions that a run made and that count; what the service answered was only copied by it."""
     import polars as pl
 
     own = sorted(_predictions_of(lake, run.tables[PREDICTIONS.full_name]))
-    # what the service answered was only copied by the run; what others ended or superseded since is theirs
-    counts = pl.col("ended_at_utc").is_null() | (pl.col("ended_reason") == reason)
-    mine = pl.col("prediction_id").is_in(own) & counts & (pl.col("mode") != "online")
-    taken = lake.polars(PREDICTIONS, ["prediction_id", "ended_at_utc"], where=mine)
-    superseded = pl.col("superseded_by").is_in(taken["prediction_id"].implode()) & pl.col("ended_at_utc").is_not_null()
-    before = lake.polars(PREDICTIONS, ["prediction_id"], where=superseded)["prediction_id"]
-    return taken.filter(pl.col("ended_at_utc").is_null())["prediction_id"].to_list(), sorted(set(before).difference(own))
+    mine = pl.col("prediction_id").is_in(own) & pl.col("ended_at_utc").is_null() & (pl.col("mode") != "online")
+    return lake.polars(PREDICTIONS, ["prediction_id"], where=mine)["prediction_id"].to_list()
 
 
 def _predictions_of_others(lake: Lakehouse, run: RunWrites, own: Sequence[str]) -> list[str]:

@@ -247,7 +247,7 @@ def test_lineage_that_no_run_has_recorded_is_read_from_the_commits(lab: Lab, lot
     ("arguments", "reason"),
     [
         ((NAME,), "holds what files say and is made from nothing else"),
-        (("ml.predictions",), "'lab score' scores every run again"),
+        (("ml.predictions",), "the job 'score_batch' scores every run again"),
         ((), "name one table, or give --all"),
         (("silver.lots", "--all"), "name one table, or give --all"),
         (("silver.nothing",), "silver.nothing"),
@@ -277,8 +277,8 @@ def test_a_run_is_taken_back_after_a_question(lab: Lab, lots: Lakehouse) -> None
     assert lots.row_count(LOTS) == 2
     done = lab("run", "rollback", prefix, "--reason", "wrong code", "--yes", "--json").document
     assert (done["run_id"], done["set_back"]) == (made["run_id"], {"silver.lots": {"as": 0, "version": 2}})
-    said = ("predictions_ended", "predictions_waiting", "predictions_counting_again", "predictions_version")
-    assert [done[name] for name in said] == [0, 0, 0, None]
+    said = ("predictions_ended", "predictions_waiting", "predictions_version")
+    assert [done[name] for name in said] == [0, 0, None]
     assert lots.row_count(LOTS) == 0
     entries = AuditLog(open_database(lots.settings)).entries(action="run")
     assert [(entry.action, entry.object, entry.reason) for entry in entries] == [

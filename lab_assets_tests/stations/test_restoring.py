@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -10,14 +11,17 @@ from typing import Any
 
 import polars as pl
 import pytest
+import typer
 
-from lab_assets.contracts.all_contracts import contract
+from lab_assets.cli.main import app
+from lab_assets.contracts.all_contracts import contract, contracts
 from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
+from lab_assets.orchestration.jobs import JOBS
 from lab_assets.stations.all_stations import STATIONS, stations
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
 from lab_assets.stations.restoring import RestoringError, rebuild, require_made, restore, rests_on
@@ -96,7 +100,7 @@ def test_a_rebuild_mends_what_was_changed_by_hand_and_says_what_differed(lake: L
     ("name", "words"),
     [
         ("bronze.chromatograms", "holds what files say"),
-        ("ml.predictions", "'lab score' scores every run again"),
+        ("ml.predictions", "the job 'score_batch' scores every run again"),
         ("ml.training_sets", "the job 'train' freezes a new one"),
         ("governance.audit", "the job 'refresh_gold'"),
     ],
@@ -104,6 +108,33 @@ def test_a_rebuild_mends_what_was_changed_by_hand_and_says_what_differed(lake: L
 def test_what_no_station_makes_is_not_made_anew(name: str, words: str) -> None:
     with pytest.raises(RestoringError, match=words):
         require_made(name)
+
+
+def test_what_is_named_in_place_of_a_rebuild_is_there() -> None:
+    """Every command with its words in capitals as arguments, and every job."""
+    named = 0
+    for name in contracts():
+        try:
+            require_made(name)
+        except RestoringError as error:
+            said = str(error)
+        else:
+            continue
+        jobs = set(re.findall(r"the job '(\w+)'", said))
+        assert jobs <= {job.name for job in JOBS}
+        named += len(jobs)
+        for words in re.findall(r"'lab ([^']+)'", said):
+            named += 1
+            command: Any = typer.main.get_command(app)
+            given = words.split()
+            while hasattr(command, "commands"):
+                command = command.commands[given.pop(0)]
+            options = {option for each in command.params for option in each.opts}
+            arguments = [each for each in command.params if each.param_type_name == "argument"]
+            assert {word for word in given if word.startswith("--")} <= options, words
+            wanted = [each for each in arguments if each.required]
+            assert len(wanted) <= len([word for word in given if word.isupper()]) <= len(arguments), words
+    assert named > 20
 
 
 def test_bronze_is_set_back_only_by_force_and_its_rows_leave_every_table(lake: Lakehouse) -> None:
@@ -260,8 +291,8 @@ def decision(name: str) -> dict[str, Any]:
     return {**row, "decision_id": f"d-{name}", "prediction_id": name}
 
 
-def test_predictions_of_a_run_end_and_those_it_superseded_count_again(lakehouse: Lakehouse) -> None:
-    """The run superseded p1 by p2 and copied p3, which the service had answered: p2 ends, p1 counts again, p3 stays."""
+def test_predictions_of_a_run_end_and_those_it_superseded_wait_for_the_next_scoring(lakehouse: Lakehouse) -> None:
+    """The run superseded p1 by p2 and copied p3, which the service had answered: p2 ends, p1 and p3 stay as they are."""
     lake = lakehouse
     of_run = Derivation(run_id="faulty-1")
     lake.append(PREDICTIONS, lake.local_rows(PREDICTIONS, [prediction("p1")]), derivation=Derivation(run_id="earlier"))
@@ -270,14 +301,14 @@ def test_predictions_of_a_run_end_and_those_it_superseded_count_again(lakehouse:
     marked = lake.local_rows(PREDICTIONS, [prediction("p1", superseded_by="p2")])
     lake.replace_where(PREDICTIONS, marked, "prediction_id = 'p1'", derivation=of_run)
     done = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
-    assert (done.ended, done.again, done.kept) == (1, 1, [])
+    assert (done.ended, done.kept) == (1, [])
     rows = {row["prediction_id"]: row for row in lake.polars(PREDICTIONS).to_dicts()}
-    assert {name: row["ended_reason"] for name, row in rows.items()} == {"p1": None, "p2": "run faulty-1 was taken back", "p3": None}
-    assert rows["p1"]["superseded_by"] is None
+    assert {name: row["ended_reason"] for name, row in rows.items()} == {"p1": "changed", "p2": "run faulty-1 was taken back", "p3": None}
+    assert rows["p1"]["superseded_by"] == "p2"
     ended = {row["prediction_id"]: row["ended_at_utc"] for row in lake.polars(DECISIONS).to_dicts()}
     assert ended == {"p1": None, "p2": NOW}
     again = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
-    assert (again.ended, again.again) == (0, 0)
+    assert again.ended == 0
 
 
 def test_the_next_scoring_makes_again_what_was_taken_back(lake: Lakehouse) -> None:
@@ -315,6 +346,6 @@ def test_of_a_chain_of_predictions_one_counts_after_a_link_is_taken_back(lakehou
     marked = [prediction("p2", superseded_by="p3")]
     lake.replace_where(PREDICTIONS, lake.local_rows(PREDICTIONS, marked), "prediction_id = 'p2'", derivation=later)
     done = rollback(lake, rollback_plan(run_named(lake, "faulty")), at_utc=NOW)
-    assert (done.ended, done.again) == (0, 0)
+    assert done.ended == 0
     counting = {row["prediction_id"] for row in lake.polars(PREDICTIONS).to_dicts() if row["ended_at_utc"] is None}
     assert counting == {"p3", "p5"}
