@@ -31,6 +31,15 @@ _WIDEST_FOLDED: Final = 1.25
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why, for the audit trail.")]
+
+
+def _stated(reason: str) -> str:
+    from lab_assets.state.audit_chain import stated_reason
+
+    return stated_reason(reason)
+
+
+RequiredReason = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False, callback=_stated)]
 ByOption = Annotated[
     str | None,
     typer.Option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
+from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, RequiredReason, actor_of, database, print_json, print_table
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -128,7 +128,7 @@ def discard(
     *,
     every: AllOption = False,
     rule: RuleOption = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
+    reason: RequiredReason,
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:

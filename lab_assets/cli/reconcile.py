@@ -40,7 +40,7 @@ def reconcile(
 
     settings = get_settings()
     engine = open_database(settings)
-    if accept_lake and not reason:
+    if accept_lake and not reason.strip():
         raise ReconcileError("--accept-lake needs --reason: it is a decision about data")
     actor = actor_of(engine, by)
     if by is not None:

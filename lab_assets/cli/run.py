@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
+from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, RequiredReason, actor_of, database, print_json, print_table
 from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def show(run_id: RunId, *, as_json: JsonOption = False) -> None:
 def rollback(
     run_id: RunId,
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
+    reason: RequiredReason,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     by: ByOption = None,
     as_json: JsonOption = False,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
+from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, RequiredReason, actor_of, database, print_json, print_table
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Drifting columns: list proposals, accept, reject.", no_args_is_help=True)
 
 Numbers = Annotated[list[int], typer.Argument(metavar="PROPOSAL...", help="Numbers from 'lab schema list'.", show_default=False)]
-ReasonOption = Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)]
 _SHOWN = (
     "proposal_id",
     "state",
@@ -53,7 +52,7 @@ def list_(
 def accept(
     numbers: Numbers,
     *,
-    reason: ReasonOption,
+    reason: RequiredReason,
     retry: Annotated[bool, typer.Option(help="Let files of the source that lacked the column be read again.")] = True,
     by: ByOption = None,
     as_json: JsonOption = False,
@@ -70,7 +69,7 @@ def accept(
 
 
 @app.command()
-def reject(numbers: Numbers, *, reason: ReasonOption, by: ByOption = None, as_json: JsonOption = False) -> None:
+def reject(numbers: Numbers, *, reason: RequiredReason, by: ByOption = None, as_json: JsonOption = False) -> None:
     """Keep the column apart; files that lack the contract's column stay refused."""
     rows, _ = _decide(database(), numbers, accept=False, retry=False, by=by, reason=reason)
     if as_json:

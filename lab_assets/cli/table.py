@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, database, print_json, print_table
+from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, RequiredReason, actor_of, database, print_json, print_table
 from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def restore(
     name: Name,
     version: Annotated[int, typer.Argument(min=0, help="Version to go back to.")],
     *,
-    reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.", show_default=False)],
+    reason: RequiredReason,
     force: Annotated[
         bool, typer.Option("--force", help="Set back bronze or a record as well; without it the command only says what follows.")
     ] = False,

@@ -21,7 +21,7 @@ from sqlalchemy.exc import IntegrityError
 from lab_assets.failpoints import failpoint
 from lab_assets.governance.clock_guard import ClockBehindError, step_back
 from lab_assets.governance.policy import PolicyStore
-from lab_assets.state.audit_chain import AuditLog, canonical_json
+from lab_assets.state.audit_chain import AuditLog, ReasonError, canonical_json, stated_reason
 from lab_assets.state.clock import as_text, utc_now
 from lab_assets.state.database import writing
 from lab_assets.state.governance_tables import APPROVALS, SERVING_HISTORY
@@ -377,6 +377,7 @@ def _approval(row: RowMapping) -> Approval:
 
 
 def _reason(reason: str) -> str:
-    if not reason.strip():
-        raise ApprovalError("say why: a reason is required")
-    return reason.strip()
+    try:
+        return stated_reason(reason)
+    except ReasonError as error:
+        raise ApprovalError(str(error)) from error

@@ -48,6 +48,21 @@ _POSTGRES_LOCK: Final = 7_260_115
 _LOG: Final = logging.getLogger(__name__)
 
 
+class ReasonError(ValueError):
+    """A reason is required, and none was given."""
+
+
+def stated_reason(reason: str) -> str:
+    """Return a reason that is required, without blanks around it.
+
+    Raises:
+        ReasonError: it is empty.
+    """
+    if not reason.strip():
+        raise ReasonError("say why: a reason is required")
+    return reason.strip()
+
+
 class AuditError(RuntimeError):
     """An entry could not be written; the action was not done."""
 

@@ -17,7 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.settings import Settings
 
@@ -30,6 +31,10 @@ _AFTER_COMMIT: Final = "lab_after_commit"
 _MIGRATION_LOCK: Final = 7_260_114
 _WRITE_LOCK: Final = 7_260_116
 _BUSY_MS: Final = 30_000
+
+
+class DatabaseUnavailableError(SQLAlchemyError):
+    """The file of the database cannot be opened or written; the message names it and says what to do."""
 
 
 def open_engine(settings: Settings, *, pooled: bool = True) -> Engine:
@@ -47,10 +52,14 @@ def open_engine(settings: Settings, *, pooled: bool = True) -> Engine:
     if url.get_backend_name() != "sqlite":
         return create_engine(url, execution_options=options, **({"pool_pre_ping": True} | pool))
     if url.database and url.database != ":memory:":
-        Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailableError(_unavailable(url.database, error.strerror or str(error))) from error
     engine = create_engine(url, execution_options=options, connect_args={"timeout": _BUSY_MS / 1000}, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
+    event.listen(engine, "handle_error", _name_the_file)
     return engine
 
 
@@ -65,6 +74,28 @@ def is_made(settings: Settings) -> bool:
     """Return whether there is a database; looking makes none. One that another program serves is taken to be there."""
     url = make_url(settings.database_url)
     return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
+
+
+_NOT_ACCESSIBLE: Final = ("unable to open database file", "readonly database")
+
+
+def _name_the_file(context: ExceptionContext) -> None:
+    """Say which file cannot be opened or written, where SQLite says only that one cannot.
+
+    Raises:
+        DatabaseUnavailableError: that is so.
+    """
+    said, engine = str(context.original_exception), context.engine
+    if engine is not None and any(words in said for words in _NOT_ACCESSIBLE):
+        raise DatabaseUnavailableError(_unavailable(str(engine.url.database), said))
+
+
+def _unavailable(path: str, said: str) -> str:
+    folder = Path(path).parent
+    return (
+        f"{path} cannot be opened or written ({said}); give the account that runs 'lab' the right to read and write {folder} and "
+        "what is in it, or set LAB_HOME to another folder"
+    )
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:

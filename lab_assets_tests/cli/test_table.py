@@ -305,3 +305,25 @@ def test_maintenance_says_what_it_did(lab: Lab, lakehouse: Lakehouse) -> None:
     assert "0 of 1 table(s) needed something" in lab("maintain", NAME).stdout
     assert lab("table", "history", NAME, "--limit", "1", "--json").document["commits"][0]["rows_written"] == 8
     assert lab("maintain", "silver.nothing").exit_code == 1
+
+
+@pytest.mark.parametrize("given", ["", "  ", "\t\n"])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("table", "restore", "silver.lots", "0"),
+        ("run", "rollback", "any", "--yes"),
+        ("quarantine", "discard", "1"),
+        ("schema", "accept", "1"),
+        ("schema", "reject", "1"),
+    ],
+)
+def test_a_reason_that_is_required_is_not_empty(lab: Lab, lakehouse: Lakehouse, arguments: tuple[str, ...], given: str) -> None:
+    answer = lab(*arguments, "--reason", given)
+    assert (answer.exit_code, answer.stderr) == (1, "error: say why: a reason is required\n")
+    assert AuditLog(open_database(lakehouse.settings)).entries(action="table") == []
+
+
+def test_a_decision_about_data_needs_more_than_blanks_as_its_reason(lab: Lab, lakehouse: Lakehouse) -> None:
+    answer = lab("reconcile", "--accept-lake", "--reason", "  ")
+    assert (answer.exit_code, "--accept-lake needs --reason" in answer.stderr) == (1, True)

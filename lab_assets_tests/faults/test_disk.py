@@ -106,6 +106,15 @@ def test_a_read_only_home_stops_the_start_with_one_line(made: Settings) -> None:
     assert "no audit entry can be written (Read-only file system): what needs one is refused" in json.loads(status.stdout)["problems"]
 
 
+def test_a_command_in_a_read_only_home_names_the_file_and_says_what_to_do(made: Settings) -> None:
+    """A database that cannot be written, or whose file cannot be opened, as another account left it."""
+    refused = read_only(made, made.home, "table", "rebuild", "silver.lots")
+    (line,) = refused.stderr.splitlines()
+    assert refused.returncode == 1
+    assert line.startswith(f"error: {made.home / 'lab.db'} cannot be opened or written (")
+    assert line.endswith(f"the right to read and write {made.home} and what is in it, or set LAB_HOME to another folder")
+
+
 def test_one_read_only_folder_of_the_home_is_named(made: Settings) -> None:
     """Case 28: the folder of the raw files alone is read-only; the line names it and nothing else."""
     up = read_only(made, made.raw, "up")

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DatabaseError, IntegrityError, OperationalError
 from lab_assets.settings import Settings
 from lab_assets.state import database, ledger_tables
 from lab_assets.state import governance_tables as tables
-from lab_assets.state.database import HEAD, current_revision, migrate, open_database, open_engine, writing
+from lab_assets.state.database import HEAD, DatabaseUnavailableError, current_revision, migrate, open_database, open_engine, writing
 
 
 def test_head_is_the_newest_revision() -> None:
@@ -97,3 +97,15 @@ def test_a_writer_reads_what_is_true_until_it_commits(engine: Engine) -> None:
         thread.join()
     with engine.connect() as connection:
         assert connection.execute(text("SELECT version FROM policy_state")).scalar() == 41
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_what_to_do(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "lab")
+    (settings.home / "lab.db").mkdir(parents=True)
+    with pytest.raises(
+        DatabaseUnavailableError, match=r"lab\.db cannot be opened or written \(unable to open database file\); give .*LAB_HOME"
+    ):
+        open_database(settings)
+    (tmp_path / "file").touch()
+    with pytest.raises(DatabaseUnavailableError, match=r"file/lab/lab\.db cannot be opened or written \(Not a directory\)"):
+        open_database(Settings(home=tmp_path / "file" / "lab"))
