@@ -170,6 +170,7 @@ def rebuild(
     """Make TABLE anew from its inputs, and show what differed; only groups of rows that differ are written.
 
     Bronze and records (predictions, decisions, training sets) are not made from other tables: the command says what to do instead.
+    From governance.lineage it takes rows away that two runs wrote at once, and adds what the commits say and it lacks.
     A table that is gone or whose log is damaged begins anew, without its earlier versions; what is left of it is laid aside.
     """
     from lab_assets.governance.grants import require_manage
@@ -203,9 +204,9 @@ def rebuild(
             if not as_json:
                 if done.aside is not None:
                     typer.echo(f"{each}: what was left of it lies in {done.aside}")
+                differed = f"{done.outcome.changed} of {done.outcome.groups} group(s) differed; " if each in stations() else ""
                 typer.echo(
-                    f"{each}: {done.outcome.changed} of {done.outcome.groups} group(s) differed; "
-                    f"{done.added.height} row(s) added, {done.removed.height} removed; version {done.outcome.version}"
+                    f"{each}: {differed}{done.added.height} row(s) added, {done.removed.height} removed; version {done.outcome.version}"
                 )
                 for change, rows in (("added", done.added), ("removed", done.removed)):
                     _print_rows([shown(contract_named(each), row) for row in rows.head(limit).to_dicts()], title=f"{each}: {change}")

@@ -21,7 +21,7 @@ from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets.stations.all_stations import stations
 from lab_assets.stations.governance import lineage
-from lab_assets.stations.governance.lineage import missing_lineage
+from lab_assets.stations.governance.lineage import missing_lineage, update_lineage
 from lab_assets.stations.runner import update
 from lab_assets_tests.cli.commands import Lab
 from lab_assets_tests.stations.rows import at, putting
@@ -327,3 +327,13 @@ def test_a_reason_that_is_required_is_not_empty(lab: Lab, lakehouse: Lakehouse, 
 def test_a_decision_about_data_needs_more_than_blanks_as_its_reason(lab: Lab, lakehouse: Lakehouse) -> None:
     answer = lab("reconcile", "--accept-lake", "--reason", "  ")
     assert (answer.exit_code, "--accept-lake needs --reason" in answer.stderr) == (1, True)
+
+
+def test_doubled_rows_of_the_lineage_are_taken_away_by_a_rebuild(lab: Lab, lots: Lakehouse) -> None:
+    """As two runs left it that wrote at once."""
+    update_lineage(lots, list(stations().values()))
+    once = lots.row_count(LINEAGE)
+    lots.append(LINEAGE, lots.polars(LINEAGE).to_arrow())
+    (done,) = lab("table", "rebuild", "governance.lineage", "--json").document
+    assert (done["table"], done["rows_removed"]) == ("governance.lineage", once)
+    assert f"{LINEAGE.full_name}: 0 row(s) added, 0 removed; version" in lab("table", "rebuild", LINEAGE.full_name).stdout
