@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -154,14 +154,14 @@ class Ingestor:
         waiting = [arrival for arrival in arrivals if arrival.state == "received"]
         self.say(f"batch {batch}: {len(arrivals)} arrival(s), {len(waiting)} to read")
         for arrival in arrivals:
-            if arrival.state == "duplicate" and arrival.warnings:
-                self.say(f"{arrival.source}/{arrival.file_name}, {arrival.reason}: {'; '.join(arrival.warnings)}")
+            if arrival.warnings:
+                self.say(f"warning: {arrival.source}/{arrival.file_name}: {'; '.join(arrival.warnings)}")
         folder = self.settings.run / "staging" / str(batch)
         if waiting and not (staged and (folder / _OUTCOMES).exists()):
             self._stage(batch, waiting, folder)
             self.ledger.mark_staged(batch)
         failpoint("after_staging")
-        outcomes = self._outcomes(folder) if waiting else []
+        outcomes = _with_warnings(waiting, self._outcomes(folder) if waiting else [])
         versions = self._commit(batch, folder, arrivals, outcomes)
         failpoint("after_delta_commit")
         self._show_quarantined(outcomes, waiting)
@@ -261,6 +261,12 @@ class Ingestor:
             rows = self.lakehouse.local_rows(QUARANTINE, [quarantine_row(event) for event in events])
             derivation = Derivation(inputs={"state:quarantine": events[-1].event_id}, run_id=self.run_id, code_version=code_version())
             self.lakehouse.append(QUARANTINE, rows, derivation=derivation)
+
+
+def _with_warnings(arrivals: Sequence[Any], outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """Put what was noticed when an arrival was recorded before what its reader noticed."""
+    noticed = {arrival.arrival_id: arrival.warnings for arrival in arrivals if arrival.warnings}
+    return [replace(each, warnings=[*noticed.get(each.arrival_id, ()), *each.warnings]) for each in outcomes]
 
 
 def _staged_rows(folder: Path, contract: TableContract) -> pa.RecordBatchReader:

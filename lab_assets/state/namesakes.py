@@ -102,7 +102,8 @@ def read_under_next_name(connection: Connection, refused: Any, rule: str | None)
     read = [row for row in rows if row.rule is not None and row.state in {"quarantined", "discarded"}]
     folders = [row.source for row in read]
     names = {(row.source, row.file_name) for row in read}
-    others = [row for row in rows if row.state == "duplicate"] + list(_in_other_archives(connection, refused))
+    others = [row for row in rows if row.state == "duplicate"]
+    others += [other for row in read for other in _in_other_archives(connection, row)]
     left = [row for row in others if (row.source, row.file_name) not in names and folders.count(row.source) < MOST_NAMES]
     if not left:
         return None
@@ -121,18 +122,25 @@ def read_members_again(connection: Connection, archive: Any) -> None:
     first = f"{archive.file_name}{MEMBER_MARK}"
     inside = (_COLUMNS.source == archive.source, _COLUMNS.file_name >= first, _COLUMNS.file_name < f"{first}\U0010ffff")
     for member in connection.execute(select(ARRIVALS).where(*inside)).all():
-        if member.state == "quarantined":
+        if member.rule is not None and _waits_for_a_person(connection, member.file_id):
             read_under_next_name(connection, member, member.rule)
 
 
+def _waits_for_a_person(connection: Connection, file_id: str) -> bool:
+    """Tell whether some bytes lie in quarantine, under any name."""
+    return any(row.state == "quarantined" for row in connection.execute(select(ARRIVALS).where(_COLUMNS.file_id == file_id)))
+
+
 def _in_other_archives(connection: Connection, member: Any) -> Iterator[SimpleNamespace]:
-    """Yield the names that a file inside of an archive has by other names of the archive, as arrivals that were never recorded."""
-    if not member.member_of:
-        return
-    inner = member.file_name.rpartition(MEMBER_MARK)[2]
+    """Yield the names that a file inside of an archive, or of one in another, has by other names of these: arrivals that were never recorded."""
     copied = {name: getattr(member, name) for name in ("file_id", "size", "member_of")}
-    for archive in connection.execute(select(ARRIVALS).where(_COLUMNS.file_id == member.member_of)).all():
-        if archive.state == "duplicate":
-            name = f"{archive.file_name}{MEMBER_MARK}{inner}"
-            times = {"mtime_ns": archive.mtime_ns, "ctime_ns": archive.ctime_ns}
-            yield SimpleNamespace(arrival_id=None, source=archive.source, file_name=name, supersedes=None, **copied, **times)
+    outer, mark, inner = member.file_name.rpartition(MEMBER_MARK)
+    while mark:
+        named = select(_COLUMNS.file_id).where(_COLUMNS.source == member.source, _COLUMNS.file_name == outer)
+        for archive in connection.execute(select(ARRIVALS).where(_COLUMNS.file_id.in_(named))).all():
+            if archive.state == "duplicate":
+                times = {"mtime_ns": archive.mtime_ns, "ctime_ns": archive.ctime_ns}
+                name = f"{archive.file_name}{MEMBER_MARK}{inner}"
+                yield SimpleNamespace(arrival_id=None, source=archive.source, file_name=name, supersedes=None, **copied, **times)
+        outer, mark, further = outer.rpartition(MEMBER_MARK)
+        inner = f"{further}{MEMBER_MARK}{inner}"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS
+from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.sources.eln_builders import crate, entry
@@ -106,6 +107,42 @@ def test_what_one_folder_refuses_of_an_archive_is_read_by_the_archives_other_nam
     plant.ingest_whole(STRICT_SOURCES=STRICT)
     assert plant.lake.polars(LIMS_LOTS, ["source"]).rows() == [("lax",)]
     assert reconciliation(plant.lake) == {}
+
+
+INNER = crate(entry(hasPart=[{"@id": "./a/lots.csv"}]), files={"a/lots.csv": LOTS.encode()}, folder="inner/")
+NESTED = crate(entry(hasPart=[{"@id": "./a/in.eln"}]), files={"a/in.eln": INNER})
+
+
+@pytest.mark.parametrize("order", [("a strict", "lax"), ("lax", "a strict")])
+@pytest.mark.parametrize("together", [False, True])
+def test_a_notebook_inside_of_another_has_the_names_of_both(plant: Plant, order: tuple[str, ...], together: bool) -> None:
+    for folder in order:
+        plant.drop("outer.eln", NESTED, source=folder)
+        if not together:
+            plant.ingest_whole(STRICT_SOURCES=STRICT)
+    plant.ingest_whole(STRICT_SOURCES=STRICT)
+    assert plant.lake.polars(LIMS_LOTS, ["source"]).rows() == [("lax",)]
+
+
+def test_what_was_refused_again_since_is_still_read_by_an_archives_other_name(plant: Plant) -> None:
+    """The archive in a strict folder, then the file alone in another strict one, then the archive where it is welcome."""
+    for folder, name, data in (("a strict", "z.eln", NOTEBOOK), ("b strict", "q.csv", LOTS), ("lax", "zz.eln", NOTEBOOK)):
+        plant.drop(name, data, source=folder)
+        plant.ingest_whole(STRICT_SOURCES=STRICT)
+    assert plant.lake.polars(LIMS_LOTS, ["source"]).rows() == [("lax",)]
+    assert reconciliation(plant.lake) == {}
+
+
+def test_a_correction_that_does_not_count_says_so(plant: Plant) -> None:
+    """What ``lots.csv`` held before counts as ``z.csv``, which is later in the order of paths: the correction of ``lots.csv`` is behind it."""
+    drop(plant, "lims/z.csv", LOTS)
+    plant.ingest_whole()
+    for product in ("ALPHA-10", "BETA-20"):
+        drop(plant, "lims/lots.csv", LOTS.replace("ALPHA-10", product))
+        said: list[str] = []
+        Ingestor(plant.lake, say=said.append).run()
+    assert any("warning: lims/lots.csv: what this path held before counts as lims/z.csv" in line for line in said)
+    assert "counts as lims/z.csv" in plant.arrivals()["lims/lots.csv"]["warnings"][0]
 
 
 LOGGER = """\
