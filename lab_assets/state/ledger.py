@@ -19,12 +19,11 @@ from lab_assets.state.database import is_made, migrate, open_engine, utc_text, w
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.namesakes import (
     as_duplicate,
-    goes_before,
+    best_names_first,
     holder_of,
     path_of,
     read_members_again,
     read_under_next_name,
-    stand_back,
 )
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
@@ -150,14 +149,14 @@ class Ledger(StationWork):
         """Record arrivals; bytes known before become duplicates, other bytes under a known path supersede.
 
         The same bytes under the same path (a touched file) are no arrival: only the path's times are brought up to date. Bytes that
-        were only ever refused are read again: whoever drops them anew expects that.
+        were only ever refused are read again: whoever drops them anew expects that. Of names of the same bytes the better one comes first.
 
         Returns:
             Identities of the arrivals that wait to be read.
         """
         waiting: list[int] = []
         with writing(self.engine) as connection:
-            for arrival in arrivals:
+            for arrival in best_names_first(arrivals, lambda each: self._replaced(self._previous(connection, each), each) is not None):
                 arrival_id = self._record_one(connection, arrival)
                 if arrival_id is not None:
                     waiting.append(arrival_id)
@@ -175,8 +174,7 @@ class Ledger(StationWork):
             return None
         is_readable = bool(arrival.file_id) and arrival.state == "received"
         holder = holder_of(connection, arrival.file_id) if is_readable else None
-        replaced = previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
-        is_duplicate = holder is not None and not goes_before(arrival, replaced, holder)
+        is_duplicate, replaced = holder is not None, self._replaced(previous, arrival)
         stated = as_duplicate(path_of(holder)) if is_duplicate else {"state": arrival.state, "reason": arrival.reason}
         key = connection.execute(
             insert(ARRIVALS),
@@ -201,9 +199,12 @@ class Ledger(StationWork):
         if not is_readable or is_duplicate:
             return None
         release_refused(connection, arrival.file_id, arrival_id)
-        if holder is not None:
-            stand_back(connection, arrival.file_id, arrival_id, path_of(arrival))
         return arrival_id
+
+    @staticmethod
+    def _replaced(previous: Any, arrival: NewArrival) -> str | None:
+        """Return the other bytes that the arrival's path held before."""
+        return previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
 
     def _warnings(self, connection: Connection, arrival: NewArrival, replaced: str | None, *, is_duplicate: bool) -> list[str]:
         """Say where bytes that take the place of others do not take their place in the tables."""

@@ -10,11 +10,11 @@ name that counts is refused for such a reason, the next name is read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, select
 
 from lab_assets.domain.in_force import path_order
 from lab_assets.sources.base import MEMBER_MARK
@@ -26,10 +26,13 @@ MOST_NAMES: Final = 5
 """Names of one folder that are read of the same bytes, one after the other, until one is not refused."""
 
 _COLUMNS: Final = ARRIVALS.c
-_HOLDERS: Final = select(_COLUMNS.arrival_id, _COLUMNS.source, _COLUMNS.file_name, _COLUMNS.batch, _COLUMNS.supersedes).where(
-    _COLUMNS.file_id == bindparam("b_file"), _COLUMNS.state.in_(("received", "committed"))
+_HOLDER: Final = (
+    select(_COLUMNS.source, _COLUMNS.file_name)
+    .where(_COLUMNS.file_id == bindparam("b_file"), _COLUMNS.state.in_(("received", "committed")))
+    .order_by(_COLUMNS.arrival_id)
+    .limit(1)
 )
-"""Asked once for each file of a batch: built once."""
+"""Asked once for each file of a batch: built once, and over at the first, however many copies there are."""
 
 
 def path_of(arrival: Any) -> str:
@@ -39,42 +42,30 @@ def path_of(arrival: Any) -> str:
 
 def holder_of(connection: Connection, file_id: str) -> Any:
     """Return the arrival whose name counts for some bytes that are in the tables or on their way; ``None`` for new ones."""
-    return min(connection.execute(_HOLDERS, {"b_file": file_id}), key=_rank, default=None)
+    return connection.execute(_HOLDER, {"b_file": file_id}).one_or_none()
 
 
-def goes_before(arrival: Any, supersedes: str | None, holder: Any) -> bool:
-    """Tell whether a new arrival's name counts instead of that of another, which waits to be read.
+def best_names_first(arrivals: Sequence[Any], takes_a_place: Callable[[Any], bool]) -> list[Any]:
+    """Return arrivals in their order, but those of the same bytes among one another by which name counts.
 
     Args:
-        arrival: The new arrival.
-        supersedes: Other bytes whose place it takes.
-        holder: The arrival whose name counts so far.
+        arrivals: New arrivals that come together, with ``file_id``, ``source`` and ``file_name``.
+        takes_a_place: Whether an arrival's path held other bytes; asked only of arrivals that share theirs.
     """
-    waits = holder.batch is None
-    return waits and (supersedes is None, *_path_rank(arrival)) < (holder.supersedes is None, *_path_rank(holder))
-
-
-def _rank(arrival: Any) -> tuple[Any, ...]:
-    """Sort what was read, or is being read, before what waits."""
-    return arrival.batch is None, arrival.supersedes is None, *_path_rank(arrival)
+    places: dict[str, list[int]] = {}
+    for place, arrival in enumerate(arrivals):
+        places.setdefault(arrival.file_id, []).append(place)
+    ordered = list(arrivals)
+    for file_id, shared in places.items():
+        if file_id and len(shared) > 1:
+            own = sorted((arrivals[place] for place in shared), key=lambda each: (not takes_a_place(each), *_path_rank(each)))
+            for place, arrival in zip(shared, own, strict=True):
+                ordered[place] = arrival
+    return ordered
 
 
 def _path_rank(arrival: Any) -> tuple[Any, ...]:
     return len(arrival.file_name), *path_order(arrival.file_name, arrival.source)
-
-
-def stand_back(connection: Connection, file_id: str, by: int, path: str) -> None:
-    """Let what waits to be read of some bytes be a duplicate of a better name that came before they were read.
-
-    Args:
-        connection: Of a ``writing`` transaction.
-        file_id: The bytes.
-        by: Arrival under the better name.
-        path: The better name, for people.
-    """
-    waiting = (_COLUMNS.batch.is_(None), _COLUMNS.state.in_(("received", "duplicate")))
-    statement = update(ARRIVALS).where(_COLUMNS.file_id == file_id, _COLUMNS.arrival_id != by, *waiting)
-    connection.execute(statement.values(as_duplicate(path)))
 
 
 def as_duplicate(path: str) -> dict[str, str]:

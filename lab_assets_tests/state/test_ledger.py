@@ -50,12 +50,12 @@ def test_the_same_bytes_under_another_name_are_a_duplicate(ledger: Ledger) -> No
     assert (first.state, second.state, second.duplicate_of) == ("received", "duplicate", "hplc-1/a.txt")
 
 
-def test_a_better_name_that_comes_before_the_bytes_are_read_is_the_one_that_is_read(ledger: Ledger) -> None:
-    assert len(ledger.record([arrival("b 10.txt"), arrival("c 10.txt"), arrival("b 9.txt")])) == 2
+def test_of_names_that_come_together_the_best_is_the_one_that_is_read(ledger: Ledger) -> None:
+    assert len(ledger.record([arrival("b 10.txt"), arrival("c 10.txt"), arrival("b 9.txt")])) == 1
     ledger.open_batch(10)
     found = [(row.file_name, row.state, row.duplicate_of) for row in ledger.batch_arrivals(1)]
     best = "hplc-1/b 9.txt"
-    assert found == [("b 10.txt", "duplicate", best), ("c 10.txt", "duplicate", best), ("b 9.txt", "received", None)]
+    assert found == [("b 9.txt", "received", None), ("b 10.txt", "duplicate", best), ("c 10.txt", "duplicate", best)]
 
 
 @pytest.mark.parametrize(
