@@ -42,6 +42,7 @@ OF_THE_WORK: Final = frozenset(
         "check_id",
         "batch",
         "arrival_id",
+        "path_revision",
         "requested_by",
     }
 )

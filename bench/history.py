@@ -198,8 +198,8 @@ class History:
         rows = _earlier(self._rows(table), back)
         if "ingest_batch" in rows.columns:
             rows = rows.with_columns(pl.col("ingest_batch") + number * self._batches)
-        if "arrival_id" in rows.columns:
-            rows = rows.with_columns(pl.col("arrival_id") + number * self._arrivals)
+        for name in {"arrival_id", "path_revision"} & set(rows.columns):
+            rows = rows.with_columns(pl.col(name) + number * self._arrivals)
         if not back:
             return rows
         return rows.with_columns(self._renamed(rows[name], number) for name in rows.columns if self._is_name(name))

@@ -16,6 +16,17 @@ PROVENANCE: Final = (
     Column(name="source_row", kind="int64", meaning="row or block in the file, from 1", nullable=False, minimum=1),
     Column(name="ingested_at_utc", kind="timestamp_utc", meaning="when the file was ingested", nullable=False),
     Column(name="ingest_batch", kind="int64", meaning="ledger batch that committed the row", nullable=False, minimum=1),
+    Column(
+        name="path_revision",
+        kind="int64",
+        meaning="ledger number of the arrival by which the path came to hold these bytes: the later one of two revisions counts",
+        minimum=1,
+    ),
+    Column(
+        name="revises_path",
+        kind="string",
+        meaning="path whose rows these replace, with its drop folder, where what the file's own path held before counts there; else empty",
+    ),
 )
 """Carried by every bronze row; readers do not fill them, the engine does."""
 
@@ -55,6 +66,7 @@ FILES = TableContract(
         Column(name="arrived_at_utc", kind="timestamp_utc", meaning="when the arrival was recorded", nullable=False),
         Column(name="supersedes", kind="string", meaning="file_id this arrival replaces (same path, other bytes)"),
         Column(name="duplicate_of", kind="string", meaning="path that counts for the same bytes"),
+        Column(name="revises_path", kind="string", meaning="path whose rows this file's rows replace, where it is not the file's own"),
         Column(name="member_of", kind="string", meaning="file_id of the archive this file was taken from"),
         Column(name="warnings", kind="array<string>", meaning="what the reader noticed and let pass"),
         Column(name="rows_parsed", kind="map<string,int64>", meaning="rows the reader produced, by bronze table"),

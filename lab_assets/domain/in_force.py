@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Row = Mapping[str, Any]
 Key = Hashable
@@ -22,12 +25,13 @@ Key = Hashable
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 """Time of a version that states none: it held, or was known, from the beginning."""
 
-RECENCY: Final = ("source_file", "source", "ingest_batch", "source_sha256", "source_row")
+RECENCY: Final = ("revises_path", "source_file", "source", "path_revision", "ingest_batch", "source_sha256", "source_row")
 """What decides between versions of equal times: the content's own order, never the order of arrival.
 
 What a later file under the same path says of a fact replaces what the earlier one said of it; what it does not mention stays, since an
-export under one name may hold only what is new. Files under different paths are
-ordered by path and then by drop folder, so that the same files give the same answer in whichever order they arrive.
+export under one name may hold only what is new. Later is what the path held later, also where an earlier file was read after it: one
+that was refused at first. Files under different paths are ordered by path and then by drop folder, so that the same files give the same
+answer in whichever order they arrive; a revision stands with what it replaces, also where that counts under another path.
 """
 
 
@@ -59,14 +63,38 @@ def path_order(file: str | None, source: str | None) -> tuple[Any, ...]:
     return natural(file), source or ""
 
 
+def place_order(row: Row) -> tuple[Any, ...]:
+    """Return the sort key of the path under which a row counts: its file's own, or the one that its file revises."""
+    if revises := row.get("revises_path"):
+        source, _, file = revises.partition("/")
+        return path_order(file, source)
+    return path_order(row.get("source_file"), row.get("source"))
+
+
 def recency(row: Row) -> tuple[Any, ...]:
-    """Return the sort key of ``RECENCY``; columns that a row does not have count as empty."""
+    """Return the sort key of ``RECENCY``; columns that a row does not have count as empty.
+
+    Rows of before ``path_revision`` have none; their batch stands for it, whose number is never above that of an arrival in it.
+    """
     return (
-        *path_order(row.get("source_file"), row.get("source")),
+        *place_order(row),
+        row.get("path_revision") or row.get("ingest_batch") or 0,
         row.get("ingest_batch") or 0,
         row.get("source_sha256") or "",
         row.get("source_row") or 0,
     )
+
+
+def in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """Return rows with the columns of ``RECENCY`` sorted by ``recency``, the one that counts last."""
+    import polars as pl
+
+    columns = ("revises_path", "source_file", "source")
+    orders = {tuple(path.values()): place_order(path) for path in rows.select(columns).unique().iter_rows(named=True)}
+    ranks = {order: rank for rank, order in enumerate(sorted(set(orders.values())))}
+    place = pl.Series("__place", [ranks[orders[path]] for path in rows.select(columns).iter_rows()], dtype=pl.Int64)
+    revision = pl.coalesce("path_revision", "ingest_batch")
+    return rows.with_columns(place).sort("__place", revision, "ingest_batch", "source_sha256", "source_row").drop("__place")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from lab_assets.domain.in_force import natural
+from lab_assets.domain.in_force import in_order
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,9 +42,4 @@ def newest_of_channels(traces: pl.DataFrame) -> pl.DataFrame:
     Args:
         traces: Rows of ``bronze.chromatograms`` with the columns of ``PARTS`` and of ``in_force.RECENCY``, and ``channel``.
     """
-    import polars as pl
-
-    places = {name: place for place, name in enumerate(sorted(traces["source_file"].unique().to_list(), key=natural))}
-    rank = pl.Series("__place", [places[name] for name in traces["source_file"]], dtype=pl.Int64)
-    ordered = with_identity(traces).with_columns(rank).sort("__place", "ingest_batch", "source_sha256", "source_row")
-    return ordered.unique(["injection_id", "channel"], keep="last", maintain_order=True).drop("__place")
+    return in_order(with_identity(traces)).unique(["injection_id", "channel"], keep="last", maintain_order=True)

@@ -114,7 +114,7 @@ def _first_undated(sets: Mapping[tuple[Any, ...], Sequence[Row]]) -> dict[str, t
 
 
 def _arrival(rows: Sequence[Row]) -> tuple[Any, ...]:
-    return (rows[0]["ingest_batch"], *recency(rows[0]))
+    return (rows[0].get("path_revision") or rows[0]["ingest_batch"], *recency(rows[0]))
 
 
 def _known(name: tuple[Any, ...], rows: Sequence[Row], first: Mapping[str, tuple[Any, ...]]) -> datetime:

@@ -20,7 +20,7 @@ from lab_assets.state.ledger import Outcome
 def file_row(arrival: Any, outcome: Outcome | None, batch: int) -> dict[str, Any]:
     """Return an arrival as a row of ``bronze.files``, with what became of it in this batch."""
     final = outcome or arrival
-    copied = ("arrival_id", "file_id", "source", "file_name", "supersedes", "duplicate_of", "member_of")
+    copied = ("arrival_id", "file_id", "source", "file_name", "supersedes", "duplicate_of", "member_of", "revises_path")
     return {
         **{name: getattr(arrival, name) for name in copied},
         **{name: getattr(final, name) for name in ("format", "state", "rule", "place")},

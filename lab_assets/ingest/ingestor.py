@@ -193,7 +193,8 @@ class Ingestor:
         renames = {source: proposals.accepted(source) for source in {arrival.source for arrival in waiting}}
         tasks = [
             {
-                **{name: getattr(arrival, name) for name in ("arrival_id", "file_id", "source", "file_name")},
+                **{name: getattr(arrival, name) for name in ("arrival_id", "file_id", "source", "file_name", "revises_path")},
+                "path_revision": arrival.path_revision or arrival.arrival_id,
                 "raw_path": str(self.raw.path(arrival.file_id)),
                 "zone": self.settings.zone_of(arrival.source),
                 "date_order": self.settings.date_order_of(arrival.source),

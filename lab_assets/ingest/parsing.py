@@ -38,8 +38,8 @@ def task_schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    fields = [pa.field("arrival_id", pa.int64())]
-    fields += [pa.field(name, text) for name in ("file_id", "source", "file_name", "raw_path", "zone", "date_order")]
+    fields = [pa.field(name, pa.int64()) for name in ("arrival_id", "path_revision")]
+    fields += [pa.field(name, text) for name in ("file_id", "source", "file_name", "revises_path", "raw_path", "zone", "date_order")]
     return pa.schema([*fields, pa.field("strict", pa.bool_()), pa.field("renames", pa.map_(text, pa.map_(text, text)))])
 
 
@@ -154,6 +154,8 @@ class Staging:
             "source_sha256": file.file_id,
             "ingested_at_utc": self.at_utc,
             "ingest_batch": self.batch,
+            "path_revision": file.path_revision,
+            "revises_path": file.revises_path,
         }
 
 

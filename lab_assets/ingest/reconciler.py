@@ -136,6 +136,7 @@ class Reconciler:
             "place",
             "supersedes",
             "duplicate_of",
+            "revises_path",
         )
         values = {name: row[name] for name in copied} | {
             "size": row["bytes"],

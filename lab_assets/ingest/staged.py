@@ -28,6 +28,8 @@ class StagedFile:
         file_id: SHA-256 of its bytes.
         source: Drop folder.
         file_name: Path below the drop folder.
+        path_revision: Number of the arrival by which that path came to hold these bytes; ``None`` where a file is only looked at.
+        revises_path: Path whose rows this file's replace, with its drop folder; ``None`` for its own.
         format: Format it was read as.
         rule: Rule that refused it; ``None`` as long as it is good.
         reason: Why it was refused.
@@ -43,6 +45,8 @@ class StagedFile:
     file_id: str
     source: str
     file_name: str
+    path_revision: int | None = None
+    revises_path: str | None = None
     format: str | None = None
     rule: str | None = None
     reason: str | None = None
@@ -60,7 +64,8 @@ class StagedFile:
         Args:
             task: A row of ``parsing.task_schema``.
         """
-        return cls(**{name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")})
+        named = {name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")}
+        return cls(**named, path_revision=task.get("path_revision"), revises_path=task.get("revises_path"))
 
     @property
     def state(self) -> str:

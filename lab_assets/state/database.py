@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.settings import Settings
 
-HEAD: Final = "0004"
+HEAD: Final = "0005"
 """Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
 
 ANCHOR_OPTION: Final = "lab_audit_anchor"

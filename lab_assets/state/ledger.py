@@ -11,7 +11,6 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, delete, func, insert, literal, select, union_all, update
 
-from lab_assets.domain.in_force import path_order
 from lab_assets.settings import Settings
 from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.state.audit_chain import AuditLog
@@ -24,6 +23,7 @@ from lab_assets.state.namesakes import (
     path_of,
     read_members_again,
     read_under_next_name,
+    revised_path,
 )
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
@@ -34,10 +34,6 @@ SYSTEM: Final = "service:ingest"
 """Who acts in the audit trail when no person does."""
 
 _PUT_BACK: Final = "bytes that are in the tables already were put back, or copied, in place of others: tables keep what they said until a new export is dropped"
-_HELD_ELSEWHERE: Final = (
-    "what this path held before counts as {path}, a later one in the order of paths: where both speak of the same at the same stated time, "
-    "that one counts; export again with recorded_at_utc to decide"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +178,8 @@ class Ledger(StationWork):
                 **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
                 **stated,
                 "supersedes": replaced,
-                "warnings": self._warnings(connection, arrival, replaced, is_duplicate=is_duplicate),
+                "revises_path": revised_path(connection, arrival) if replaced else None,
+                "warnings": [_PUT_BACK] if replaced and is_duplicate else [],
                 "member_of": arrival.member_of,
                 "arrived_at": utc_text(),
             },
@@ -205,17 +202,6 @@ class Ledger(StationWork):
     def _replaced(previous: Any, arrival: NewArrival) -> str | None:
         """Return the other bytes that the arrival's path held before."""
         return previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
-
-    def _warnings(self, connection: Connection, arrival: NewArrival, replaced: str | None, *, is_duplicate: bool) -> list[str]:
-        """Say where bytes that take the place of others do not take their place in the tables."""
-        if not replaced or arrival.state != "received":
-            return []
-        if is_duplicate:
-            return [_PUT_BACK]
-        former = holder_of(connection, replaced)
-        if former is None or path_order(former.file_name, former.source) <= path_order(arrival.file_name, arrival.source):
-            return []
-        return [_HELD_ELSEWHERE.format(path=path_of(former))]
 
     def _previous(self, connection: Connection, arrival: NewArrival) -> Any:
         """Return what the arrival's path held before, and what became of it."""

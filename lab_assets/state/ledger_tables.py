@@ -50,6 +50,8 @@ ARRIVALS: Final = Table(
     Column("batch", _ID, ForeignKey("ingest_batches.batch")),
     Column("arrived_at", String(32), nullable=False),
     Column("retry_of", _ID, ForeignKey("arrivals.arrival_id")),
+    Column("path_revision", BigInteger),
+    Column("revises_path", Text),
     CheckConstraint("state in ('received', 'committed', 'quarantined', 'duplicate', 'vanished', 'discarded')", name="state"),
     Index("ix_arrivals_path", "source", "file_name"),
     Index("ix_arrivals_file", "file_id"),

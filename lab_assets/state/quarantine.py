@@ -16,7 +16,7 @@ from lab_assets.state.database import utc_text
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, QUARANTINE_EVENTS
 
 _BY_INGESTION: Final = "service:ingest"
-_COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of")
+_COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of", "revises_path")
 
 
 _OF_FILE: Final = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule, ARRIVALS.c.state).where(ARRIVALS.c.file_id == bindparam("b_file"))
@@ -46,7 +46,7 @@ def read_again(connection: Connection, arrival: Any) -> int:
         Number of the new arrival.
     """
     _close(connection, arrival.arrival_id)
-    copied = {name: getattr(arrival, name) for name in _COPIED}
+    copied = {name: getattr(arrival, name) for name in _COPIED} | {"path_revision": arrival.path_revision or arrival.arrival_id}
     again = insert(ARRIVALS).values(**copied, state="received", arrived_at=utc_text(), retry_of=arrival.arrival_id)
     key = connection.execute(again).inserted_primary_key
     assert key is not None  # noqa: S101 - an insert of one row always has its key

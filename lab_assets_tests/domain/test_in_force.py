@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lab_assets.domain.certificates import Certificates, counting_since, parameters_in_force
-from lab_assets.domain.in_force import ALWAYS, Facts, Version, in_force, natural, recency, utc
+from lab_assets.domain.in_force import ALWAYS, RECENCY, Facts, Version, in_force, in_order, natural, recency, utc
 from lab_assets.domain.processing_methods import NO_WINDOWS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LimsRecords
 from lab_assets.domain.specifications import Specifications
@@ -94,10 +94,19 @@ def test_moments_without_a_zone_count_as_utc() -> None:
     ({"source_file": "a.csv", "ingest_batch": 7}, {"source_file": "b.csv", "ingest_batch": 1}),
     ({"source_file": "a.csv", "ingest_batch": 1}, {"source_file": "a.csv", "ingest_batch": 2}),
     ({"source_file": "a.csv", "source_row": 9}, {"source_file": "a.csv", "source_row": 10}),
+    ({"source_file": "a.csv", "path_revision": 3, "ingest_batch": 2}, {"source_file": "a.csv", "path_revision": 4, "ingest_batch": 1}),
+    ({"source_file": "a.csv", "ingest_batch": 2}, {"source_file": "a.csv", "path_revision": 4, "ingest_batch": 3}),
+    ({"source_file": "z.csv", "source": "b", "path_revision": 3}, {"source_file": "a.csv", "revises_path": "b/z.csv", "path_revision": 4}),
+    ({"source_file": "a.csv", "revises_path": "b/c/y.csv", "path_revision": 4}, {"source_file": "c/z.csv", "source": "b"}),
 ])  # fmt: skip
 def test_equal_times_are_decided_by_content_and_not_by_arrival(earlier: dict[str, Any], later: dict[str, Any]) -> None:
     """Numbers in names count as numbers; another path counts before the batch, a file dropped again under its path after the first."""
     assert recency(earlier) < recency(later)
+    numbers = {"path_revision", "ingest_batch", "source_row"}
+    blank = dict.fromkeys(RECENCY) | {"ingest_batch": 1, "source_row": 1}
+    schema = {name: pl.Int64 if name in numbers else pl.String for name in RECENCY}
+    rows = pl.DataFrame([blank | later, blank | earlier], schema=schema)
+    assert in_order(rows).rows() == rows.reverse().rows()
 
 
 def test_numbers_in_names_are_ordered_as_numbers() -> None:

@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS
+from lab_assets.domain.in_force import RECENCY, in_order
 from lab_assets.ingest.ingestor import Ingestor
+from lab_assets.state.database import writing
+from lab_assets.state.quarantine import Quarantine
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
 from lab_assets_tests.sources.eln_builders import crate, entry
@@ -133,16 +136,79 @@ def test_what_was_refused_again_since_is_still_read_by_an_archives_other_name(pl
     assert reconciliation(plant.lake) == {}
 
 
-def test_a_correction_that_does_not_count_says_so(plant: Plant) -> None:
-    """What ``lots.csv`` held before counts as ``z.csv``, which is later in the order of paths: the correction of ``lots.csv`` is behind it."""
+def counting(plant: Plant) -> str:
+    """The product of the lot's row that counts where all state the same time."""
+    return in_order(plant.lake.polars(LIMS_LOTS, [*RECENCY, "product"]))["product"][-1]
+
+
+CORRECTION = LOTS.replace("ALPHA-10", "BETA-20")
+DROPS = {
+    "z": ("lims/z.csv", LOTS),
+    "lots": ("lims/lots.csv", LOTS),
+    "other": ("early/lots.csv", LOTS),
+    "after": ("lims/lots.csv", CORRECTION),
+}
+ORDERS = [order for order in permutations(DROPS) if order.index("lots") < order.index("after")]
+
+
+@pytest.mark.parametrize("order", ORDERS, ids=" ".join)
+def test_a_correction_counts_under_whatever_name_the_former_bytes_do(plant: Plant, order: tuple[str, ...]) -> None:
+    """``lots.csv`` is corrected; two copies of what it held before lie under other names, one of them later in the order of paths."""
+    for name in order:
+        drop(plant, *DROPS[name])
+        Ingestor(plant.lake).run()
+    assert counting(plant) == "BETA-20"
+
+
+def test_a_correction_of_a_correction_stands_with_the_first(plant: Plant) -> None:
+    """The path held what counts as ``z.csv``, then what counts as ``a.csv``: whatever it holds next replaces both."""
     drop(plant, "lims/z.csv", LOTS)
-    plant.ingest_whole()
-    for product in ("ALPHA-10", "BETA-20"):
+    drop(plant, "lims/a.csv", CORRECTION)
+    Ingestor(plant.lake).run()
+    for product in ("ALPHA-10", "BETA-20", "GAMMA-30", "DELTA-40"):
         drop(plant, "lims/lots.csv", LOTS.replace("ALPHA-10", product))
-        said: list[str] = []
-        Ingestor(plant.lake, say=said.append).run()
-    assert any("warning: lims/lots.csv: what this path held before counts as lims/z.csv" in line for line in said)
-    assert "counts as lims/z.csv" in plant.arrivals()["lims/lots.csv"]["warnings"][0]
+        Ingestor(plant.lake).run()
+    assert counting(plant) == "DELTA-40"
+    assert plant.arrivals()["lims/lots.csv"]["revises_path"] == "lims/z.csv"
+    rows = plant.lake.polars(LIMS_LOTS, ["product", "source_file", "revises_path"]).rows()
+    assert sorted(rows)[2:] == [("DELTA-40", "lots.csv", "lims/z.csv"), ("GAMMA-30", "lots.csv", "lims/z.csv")]
+
+
+def test_a_correction_of_another_copy_is_no_correction_of_what_is_later(plant: Plant) -> None:
+    """What ``z.csv`` holds of its own stands behind nothing that ``lots.csv`` ever held."""
+    drop(plant, "lims/lots.csv", LOTS)
+    Ingestor(plant.lake).run()
+    drop(plant, "lims/z.csv", LOTS.replace("ALPHA-10", "OMEGA-90"))
+    drop(plant, "lims/lots.csv", CORRECTION)
+    Ingestor(plant.lake).run()
+    assert counting(plant) == "OMEGA-90"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_read_later_than_its_correction_stays_behind_it(plant: Plant, times: int) -> None:
+    """A strict folder refuses the first export for its unknown column; its correction is read, and then the first, once it is let in."""
+    drop(plant, "lims/lots.csv", LOTS)
+    plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    drop(plant, "lims/lots.csv", CORRECTION.replace(",shift", "").replace(",night", ""))
+    plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    quarantine = Quarantine(plant.lake.ledger.engine)
+    for strict in ('["lims"]', "[]")[-times:]:
+        with writing(quarantine.engine) as connection:
+            assert quarantine.retry(connection, [row.arrival_id for row in quarantine.waiting()], by="a", reason="let in") == 1
+        plant.ingest_whole(STRICT_SOURCES=strict)
+    assert plant.lake.polars(LIMS_LOTS, ["product", "path_revision"]).sort("path_revision").rows() == [("ALPHA-10", 1), ("BETA-20", 2)]
+    assert counting(plant) == "BETA-20"
+
+
+@pytest.mark.parametrize("products", list(permutations(("ALPHA-10", "BETA-20", "GAMMA-30"))), ids=" ".join)
+def test_bytes_waiting_together_count_in_the_order_of_their_path(plant: Plant, products: tuple[str, ...]) -> None:
+    """A run is killed before it puts what it recorded into a batch; the file is corrected meanwhile, and all are read in one batch."""
+    for product in products:
+        drop(plant, "lims/lots.csv", LOTS.replace("ALPHA-10", product))
+        plant.ingest(FAILPOINT="after_ledger_row")
+    plant.ingest_whole()
+    assert plant.lake.polars(LIMS_LOTS, ["ingest_batch"])["ingest_batch"].to_list() == [1, 1, 1]
+    assert counting(plant) == products[-1]
 
 
 LOGGER = """\

@@ -46,7 +46,9 @@ _NAMES: Final = frozenset(
         *("channel", "processing_id", "chamber_id", "event_id", "result_id", "column_id", "parameter", "signal"),
     }
 )
-_ORDERING: Final = frozenset({"ingest_batch", "source_row", "result_version", "superseded_by", "page", "peak_no", "point_no", "position"})
+_ORDERING: Final = frozenset(
+    {"ingest_batch", "path_revision", "source_row", "result_version", "superseded_by", "page", "peak_no", "point_no", "position"}
+)
 """Whole numbers by which rows are told apart or put in order; other numbers are measured."""
 
 _WORDS: Final = {"event": LIMS_EVENTS.column("event").allowed}

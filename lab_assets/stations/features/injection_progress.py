@@ -24,7 +24,7 @@ from lab_assets.contracts.bronze import (
 )
 from lab_assets.contracts.features import INJECTION_PROGRESS
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
-from lab_assets.domain.in_force import RECENCY, natural
+from lab_assets.domain.in_force import RECENCY, in_order
 from lab_assets.domain.injection_identity import PARTS
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, STANDARD_ROLES
@@ -221,11 +221,8 @@ def _pressures_of(read: StationReader, names: pl.Series) -> pl.DataFrame:
 
     stated = read.keyed(INSTRUMENT_STATUS, list(dict.fromkeys((*_SIGNAL_PLACE, *RECENCY))), injection_name=names)
     stated = stated.filter(pl.col("signal").str.to_lowercase().str.contains("pressure", literal=True))
-    places = {name: place for place, name in enumerate(sorted(stated["source_file"].unique().to_list(), key=natural))}
-    rank = pl.Series("__place", [places[name] for name in stated["source_file"]], dtype=pl.Int64)
-    order = ["signal", "__place", "ingest_batch", "source_sha256", "source_row"]
-    ordered = stated.with_columns(rank).sort(order, descending=[False, True, True, True, True])
-    return ordered.unique(["source", "injection_name"], keep="first", maintain_order=True).drop("__place")
+    last_signal_first = in_order(stated).sort("signal", descending=True, maintain_order=True)
+    return last_signal_first.unique(["source", "injection_name"], keep="last", maintain_order=True)
 
 
 def _places_of_pressures(pressures: pl.DataFrame) -> Mapping[tuple[str, str], Place]:

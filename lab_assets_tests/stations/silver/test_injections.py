@@ -33,6 +33,8 @@ def trace(name: str = "run 1", channel: str = "A", **more: Any) -> dict[str, Any
         "injected_at_utc": NOON,
         "injected_at_text": "2026-03-01 12:00",
         "ingest_batch": 1,
+        "path_revision": 1,
+        "revises_path": None,
         "source_sha256": f"{name}-{channel}",
         "source_row": 1,
         "source_file": "f",
@@ -136,6 +138,8 @@ def planned(name: str, **more: Any) -> dict[str, Any]:
         "sequence_id": "SEQ",
         "recorded_at_utc": NOON,
         "ingest_batch": 1,
+        "path_revision": 1,
+        "revises_path": None,
         "source_row": 1,
         **more,
     }
