@@ -102,6 +102,21 @@ def copies(files: Sequence[File], seed: int, count: int) -> list[File]:
     return found
 
 
+def corrected_in_place(files: Sequence[File], seed: int, count: int) -> list[File]:
+    """Return LIMS exports with a value changed, under the names they had and with the times they stated: what a person does by hand."""
+    rng = random.Random(seed)
+    found: list[File] = []
+    for kind, column in (("results", "value"), ("sequences", "weight_mg"), ("samples", "lot_id"), ("lots", "product")):
+        exports = [file for file in files if file.path.startswith(f"lims/{kind}_")]
+        values = sorted({row[column] for row in rows_of(files, kind) if row[column]})
+        for file in rng.sample(exports, min(count, len(exports))):
+            rows = rows_of([file], kind)
+            row = rng.choice([row for row in rows if row[column]])
+            row[column] = rng.choice([value for value in values if value != row[column]] or [f"{row[column]} B"])
+            found.append(File(file.path, table_of(rows)))
+    return found
+
+
 def rows_of(files: Iterable[File], kind: str) -> list[dict[str, str]]:
     """Return the rows of the exports of one kind."""
     found = [file for file in files if file.path.startswith((f"lims/{kind}_", f"lims/{kind}."))]

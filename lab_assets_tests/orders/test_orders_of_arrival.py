@@ -19,6 +19,7 @@ from lab_assets_tests.orders.laboratory import (
     batches,
     contents,
     copies,
+    corrected_in_place,
     corrections,
     differences,
     model,
@@ -80,6 +81,19 @@ def test_copies_that_come_later_change_nothing(files: list[File], at_once: dict[
     home.take(_everything(files))
     home.take(copies(_everything(files), SEED, 30))
     assert set(differences(at_once, contents(home.lake))) == {"bronze.files"}
+
+
+def test_corrections_count_whatever_the_copies_of_what_they_correct_are_called(files: list[File], tmp_path: Path) -> None:
+    """Exports are corrected in place, with the times they stated; elsewhere, copies of them were read before, which counted then."""
+    corrected = corrected_in_place(files, SEED, 3)
+    former = [file for file in files if file.path in {each.path for each in corrected}]
+    held: list[dict[str, list[str]]] = []
+    for name, early in (("alone", []), ("copied", copies(former, SEED, len(former)))):
+        home = Home(tmp_path / name, model())
+        for batch in (early, files, corrected):
+            home.take(batch)
+        held.append({table: rows for table, rows in contents(home.lake).items() if not table.startswith("bronze.")})
+    assert differences(*held) == {}
 
 
 def test_hostile_orders(files: list[File], at_once: dict[str, list[str]], tmp_path: Path) -> None:
