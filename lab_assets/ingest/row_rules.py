@@ -20,6 +20,7 @@ from lab_assets.ingest.staged import StagedFile
 
 _PROVENANCE_NAMES: Final = frozenset(column.name for column in PROVENANCE) - {"source_row"}
 _NUMBERS: Final = frozenset({"float64", "int64"})
+_MOST_CHARS: Final = 2000
 
 
 def _own_columns(contract: TableContract) -> list[Column]:
@@ -27,7 +28,24 @@ def _own_columns(contract: TableContract) -> list[Column]:
 
 
 def apply_contracts(files: list[StagedFile]) -> None:
-    """Validate all rows of some files table by table; failing rows leave, or take their file with them."""
+    """Validate all rows of some files table by table; failing rows leave, or take their file with them.
+
+    A file with rows that cannot even be asked is refused alone: the others of its batch go on.
+    """
+    try:
+        _apply(files)
+    except Exception as error:
+        if isinstance(error, MemoryError):
+            raise  # of the whole batch: the child is ended, and the batch parted
+        if len(files) > 1:
+            for file in files:
+                apply_contracts([file])
+        elif files:
+            what = " ".join(f"{type(error).__name__}: {error}".split())
+            files[0].refuse("reader_error", f"the rules of its tables cannot be asked of its rows: {what}"[:_MOST_CHARS], "")
+
+
+def _apply(files: list[StagedFile]) -> None:
     for contract in READER_TABLES:
         owners = [(file, at) for file in files for at in range(len(file.tables.get(contract.name, ())))]
         if not owners:

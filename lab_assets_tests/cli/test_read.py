@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,18 @@ def panic(data: bytes) -> ReadResult:
             lambda _: ReadResult(format="broken", tables={"documents": [{**ROW, "pgae": 1}]}),
             "reader_error: the reader of 'broken' fills columns that documents does not have: pgae",
         ),
+        (
+            lambda _: ReadResult(format="broken", tables={"documents": [{**ROW, "page": "1"}]}),
+            "reader_error: the reader of 'broken' gives documents str '1' for page, which is int64 (row 1)",
+        ),
+        (
+            lambda _: ReadResult(format="broken", tables={"sensor_readings": [{"source_row": 3, "read_at_utc": datetime(2025, 1, 1)}]}),  # noqa: DTZ001 - that is the case
+            "reader_error: the reader of 'broken' gives sensor_readings datetime '2025-01-01 00:00:00' without a zone for read_at_utc",
+        ),
+        (
+            lambda _: ReadResult(format="broken", tables={"documents": [{name: ROW[name] for name in ROW if name != "source_row"}]}),
+            "reader_error: the reader of 'broken' gives documents a row without source_row, its number in the file from 1",
+        ),
     ],
 )
 def test_ingestion_says_the_same(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch, reading: Reading, words: str) -> None:
@@ -165,7 +178,7 @@ def test_ingestion_says_the_same(lab: Lab, files: list[str], monkeypatch: pytest
 
 
 def test_a_value_that_has_no_json_is_a_fault_as_well(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch, BrokenReader(lambda _: ReadResult(format="broken", tables={"documents": [{**ROW, "text": {1, 2}}]})))
+    register(monkeypatch, BrokenReader(lambda _: ReadResult(format="broken", tables={"documents": [{**ROW, "rescued": {"a": {1, 2}}}]})))
     answer = lab("read", "--json", "--rows", *files)
     assert [report["state"] for report in answer.document] == ["ok", "rejected", "ok"]
     assert answer.document[1]["reason"].startswith("reader_error: the reader of 'broken' has a fault: ")

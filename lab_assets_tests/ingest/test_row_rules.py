@@ -1,4 +1,4 @@
-"""NaN is no value: the rules say so, so the tables hold none."""
+"""Rows before they are laid down: NaN is no value, and rows that cannot be asked cost their own file alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
+import pytest
 
 from lab_assets.contracts.bronze_readings import CHAMBER_READINGS, SENSOR_READINGS
 from lab_assets.contracts.core import TableContract
@@ -37,3 +38,18 @@ def test_nan_where_a_value_is_needed_is_a_missing_value() -> None:
     file, table = staged(SENSOR_READINGS, [{**reading, "value": 5.0}, {**reading, "value": NAN}])
     assert [(row["source_row"], row["rule"], row["column_name"]) for row in file.rejected] == [(2, "missing_value", "value")]
     assert table["value"].to_pylist() == [5.0]
+
+
+@pytest.mark.parametrize("value", ["warm", [1.0], {"a": 1}])
+def test_rows_that_no_rule_can_be_asked_of_refuse_their_file_alone(value: object) -> None:
+    """A reader of another package may give anything; ingestion of the others goes on."""
+    reading = {"source_row": 1, "chamber_id": "C-1", "humidity_pct": 60.0, **AT}
+    tables = [{CHAMBER_READINGS.name: [{**reading, "temperature_c": given}]} for given in (25.0, value, 26.0)]
+    files = [
+        StagedFile(arrival_id=number, file_id="1" * 64, source="s", file_name=f"{number}.csv", tables=rows)
+        for number, rows in enumerate(tables, start=1)
+    ]
+    apply_contracts(files)
+    assert [file.rule for file in files] == [None, "reader_error", None]
+    assert [list(file.tables) for file in files] == [["chamber_readings"], [], ["chamber_readings"]]
+    assert "the rules of its tables cannot be asked of its rows: " in (files[1].reason or "")

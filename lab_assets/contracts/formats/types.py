@@ -8,9 +8,12 @@ A kind is a scalar, ``array<scalar>`` or ``map<string,scalar>``; composed kinds 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Final, Literal, get_args
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,6 +45,7 @@ class _Names:
         arrow: Type function of pyarrow, with its arguments.
         polars: Data type of polars, with its arguments.
         duckdb: In SQL.
+        python: Type of a single value; numbers of numpy are ``Integral`` and ``Real`` too.
         pandas: Data type of a series that may miss values.
     """
 
@@ -49,19 +53,24 @@ class _Names:
     arrow: tuple[str, ...]
     polars: tuple[str, ...]
     duckdb: str
+    python: type
     pandas: str = "object"
 
 
 _SCALARS: Final[dict[str, _Names]] = {
-    "string": _Names(spark="STRING", arrow=("string",), polars=("String",), duckdb="VARCHAR"),
-    "int64": _Names(spark="BIGINT", arrow=("int64",), polars=("Int64",), duckdb="BIGINT"),
-    "float64": _Names(spark="DOUBLE", arrow=("float64",), polars=("Float64",), duckdb="DOUBLE", pandas="float64"),
-    "bool": _Names(spark="BOOLEAN", arrow=("bool_",), polars=("Boolean",), duckdb="BOOLEAN"),
+    "string": _Names(spark="STRING", arrow=("string",), polars=("String",), duckdb="VARCHAR", python=str),
+    "int64": _Names(spark="BIGINT", arrow=("int64",), polars=("Int64",), duckdb="BIGINT", python=Integral),
+    "float64": _Names(spark="DOUBLE", arrow=("float64",), polars=("Float64",), duckdb="DOUBLE", python=Real, pandas="float64"),
+    "bool": _Names(spark="BOOLEAN", arrow=("bool_",), polars=("Boolean",), duckdb="BOOLEAN", python=bool),
     "timestamp_utc": _Names(
-        spark="TIMESTAMP", arrow=("timestamp", "us", "UTC"), polars=("Datetime", "us", "UTC"), duckdb="TIMESTAMP WITH TIME ZONE"
+        spark="TIMESTAMP",
+        arrow=("timestamp", "us", "UTC"),
+        polars=("Datetime", "us", "UTC"),
+        duckdb="TIMESTAMP WITH TIME ZONE",
+        python=datetime,
     ),
-    "date": _Names(spark="DATE", arrow=("date32",), polars=("Date",), duckdb="DATE"),
-    "binary": _Names(spark="BINARY", arrow=("binary",), polars=("Binary",), duckdb="BLOB"),
+    "date": _Names(spark="DATE", arrow=("date32",), polars=("Date",), duckdb="DATE", python=date),
+    "binary": _Names(spark="BINARY", arrow=("binary",), polars=("Binary",), duckdb="BLOB", python=bytes),
 }
 
 
@@ -70,6 +79,7 @@ def is_scalar(kind: str) -> bool:
     return kind in _SCALARS
 
 
+@cache
 def _parts(kind: str) -> tuple[str, tuple[str, ...]]:
     """Return a kind's outer word and the scalars inside: ``array<string>`` gives ``("array", ("string",))``.
 
@@ -96,6 +106,26 @@ def duckdb_type(kind: str) -> str:
     outer, inner = _parts(kind)
     names = ", ".join(_SCALARS[each].duckdb for each in inner)
     return {"": names, "array": f"{names}[]", "map": f"MAP({names})"}[outer]
+
+
+def is_of_kind(value: Any, kind: str) -> bool:
+    """Return whether a single value, not ``None``, is one that a column of a kind takes as it is.
+
+    A whole number may come as a float, as NaN may for none; a moment states its zone, and is no date; of a list or a map only the outside is looked at.
+    """
+    outer, inner = _parts(kind)
+    if outer == "map":
+        return isinstance(value, Mapping)
+    if outer == "array":
+        return hasattr(value, "__len__") and not isinstance(value, str | bytes | Mapping)
+    wanted = _SCALARS[inner[0]].python
+    if wanted in (Integral, Real) and isinstance(value, bool):
+        return False
+    if wanted is Integral and isinstance(value, float):
+        return value != value or value.is_integer()  # noqa: PLR0124 - nan is not equal to itself
+    if wanted is datetime:
+        return isinstance(value, datetime) and value.tzinfo is not None
+    return isinstance(value, wanted) and not (wanted is date and isinstance(value, datetime))
 
 
 def pandas_dtype(kind: str) -> str:

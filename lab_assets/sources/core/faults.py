@@ -7,16 +7,29 @@ Belongs here: whatever a reader raises or returns against its promise (``reader.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from datetime import datetime
 from traceback import FrameSummary, extract_tb
 from typing import Final
 
 from lab_assets.contracts.bronze import READER_TABLES
-from lab_assets.sources.core.read_result import ReadResult, UnreadableFileError
+from lab_assets.contracts.core import TableContract
+from lab_assets.contracts.formats.types import is_of_kind
+from lab_assets.sources.core.read_result import ReadResult, Row, UnreadableFileError
 from lab_assets.sources.core.reader import Reader
 
+_TABLES: Final = {table.name: table for table in READER_TABLES}
 _COLUMNS: Final = {table.name: frozenset(table.column_names) for table in READER_TABLES}
 _MOST_CHARS: Final = 1000
 """Longest message of an exception that is shown; some quote the whole file."""
+_NONE: Final = type(None)
+_USUAL: Final = {
+    "string": frozenset({str, _NONE}),
+    "int64": frozenset({int, _NONE}),
+    "float64": frozenset({float, int, _NONE}),
+    "bool": frozenset({bool, _NONE}),
+}
+"""Types by which all values of a column fit, without a look at each."""
 _LOOKING: Final = frozenset({"sniff", "sniff_archive"})
 
 
@@ -52,7 +65,24 @@ def refuse_uncontracted(result: object, reader: Reader) -> ReadResult:
             listed = ", ".join(sorted(unknown))
             reason = f"the reader of {reader.format!r} fills columns that {name} does not have: {listed}"
             raise UnreadableFileError("reader_error", reason)
+        if misfit := _misfit(_TABLES[name], rows):
+            raise UnreadableFileError("reader_error", f"the reader of {reader.format!r} gives {name} {misfit}")
     return result
+
+
+def _misfit(table: TableContract, rows: Sequence[Row]) -> str:
+    """Return what is the first value that its column cannot hold, for people; empty where all fit."""
+    for column in table.columns:
+        values = [row.get(column.name) for row in rows]
+        usual = _USUAL.get(column.kind, frozenset())
+        for row, value in zip(rows, values, strict=True) if not {*map(type, values)} <= usual else ():
+            if value is not None and not is_of_kind(value, column.kind):
+                given = f"{type(value).__name__} {str(value)[:60]!r}"
+                naive = " without a zone" if isinstance(value, datetime) and value.tzinfo is None else ""
+                return f"{given}{naive} for {column.name}, which is {column.kind} (row {row.get('source_row')})"
+    if any(row.get("source_row") is None for row in rows):
+        return "a row without source_row, its number in the file from 1"
+    return ""
 
 
 def _place(frames: list[FrameSummary], reader: Reader | None) -> str:
