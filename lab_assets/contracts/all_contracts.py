@@ -27,4 +27,6 @@ def contract(name: str) -> TableContract:
     try:
         return contracts()[name]
     except KeyError:
-        raise KeyError(f"no table {name!r}; known: {', '.join(contracts())}") from None
+        raise KeyError(
+            f"no table {name!r}; a new one is named in TABLES of lab_assets/contracts/{name.partition('.')[0]}.py; known: {', '.join(contracts())}"
+        ) from None

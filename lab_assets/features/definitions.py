@@ -147,6 +147,12 @@ FEATURES: Final[tuple[Feature, ...]] = (
 FEATURE_NAMES: Final[tuple[str, ...]] = tuple(feature.name for feature in FEATURES)
 """Order of the model's inputs."""
 
+if _twice := sorted({name for name in FEATURE_NAMES if FEATURE_NAMES.count(name) > 1}):
+    raise ExtraFeatureError(
+        f"lab_assets/features/extra/{_twice[0]}.py: another feature is called {_twice[0]!r}, of table "
+        f"{next(feature.table for feature in FEATURES if feature.name == _twice[0])!r}; give the file and its feature another name"
+    )
+
 
 def set_version(features: Iterable[Feature]) -> str:
     """Return the version of a set of features in an order: another one for another name, version or order."""

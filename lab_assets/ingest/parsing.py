@@ -121,10 +121,8 @@ class Staging:
             return pa.Table.from_pylist(rows, schema=schema) if rows else None
         except (pa.ArrowException, TypeError, ValueError, OverflowError):
             for file in files:
-                try:
-                    pa.Table.from_pylist(self._rows(contract, file), schema=schema)
-                except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                    file.refuse("reader_error", f"rows of {contract.name} do not fit its columns: {error}"[:2000], "")
+                if misfit := _misfit(schema, self._rows(contract, file)):
+                    file.refuse("reader_error", f"rows of {contract.name} do not fit its columns: {misfit}"[:2000], "")
             rows = [row for file in files for row in self._rows(contract, file)]
             return pa.Table.from_pylist(rows, schema=schema) if rows else None
 
@@ -157,6 +155,24 @@ class Staging:
             "path_revision": file.path_revision,
             "revises_path": file.revises_path,
         }
+
+
+def _misfit(schema: pa.Schema, rows: Sequence[Row]) -> str:
+    """Return the first value that its column cannot hold, and why; empty where all fit."""
+    import pyarrow as pa
+
+    def fault(name: str, given: Sequence[Row]) -> Exception | None:
+        try:
+            pa.array([row.get(name) for row in given], type=schema.field(name).type)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            return error
+        return None
+
+    for name in schema.names:
+        if fault(name, rows):
+            row = next(row for row in rows if fault(name, [row]))
+            return f"{name}, row {row.get('source_row')}: {fault(name, [row])}"
+    return ""
 
 
 def parse_one(

@@ -94,9 +94,12 @@ def read_rows(
 
     Raises:
         TableUnavailableError: see ``open_table``; also when a data file is missing.
+        KeyError: the table has no such column.
     """
     import polars as pl
 
+    for name in (*(where or ()), *(columns or ())):
+        contract(full_name).column(name)
     table = open_table(settings, full_name, version=version)
     if table is None:
         return []

@@ -102,14 +102,20 @@ class Views:
         """Return a row of a table with the columns hidden that this person does not see in clear.
 
         ``None`` stands for the owner of the machine, who can read the files anyway: nothing is hidden.
+
+        Raises:
+            KeyError: no such table, or the row has a column that it lacks: of what is not known, nobody can say who may see it.
         """
+        declared = contract(table)
+        if unknown := sorted(row.keys() - set(declared.column_names)):
+            raise KeyError(f"{table} has no column {', '.join(unknown)}: whose masks would apply?")
         if user is None:
             return dict(row)
         policy = self._policy.current()
         hidden = policy.masked_columns(user, table)
         shown = dict(row)
         for name in hidden.keys() & row.keys():
-            kind, tag = contract(table).column(name).kind, hidden[name]
+            kind, tag = declared.column(name).kind, hidden[name]
             shown[name] = mask_value(row[name], kind=kind, tag=tag, method=policy.mask_method(tag), key=self._key)
         return shown
 

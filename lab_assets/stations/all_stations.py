@@ -37,7 +37,9 @@ def in_flow_order(given: list[Station]) -> tuple[Station, ...]:
     waiting = {each.name: each for each in given}
     if len(waiting) < len(given):
         names = [each.name for each in given]
-        raise ValueError(f"two stations make {sorted({name for name in names if names.count(name) > 1})}")
+        name = next(name for name in names if names.count(name) > 1)
+        makers = sorted(each.make.__module__ for each in given if each.name == name)
+        raise ValueError(f"two stations make {name}: in {' and in '.join(makers)}")
     made: list[Station] = []
     while waiting:
         ready = next((each for each in waiting.values() if not any(i.name in waiting and i.name != each.name for i in each.inputs)), None)

@@ -9,6 +9,7 @@ A run that is killed anywhere repeats its work: what was committed is found to s
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -259,7 +260,9 @@ def _naming_missed_columns(station: Station, part: str) -> Iterator[None]:
     try:
         yield
     except (KeyError, pl.exceptions.ColumnNotFoundError) as error:
-        column = str(error).partition("\n")[0].strip("'\"")
+        said = str(error).partition("\n")[0]
+        quoted = re.search(r"""["']([^"']+)["']""", said)
+        column = quoted[1] if quoted else said
         raise StationError(
             f"{station.name}: {part} asks for {column!r}, which it has not read; declare it among the input's columns"
         ) from error

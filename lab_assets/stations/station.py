@@ -193,7 +193,13 @@ def copied(target: TableContract, *inputs: Input) -> dict[str, tuple[str, ...]]:
 
 
 def of(table: TableContract, *columns: str) -> tuple[str, ...]:
-    """Return columns of a table as ``feeds`` names them."""
+    """Return columns of a table as ``feeds`` names them.
+
+    Raises:
+        KeyError: the table has no such column.
+    """
+    for column in columns:
+        table.column(column)
     return tuple(f"{table.full_name}.{column}" for column in columns)
 
 

@@ -178,7 +178,10 @@ def test_ingestion_says_the_same(lab: Lab, files: list[str], monkeypatch: pytest
 
 
 def test_a_value_that_has_no_json_is_a_fault_as_well(lab: Lab, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    register(monkeypatch, BrokenReader(lambda _: ReadResult(format="broken", tables={"documents": [{**ROW, "rescued": {"a": {1, 2}}}]})))
+    register(
+        monkeypatch,
+        BrokenReader(lambda _: ReadResult(format="broken", tables={"measurements": [{"rescued": {"a": {1, 2}}, "source_row": 1}]})),
+    )
     answer = lab("read", "--json", "--rows", *files)
     assert [report["state"] for report in answer.document] == ["ok", "rejected", "ok"]
     assert answer.document[1]["reason"].startswith("reader_error: the reader of 'broken' has a fault: ")

@@ -28,6 +28,7 @@ import lab_assets.features.extra as extra
 
 import lab_assets.features.extra.former as former
 
+given = json.loads(sys.argv[2])
 extra.__path__.append(sys.argv[1])
 former.__path__.append(sys.argv[1] + "/former")
 
@@ -49,9 +50,9 @@ value = dict.fromkeys(LOT_HISTORY_INPUT) | {
 }
 print(json.dumps({
     "version": FEATURE_SET_VERSION,
-    "last": FEATURE_NAMES[-4:],
-    "columns": [table for table in ("injection_progress", "instrument_history", "lot_history")
-                if names_of(table)[-1] in contract(f"features.{table}").column_names],
+    "extra": [name for name in FEATURE_NAMES if name in given],
+    "columns": {name: table for name, table in given.items()
+                if table != "context" and name in names_of(table) and name in contract(f"features.{table}").column_names},
     "points_seen": progress_features([0, 1, 2, 3, 4, 5], [0] * 6, checkpoint_pct=50, run_time_min=5.0)["points_seen"],
     "runs_of_method": instrument_history(pl.DataFrame([run | {"injection_id": "a"}, run | {"injection_id": "b"}]))["runs_of_method"].to_list(),
     "lot_values": lot_history(pl.DataFrame([value | {"analyte": "x"}, value | {"analyte": "y"}]))["lot_values"].to_list(),
@@ -82,7 +83,8 @@ def write(folder: Path, name: str, table: str, formula: str, *, version: int = 1
 
 def run(folder: Path, program: str = PROGRAM) -> subprocess.CompletedProcess[str]:
     """Run a program in a fresh interpreter: what features there are is settled at the first import."""
-    return subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False, timeout=300)
+    given = json.dumps({name: table for name, (table, _) in FILES.items()})
+    return subprocess.run([sys.executable, "-c", program, str(folder), given], capture_output=True, text=True, check=False, timeout=300)
 
 
 def test_a_file_is_all_a_feature_needs(tmp_path: Path) -> None:
@@ -93,8 +95,8 @@ def test_a_file_is_all_a_feature_needs(tmp_path: Path) -> None:
     found = json.loads(made.stdout)
     assert found.pop("version") != FEATURE_SET_VERSION
     assert found == {
-        "last": sorted(FILES),
-        "columns": ["injection_progress", "instrument_history", "lot_history"],
+        "extra": sorted(FILES),
+        "columns": {"points_seen": "injection_progress", "runs_of_method": "instrument_history", "lot_values": "lot_history"},
         "points_seen": 3.0,
         "runs_of_method": [1.0, 2.0],
         "lot_values": [2.0],
@@ -117,6 +119,34 @@ def test_a_file_that_is_no_feature_is_named(tmp_path: Path, table: str, message:
     assert made.returncode == 1
     assert message in made.stderr
     assert "lab_assets.features.extra.wrong" in made.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "message"),
+    [
+        ("pressure_mean_bar", "", "pressure_mean_bar.py: another feature is called 'pressure_mean_bar', of table 'injection_progress'"),
+        ("point noise", "noise", "extra.noise: its feature is called 'point noise'; file and feature have one name, in small letters"),
+        ("Noise", "", "extra.Noise: its feature is called 'Noise'; file and feature have one name, in small letters"),
+    ],
+)
+def test_a_feature_that_cannot_be_one_is_named(tmp_path: Path, name: str, file: str, message: str) -> None:
+    write(tmp_path, name, "lot_history", "0", file=file)
+    made = run(tmp_path)
+    assert made.returncode == 1
+    assert message in made.stderr
+
+
+def test_what_is_no_number_is_named(tmp_path: Path) -> None:
+    write(tmp_path, "points_seen", "injection_progress", "None")
+    message = "value of lab_assets.features.extra.points_seen returns NoneType; it is a number, nan where nothing can be said"
+    assert message in run(tmp_path).stderr
+
+
+def test_bounds_need_their_reason(tmp_path: Path) -> None:
+    write(tmp_path, "share", "lot_history", "0")
+    text = tmp_path.joinpath("share.py").read_text()
+    tmp_path.joinpath("share.py").write_text(text.replace("version=1", "minimum=0.0"))
+    assert "extra.share: minimum and maximum need bound_reason" in run(tmp_path).stderr
 
 
 def test_a_former_file_changes_neither_todays_features_nor_their_set(tmp_path: Path) -> None:

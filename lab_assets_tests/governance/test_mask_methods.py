@@ -10,8 +10,12 @@ from lab_assets.governance.masking import masked_value
 from lab_assets.service.masks import mask_value
 
 KEY = MaskKey.from_secret(b"0123456789abcdef0123456789abcdef")
-TEXTS = (None, "", " ", "K", "Ö", "Ky", "Yu.", "Zoë", "Kim", "Acme", "Müller & Söhne", "O'Brien", "y\u0308", "x" * 100)
-"""No text, an empty and a blank one, and short ones: the letters of these stand in no stand-in and in no digest by themselves."""
+TEXTS = (None, "", " ", "K", "Ö", "Ky", "Yu.", "Zoë", "Kim", "Acme", "Müller & Söhne", "O'Brien", "y\u0308", "x" * 100, "Zoë Kim",
+         "Zoë\u00a0Kim", "Zoë\u2003Kim", "Zoë\tKim", "Zoë\nKim", "Zoë\x1fKim", "  Zoë  ", "\u212aim", "ßam", "👩‍🔬 Kim")  # fmt: skip
+"""No text, an empty and a blank one, and short ones: the letters of these stand in no stand-in and in no digest by themselves.
+
+Blanks of many kinds, for ``\\s`` is not the same in DuckDB and in Python; letters that change their number with their case.
+"""
 
 
 def stands_for(text: str | None, *, tag: str, method: str) -> str | None:

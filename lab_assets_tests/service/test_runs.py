@@ -85,6 +85,13 @@ def test_pseudonyms_equal_those_of_the_sql_gateway(client):
     assert rows == [[shown]]
 
 
+@pytest.mark.parametrize(("table", "row"), [("silver.injektions", {"analyst": "x"}), ("silver.lots", {"analyst": "Ann Analyst"})])
+def test_what_no_table_holds_is_never_shown_as_if_it_were_masked(client, table, row):
+    """A wrong name would otherwise take every mask off."""
+    with pytest.raises(KeyError, match=r"no table 'silver.injektions'|silver.lots has no column analyst: whose masks would apply"):
+        client.state.views.masked(table, row, user="scientist")
+
+
 def test_explanation_adds_up_in_words_and_numbers(client, answered):
     drivers = client.get(f"/v1/predictions/{answered['prediction_id']}?explain=true", user="analyst").json()["drivers"]
     assert [one["rank"] for one in drivers] == list(range(1, len(drivers) + 1))

@@ -31,8 +31,12 @@ def test_flow_order_does_not_depend_on_where_stations_were_found() -> None:
 
 
 def test_two_stations_of_one_table_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"two stations make \['gold.lot_disposition'\]"):
-        in_flow_order([*STATIONS, stations()["gold.lot_disposition"]])
+    trends = stations()["gold.method_trends"]
+    found = (
+        r"two stations make gold.lot_disposition: in lab_assets.stations.gold.lot_disposition and in lab_assets.stations.gold.method_trends"
+    )
+    with pytest.raises(ValueError, match=found):
+        in_flow_order([*STATIONS, replace(stations()["gold.lot_disposition"], make=trends.make)])
 
 
 def test_a_circle_is_refused() -> None:

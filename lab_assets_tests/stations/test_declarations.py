@@ -89,8 +89,9 @@ def test_whole_reads_are_declared_and_declared_ones_are_made(lake: Lakehouse, st
 
 @each_station
 def test_every_column_says_what_it_is_made_from(station: Station) -> None:
-    assert [name for name in station.target.column_names if name not in station.feeds] == []
-    assert [name for name in station.feeds if name not in station.target.column_names] == []
+    silent = [name for name in station.target.column_names if name not in station.feeds]
+    assert not silent, f"name in feeds of {station.name} what these columns are worked out of: {', '.join(silent)}"
+    assert [name for name in station.feeds if name not in station.target.column_names] == [], "in feeds, but no columns of the table"
     declared = {f"{each.name}.{column}" for each in station.inputs for column in each.columns}
     named = {source for sources in station.feeds.values() for source in sources}
     assert sorted(named - declared) == [], "named as a source, but not declared as read"

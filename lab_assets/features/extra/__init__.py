@@ -53,9 +53,13 @@ def extras() -> tuple[ExtraFeature, ...]:
     """Return the features of this folder, by the names of their modules.
 
     Raises:
-        ExtraFeatureError: a module lacks ``FEATURE`` or ``value``, or names a table without extra features.
+        ExtraFeatureError: a module lacks ``FEATURE`` or ``value``, names a table without extra features or a feature unlike itself, or
+            has bounds without their reason.
     """
-    return tuple(_extra(name, TABLES) for name in _modules(__path__, __name__))
+    found = tuple(_extra(name, TABLES) for name in _modules(__path__, __name__))
+    for name, extra in zip(_modules(__path__, __name__), found, strict=True):
+        _refuse_misnamed(name, extra.feature)
+    return found
 
 
 @cache
@@ -88,6 +92,15 @@ def _extra(name: str, tables: Collection[str]) -> ExtraFeature:
     return ExtraFeature(feature=feature, value=value)
 
 
+def _refuse_misnamed(name: str, feature: Feature) -> None:
+    """Refuse a feature whose name is not that of its file, which is a column's, or whose bounds have no reason."""
+    file = name.rpartition(".")[2]
+    if feature.name != file or feature.name != feature.name.lower():
+        raise ExtraFeatureError(f"{name}: its feature is called {feature.name!r}; file and feature have one name, in small letters")
+    if (feature.minimum is not None or feature.maximum is not None) and not feature.bound_reason:
+        raise ExtraFeatureError(f"{name}: minimum and maximum need bound_reason, why the quantity cannot lie outside")
+
+
 def extra_features() -> tuple[Feature, ...]:
     """Return what is said of each feature of this folder."""
     return tuple(extra.feature for extra in extras())
@@ -105,7 +118,7 @@ def extra_values(table: str, given: Any) -> dict[str, float]:
         table: Feature table.
         given: What the table's features are computed from, see above.
     """
-    return {extra.feature.name: float(extra.value(given)) for extra in extras() if extra.feature.table == table}
+    return {extra.feature.name: _number(extra, given) for extra in extras() if extra.feature.table == table}
 
 
 def former_values(table: str, given: Any, *, only: Collection[str] | None = None) -> dict[str, float]:
@@ -116,5 +129,14 @@ def former_values(table: str, given: Any, *, only: Collection[str] | None = None
         given: As for ``extra_values``.
         only: Names of the features asked for; ``None`` for all.
     """
-    asked = ((former.feature, former.value) for former in formers() if former.feature.table == table)
-    return {feature.former_column: float(value(given)) for feature, value in asked if only is None or feature.name in only}
+    asked = [former for former in formers() if former.feature.table == table and (only is None or former.feature.name in only)]
+    return {former.feature.former_column: _number(former, given) for former in asked}
+
+
+def _number(extra: ExtraFeature, given: Any) -> float:
+    found = extra.value(given)
+    try:
+        return float(found)
+    except TypeError:
+        who, kind = extra.value.__module__, type(found).__name__
+        raise ExtraFeatureError(f"value of {who} returns {kind}; it is a number, nan where nothing can be said") from None

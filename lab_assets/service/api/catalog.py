@@ -65,12 +65,13 @@ async def show(request: Request, name: str, who: Annotated[Identity, Depends(BRO
     table = contracts().get(name.removeprefix("lab."))
     if table is None or not await _may(state, who, "BROWSE", table):
         raise ProblemError(404, "no such table, or you may not browse it")
-    masked = await to_thread.run_sync(lambda: state.policy.current().masked_columns(who.name, table.full_name))
+    policy = await to_thread.run_sync(state.policy.current)
+    masked, tags = policy.masked_columns(who.name, table.full_name), policy.tags.get(table.full_name, {})
     opened = await to_thread.run_sync(lambda: open_table(state.settings, table.full_name))
     columns = [
         {
             "name": column.name, "kind": column.kind, "meaning": column.meaning, "unit": column.unit, "nullable": column.nullable,
-            "allowed": list(column.allowed), "tags": list(column.tags), "masked_for_you": column.name in masked,
+            "allowed": list(column.allowed), "tags": sorted(tags.get(column.name, ())), "masked_for_you": column.name in masked,
         }
         for column in table.columns
     ]  # fmt: skip
