@@ -41,6 +41,7 @@ each_input = pytest.mark.parametrize(
 UNSEEN = {
     ("silver.peaks", "vendor_area_unit"): "no simulated vendor states one",
     ("silver.instruments", "injections"): "counts names, which are as many by other names",
+    ("gold.exceptions", "kind"): "exceptions are matched by their kind",
     ("gold.exceptions", "owner_role"): "follows from the kind",
 }
 """Columns that no alteration is seen to change, and why."""
