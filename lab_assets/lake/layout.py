@@ -45,8 +45,11 @@ _ASKED_BY: Final[dict[str, tuple[str, ...]]] = {
     "ml": ("prediction_id", "injection_id", "lot_id", "predicted_at_utc", "as_of_utc", "training_set_id", "checked_at_utc"),
     "governance": ("output", "seq", "reviewed_at_utc"),
 }  # fmt: skip
-_FILE_BYTES: Final = {"bronze": 256 * _MIB, "gold": 32 * _MIB, "governance": 32 * _MIB}
-"""Bronze is read by few keys or in whole files by workers; gold and governance are small and partly written anew. Others: 64 MiB."""
+_FILE_BYTES: Final = {"bronze": 256 * _MIB, "governance": 32 * _MIB}
+"""Bronze and governance only grow, and bronze is read by few keys or in whole files by workers.
+
+Others are corrected: a row that changes writes its whole file anew, and the earlier one stays (ADR 18). So their files are of 4 MiB.
+"""
 _GROUP_ROWS: Final = 32 * 1024
 """One injection's rows lie in one group of this size by their name: a quarter of the time of a group as large as the file."""
 _ARRAYS_GROUP_ROWS: Final = 256
@@ -60,6 +63,6 @@ def layout_of(contract: TableContract) -> Layout:
     long_rows = any(column.kind.startswith("array<float") for column in contract.columns)
     return Layout(
         statistics=tuple(name for name in wanted if name in scalar) or tuple(sorted(scalar))[:1],
-        file_bytes=_FILE_BYTES.get(contract.layer, 64 * _MIB),
+        file_bytes=_FILE_BYTES.get(contract.layer, 4 * _MIB),
         group_rows=_ARRAYS_GROUP_ROWS if long_rows else _GROUP_ROWS,
     )

@@ -168,7 +168,7 @@ def parse_score(body: bytes) -> ScoreRequest:
     problems = _unprintable(posted, ("injection_id", "lot_id"))
     values = zip(_FEATURE_OF, msgspec.structs.astuple(posted.features), strict=True)
     features: dict[str, float] = {name: value for name, value in values if value is not None}
-    if not features and b"null" not in body:
+    if not features:
         problems.append(FieldProblem("features", _NEEDS["features"]))
     if features.get("checkpoint_pct", posted.checkpoint_pct) != posted.checkpoint_pct:
         problems.append(FieldProblem("features.checkpoint_pct", "differs from checkpoint_pct"))

@@ -78,11 +78,24 @@ def find_records(settings: Settings, prediction_ids: Sequence[str]) -> list[Reco
         found[row["prediction_id"]] = Record.from_row(row)
     missing = [one for one in prediction_ids if one not in found]
     if missing:
-        for row in read_rows(settings, PREDICTIONS, where={"prediction_id": missing}, columns=PREDICTION_COLUMNS):
+        for row in _stored_predictions(settings, missing):
             found[row["prediction_id"]] = Record(prediction=Prediction.from_row(row), outcome=None)
     undecided = [name for name, record in found.items() if record.outcome is None]
     outcomes = _stored_outcomes(settings, undecided) if undecided else {}
     return [Record(prediction=one.prediction, outcome=one.outcome or outcomes.get(name)) for name, one in found.items()]
+
+
+def _stored_predictions(settings: Settings, prediction_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Return rows of ``ml.predictions``: found by their names alone, then read beside their times, by which other files are skipped.
+
+    Names are digests and rule out no file; to decode the features of all predictions for one takes twenty times as long.
+    """
+    where: dict[str, Sequence[Any]] = {"prediction_id": prediction_ids}
+    times = {row["as_of_utc"] for row in read_rows(settings, PREDICTIONS, where=where, columns=("as_of_utc",))}
+    if not times:
+        return []
+    beside = {} if None in times else {"as_of_utc": list(times)}
+    return read_rows(settings, PREDICTIONS, where=where | beside, columns=PREDICTION_COLUMNS)
 
 
 def _stored_outcomes(settings: Settings, prediction_ids: Sequence[str]) -> dict[str, Outcome]:

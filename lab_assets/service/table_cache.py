@@ -138,10 +138,22 @@ class Newest:
     Attributes:
         by: Column that holds the time, then columns that decide between rows of the same time.
         limit: Most rows.
+        empty: Column that is empty in the rows that count; ``None`` where all do.
+        filled: Column that is not empty in them.
     """
 
     by: tuple[str, ...]
     limit: int
+    empty: str | None = None
+    filled: str | None = None
+
+    def of(self, rows: pl.LazyFrame) -> pl.LazyFrame:
+        """Return the newest of some rows."""
+        import polars as pl
+
+        counted = rows if self.empty is None else rows.filter(pl.col(self.empty).is_null())
+        counted = counted if self.filled is None else counted.filter(pl.col(self.filled).is_not_null())
+        return counted.top_k(self.limit, by=self.by)
 
 
 def load_snapshot(
@@ -203,7 +215,7 @@ def _rows_of(files: frozenset[str], full_name: str, columns: Sequence[str], newe
         frame = pl.scan_parquet(
             paths, schema=empty.schema, missing_columns="insert", extra_columns="ignore", include_file_paths=FILE, glob=False
         )
-        frame = frame if newest is None else frame.top_k(newest.limit, by=newest.by)
+        frame = frame if newest is None else newest.of(frame)
         rows = frame.with_columns(pl.col(FILE).replace_strict(numbers, return_dtype=pl.UInt32)).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         raise TableUnavailableError(f"{full_name} cannot be read: {error}") from error

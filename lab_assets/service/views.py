@@ -20,12 +20,13 @@ from lab_assets.service.prediction_log import PredictionLog
 from lab_assets.service.records import Prediction, Record
 from lab_assets.service.run_rows import KEPT_COLUMNS
 from lab_assets.service.serving import ModelWatch, NoModelError
-from lab_assets.service.store import PREDICTION_TABLES, Models, find_records
+from lab_assets.service.store import ONLINE_LOG, PREDICTIONS, Models, find_records
 from lab_assets.service.table_cache import Newest, TableCache, TableUnavailableError
 from lab_assets.settings import Settings
 
 QUEUE_ROWS: Final = 25
 RECENT_ROWS: Final = 400
+ENDED_ROWS: Final = 20_000
 LOT_ROWS: Final = 60
 EXCEPTION_ROWS: Final = 40
 _PEOPLE: Final = ("trained_by", "submitted_by", "decided_by")
@@ -234,7 +235,10 @@ class Views:
     def _queue(self, user: str) -> list[dict[str, Any]]:
         """Return the newest prediction of recent runs: running ones first, then those of undecided lots, the highest risk first."""
         newest: dict[str, _Place] = {}
+        ended = self._ended()
         for place in (*self._recent(), *self._stored()):
+            if place.prediction_id in ended:
+                continue
             run = place.injection_id or place.prediction_id
             newest[run] = max(newest.get(run, place), place, key=_Place.age)
         names = self._injection_names({place.injection_id for place in newest.values()})
@@ -250,9 +254,17 @@ class Views:
         return [_Place(*(getattr(one.prediction, name) for name in _Place._fields)) for one in self._log.recent(RECENT_ROWS)]
 
     def _stored(self) -> list[_Place]:
-        newest = Newest(by=("predicted_at_utc", "checkpoint_pct"), limit=RECENT_ROWS)
-        frames = [self._tables.get(table, _Place._fields, newest=newest).frame for table in PREDICTION_TABLES]
-        return [_Place(*row) for frame in frames for row in frame.iter_rows()]
+        """Return the newest predictions that count; of those that one batch made at once, the later ones of a run and the higher risks."""
+        by = ("predicted_at_utc", "checkpoint_pct", "risk")
+        online = self._tables.get(ONLINE_LOG, _Place._fields, newest=Newest(by=by, limit=RECENT_ROWS)).frame
+        counting = Newest(by=by, limit=RECENT_ROWS, empty="ended_at_utc")
+        stored = self._tables.get(PREDICTIONS, (*_Place._fields, "ended_at_utc"), newest=counting).frame.select(_Place._fields)
+        return [_Place(*row) for frame in (online, stored) for row in frame.iter_rows()]
+
+    def _ended(self) -> frozenset[str]:
+        """Return the predictions that ended last; the online log does not know that they did."""
+        last = Newest(by=("ended_at_utc",), limit=ENDED_ROWS, filled="ended_at_utc")
+        return frozenset(self._tables.get(PREDICTIONS, ("prediction_id", "ended_at_utc"), newest=last).frame["prediction_id"])
 
     def _decided_lots(self, lot_ids: Collection[str | None]) -> frozenset[str]:
         try:
