@@ -43,6 +43,7 @@ OF_THE_WORK: Final = frozenset(
         "batch",
         "arrival_id",
         "path_revision",
+        "revises_revision",
         "requested_by",
     }
 )

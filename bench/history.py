@@ -198,7 +198,7 @@ class History:
         rows = _earlier(self._rows(table), back)
         if "ingest_batch" in rows.columns:
             rows = rows.with_columns(pl.col("ingest_batch") + number * self._batches)
-        for name in {"arrival_id", "path_revision"} & set(rows.columns):
+        for name in {"arrival_id", "path_revision", "revises_revision"} & set(rows.columns):
             rows = rows.with_columns(pl.col(name) + number * self._arrivals)
         if not back:
             return rows

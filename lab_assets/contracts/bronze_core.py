@@ -27,6 +27,9 @@ PROVENANCE: Final = (
         kind="string",
         meaning="path whose rows these replace, with its drop folder, where what the file's own path held before counts there; else empty",
     ),
+    Column(
+        name="revises_revision", kind="int64", meaning="path_revision of the rows behind which these stand there; else empty", minimum=1
+    ),
 )
 """Carried by every bronze row; readers do not fill them, the engine does."""
 
@@ -66,7 +69,9 @@ FILES = TableContract(
         Column(name="arrived_at_utc", kind="timestamp_utc", meaning="when the arrival was recorded", nullable=False),
         Column(name="supersedes", kind="string", meaning="file_id this arrival replaces (same path, other bytes)"),
         Column(name="duplicate_of", kind="string", meaning="path that counts for the same bytes"),
+        Column(name="path_revision", kind="int64", meaning="arrival by which the path came to hold these bytes", minimum=1),
         Column(name="revises_path", kind="string", meaning="path whose rows this file's rows replace, where it is not the file's own"),
+        Column(name="revises_revision", kind="int64", meaning="revision of that path behind which they stand", minimum=1),
         Column(name="member_of", kind="string", meaning="file_id of the archive this file was taken from"),
         Column(name="warnings", kind="array<string>", meaning="what the reader noticed and let pass"),
         Column(name="rows_parsed", kind="map<string,int64>", meaning="rows the reader produced, by bronze table"),

@@ -25,13 +25,17 @@ Key = Hashable
 ALWAYS: Final = datetime.min.replace(tzinfo=UTC)
 """Time of a version that states none: it held, or was known, from the beginning."""
 
-RECENCY: Final = ("revises_path", "source_file", "source", "path_revision", "ingest_batch", "source_sha256", "source_row")
+RECENCY: Final = (
+    *("revises_path", "source_file", "source"),
+    *("revises_revision", "path_revision", "ingest_batch"),
+    *("source_sha256", "source_row"),
+)
 """What decides between versions of equal times: the content's own order, never the order of arrival.
 
 What a later file under the same path says of a fact replaces what the earlier one said of it; what it does not mention stays, since an
 export under one name may hold only what is new. Later is what the path held later, also where an earlier file was read after it: one
 that was refused at first. Files under different paths are ordered by path and then by drop folder, so that the same files give the same
-answer in whichever order they arrive; a revision stands with what it replaces, also where that counts under another path.
+answer in whichever order they arrive; a revision stands directly behind what it replaces, also where that counts under another path.
 """
 
 
@@ -76,9 +80,11 @@ def recency(row: Row) -> tuple[Any, ...]:
 
     Rows of before ``path_revision`` have none; their batch stands for it, whose number is never above that of an arrival in it.
     """
+    revision = row.get("path_revision") or row.get("ingest_batch") or 0
     return (
         *place_order(row),
-        row.get("path_revision") or row.get("ingest_batch") or 0,
+        row.get("revises_revision") or revision,
+        revision,
         row.get("ingest_batch") or 0,
         row.get("source_sha256") or "",
         row.get("source_row") or 0,
@@ -94,7 +100,8 @@ def in_order(rows: pl.DataFrame) -> pl.DataFrame:
     ranks = {order: rank for rank, order in enumerate(sorted(set(orders.values())))}
     place = pl.Series("__place", [ranks[orders[path]] for path in rows.select(columns).iter_rows()], dtype=pl.Int64)
     revision = pl.coalesce("path_revision", "ingest_batch")
-    return rows.with_columns(place).sort("__place", revision, "ingest_batch", "source_sha256", "source_row").drop("__place")
+    behind = pl.coalesce("revises_revision", revision)
+    return rows.with_columns(place).sort("__place", behind, revision, "ingest_batch", "source_sha256", "source_row").drop("__place")
 
 
 @dataclass(frozen=True, slots=True)

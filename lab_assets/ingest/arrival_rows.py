@@ -15,14 +15,16 @@ from typing import Any
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.sources.core.rules import mend
 from lab_assets.state.ledger import Outcome
+from lab_assets.state.places import revision_of
 
 
 def file_row(arrival: Any, outcome: Outcome | None, batch: int) -> dict[str, Any]:
     """Return an arrival as a row of ``bronze.files``, with what became of it in this batch."""
     final = outcome or arrival
-    copied = ("arrival_id", "file_id", "source", "file_name", "supersedes", "duplicate_of", "member_of", "revises_path")
+    copied = ("arrival_id", "file_id", "source", "file_name", "supersedes", "duplicate_of", "member_of", "revises_path", "revises_revision")
     return {
         **{name: getattr(arrival, name) for name in copied},
+        "path_revision": revision_of(arrival),
         **{name: getattr(final, name) for name in ("format", "state", "rule", "place")},
         "reason": f"{final.rule}: {final.reason}" if final.rule else final.reason,
         "warnings": list(final.warnings),

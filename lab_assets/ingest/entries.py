@@ -124,7 +124,10 @@ def entry_of(place: Place, name: str, status: os.stat_result) -> Entry | None:
     if not stat.S_ISDIR(status.st_mode):
         refusal = "is a symbolic link" if stat.S_ISLNK(status.st_mode) else "is not a regular file"
         return Entry(fingerprint, refusal=refusal)
-    return None if place.source is None else _folder_entry(f"{place.folder}/{name}", name, status, fingerprint)
+    if place.source is None:
+        taken = plain(name) == UNSORTED
+        return Entry(fingerprint, is_folder=True, refusal="is a drop folder of the inbox's own name: call it otherwise") if taken else None
+    return _folder_entry(f"{place.folder}/{name}", name, status, fingerprint)
 
 
 def _folder_entry(path: str, name: str, status: os.stat_result, fingerprint: Fingerprint) -> Entry | None:

@@ -34,6 +34,7 @@ from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
 from lab_assets.state.ledger import FoundMember, Ledger, Outcome
+from lab_assets.state.places import revision_of
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.state.schema_proposals import Proposal, SchemaProposals
 
@@ -193,8 +194,11 @@ class Ingestor:
         renames = {source: proposals.accepted(source) for source in {arrival.source for arrival in waiting}}
         tasks = [
             {
-                **{name: getattr(arrival, name) for name in ("arrival_id", "file_id", "source", "file_name", "revises_path")},
-                "path_revision": arrival.path_revision or arrival.arrival_id,
+                **{
+                    name: getattr(arrival, name)
+                    for name in ("arrival_id", "file_id", "source", "file_name", "revises_path", "revises_revision")
+                },
+                "path_revision": revision_of(arrival),
                 "raw_path": str(self.raw.path(arrival.file_id)),
                 "zone": self.settings.zone_of(arrival.source),
                 "date_order": self.settings.date_order_of(arrival.source),

@@ -38,7 +38,7 @@ def task_schema() -> pa.Schema:
     import pyarrow as pa
 
     text = pa.string()
-    fields = [pa.field(name, pa.int64()) for name in ("arrival_id", "path_revision")]
+    fields = [pa.field(name, pa.int64()) for name in ("arrival_id", "path_revision", "revises_revision")]
     fields += [pa.field(name, text) for name in ("file_id", "source", "file_name", "revises_path", "raw_path", "zone", "date_order")]
     return pa.schema([*fields, pa.field("strict", pa.bool_()), pa.field("renames", pa.map_(text, pa.map_(text, text)))])
 
@@ -99,7 +99,10 @@ class Staging:
             begin(position)
             files.append(parse_one(task, loggers=self.loggers, keep=self._keep))
         apply_contracts(files)
+        good = [file for file in files if file.rule is None]
         tables = {contract: self._table(contract, files) for contract in _STAGED_TABLES}
+        if any(file.rule is not None for file in good):  # refused by a table: its rows leave the others too
+            tables = {contract: self._table(contract, files) for contract in _STAGED_TABLES}
         for contract, table in tables.items():
             if table is not None:
                 self._lay(contract, table, part)
@@ -154,6 +157,7 @@ class Staging:
             "ingest_batch": self.batch,
             "path_revision": file.path_revision,
             "revises_path": file.revises_path,
+            "revises_revision": file.revises_revision,
         }
 
 

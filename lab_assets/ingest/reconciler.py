@@ -112,7 +112,8 @@ class Reconciler:
         """Let the ledger learn the batches that ``bronze.files`` has and it does not."""
         import polars as pl
 
-        rows = self.lakehouse.polars(FILES, where=pl.col("ingest_batch") > standing.ledger).sort("arrival_id")
+        rows = self.lakehouse.polars(FILES, where=pl.col("ingest_batch") > standing.ledger)
+        rows = rows.sort(pl.coalesce("path_revision", "ingest_batch"), "arrival_id")  # a path holds what it came to hold last
         with writing(self.ledger.engine) as connection:
             for batch in rows["ingest_batch"].unique().sort():
                 values = {"batch": batch, "state": "committed", "opened_at": utc_text(), "committed_at": utc_text(), "table_versions": {}}
@@ -137,10 +138,12 @@ class Reconciler:
             "supersedes",
             "duplicate_of",
             "revises_path",
+            "revises_revision",
         )
         values = {name: row[name] for name in copied} | {
             "size": row["bytes"],
             "batch": row["ingest_batch"],
+            "path_revision": row["path_revision"] or row["ingest_batch"],
             "member_of": row["member_of"],
             "reason": (row["reason"] or "").removeprefix(f"{row['rule']}: ") or None,
             "warnings": list(row["warnings"] or []),

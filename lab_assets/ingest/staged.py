@@ -30,6 +30,7 @@ class StagedFile:
         file_name: Path below the drop folder.
         path_revision: Number of the arrival by which that path came to hold these bytes; ``None`` where a file is only looked at.
         revises_path: Path whose rows this file's replace, with its drop folder; ``None`` for its own.
+        revises_revision: Revision of that path behind which they stand.
         format: Format it was read as.
         rule: Rule that refused it; ``None`` as long as it is good.
         reason: Why it was refused.
@@ -47,6 +48,7 @@ class StagedFile:
     file_name: str
     path_revision: int | None = None
     revises_path: str | None = None
+    revises_revision: int | None = None
     format: str | None = None
     rule: str | None = None
     reason: str | None = None
@@ -65,7 +67,12 @@ class StagedFile:
             task: A row of ``parsing.task_schema``.
         """
         named = {name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")}
-        return cls(**named, path_revision=task.get("path_revision"), revises_path=task.get("revises_path"))
+        return cls(
+            **named,
+            path_revision=task.get("path_revision"),
+            revises_path=task.get("revises_path"),
+            revises_revision=task.get("revises_revision"),
+        )
 
     @property
     def state(self) -> str:

@@ -16,15 +16,8 @@ from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import is_made, migrate, open_engine, utc_text, writing
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
-from lab_assets.state.namesakes import (
-    as_duplicate,
-    best_names_first,
-    holder_of,
-    path_of,
-    read_members_again,
-    read_under_next_name,
-    revised_path,
-)
+from lab_assets.state.namesakes import as_duplicate, best_names_first, read_members_again, read_under_next_name
+from lab_assets.state.places import holder_of, path_of, revised_place, revision_of
 from lab_assets.state.quarantine import note_refusal, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
 from lab_assets.state.station_work import StationWork
@@ -50,6 +43,7 @@ class NewArrival:
     rule: str | None = None
     reason: str | None = None
     member_of: str | None = None
+    path_revision: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +95,7 @@ def _is_redrop(previous: Any, arrival: NewArrival) -> bool:
 
 
 def _member_arrival(outer: Any, member: FoundMember) -> NewArrival:
-    """Return a file inside of an archive as an arrival; it has its archive's times, and no path in the inbox."""
+    """Return a file inside of an archive as an arrival; it has its archive's times and revision, and no path in the inbox."""
     return NewArrival(
         source=outer.source,
         file_name=f"{outer.file_name}{MEMBER_MARK}{member.name}",
@@ -110,6 +104,7 @@ def _member_arrival(outer: Any, member: FoundMember) -> NewArrival:
         ctime_ns=outer.ctime_ns,
         file_id=member.sha256,
         member_of=outer.file_id,
+        path_revision=revision_of(outer),
     )
 
 
@@ -152,7 +147,9 @@ class Ledger(StationWork):
         """
         waiting: list[int] = []
         with writing(self.engine) as connection:
-            for arrival in best_names_first(arrivals, lambda each: self._replaced(self._previous(connection, each), each) is not None):
+            for arrival in best_names_first(
+                arrivals, lambda each: self._replaced(connection, self._previous(connection, each), each) is not None
+            ):
                 arrival_id = self._record_one(connection, arrival)
                 if arrival_id is not None:
                     waiting.append(arrival_id)
@@ -170,15 +167,18 @@ class Ledger(StationWork):
             return None
         is_readable = bool(arrival.file_id) and arrival.state == "received"
         holder = holder_of(connection, arrival.file_id) if is_readable else None
-        is_duplicate, replaced = holder is not None, self._replaced(previous, arrival)
+        is_duplicate, replaced = holder is not None, self._replaced(connection, previous, arrival)
         stated = as_duplicate(path_of(holder)) if is_duplicate else {"state": arrival.state, "reason": arrival.reason}
+        place = revised_place(connection, arrival) if is_readable and not is_duplicate else None
         key = connection.execute(
             insert(ARRIVALS),
             {
                 **{name: getattr(arrival, name) for name in ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "rule")},
                 **stated,
                 "supersedes": replaced,
-                "revises_path": revised_path(connection, arrival) if replaced else None,
+                "path_revision": arrival.path_revision,
+                "revises_path": None if place is None else place.path,
+                "revises_revision": None if place is None else place.revision,
                 "warnings": [_PUT_BACK] if replaced and is_duplicate else [],
                 "member_of": arrival.member_of,
                 "arrived_at": utc_text(),
@@ -199,9 +199,15 @@ class Ledger(StationWork):
         return arrival_id
 
     @staticmethod
-    def _replaced(previous: Any, arrival: NewArrival) -> str | None:
-        """Return the other bytes that the arrival's path held before."""
-        return previous.file_id if previous is not None and previous.file_id not in {"", arrival.file_id} else None
+    def _replaced(connection: Connection, previous: Any, arrival: NewArrival) -> str | None:
+        """Return the other bytes that the arrival's path held before; what was no file in between, such as a link, is passed over."""
+        if previous is None or previous.file_id == arrival.file_id:
+            return None
+        if previous.file_id:
+            return previous.file_id
+        others = (ARRIVALS.c.source == arrival.source, ARRIVALS.c.file_name == arrival.file_name, ARRIVALS.c.file_id != "")
+        last = connection.execute(select(ARRIVALS.c.file_id).where(*others).order_by(ARRIVALS.c.arrival_id.desc()).limit(1)).scalar()
+        return None if last == arrival.file_id else last
 
     def _previous(self, connection: Connection, arrival: NewArrival) -> Any:
         """Return what the arrival's path held before, and what became of it."""

@@ -52,6 +52,7 @@ ARRIVALS: Final = Table(
     Column("retry_of", _ID, ForeignKey("arrivals.arrival_id")),
     Column("path_revision", BigInteger),
     Column("revises_path", Text),
+    Column("revises_revision", BigInteger),
     CheckConstraint("state in ('received', 'committed', 'quarantined', 'duplicate', 'vanished', 'discarded')", name="state"),
     Index("ix_arrivals_path", "source", "file_name"),
     Index("ix_arrivals_file", "file_id"),

@@ -14,65 +14,19 @@ from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, select
 
-from lab_assets.domain.in_force import path_order, place_order
+from lab_assets.domain.in_force import path_order
 from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.sources.core.rules import OF_NAME
 from lab_assets.state.ledger_tables import ARRIVALS
+from lab_assets.state.places import holder_of, revision_of
 from lab_assets.state.quarantine import read_again, release_refused
 
 MOST_NAMES: Final = 5
 """Names of one folder that are read of the same bytes, one after the other, until one is not refused."""
 
 _COLUMNS: Final = ARRIVALS.c
-_HOLDER: Final = (
-    select(_COLUMNS.source, _COLUMNS.file_name)
-    .where(_COLUMNS.file_id == bindparam("b_file"), _COLUMNS.state.in_(("received", "committed")))
-    .order_by(_COLUMNS.arrival_id)
-    .limit(1)
-)
-"""Asked once for each file of a batch: built once, and over at the first, however many copies there are."""
-
-
-_HELD: Final = ARRIVALS.alias("held")
-_COUNTED_OF_PATH: Final = (
-    select(_COLUMNS.source, _COLUMNS.file_name.label("source_file"), _COLUMNS.revises_path)
-    .join(_HELD, _HELD.c.file_id == _COLUMNS.file_id)
-    .where(_HELD.c.source == bindparam("b_source"), _HELD.c.file_name == bindparam("b_name"), _HELD.c.file_id != "")
-    .where(_COLUMNS.state.in_(("received", "committed")))
-    .distinct()
-)
-"""Under which paths counts whatever some path has held."""
-
-
-def path_of(arrival: Any) -> str:
-    """Return where an arrival lies, for people."""
-    return f"{arrival.source}/{arrival.file_name}"
-
-
-def holder_of(connection: Connection, file_id: str) -> Any:
-    """Return the arrival whose name counts for some bytes that are in the tables or on their way; ``None`` for new ones."""
-    return connection.execute(_HOLDER, {"b_file": file_id}).one_or_none()
-
-
-def revised_path(connection: Connection, arrival: Any) -> str | None:
-    """Return the path whose rows an arrival's rows replace, where that is not its own.
-
-    What a path holds now replaces all that it held before, also where that came under another name first and counts there: a correction
-    of ``results.csv`` replaces the same results under ``z.csv``, which the order of paths would put after it.
-
-    Args:
-        connection: Of a ``writing`` transaction.
-        arrival: Other bytes for a path, not yet recorded.
-
-    Returns:
-        The last in the order of paths, with its drop folder; ``None`` where it is the arrival's own or one before it.
-    """
-    held = [dict(row) for row in connection.execute(_COUNTED_OF_PATH, {"b_source": arrival.source, "b_name": arrival.file_name}).mappings()]
-    orders = {place_order(row): row["revises_path"] or f"{row['source']}/{row['source_file']}" for row in held}
-    last = max(orders, default=())
-    return orders[last] if last > path_order(arrival.file_name, arrival.source) else None
 
 
 def best_names_first(arrivals: Sequence[Any], takes_a_place: Callable[[Any], bool]) -> list[Any]:
@@ -154,14 +108,14 @@ def _waits_for_a_person(connection: Connection, file_id: str) -> bool:
 
 def _in_other_archives(connection: Connection, member: Any) -> Iterator[SimpleNamespace]:
     """Yield the names that a file inside of an archive, or of one in another, has by other names of these: arrivals that were never recorded."""
-    unknown = dict.fromkeys(("arrival_id", "path_revision", "revises_path", "supersedes"))
+    unknown = dict.fromkeys(("arrival_id", "supersedes"))
     copied = {name: getattr(member, name) for name in ("file_id", "size", "member_of")} | unknown
     outer, mark, inner = member.file_name.rpartition(MEMBER_MARK)
     while mark:
         named = select(_COLUMNS.file_id).where(_COLUMNS.source == member.source, _COLUMNS.file_name == outer)
         for archive in connection.execute(select(ARRIVALS).where(_COLUMNS.file_id.in_(named))).all():
             if archive.state == "duplicate":
-                times = {"mtime_ns": archive.mtime_ns, "ctime_ns": archive.ctime_ns}
+                times = {"mtime_ns": archive.mtime_ns, "ctime_ns": archive.ctime_ns, "path_revision": revision_of(archive)}
                 name = f"{archive.file_name}{MEMBER_MARK}{inner}"
                 yield SimpleNamespace(source=archive.source, file_name=name, **copied, **times)
         outer, mark, further = outer.rpartition(MEMBER_MARK)

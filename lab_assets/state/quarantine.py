@@ -14,9 +14,10 @@ from sqlalchemy import Connection, Engine, bindparam, func, insert, select, upda
 from lab_assets.sources.core.rules import mend
 from lab_assets.state.database import utc_text
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, QUARANTINE_EVENTS
+from lab_assets.state.places import holder_of, path_of, revised_place, revision_of
 
 _BY_INGESTION: Final = "service:ingest"
-_COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of", "revises_path")
+_COPIED: Final = ("source", "file_name", "size", "mtime_ns", "ctime_ns", "file_id", "supersedes", "member_of")
 
 
 _OF_FILE: Final = select(ARRIVALS.c.arrival_id, ARRIVALS.c.rule, ARRIVALS.c.state).where(ARRIVALS.c.file_id == bindparam("b_file"))
@@ -46,8 +47,10 @@ def read_again(connection: Connection, arrival: Any) -> int:
         Number of the new arrival.
     """
     _close(connection, arrival.arrival_id)
-    copied = {name: getattr(arrival, name) for name in _COPIED} | {"path_revision": arrival.path_revision or arrival.arrival_id}
-    again = insert(ARRIVALS).values(**copied, state="received", arrived_at=utc_text(), retry_of=arrival.arrival_id)
+    copied = {name: getattr(arrival, name) for name in _COPIED} | {"path_revision": revision_of(arrival)}
+    place = revised_place(connection, arrival)
+    behind = {} if place is None else {"revises_path": place.path, "revises_revision": place.revision}
+    again = insert(ARRIVALS).values(**copied, **behind, state="received", arrived_at=utc_text(), retry_of=arrival.arrival_id)
     key = connection.execute(again).inserted_primary_key
     assert key is not None  # noqa: S101 - an insert of one row always has its key
     held = (CURRENT_PATHS.c.source == arrival.source, CURRENT_PATHS.c.file_name == arrival.file_name)
@@ -85,13 +88,19 @@ class Quarantine:
             reason: Why.
 
         Returns:
-            How many were given back to ingestion.
+            How many were given back to ingestion; what is in the tables already is only closed.
         """
-        rows = self._refused(connection, arrival_ids)
-        for row in rows:
+        again = 0
+        for row in self._refused(connection, arrival_ids):
+            if (holder := holder_of(connection, row.file_id)) is not None:
+                _close(connection, row.arrival_id)
+                reason_of_none = f"the same bytes are in the tables as {path_of(holder)}"
+                _note(connection, row.arrival_id, "retried", by, {"rule": row.rule, "reason": reason_of_none})
+                continue
             _note(connection, row.arrival_id, "retried", by, {"rule": row.rule, "reason": reason})
             read_again(connection, row)
-        return len(rows)
+            again += 1
+        return again
 
     def discard(self, connection: Connection, arrival_ids: Sequence[int], *, by: str, reason: str) -> int:
         """Close refused arrivals for good; the arguments are those of ``retry``."""

@@ -89,6 +89,9 @@ def test_moments_without_a_zone_count_as_utc() -> None:
     assert utc(None) == ALWAYS
 
 
+REVISED = {"source_file": "a.csv", "revises_path": "b/z.csv", "revises_revision": 3}
+
+
 @pytest.mark.parametrize(("earlier", "later"), [
     ({"source_file": "methods_9.csv"}, {"source_file": "methods_10.csv"}),
     ({"source_file": "a.csv", "ingest_batch": 7}, {"source_file": "b.csv", "ingest_batch": 1}),
@@ -96,13 +99,15 @@ def test_moments_without_a_zone_count_as_utc() -> None:
     ({"source_file": "a.csv", "source_row": 9}, {"source_file": "a.csv", "source_row": 10}),
     ({"source_file": "a.csv", "path_revision": 3, "ingest_batch": 2}, {"source_file": "a.csv", "path_revision": 4, "ingest_batch": 1}),
     ({"source_file": "a.csv", "ingest_batch": 2}, {"source_file": "a.csv", "path_revision": 4, "ingest_batch": 3}),
-    ({"source_file": "z.csv", "source": "b", "path_revision": 3}, {"source_file": "a.csv", "revises_path": "b/z.csv", "path_revision": 4}),
-    ({"source_file": "a.csv", "revises_path": "b/c/y.csv", "path_revision": 4}, {"source_file": "c/z.csv", "source": "b"}),
+    ({"source_file": "z.csv", "source": "b", "path_revision": 3}, {**REVISED, "path_revision": 4}),
+    ({**REVISED, "path_revision": 4}, {**REVISED, "path_revision": 5}),
+    ({**REVISED, "path_revision": 9}, {"source_file": "z.csv", "source": "b", "path_revision": 4}),
+    ({**REVISED, "revises_path": "b/c/y.csv", "path_revision": 4}, {"source_file": "c/z.csv", "source": "b"}),
 ])  # fmt: skip
 def test_equal_times_are_decided_by_content_and_not_by_arrival(earlier: dict[str, Any], later: dict[str, Any]) -> None:
     """Numbers in names count as numbers; another path counts before the batch, a file dropped again under its path after the first."""
     assert recency(earlier) < recency(later)
-    numbers = {"path_revision", "ingest_batch", "source_row"}
+    numbers = {"revises_revision", "path_revision", "ingest_batch", "source_row"}
     blank = dict.fromkeys(RECENCY) | {"ingest_batch": 1, "source_row": 1}
     schema = {name: pl.Int64 if name in numbers else pl.String for name in RECENCY}
     rows = pl.DataFrame([blank | later, blank | earlier], schema=schema)

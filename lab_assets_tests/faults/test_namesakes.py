@@ -174,14 +174,102 @@ def test_a_correction_of_a_correction_stands_with_the_first(plant: Plant) -> Non
     assert sorted(rows)[2:] == [("DELTA-40", "lots.csv", "lims/z.csv"), ("GAMMA-30", "lots.csv", "lims/z.csv")]
 
 
-def test_a_correction_of_another_copy_is_no_correction_of_what_is_later(plant: Plant) -> None:
-    """What ``z.csv`` holds of its own stands behind nothing that ``lots.csv`` ever held."""
-    drop(plant, "lims/lots.csv", LOTS)
-    Ingestor(plant.lake).run()
-    drop(plant, "lims/z.csv", LOTS.replace("ALPHA-10", "OMEGA-90"))
-    drop(plant, "lims/lots.csv", CORRECTION)
-    Ingestor(plant.lake).run()
+TWICE = {**DROPS, "z after": ("lims/z.csv", LOTS.replace("ALPHA-10", "OMEGA-90"))}
+TWICE_ORDERS = [
+    order
+    for order in permutations(("z", "z after", "lots", "after"))
+    if order.index("lots") < order.index("after") and order.index("z") < order.index("z after")
+]
+
+
+@pytest.mark.parametrize("order", TWICE_ORDERS, ids=" ".join)
+def test_of_two_corrections_of_the_same_the_later_path_counts(plant: Plant, order: tuple[str, ...]) -> None:
+    """``lots.csv`` and its copy ``z.csv`` are corrected each in its way: whichever was first, ``z.csv`` is later in the order of paths."""
+    for name in order:
+        drop(plant, *TWICE[name])
+        Ingestor(plant.lake).run()
     assert counting(plant) == "OMEGA-90"
+
+
+@pytest.mark.parametrize("between", ["refused and let in", "a link"])
+def test_a_correction_stands_in_its_place_whatever_came_in_between(plant: Plant, between: str) -> None:
+    """Of ``lots.csv``, whose first bytes count as ``z.csv``: its correction is refused at first, or a link lies there for a while."""
+    for name in ("lims/z.csv", "lims/lots.csv"):
+        drop(plant, name, LOTS)
+        Ingestor(plant.lake).run()
+    path = plant.inbox / "lims/lots.csv"
+    if between == "a link":
+        path.unlink()
+        path.symlink_to("z.csv")
+        Ingestor(plant.lake).run()
+        path.unlink()
+        drop(plant, "lims/lots.csv", CORRECTION)
+    else:
+        drop(plant, "lims/lots.csv", CORRECTION)
+        plant.ingest_whole(STRICT_SOURCES='["lims"]')
+        path.touch()
+    Ingestor(plant.lake).run()
+    assert plant.states()["lims/lots.csv"] == "committed"
+    assert counting(plant) == "BETA-20"
+
+
+@pytest.mark.parametrize("order", ["strict after copy", "strict copy after", "copy strict after"])
+def test_what_was_refused_and_given_up_stays_behind_what_took_its_place(plant: Plant, order: str) -> None:
+    """A strict folder refuses the first export and reads its correction; the first lies in another folder too, under a later name."""
+    plain = CORRECTION.replace(",shift", "").replace(",night", "")
+    drops = {"strict": ("a strict/lots.csv", LOTS), "after": ("a strict/lots.csv", plain), "copy": ("lax/z.csv", LOTS)}
+    for name in order.split():
+        drop(plant, *drops[name])
+        plant.ingest_whole(STRICT_SOURCES=STRICT)
+    assert plant.lake.polars(LIMS_LOTS).height == 2
+    assert counting(plant) == "BETA-20"
+
+
+def archive_of(lots: str) -> bytes:
+    return crate(entry(hasPart=[{"@id": "./a/lots.csv"}]), files={"a/lots.csv": lots.encode()})
+
+
+@pytest.mark.parametrize("order", [("z.eln", "a.eln"), ("a.eln", "z.eln")])
+def test_a_corrected_archive_replaces_its_files_under_whatever_name_they_count(plant: Plant, order: tuple[str, ...]) -> None:
+    for name in order:
+        drop(plant, f"lims/{name}", archive_of(LOTS))
+        Ingestor(plant.lake).run()
+    drop(plant, "lims/a.eln", archive_of(CORRECTION))
+    Ingestor(plant.lake).run()
+    assert counting(plant) == "BETA-20"
+
+
+def test_files_of_an_archive_that_is_read_after_its_correction_stay_behind_it(plant: Plant) -> None:
+    """The first archive's original is lost and found again: it is refused, its correction is read, then it is."""
+    drop(plant, "lims/a.eln", archive_of(LOTS))
+    plant.ingest(FAILPOINT="after_ledger_row")
+    (original,) = [path for path in plant.settings.raw.rglob("*") if path.is_file() and len(path.name) >= 60]
+    aside = original.rename(plant.inbox.parent / "aside")
+    Ingestor(plant.lake).run()
+    drop(plant, "lims/a.eln", archive_of(CORRECTION))
+    Ingestor(plant.lake).run()
+    original.parent.mkdir(exist_ok=True)
+    aside.rename(original)
+    quarantine = Quarantine(plant.lake.ledger.engine)
+    with writing(quarantine.engine) as connection:
+        assert quarantine.retry(connection, [row.arrival_id for row in quarantine.waiting()], by="a", reason="found") == 1
+    Ingestor(plant.lake).run()
+    assert plant.lake.polars(LIMS_LOTS).height == 2
+    assert counting(plant) == "BETA-20"
+
+
+def test_what_is_in_the_tables_is_not_read_again_by_a_retry(plant: Plant) -> None:
+    """A lost ledger learns a refusal from ``bronze.files`` whose file was let in since."""
+    drop(plant, "lims/lots.csv", LOTS)
+    plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    for _ in range(2):
+        quarantine = Quarantine(plant.lake.ledger.engine)
+        with writing(quarantine.engine) as connection:
+            quarantine.retry(connection, [row.arrival_id for row in quarantine.waiting()], by="a", reason="let in")
+        Ingestor(plant.lake).run()
+        (plant.settings.home / "lab.db").unlink()
+        Ingestor(plant.lake).run()
+    assert plant.lake.polars(LIMS_LOTS).height == 1
 
 
 @pytest.mark.parametrize("times", [1, 2])

@@ -270,7 +270,7 @@ def model() -> ModelBundle:
 
 
 _VOLATILE = {
-    "ingest_batch", "path_revision", "ingested_at_utc", "arrival_id", "arrived_at_utc", "modified_at_utc", "event_id", "table_versions", "predicted_at_utc",
+    "ingest_batch", "path_revision", "revises_revision", "ingested_at_utc", "arrival_id", "arrived_at_utc", "modified_at_utc", "event_id", "table_versions", "predicted_at_utc",
     "decided_at_utc", "ended_at_utc", "at_utc",
 }  # fmt: skip
 """Columns that say when and in which company something arrived or was computed, not what it is."""

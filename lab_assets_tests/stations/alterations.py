@@ -47,7 +47,18 @@ _NAMES: Final = frozenset(
     }
 )
 _ORDERING: Final = frozenset(
-    {"ingest_batch", "path_revision", "source_row", "result_version", "superseded_by", "page", "peak_no", "point_no", "position"}
+    {
+        "ingest_batch",
+        "path_revision",
+        "revises_revision",
+        "source_row",
+        "result_version",
+        "superseded_by",
+        "page",
+        "peak_no",
+        "point_no",
+        "position",
+    }
 )
 """Whole numbers by which rows are told apart or put in order; other numbers are measured."""
 

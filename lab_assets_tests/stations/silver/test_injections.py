@@ -35,6 +35,7 @@ def trace(name: str = "run 1", channel: str = "A", **more: Any) -> dict[str, Any
         "ingest_batch": 1,
         "path_revision": 1,
         "revises_path": None,
+        "revises_revision": None,
         "source_sha256": f"{name}-{channel}",
         "source_row": 1,
         "source_file": "f",
@@ -140,6 +141,7 @@ def planned(name: str, **more: Any) -> dict[str, Any]:
         "ingest_batch": 1,
         "path_revision": 1,
         "revises_path": None,
+        "revises_revision": None,
         "source_row": 1,
         **more,
     }
