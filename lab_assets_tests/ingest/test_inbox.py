@@ -119,6 +119,16 @@ def test_what_is_no_regular_file_is_refused_with_the_reason(inbox: Path) -> None
     assert found.ready == []
 
 
+def test_a_drop_folder_of_the_inboxs_own_name_is_refused(inbox: Path) -> None:
+    """Files in the inbox itself are of the source ``inbox``: ``inbox/inbox/x.csv`` and ``inbox/x.csv`` would replace each other for ever."""
+    (inbox / "inbox").mkdir()
+    for folder in (inbox, inbox / "inbox"):
+        (folder / "x.csv").write_text("a")
+    found = seen(inbox)
+    assert [(one.source, one.file_name) for one in found.ready] == [("inbox", "x.csv")]
+    assert [reason for _, reason in found.refused] == ["is a drop folder of the inbox's own name: call it otherwise"]
+
+
 def test_a_folder_reached_by_a_link_is_not_walked(inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "secret.txt").write_text("x")

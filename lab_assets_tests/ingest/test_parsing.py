@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.ingest import parsing, row_rules
+from lab_assets.ingest.sandbox import Limits
+from lab_assets.ingest.staged import StagedFile
 from lab_assets.sources.base import ReadResult
 
 COLUMNS = (
@@ -100,3 +104,30 @@ def test_rows_that_no_table_would_hold_are_refused_and_not_lost(
     staged = parsing.parse_one(task)
     assert (staged.state, staged.rule, staged.tables) == ("quarantined", "reader_error", {})
     assert words in (staged.reason or "")
+
+
+def test_a_file_that_one_table_refuses_leaves_all_of_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its rows of a table that is laid earlier would stand beside a file in quarantine, and stand twice when it is let in."""
+    reading = {"source_row": 1, "read_at_text": "t", "read_at_utc": datetime(2025, 1, 1, tzinfo=UTC), "zone_known": True}
+    chamber = {**reading, "chamber_id": "C-1", "temperature_c": 25.0, "humidity_pct": 60.0}
+    status = {"source_row": 1, "x": [0.0], "y": ["no number"]}
+
+    def parsed(task: dict[str, Any], **_: Any) -> StagedFile:
+        tables = {"chamber_readings": [dict(chamber)]} | ({"instrument_status": [status]} if task["arrival_id"] == 1 else {})
+        return StagedFile(**{name: task[name] for name in ("arrival_id", "file_id", "source", "file_name")}, tables=tables)
+
+    monkeypatch.setattr(parsing, "parse_one", parsed)
+    monkeypatch.setattr(parsing, "apply_contracts", lambda _: None)
+    staging = parsing.Staging(
+        folder=str(tmp_path),
+        raw=str(tmp_path),
+        batch=1,
+        at_utc=datetime(2025, 1, 1, tzinfo=UTC),
+        limits=Limits(seconds=9.0, memory_bytes=2**30),
+    )
+    tasks = [{"arrival_id": n, "file_id": str(n) * 64, "source": "s", "file_name": f"{n}.csv"} for n in (1, 2)]
+    outcomes = staging._stage("part", tasks, lambda _: None)
+    assert [outcome["state"] for outcome in outcomes] == ["quarantined", "committed"]
+    assert "rows of instrument_status do not fit its columns: y, row 1" in outcomes[0]["reason"]
+    assert pl.read_parquet(tmp_path / "chamber_readings" / "part.parquet")["source_file"].to_list() == ["2.csv"]
+    assert not (tmp_path / "instrument_status" / "part.parquet").exists()

@@ -11,9 +11,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from lab_assets.contracts.core import Column, TableContract
+from lab_assets.contracts.ml import PREDICTIONS
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.lake.reader import PROPERTIES
@@ -260,3 +262,30 @@ def test_a_column_that_its_contract_has_no_more_is_empty_in_new_rows(lakehouse: 
         lakehouse.append(later, rows)
     lakehouse.replace_where(later, lakehouse.local_rows(later, [peak("i2", 7, 0.0)]), "`injection` = 'i2'")
     assert content(lakehouse) == [("i1", 1, 1.0), ("i2", 7, None), ("i3", 1, None)]
+
+
+@pytest.mark.parametrize("count", [1, 100, 101, 300])
+def test_columns_are_written_by_key_however_many_rows_there_are(lakehouse: Lakehouse, count: int) -> None:
+    """A few are named in a condition, many are joined: the same comes of both, in one commit, and rows that are not there make none."""
+    at = datetime(2025, 1, 1, 1, 2, 3, 456, tzinfo=UTC)
+    same = {"risk": 0.5, "model_name": "m", "model_version": "1", "model_digest": "d", "feature_set_version": "f", "mode": "batch",
+            "requested_by": "x", "predicted_at_utc": at, "features": {"a": 1.0}, "table_versions": {"t": 1}}  # fmt: skip
+    lakehouse.append(PREDICTIONS, lakehouse.local_rows(PREDICTIONS, [{**same, "prediction_id": f"p'{n}"} for n in range(400)]))
+    kinds = [("it's late\n", at, None), (None, None, "p-other"), ("", at, "p-other")]
+    columns = ("ended_reason", "ended_at_utc", "superseded_by")
+    said = {f"p'{n}": kinds[n % 3] for n in range(count)}
+    rows = pl.DataFrame(
+        [(name, *values) for name, values in said.items()],
+        schema={
+            "prediction_id": pl.String(),
+            "ended_reason": pl.String(),
+            "ended_at_utc": pl.Datetime("us", "UTC"),
+            "superseded_by": pl.String(),
+        },
+        orient="row",
+    )
+    before = lakehouse.version(PREDICTIONS)
+    assert lakehouse.update(PREDICTIONS, "prediction_id", rows.to_arrow()) == before + 1
+    held = lakehouse.polars(PREDICTIONS, ["prediction_id", *columns]).rows()
+    assert sorted(held, key=str) == sorted(((f"p'{n}", *said.get(f"p'{n}", (None, None, None))) for n in range(400)), key=str)
+    assert lakehouse.update(PREDICTIONS, "prediction_id", rows.with_columns(prediction_id=pl.lit("none")).head(1).to_arrow()) == before + 1

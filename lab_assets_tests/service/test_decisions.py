@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import partial
 
@@ -156,3 +156,43 @@ def test_a_prediction_that_ended_says_since_when_and_why(client, command):
     assert client.get("/v1/decisions/d-pred_ended", user="analyst").json()["ended_reason"] == end["ended_reason"]
     assert orjson.loads(command("explain", "pred_ended", "--json").stdout)["ended"]["ended_reason"] == end["ended_reason"]
     assert "it does not count any more" in command("explain", "pred_ended").stdout
+    assert client.get("/v1/predictions/pred_ended", user="analyst").json()["ended"] == {
+        **end,
+        "ended_at_utc": NOW.isoformat(),
+    }
+
+
+def test_what_ended_does_not_stand_in_the_queue(client):
+    """The riskiest run's last prediction ended, and the earlier one of it counts again; another run's only one ended, of the service."""
+    end = {"superseded_by": None, "ended_at_utc": NOW, "ended_reason": "none of a sample"}
+    digest = client.lab.bundle.digest
+    earlier, later = (
+        replace(stored_prediction(name, digest, {"checkpoint_pct": 50.0}, risk=0.999), injection_id="i-again", predicted_at_utc=NOW + ahead)
+        for name, ahead in (("pred_again", timedelta(hours=1)), ("pred_again_ended", timedelta(hours=2)))
+    )
+    answered = client.post(
+        "/v1/score", user="analyst",
+        json={"injection_id": "i-online-ended", "lot_id": "LOT-1", "checkpoint_pct": 50, "features": {"worst_margin_so_far": -9.0}},
+    ).json()  # fmt: skip
+    shown = [row["prediction_id"] for row in client.state.views.first_page("analyst").queue]
+    assert answered["prediction_id"] in shown
+    online = replace(stored_prediction(answered["prediction_id"], digest, {"checkpoint_pct": 50.0}, risk=0.9), mode="online")
+    write(client.lab.settings, "ml.predictions", [asdict(earlier), asdict(later) | end, asdict(online) | end])
+    time.sleep(1.1)  # tables are looked at once a second
+    shown = [row["prediction_id"] for row in client.state.views.first_page("analyst").queue]
+    assert "pred_again" in shown
+    assert not {"pred_again_ended", answered["prediction_id"]} & {*shown}
+
+
+def test_of_what_one_batch_scored_the_highest_risks_are_shown(client):
+    """More runs than are looked at, all of one moment: the riskiest are among them, and none is asked for by its identity alone."""
+    at = NOW + timedelta(days=1)
+    digest = client.lab.bundle.digest
+    made = [
+        replace(stored_prediction(f"pred_batch_{n}", digest, {"checkpoint_pct": 50.0}, risk=(n * 37 % 1000) / 1000), predicted_at_utc=at)
+        for n in range(1000)
+    ]
+    write(client.lab.settings, "ml.predictions", [asdict(one) for one in made])
+    time.sleep(1.1)
+    shown = [row["risk"] for row in client.state.views.first_page("analyst").queue if row["prediction_id"].startswith("pred_batch_")]
+    assert shown[:20] == sorted((one.risk for one in made), reverse=True)[:20]

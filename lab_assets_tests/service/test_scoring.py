@@ -57,6 +57,8 @@ def test_high_risk_adds_named_checks_from_the_drivers(client):
         ({"features": {"worst_margin_so_far": [1]}}, "features.worst_margin_so_far"),
         ({"features": {"no_such": 1.0}}, "features.no_such"),
         ({"features": {}}, "features"),
+        ({"features": {}, "lot_id": None}, "features"),
+        ({"features": {"ih_tailing": None}}, "features"),
         ({"features": None}, "features"),
         ({"features": [1, 2]}, "features"),
         ({"features": {"checkpoint_pct": 10, "ih_tailing": 1}}, "features.checkpoint_pct"),

@@ -133,6 +133,25 @@ def test_the_newest_rows_are_right_after_news_updates_and_deletions(settings):
     assert seen() == last(*range(70, 80))
 
 
+def test_only_rows_that_count_are_kept_however_they_come_to_count(settings):
+    """Five are kept of those that did not end, and of those that did; rows end and count again."""
+    cache = TableCache(settings, check_interval_s=0)
+    counting = Newest(by=("predicted_at_utc", "checkpoint_pct"), limit=5, empty="ended_reason")
+    ended = Newest(by=("predicted_at_utc",), limit=5, filled="ended_reason")
+
+    def seen() -> tuple[list[str], list[str]]:
+        rows = cache.get("ml.predictions", (*PLACES, "ended_reason"), newest=counting).frame
+        gone = cache.get("ml.predictions", ("prediction_id", "predicted_at_utc", "ended_reason"), newest=ended).frame
+        return sorted(rows["prediction_id"]), sorted(gone["prediction_id"])
+
+    write(settings, "ml.predictions", predictions(0, 20))
+    assert seen() == ([f"p{n:03d}" for n in range(15, 20)], [])
+    opened(settings, "ml/predictions").update(updates={"ended_reason": "'late standard'"}, predicate="prediction_id >= 'p018'")
+    assert seen() == ([f"p{n:03d}" for n in range(13, 18)], ["p018", "p019"])
+    opened(settings, "ml/predictions").update(updates={"ended_reason": "NULL"}, predicate="prediction_id = 'p019'")
+    assert seen() == (["p014", "p015", "p016", "p017", "p019"], ["p018"])
+
+
 def test_look_ups_by_several_keys_and_values():
     rows = pl.DataFrame({"a": [f"a{n % 7}" for n in range(700)], "b": [n % 5 for n in range(700)], "n": range(700)})
     kept = KeyedFrame.of(rows)
