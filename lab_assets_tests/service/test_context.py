@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from lab_assets.contracts.all_contracts import contract
@@ -42,7 +42,12 @@ def frame(table: str, rows) -> pl.DataFrame:
     return pl.DataFrame(made, schema=empty.schema) if made else empty
 
 
+NOW_SET = FEATURE_SET_VERSION
+
+
 @settings(max_examples=40, deadline=None, phases=[Phase.explicit, Phase.generate])
+@example(instrument=[("a", 2, 81, NOW_SET)], lot=[("a", 1, 41, NOW_SET), ("a", 3, 121, NOW_SET)], storage=[], at=200, own=2)
+@example(instrument=[("a", 6, 241, NOW_SET), ("a", 2, 81, NOW_SET)], lot=[], storage=[], at=400, own=6)
 @given(instrument=ROWS, lot=ROWS, storage=ROWS, at=DAYS, own=st.integers(0, 8))
 def test_equal_to_the_join_for_any_tables_and_moment(instrument, lot, storage, at, own):
     """Also when the run asked for is itself in the history, known at several times: its own outcome never counts."""

@@ -11,14 +11,14 @@ import polars as pl
 import pytest
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS
-from lab_assets.contracts.features import INJECTION_PROGRESS, LOT_HISTORY
+from lab_assets.contracts.features import INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE
 from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.injection_identity import injection_id
 from lab_assets.features import inputs
 from lab_assets.features.definitions import FEATURE_SET_VERSION, FEATURES, names_of, set_version
 from lab_assets.lake.lakehouse import Lakehouse
-from lab_assets.stations.ml import prediction_records
+from lab_assets.stations.ml import prediction_records, predictions
 from lab_assets.stations.ml.predictions import Scored, Scoring, inputs_of_model, score_waiting
 from lab_assets.stations.runner import mark_anew
 from lab_assets_tests.stations.ml.models import NAMES, bundle
@@ -111,6 +111,26 @@ def test_the_order_in_which_facts_come_does_not_matter_for_what_counts(lake: Lak
         lake.replace_where(table, lake.polars(table).clear().to_arrow(), "`prediction_id` IS NOT NULL")
     score(lake, everything=True)
     assert {row["prediction_id"] for row in rows(lake)} == counting
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        (INJECTION_PROGRESS, {"injection_id": run("a")["injection_id"], "injection_name": "a", "checkpoint_pct": 50}),
+        (INSTRUMENT_HISTORY, {"instrument_id": "LC-1", "method_id": "ASSAY-01", "injection_id": "another"}),
+        (LOT_HISTORY, {"lot_id": "L1"}),
+        (STORAGE_EXPOSURE, {"sample_name": "S1"}),
+    ],
+    ids=lambda each: getattr(each, "name", ""),
+)
+def test_news_of_each_feature_table_is_news_of_the_runs_it_speaks_of(lake: Lakehouse, table: Any, key: dict[str, Any]) -> None:
+    """Of the run, its instrument, its lot or its sample; another run of another of each is left alone."""
+    put(lake, INJECTIONS, run("b", lot_id="L2", sample_name="S2", instrument_id="LC-2"))
+    tables = (INJECTIONS, INJECTION_PROGRESS, INSTRUMENT_HISTORY, LOT_HISTORY, STORAGE_EXPOSURE)
+    before = lake.versions(tables)
+    times = {"event_time_utc": at(5, 8), "known_time_utc": at(5, 8), "feature_set_version": FEATURE_SET_VERSION}
+    put(lake, table, {**dict.fromkeys(names_of(table.name)), **times, **key})
+    assert list(predictions._touched(lake, before, lake.versions(tables))) == [run("a")["injection_id"]]
 
 
 def test_a_change_of_features_that_the_model_does_not_read_writes_nothing(lake: Lakehouse) -> None:
