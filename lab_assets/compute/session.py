@@ -1,6 +1,6 @@
 """Spark Connect sessions: open, keep, replace when the server was restarted.
 
-Belongs here: the client's side of Spark. Does not belong here: Delta (``delta.py``), the server (``spark_server.py``).
+Belongs here: the client's side of Spark. Does not belong here: Delta (``lake/writer.py``), the server (``spark_server.py``).
 """
 
 from __future__ import annotations

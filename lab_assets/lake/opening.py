@@ -1,6 +1,6 @@
 """Opening Delta tables, and seeing before a row is read whether their log is still what was committed.
 
-Belongs here: what counts as damage and how it is reported. Does not belong here: writing (``delta.py``), mending (a backup does),
+Belongs here: what counts as damage and how it is reported. Does not belong here: writing (``writer.py``), mending (a backup does),
 data files (reading a missing one fails by itself, ``scrub.py`` finds a changed one).
 
 Delta's readers take an empty commit, or one cut at the end of a line, for a commit of fewer rows, and say nothing. So each log

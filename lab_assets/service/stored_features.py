@@ -1,6 +1,6 @@
 """Features of runs that are in the tables, at the newest or at recorded versions, by the point-in-time join.
 
-Belongs here: reading the join's inputs. Does not belong here: the join (``lab_assets.features.join``), posted traces (``scoring.py``).
+Belongs here: reading the join's inputs. Does not belong here: the join (``lab_assets.features.join``), posted traces (``scorer.py``).
 """
 
 from __future__ import annotations
