@@ -169,7 +169,8 @@ class Ledger(StationWork):
         holder = holder_of(connection, arrival.file_id) if is_readable else None
         is_duplicate, replaced = holder is not None, self._replaced(connection, previous, arrival)
         stated = as_duplicate(path_of(holder)) if is_duplicate else {"state": arrival.state, "reason": arrival.reason}
-        place = revised_place(connection, arrival) if is_readable and not is_duplicate else None
+        is_new_path = previous is None and arrival.member_of is None
+        place = revised_place(connection, arrival, is_new_path=is_new_path) if is_readable and not is_duplicate else None
         key = connection.execute(
             insert(ARRIVALS),
             {

@@ -85,7 +85,7 @@ def revision_of(arrival: Any) -> int:
     return arrival.path_revision or arrival.arrival_id
 
 
-def revised_place(connection: Connection, arrival: Any) -> Place | None:
+def revised_place(connection: Connection, arrival: Any, *, is_new_path: bool = False) -> Place | None:
     """Return the place behind which an arrival's rows stand, where that is not its own path.
 
     That is the last in the order of paths of all that counts and that its path has held; of a file in an archive, that the same file of
@@ -94,9 +94,11 @@ def revised_place(connection: Connection, arrival: Any) -> Place | None:
     Args:
         connection: Of a ``writing`` transaction.
         arrival: Bytes to be read that are in no table, not yet recorded or about to be read again.
+        is_new_path: Whether it is known that its path, and that of its archive, never held anything, which then is not asked.
     """
     own = path_order(arrival.file_name, arrival.source)
-    last = max((_place(row) for row in _counted_before(connection, arrival)), key=lambda place: place.order, default=None)
+    before = () if is_new_path else _counted_before(connection, arrival)
+    last = max((_place(row) for row in before), key=lambda place: place.order, default=None)
     if last is not None and last.order[:-1] > own:
         return last
     if last is None:
