@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from math import isfinite, nan
@@ -82,7 +82,7 @@ class InstrumentRun:
         return ((), (self.method_id,), (self.method_id, self.column_id))
 
 
-def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
+def instrument_history(rows: pl.DataFrame, *, of: Collection[str] | None = None) -> pl.DataFrame:
     """Return the state of instrument, method and column after each injection.
 
     Deterministic: the order of the input rows does not matter. Where an injection occurs again with a later known time (a correction), the
@@ -92,6 +92,7 @@ def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
 
     Args:
         rows: One row an injection and known time, columns ``INSTRUMENT_HISTORY_INPUT``; times are UTC datetimes.
+        of: Injections whose states are worked out; the others only lead to them. ``None`` for all.
 
     Returns:
         One row an injection and known time: instrument_id, method_id, injection_id, event_time_utc (start of the injection), known_time_utc,
@@ -112,10 +113,12 @@ def instrument_history(rows: pl.DataFrame) -> pl.DataFrame:
         .unique(subset=["instrument_id", "injection_id", "known_time_utc"], keep="last", maintain_order=True)
     )
     states: dict[str, _InstrumentState] = defaultdict(_InstrumentState)
-    made = {
-        (row["injection_id"], row["known_time_utc"]): row
-        for row in (_instrument_row(row, states[row["instrument_id"]]) for row in ordered.iter_rows(named=True))
-    }
+    made: dict[tuple[str, datetime], dict[str, Any]] = {}
+    for row in ordered.iter_rows(named=True):
+        state = states[row["instrument_id"]]
+        run = state.take(row)
+        if of is None or run.injection_id in of:
+            made[row["injection_id"], row["known_time_utc"]] = _instrument_row(row, run, state.upto(run))
     keyed = ("instrument_id", "method_id", "injection_id")
     order = ("instrument_id", "event_time_utc", "injection_id", "known_time_utc")
     return pl.DataFrame(list(made.values()), schema=schema_of(keyed, "instrument_history")).sort(order)
@@ -142,6 +145,9 @@ class InstrumentRuns:
     injections_on_column: float
 
 
+_RUN_VALUES: Final = ("plates", "tailing", "retention_time_min", "standard_response", "pressure_mean_bar", "pressure_ripple_pct")
+
+
 @dataclass(kw_only=True)
 class _InstrumentState:
     """What is known of one instrument so far, in order of injection."""
@@ -150,6 +156,21 @@ class _InstrumentState:
     first_plates: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict[tuple[str, str], dict[str, float]])
     column_times: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
     known: dict[str, InstrumentRun] = field(default_factory=dict[str, InstrumentRun])
+
+    def take(self, row: Mapping[str, Any]) -> InstrumentRun:
+        """Take an input row in; return the run after which the state is another: its own, or the method's last where it is corrected."""
+        values = {name: _number(row.get(name)) for name in _RUN_VALUES}
+        if row.get("sample_role") not in {None, "standard", "suitability"}:
+            values["standard_response"] = nan
+        run = InstrumentRun(
+            at=row["injected_at_utc"],
+            injection_id=row["injection_id"],
+            method_id=row["method_id"],
+            column_id=row.get("column_id") or "",
+            values=values,
+            calibration_due_utc=row.get("calibration_due_utc"),
+        )
+        return self.last_of(run.method_id) if self.add(run) else run
 
     def add(self, run: InstrumentRun) -> bool:
         """Take a run in, in place of what was known of it before; return whether something was."""
@@ -192,24 +213,7 @@ class _InstrumentState:
         )
 
 
-_RUN_VALUES: Final = ("plates", "tailing", "retention_time_min", "standard_response", "pressure_mean_bar", "pressure_ripple_pct")
-
-
-def _instrument_row(row: Mapping[str, Any], state: _InstrumentState) -> dict[str, Any]:
-    values = {name: _number(row.get(name)) for name in _RUN_VALUES}
-    if row.get("sample_role") not in {None, "standard", "suitability"}:
-        values["standard_response"] = nan
-    run = InstrumentRun(
-        at=row["injected_at_utc"],
-        injection_id=row["injection_id"],
-        method_id=row["method_id"],
-        column_id=row.get("column_id") or "",
-        values=values,
-        calibration_due_utc=row.get("calibration_due_utc"),
-    )
-    if state.add(run):
-        run = state.last_of(run.method_id)
-    seen = state.upto(run)
+def _instrument_row(row: Mapping[str, Any], run: InstrumentRun, seen: InstrumentRuns) -> dict[str, Any]:
     features = _pressure_state(seen.runs, seen.of_method) | _column_state(seen) | _standard_state(seen.of_method)
     features |= extra_values("instrument_history", seen) | former_values("instrument_history", seen)
     due = run.calibration_due_utc

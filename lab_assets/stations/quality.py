@@ -13,6 +13,7 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.polars_rules import broken_rules
 from lab_assets.contracts.formats.rules import rules_of
 from lab_assets.contracts.governance import LINEAGE
+from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
 from lab_assets.ingest.arrival_rows import counts_of
 from lab_assets.lake.among import among
 from lab_assets.lake.lakehouse import Lakehouse
@@ -76,8 +77,14 @@ def _repeated(lake: Lakehouse, contract: TableContract, written: pl.DataFrame) -
     return held.height - held.unique().height
 
 
+_OF_PREDICTIONS: Final[Mapping[str, tuple[str, ...]]] = {PREDICTIONS.full_name: ("lot_id", "as_of_utc"), DECISIONS.full_name: ("lot_id",)}
+"""A prediction is of a lot and a moment, which are part of its identity."""
+
+
 def _following(contract: TableContract) -> tuple[str, ...]:
     """Return the columns of a table that follow from its key, as its station declares."""
+    if contract.full_name in _OF_PREDICTIONS:
+        return _OF_PREDICTIONS[contract.full_name]
     station = stations().get(contract.full_name)
     return station.group.also if station is not None and set(station.group.columns) <= set(contract.primary_key) else ()
 

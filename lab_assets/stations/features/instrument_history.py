@@ -141,7 +141,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     if wanted.is_empty():
         return read.empty(INSTRUMENT_HISTORY, INSTRUMENT_HISTORY.column_names)
     runs = _with_earlier(read, wanted)
-    made = instrument_history(pl.DataFrame(_versions(read, runs), schema=_schema()))
+    made = instrument_history(pl.DataFrame(_versions(read, runs), schema=_schema()), of=frozenset(keys["injection_id"]))
     return made.join(keys, on=["injection_id", "instrument_id"], how="semi")
 
 
