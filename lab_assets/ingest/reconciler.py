@@ -29,9 +29,19 @@ from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text, writing
 from lab_assets.state.ledger import SYSTEM
-from lab_assets.state.ledger_tables import ARRIVALS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
+from lab_assets.state.ledger_tables import (
+    ARRIVALS,
+    CURRENT_PATHS,
+    DATA_FILES,
+    INGEST_BATCHES,
+    QUARANTINE_EVENTS,
+    STATION_PROGRESS,
+    TABLE_COMMITS,
+)
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from lab_assets.contracts.core import TableContract
 
 _TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS, FILES)
@@ -118,11 +128,30 @@ class Reconciler:
             for batch in rows["ingest_batch"].unique().sort():
                 values = {"batch": batch, "state": "committed", "opened_at": utc_text(), "committed_at": utc_text(), "table_versions": {}}
                 connection.execute(insert(INGEST_BATCHES).values(**values))
+            self._renumber(connection, rows)
             for row in rows.iter_rows(named=True):
                 self._adopt_arrival(connection, row)
             batches = f"{standing.ledger + 1} to {standing.files}"
             self._audit(connection, "ledger.adopt", {"batches": batches, "arrivals": rows.height}, "the ledger was older than the tables")
         return f"the ledger was older than the tables: batches {batches} with {rows.height} arrival(s) learnt from {FILES.full_name}"
+
+    def _renumber(self, connection: Connection, rows: pl.DataFrame) -> None:
+        """Give arrivals of this ledger other numbers where ``bronze.files`` has given theirs to other files.
+
+        A ledger that was put back counts on from an earlier number: what was recorded, or given back to ingestion, before the tables were
+        looked at has the number of something else, and would be taken for it and lost.
+        """
+        named = {row["arrival_id"]: (row["source"], row["file_name"], row["file_id"]) for row in rows.iter_rows(named=True)}
+        held = connection.execute(select(ARRIVALS).where(ARRIVALS.c.arrival_id >= min(named, default=0))).all()
+        last = max((*named, *(row.arrival_id for row in held)), default=0)
+        for row in held:
+            if named.get(row.arrival_id, (row.source, row.file_name, row.file_id)) == (row.source, row.file_name, row.file_id):
+                continue
+            last += 1
+            connection.execute(insert(ARRIVALS).values(**dict(row._mapping) | {"arrival_id": last}))  # noqa: SLF001 - SQLAlchemy's public name
+            for column in (CURRENT_PATHS.c.arrival_id, QUARANTINE_EVENTS.c.arrival_id, ARRIVALS.c.retry_of):
+                connection.execute(update(column.table).where(column == row.arrival_id).values({column.name: last}))
+            connection.execute(delete(ARRIVALS).where(ARRIVALS.c.arrival_id == row.arrival_id))
 
     def _adopt_arrival(self, connection: Connection, row: dict[str, Any]) -> None:
         copied = (

@@ -13,7 +13,7 @@ from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.state.database import writing
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.stations.quality import reconciliation
-from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
+from lab_assets_tests.faults.ingestion import Plant, copy_of, plant_at, put_back, run_of
 from lab_assets_tests.sources.eln_builders import crate, entry
 
 NAMES = ("hplc/run 9.txt", "hplc/run 10.txt", "archive/run 10.txt")
@@ -297,6 +297,23 @@ def test_bytes_waiting_together_count_in_the_order_of_their_path(plant: Plant, p
     plant.ingest_whole()
     assert plant.lake.polars(LIMS_LOTS, ["ingest_batch"])["ingest_batch"].to_list() == [1, 1, 1]
     assert counting(plant) == products[-1]
+
+
+def test_a_retry_before_a_restored_ledger_is_looked_at_loses_nothing(plant: Plant) -> None:
+    """The number that the retry gets is that of a file which the tables know and the ledger that was put back does not."""
+    drop(plant, "lims/lots.csv", LOTS)
+    plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    backup = copy_of(plant, "backup.db")
+    drop(plant, "lims/m.csv", CORRECTION.replace("L-1", "L-2").replace(",shift", "").replace(",night", ""))
+    plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    put_back(plant, backup)
+    quarantine = Quarantine(plant.lake.ledger.engine)
+    with writing(quarantine.engine) as connection:
+        assert quarantine.retry(connection, [row.arrival_id for row in quarantine.waiting()], by="a", reason="let in") == 1
+    Ingestor(plant.lake).run()
+    assert sorted(plant.lake.polars(LIMS_LOTS, ["lot_id", "source_file"]).rows()) == [("L-1", "lots.csv"), ("L-2", "m.csv")]
+    assert plant.lake.ledger.counts() == {"committed": 2, "discarded": 1}
+    assert reconciliation(plant.lake) == {}
 
 
 LOGGER = """\
