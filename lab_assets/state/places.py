@@ -42,8 +42,11 @@ _COUNTED_OF_PATH: Final = (
     .where(_HELD.c.source == bindparam("b_source"), _HELD.c.file_name == bindparam("b_name"), _HELD.c.file_id != "", _COUNTS)
     .distinct()
 )
-"""Where that counts which some path has held."""
+_COUNTED_BEFORE: Final = _COUNTED_OF_PATH.where(_HELD.c.arrival_id < bindparam("b_before"))
+"""Where that counts which some path held before an arrival."""
 _COUNTED_OF_MEMBER: Final = _COUNTED_OF_PATH.where(_HELD.c.member_of == bindparam("b_archive"))
+_NOT_RECORDED: Final = 2**62
+"""Stands for the number of an arrival that has none yet: above all others."""
 _GIVEN_UP: Final = (
     select(*_PLACED)
     .join(CURRENT_PATHS, (CURRENT_PATHS.c.source == _COLUMNS.source) & (CURRENT_PATHS.c.file_name == _COLUMNS.file_name))
@@ -118,13 +121,14 @@ def _own_place(row: Any) -> Place:
 
 def _counted_before(connection: Connection, arrival: Any) -> Iterator[Any]:
     """Yield what counts of all that a path has held before; of a file in an archive, of the archives as well."""
-    asked = {"b_source": arrival.source, "b_name": arrival.file_name}
-    for row in connection.execute(_COUNTED_OF_PATH, asked).all():
+    before = arrival.path_revision or getattr(arrival, "arrival_id", None) or _NOT_RECORDED
+    asked = {"b_source": arrival.source, "b_name": arrival.file_name, "b_before": before}
+    for row in connection.execute(_COUNTED_BEFORE, asked).all():
         if row.file_id != arrival.file_id:
             yield row
     outer, mark, inner = arrival.file_name.rpartition(MEMBER_MARK)
     while mark:
-        for archive in connection.execute(_COUNTED_OF_PATH, asked | {"b_name": outer}).all():
+        for archive in connection.execute(_COUNTED_BEFORE, asked | {"b_name": outer}).all():
             member = {"b_source": archive.source, "b_name": f"{archive.file_name}{MEMBER_MARK}{inner}", "b_archive": archive.file_id}
             yield from (row for row in connection.execute(_COUNTED_OF_MEMBER, member).all() if row.file_id != arrival.file_id)
         outer, mark, further = outer.rpartition(MEMBER_MARK)

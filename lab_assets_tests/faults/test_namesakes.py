@@ -225,6 +225,23 @@ def test_what_was_refused_and_given_up_stays_behind_what_took_its_place(plant: P
     assert counting(plant) == "BETA-20"
 
 
+@pytest.mark.parametrize("first", ["lims/z.csv", "lims/lots.csv"])
+def test_what_is_let_in_stands_behind_a_copy_that_took_its_place(plant: Plant, first: str) -> None:
+    """``lots.csv`` is refused, then holds what counts as ``z.csv``: let in, its first bytes are still those that were given up."""
+    plain = CORRECTION.replace(",shift", "").replace(",night", "")
+    for name in sorted(("lims/z.csv", "lims/lots.csv"), key=lambda name: name != first):
+        drop(plant, name, LOTS if name == "lims/lots.csv" else plain)
+        plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    drop(plant, "lims/lots.csv", plain)
+    plant.ingest_whole(STRICT_SOURCES='["lims"]')
+    quarantine = Quarantine(plant.lake.ledger.engine)
+    with writing(quarantine.engine) as connection:
+        assert quarantine.retry(connection, [row.arrival_id for row in quarantine.waiting()], by="a", reason="let in") == 1
+    Ingestor(plant.lake).run()
+    assert plant.lake.polars(LIMS_LOTS).height == 2
+    assert counting(plant) == "BETA-20"
+
+
 def archive_of(lots: str) -> bytes:
     return crate(entry(hasPart=[{"@id": "./a/lots.csv"}]), files={"a/lots.csv": lots.encode()})
 
