@@ -118,7 +118,7 @@ def instrument_history(rows: pl.DataFrame, *, of: Collection[str] | None = None)
         state = states[row["instrument_id"]]
         run = state.take(row)
         if of is None or run.injection_id in of:
-            made[row["injection_id"], row["known_time_utc"]] = _instrument_row(row, run, state.upto(run))
+            made[run.injection_id, row["known_time_utc"]] = _instrument_row(row, run, state.upto(run))
     keyed = ("instrument_id", "method_id", "injection_id")
     order = ("instrument_id", "event_time_utc", "injection_id", "known_time_utc")
     return pl.DataFrame(list(made.values()), schema=schema_of(keyed, "instrument_history")).sort(order)

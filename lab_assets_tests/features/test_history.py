@@ -141,6 +141,24 @@ def test_what_was_known_of_an_injection_first_counts_until_its_correction_is_kno
     assert added["known_time_utc"] == T0 + timedelta(hours=50)
 
 
+def test_runs_corrected_together_leave_one_state_of_the_last_run():
+    corrected = [run(0, known_after_hours=50, tailing=9.0), run(1, hours=1, known_after_hours=49, tailing=9.0)]
+    after = history([run(0, tailing=1.0), run(1, tailing=1.0), run(2, tailing=1.0), *corrected])
+    (added,) = after.filter(pl.col("known_time_utc") >= T0 + timedelta(hours=50)).to_dicts()
+    assert (added["injection_id"], added["ih_tailing"]) == ("i002", pytest.approx((9 + 9 + 1) / 3))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    data=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.floats(1, 2)), min_size=1, max_size=25), of=st.sets(st.integers(0, 9))
+)
+def test_states_of_some_runs_are_those_of_all_runs(data: list[tuple[int, int, float]], of: set[int]):
+    rows = pl.DataFrame([run(n, known_after_hours=delay, tailing=value) for n, delay, value in data], schema=RUN_SCHEMA)
+    names, whole = [f"i{n:03d}" for n in of], instrument_history(rows)
+    assert whole.select("injection_id", "known_time_utc").is_duplicated().sum() == 0
+    assert instrument_history(rows, of=names).equals(whole.filter(pl.col("injection_id").is_in(names)))
+
+
 def test_an_identifying_column_is_required():
     with pytest.raises(ValueError, match="instrument_id"):
         instrument_history(pl.DataFrame({"injection_id": ["a"]}))
