@@ -1,17 +1,13 @@
-"""Whether the laboratory's folders take what is written to them, and naming the one that does not.
+"""Whether the laboratory's folders take what is written to them, and how much room there is.
 
-Belongs here: trying it, recognising a full disk by what it caused. Does not belong here: how much space there should be
-(``lab_assets.ops.doctor``), what to do without any.
+Belongs here: trying it, measuring it. Does not belong here: what an error means that came of it (``lab_assets.environment_errors``).
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,13 +15,61 @@ from lab_assets.settings import Settings
 
 PROBE_BYTES: Final = 64 * 1024
 """More than one audit entry takes of SQLite's log and of the anchor file."""
+LEAST_FREE_FILES: Final = 1_000
+"""So many more files a batch of ingestion may make."""
+_FEW_FREE_FILES: Final = 50_000
+_GIB: Final = 2**30
 
-_NO_SPACE: Final = (os.strerror(errno.ENOSPC), "database or disk is full")
-"""How Python, Rust and the JVM report a full disk, and how SQLite does."""
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """How much room a disk has.
+
+    Attributes:
+        folder: A folder of the laboratory on it.
+        free_bytes: What an account without privileges may still write.
+        free_files: How many files may still be made; ``None`` where the file system has no such limit.
+    """
+
+    folder: Path
+    free_bytes: int
+    free_files: int | None
+
+    @property
+    def words(self) -> str:
+        """Say it for people."""
+        files = "" if self.free_files is None else f", {self.free_files} free inodes"
+        return f"{self.folder}: {self.free_bytes / _GIB:.1f} GiB free{files}"
 
 
-class NoSpaceError(OSError):
-    """A disk of the laboratory is full; what was begun is finished by a later run."""
+def room_of(folder: Path) -> Room:
+    """Measure the disk of a folder that exists.
+
+    Raises:
+        OSError: it cannot be asked.
+    """
+    told = os.statvfs(folder)
+    return Room(folder=folder, free_bytes=told.f_bavail * told.f_frsize, free_files=told.f_favail if told.f_files else None)
+
+
+def rooms(settings: Settings) -> list[Room]:
+    """Measure every disk of a laboratory on this machine, each once; the first is that of ``LAB_HOME``."""
+    by_disk = {folder.stat().st_dev: folder for folder in reversed(kept_folders(settings))}
+    return [room_of(folder) for folder in reversed(by_disk.values())]
+
+
+def room_state(room: Room, settings: Settings) -> str:
+    """Hold the room of a disk against the levels of the settings.
+
+    Returns:
+        ``ok``, ``warning`` or ``failed``.
+    """
+    files = room.free_files
+    if room.free_bytes < settings.disk_least_gib * _GIB or (files is not None and files < LEAST_FREE_FILES):
+        return "failed"
+    if room.free_bytes < settings.disk_warn_gib * _GIB or (files is not None and files < _FEW_FREE_FILES):
+        return "warning"
+    return "ok"
 
 
 def write_fault(folder: Path) -> OSError | None:
@@ -48,47 +92,27 @@ def write_fault(folder: Path) -> OSError | None:
 
 
 def existing(path: Path) -> Path:
-    """Return the path, or its nearest ancestor that exists."""
-    while not path.exists():
+    """Return the path, or its nearest ancestor that exists and may be looked at."""
+    while not _is_there(path):
         path = path.parent
     return path
 
 
+def _is_there(path: Path) -> bool:
+    """Return whether something can be seen at a path; what lies in another account's closed folder cannot."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def unwritable(settings: Settings) -> dict[Path, OSError]:
     """Return the folders of a laboratory that cannot be written; for one that is not made yet, the folder it would be made in."""
-    found = {folder: write_fault(folder) for folder in _kept(settings)}
+    found = {folder: write_fault(folder) for folder in kept_folders(settings)}
     return {folder: fault for folder, fault in found.items() if fault is not None}
 
 
-@contextmanager
-def naming_a_full_disk(settings: Settings) -> Iterator[None]:
-    """Turn whatever a full disk causes in Spark, Delta or SQLite into one line that names the disk.
-
-    Raises:
-        NoSpaceError: the body failed because no space was left.
-    """
-    try:
-        yield
-    except Exception as error:
-        if not _is_no_space(error):
-            raise
-        folder = min(_kept(settings), key=lambda each: shutil.disk_usage(each).free)
-        free = shutil.disk_usage(folder).free // 1024
-        message = f"{os.strerror(errno.ENOSPC)}: the disk of {folder} has {free} KiB free; nothing is lost, free space and run it again"
-        raise NoSpaceError(message) from error
-
-
-def _is_no_space(error: BaseException) -> bool:
-    """Return whether an error, or what caused it, says that a disk is full."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if any(sign in str(seen) for sign in _NO_SPACE):
-            return True
-        seen = seen.__cause__ or seen.__context__
-    return False
-
-
-def _kept(settings: Settings) -> list[Path]:
+def kept_folders(settings: Settings) -> list[Path]:
     """Return the folders of a laboratory on this machine, or the folder that each would be made in; no folder twice."""
     lake = [] if "://" in settings.lake and not settings.lake.startswith("file://") else [Path(settings.lake.removeprefix("file://"))]
     kept = (settings.home, settings.run, settings.inbox, settings.raw, settings.quarantine, settings.mlflow_artifacts, *lake)

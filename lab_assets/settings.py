@@ -5,23 +5,43 @@ Belongs here: names, defaults, meanings and derived paths. Does not belong here:
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from lab_assets import setting_rules as rules
+
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
-_UNPLAIN = re.compile(r"""[^!-~]|["#%<>?\\^`{|}]""", re.ASCII)
-"""What is written otherwise in an address than in a path; the libraries that read tables do not agree on which of both they are given."""
+PREFIX: Final = "LAB_"
+_ENV_FILE: Final = ".env"
+_RULES: Final[Mapping[str, Callable[[str], None]]] = {
+    "zone": rules.require_zone,
+    "spark_memory": rules.require_heap,
+    "spark_remote": rules.require_remote,
+    "lake_uri": rules.require_lake,
+    "db_url": rules.require_database,
+    "mlflow_tracking_uri": rules.require_mlflow,
+    "host": rules.require_host,
+    "log_level": rules.require_log_level,
+}
+SOURCE_SETTINGS: Final = ("done_sources", "strict_sources", "source_zones", "source_date_orders")
+"""Settings that name drop folders."""
+_SECRET: Final = frozenset({"spark_remote", "db_url", "mlflow_tracking_uri"})
+"""Settings that may hold a password: what was given is not repeated."""
+_NOT_SETTINGS: Final = frozenset({"LAB_UP_MARK"})
+"""Variables of the prefix that the product hands to its own processes."""
 
 
 class Settings(BaseSettings):
     """Settings, read from ``LAB_*`` variables and a ``.env`` file in the working directory."""
 
-    model_config = SettingsConfigDict(env_prefix="LAB_", env_file=".env", extra="ignore", populate_by_name=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_file=_ENV_FILE, extra="ignore", populate_by_name=True)
 
     home: Path = Field(default=PROJECT_ROOT / "data", description="Folder of everything the laboratory keeps.")
     db_url: str | None = Field(default=None, description="SQLAlchemy URL of the relational state; default: SQLite in home.")
@@ -60,28 +80,56 @@ class Settings(BaseSettings):
     )
 
     host: str = Field(default="127.0.0.1", description="Address the services listen on.")
-    service_port: int = Field(default=8600, description="Port of the service (REST and pages).")
-    dagster_port: int = Field(default=3000, description="Port of the Dagster UI.")
-    mlflow_port: int = Field(default=5000, description="Port of the MLflow UI.")
+    service_port: int = Field(default=8600, ge=1, le=65535, description="Port of the service (REST and pages).")
+    dagster_port: int = Field(default=3000, ge=1, le=65535, description="Port of the Dagster UI.")
+    mlflow_port: int = Field(default=5000, ge=1, le=65535, description="Port of the MLflow UI.")
 
+    disk_warn_gib: float = Field(default=10.0, ge=0, description="'lab doctor' and 'lab status' warn when a disk has less free, GiB.")
+    disk_least_gib: float = Field(default=2.0, ge=0, description="With less free, GiB, 'lab doctor' fails.")
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
     failpoint: str = Field(
         default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full."
     )
     log_level: str = Field(default="INFO", description="Level of the product's log.")
 
-    @field_validator("home", "lake_uri")
+    @field_validator(*_RULES, mode="after")
     @classmethod
-    def _is_plain(cls, value: Path | str | None) -> Path | str | None:
-        """Refuse a folder in which no table could be read: a space is enough."""
-        if value is None or (isinstance(value, str) and "://" in value and not value.startswith("file://")):
-            return value
-        path = str(value.resolve() if isinstance(value, Path) else value)
-        if found := _UNPLAIN.search(path):
-            raise ValueError(
-                f"the path {path} holds {found[0]!r}: choose a folder whose path has letters of ASCII, digits, . _ - and / only"
-            )
+    def _keeps_its_rule(cls, value: str | None, info: ValidationInfo) -> str | None:
+        """Refuse what is not allowed; nothing between the quotes means that the setting is not made."""
+        if value == "" and cls.model_fields[info.field_name or ""].default is None:
+            return None
+        if value is not None:
+            _RULES[info.field_name or ""](value)
         return value
+
+    @field_validator("home")
+    @classmethod
+    def _is_plain(cls, value: Path) -> Path:
+        rules.require_plain_path(str(value.resolve()))
+        return value
+
+    @field_validator(*SOURCE_SETTINGS)
+    @classmethod
+    def _names_sources(cls, value: list[str] | dict[str, str], info: ValidationInfo) -> list[str] | dict[str, str]:
+        for name in value:
+            rules.require_source(name)
+        if isinstance(value, dict) and info.field_name == "source_zones":
+            for zone in value.values():
+                rules.require_zone(zone)
+        return value
+
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        """Refuse settings that exclude each other."""
+        ports: dict[int, str] = {}
+        for name in ("service_port", "dagster_port", "mlflow_port"):
+            port = getattr(self, name)
+            if port in ports:
+                raise ValueError(f"{ports[port]} and {variable_of(name)} are both {port}: each needs a port of its own")
+            ports[port] = variable_of(name)
+        if self.disk_warn_gib < self.disk_least_gib:
+            raise ValueError(f"LAB_DISK_WARN_GIB ({self.disk_warn_gib:g}) is below LAB_DISK_LEAST_GIB ({self.disk_least_gib:g})")
+        return self
 
     @property
     def inbox(self) -> Path:
@@ -148,3 +196,44 @@ def get_settings() -> Settings:
     settings = Settings()
     settings.home = settings.home.resolve()
     return settings
+
+
+def variable_of(name: str) -> str:
+    """Return the variable that sets a setting."""
+    alias = Settings.model_fields[name].validation_alias
+    return alias if isinstance(alias, str) else f"{PREFIX}{name.upper()}"
+
+
+def unknown_variables() -> dict[str, str]:
+    """Return the variables of the prefix that set nothing, in the environment and in ``.env``, each with the right name it is most like."""
+    from dotenv import dotenv_values
+
+    known = sorted(map(variable_of, Settings.model_fields))
+    given = {*os.environ, *(dotenv_values(_ENV_FILE) if Path(_ENV_FILE).is_file() else ())}
+    wrong = sorted(name for name in given if name.upper().startswith(PREFIX) and name.upper() not in {*known, *_NOT_SETTINGS})
+    return {name: rules.nearest(name, known) for name in wrong}
+
+
+def setting_problems(error: BaseException) -> list[str]:
+    """Return what is wrong with which variable, as an error of reading the settings says it; nothing for any other error."""
+    if hasattr(error, "errors"):
+        return [_problem(each) for each in error.errors() if error.title == Settings.__name__]  # type: ignore[attr-defined]  # pydantic's ValidationError
+    found = re.search(r'error parsing value for field "(\w+)"', str(error))
+    if found is None:
+        return []
+    example = '{"hplc": ...}' if "dict" in str(Settings.model_fields[found[1]].annotation) else '["hplc", "lims"]'
+    return [f"{variable_of(found[1])}: it is not JSON; write it as {example}"]
+
+
+def _problem(each: Mapping[str, Any]) -> str:
+    """Say what is wrong with one setting, and what is allowed."""
+    message = str(each["msg"]).removeprefix("Value error, ")
+    if not each["loc"]:
+        return message
+    name = next((field for field in Settings.model_fields if str(each["loc"][0]) in {field, variable_of(field)}), "")
+    if not name:
+        return f"{each['loc'][0]}: {message}"
+    given = "" if name in _SECRET or not isinstance(each["input"], str | int | float) else f"={each['input']}"
+    allowed = rules.range_of(Settings.model_fields[name].metadata)
+    numbers = f"; allowed are numbers {allowed}" if allowed and each["type"] != "value_error" else ""
+    return f"{variable_of(name)}{given}: {message}{numbers}"

@@ -50,16 +50,23 @@ ByOption = Annotated[
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn refusals and bad input into a line on stderr and exit code 1."""
+    """Turn refusals and bad input into a line on stderr and exit code 1; what the environment does is told by the root command.
+
+    Raises:
+        EnvironmentFaultError: the environment kept something from being done.
+    """
     from sqlalchemy.exc import SQLAlchemyError
 
+    from lab_assets.environment_errors import naming_environment_faults
     from lab_assets.governance.gateway import QueryFailedError
     from lab_assets.governance.policy import PolicyError
     from lab_assets.lake.opening import DamagedTableError
+    from lab_assets.settings import get_settings
     from lab_assets.state.audit_chain import AuditError
 
     try:
-        yield
+        with naming_environment_faults(get_settings()):
+            yield
     except (ValueError, PermissionError, AuditError, PolicyError, QueryFailedError, DamagedTableError, KeyError) as error:
         fail(str(error.args[0]) if error.args else str(error))
     except SQLAlchemyError as error:

@@ -14,10 +14,16 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     """Check Java, JARs, ports, disk, clock, rights, database and lake, and say how to mend what fails."""
     from dataclasses import asdict
 
-    from lab_assets.ops.doctor import examine
-    from lab_assets.settings import get_settings
+    from lab_assets.ops.doctor import Check, examine
+    from lab_assets.settings import get_settings, setting_problems
 
-    checks = examine(get_settings())
+    try:
+        checks, wrong = examine(get_settings()), False
+    except ValueError as error:  # pydantic's: nothing can be looked at by settings that contradict themselves
+        if not (problems := setting_problems(error)):
+            raise
+        mend = "correct it in the environment or in .env; until then nothing starts"
+        checks, wrong = [Check(name="settings", state="failed", found=each, mend=mend) for each in problems], True
     healthy = all(check.state != "failed" for check in checks)
     if as_json:
         import orjson
@@ -34,4 +40,4 @@ def doctor(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
         for check in checks:
             table.add_row(check.name, f"[{colors[check.state]}]{check.state}[/]", escape(check.found), escape(check.mend))
         Console().print(table)
-    raise typer.Exit(0 if healthy else 1)
+    raise typer.Exit(2 if wrong else 0 if healthy else 1)

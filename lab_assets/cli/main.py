@@ -3,14 +3,15 @@
 Belongs here: the list of commands, global options, what an error looks like. Does not belong here: any command.
 
 Every command module keeps its heavy imports inside its functions, so this one starts at once. An error of the product's own
-is a message for people: it is printed as one line on stderr with exit code 1, without a traceback.
+is a message for people: it is printed as one line on stderr with exit code 1, without a traceback. What the environment does (a full
+disk, a wrong setting, ``lab_assets.environment_errors``) is one line with exit code 2, with ``--json`` a document on stdout as well.
 """
 
 from __future__ import annotations
 
 import sys
 from types import TracebackType
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 from typer.core import TyperGroup
@@ -39,18 +40,25 @@ from lab_assets.cli import (
     table,
     tag,
     up,
+    upgrade,
     user,
 )
 from lab_assets.cli import doctor as doctor_command
 
+if TYPE_CHECKING:
+    from lab_assets.environment_errors import EnvironmentFaultError
+
+ENVIRONMENT_EXIT: Final = 2
+_AS_JSON: Final = "lab_assets.as_json"
 _EXPECTED_FROM = ("lab_assets.", "sqlalchemy.exc", "deltalake.")
 
 
 class OneLine:
-    """Turns an error that is meant for people into one line and exit code 1; others pass as they are."""
+    """Turns an error that is meant for people into one line and an exit code; others pass as they are."""
 
-    def __init__(self, *, traceback: bool) -> None:
+    def __init__(self, *, traceback: bool, as_json: bool = False) -> None:
         self.traceback = traceback
+        self.as_json = as_json
 
     def __enter__(self) -> None:
         """Nothing to prepare."""
@@ -61,19 +69,39 @@ class OneLine:
         Raises:
             Exit: the error was printed.
         """
-        if error is None or self.traceback:
+        if error is None or self.traceback or isinstance(error, typer.Exit | typer.Abort | KeyboardInterrupt | SystemExit | GeneratorExit):
             return
+        if (fault := environment_fault(error)) is not None:
+            raise self._told(fault) from error
         message = plain_error(error)
         if message is not None:
             typer.secho(f"error: {message}", err=True, fg="red")
             raise typer.Exit(1) from error
 
+    def _told(self, fault: EnvironmentFaultError) -> typer.Exit:
+        if self.as_json:
+            import json
+
+            typer.echo(json.dumps({"error": fault.document}, indent=2))
+        typer.secho(f"error: {fault}", err=True, fg="red")
+        return typer.Exit(ENVIRONMENT_EXIT)
+
+
+def environment_fault(error: BaseException) -> EnvironmentFaultError | None:
+    """Return what the environment did, as an error shows; ``None`` for any other error."""
+    from lab_assets.environment_errors import fault_of
+    from lab_assets.settings import get_settings
+
+    try:
+        settings = get_settings()
+    except ValueError:  # which is the fault itself, or stands behind it
+        settings = None
+    return fault_of(error, settings)
+
 
 def plain_error(error: BaseException) -> str | None:
     """Return what to say about an error; ``None`` for a defect, whose traceback is wanted."""
     module = type(error).__module__
-    if module.startswith("pydantic") and hasattr(error, "errors"):
-        return "; ".join(_setting_error(each) for each in error.errors())  # type: ignore[attr-defined]  # pydantic's ValidationError
     if isinstance(error, OSError) and not module.startswith("lab_assets."):
         return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else None
     if not f"{module}.".startswith(_EXPECTED_FROM):
@@ -82,18 +110,30 @@ def plain_error(error: BaseException) -> str | None:
     return text.splitlines()[0] if module.startswith("sqlalchemy") else text
 
 
-def _setting_error(each: dict[str, Any]) -> str:
-    name = ".".join(str(part) for part in each["loc"])
-    return f"setting {name if name.isupper() else f'LAB_{name.upper()}'}: {each['msg'].removeprefix('Value error, ')}"
+def warn_of_misspelt_settings() -> None:
+    """Name the variables that set nothing but are like one that would, once a command has read the settings."""
+    if (settings := sys.modules.get("lab_assets.settings")) is None:
+        return
+    for name, right in settings.unknown_variables().items():
+        if right:
+            typer.secho(f"warning: {name} sets nothing; did you mean {right}?", err=True, fg="yellow")
 
 
 class LabGroup(TyperGroup):
     """The root group, with one place for errors."""
 
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:
+        """Read the arguments, and note whether a machine reads the answer."""
+        ctx.meta[_AS_JSON] = "--json" in args
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: typer.Context) -> Any:
         """Run the command that was named."""
-        with OneLine(traceback=bool(ctx.params.get("traceback"))):
-            return super().invoke(ctx)
+        with OneLine(traceback=bool(ctx.params.get("traceback")), as_json=bool(ctx.meta.get(_AS_JSON))):
+            try:
+                return super().invoke(ctx)
+            finally:
+                warn_of_misspelt_settings()
 
 
 app = typer.Typer(
@@ -134,6 +174,7 @@ app.command("up", rich_help_panel=_LAB)(up.up)
 app.command("down", rich_help_panel=_LAB)(up.down)
 app.command("status", rich_help_panel=_LAB)(up.status)
 app.command("doctor", rich_help_panel=_LAB)(doctor_command.doctor)
+app.command("upgrade", rich_help_panel=_LAB)(upgrade.upgrade)
 app.command("demo", rich_help_panel=_LAB)(demo.demo)
 app.command("simulate", rich_help_panel=_LAB)(simulate.simulate)
 

@@ -140,7 +140,8 @@ def _print_status(laboratory: dict[str, Any]) -> None:
 
 def _facts(laboratory: dict[str, Any]) -> list[str]:
     inbox, batch, serving = laboratory["inbox"], laboratory["last_batch"], laboratory["serving"]
-    nowhere = "cannot be looked at" if any("inbox" in problem for problem in laboratory["problems"]) else "no laboratory here yet"
+    unseen = any("inbox" in problem or "database" in problem for problem in laboratory["problems"])
+    nowhere = "cannot be looked at" if unseen else "no laboratory here yet"
     lines = [f"inbox: {nowhere}" if inbox is None else f"inbox: {inbox['ready']} ready, {inbox['growing']} still growing"]
     if batch is not None:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(batch["states"].items()))

@@ -48,9 +48,11 @@ class MaskKey:
         if not path.exists():
             fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
             descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(secrets.token_bytes(32))
             try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(secrets.token_bytes(32))
+                    file.flush()
+                    os.fsync(file.fileno())
                 os.link(fresh, path)  # only one of several processes wins, and nobody sees half a key
             except FileExistsError:
                 pass

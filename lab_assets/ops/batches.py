@@ -58,6 +58,20 @@ def open_batches(engine: Engine) -> list[int]:
     return [batch for batch, _ in Ledger(engine).unfinished_batches()]
 
 
+def files_of_open_batches(engine: Engine) -> dict[int, int]:
+    """Return how many files each batch holds that is not committed yet, oldest first."""
+    columns = INGEST_BATCHES.c
+    query = (
+        select(columns.batch, func.count(ARRIVALS.c.batch))
+        .select_from(INGEST_BATCHES.outerjoin(ARRIVALS, ARRIVALS.c.batch == columns.batch))
+        .where(columns.batch.in_(open_batches(engine)))
+        .group_by(columns.batch)
+        .order_by(columns.batch)
+    )
+    with engine.connect() as connection:
+        return {row[0]: row[1] for row in connection.execute(query)}
+
+
 def report_since(engine: Engine, last: int, *, also: list[int] | None = None) -> BatchReport:
     """Return what committed batches brought.
 

@@ -91,7 +91,9 @@ class Demo:
             DemoError: a step failed; the message names it and what to look at.
         """
         from lab_assets.state.database import open_database
+        from lab_assets.state.upgrade import upgrade
 
+        upgrade(self.settings, say=self.say)
         engine = open_database(self.settings)
         try:
             self._step("users", lambda: self._users(engine))

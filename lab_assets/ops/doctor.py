@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import time
@@ -20,17 +19,17 @@ from typing import TYPE_CHECKING, Final
 import psutil
 
 from lab_assets.compute.jars import JarsMissingError, java_executable, present_jars, required_jars
-from lab_assets.disk import existing, unwritable
+from lab_assets.disk import existing, room_state, rooms, unwritable
+from lab_assets.environment_errors import EnvironmentFaultError, fault_of
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.processes import read_state
-from lab_assets.settings import Settings
+from lab_assets.settings import SOURCE_SETTINGS, Settings, unknown_variables, variable_of
 
 if TYPE_CHECKING:
     from lab_assets.lake.damaged_tables import Damage
     from lab_assets.state.ledger import Ledger
 
 JAVA_VERSIONS: Final = (17, 21)
-LEAST_DISK_GIB: Final = 2.0
 LEAST_MEMORY_GIB: Final = 3.0
 MOST_CLOCK_SKEW_S: Final = 5.0
 
@@ -54,8 +53,24 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
-    machine: tuple[Callable[[Settings], Check], ...] = (_python, _java, _jars, _home, _disk, _memory, _clock, _ports)
-    return [check(settings) for check in (*machine, _database, _signing, _lake, _stations, _inbox, _formats)]
+    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _memory, _clock, _ports)
+    checks = (*machine, _database, _signing, _lake, _stations, _inbox, _formats)
+    return [_examined(check, settings) for check in checks]
+
+
+def _examined(check: Callable[[Settings], Check], settings: Settings) -> Check:
+    """Make a check; what the environment does to it is its finding."""
+    try:
+        return check(settings)
+    except Exception as error:
+        fault = fault_of(error, settings)
+        if fault is None:
+            raise
+        return Check(name=check.__name__.removeprefix("_"), state="failed", found=_place(fault), mend=fault.what_to_do)
+
+
+def _place(fault: EnvironmentFaultError) -> str:
+    return ": ".join(each for each in (fault.what, " ".join(part for part in (fault.where, fault.how_much) if part)) if each)
 
 
 def _python(_settings: Settings) -> Check:
@@ -88,6 +103,22 @@ def _jars(settings: Settings) -> Check:
     return Check(name="jars", state="failed", found=f"JARs are missing in {settings.jars_dir}", mend="run 'make setup'")
 
 
+def _settings(settings: Settings) -> Check:
+    """Tell of variables that set nothing, and of sources that have no drop folder."""
+    unknown = [f"{name} sets nothing{f', did you mean {right}?' if right else ''}" for name, right in unknown_variables().items()]
+    strangers = [f"{variable} names {source!r}, which has no drop folder" for variable, source in sources_without_folder(settings)]
+    if not unknown and not strangers:
+        return Check(name="settings", state="ok", found=f"{len(settings.model_fields_set)} set, all known")
+    mend = "correct the names in the environment and in .env; lab_assets/settings.py lists every setting"
+    return Check(name="settings", state="warning", found="; ".join([*unknown, *strangers]), mend=mend)
+
+
+def sources_without_folder(settings: Settings) -> list[tuple[str, str]]:
+    """Return the sources that a setting names and that have no drop folder, each after the variable; none before there is an inbox."""
+    named = ((name, source) for name in SOURCE_SETTINGS for source in getattr(settings, name))
+    return [(variable_of(name), source) for name, source in named if settings.inbox.is_dir() and not (settings.inbox / source).is_dir()]
+
+
 def _home(settings: Settings) -> Check:
     faults = unwritable(settings)
     if not faults:
@@ -98,14 +129,12 @@ def _home(settings: Settings) -> Check:
 
 
 def _disk(settings: Settings) -> Check:
-    free_gib = shutil.disk_usage(existing(settings.home)).free / 2**30
-    state = "ok" if free_gib >= LEAST_DISK_GIB else "failed"
-    return Check(
-        name="disk",
-        state=state,
-        found=f"{free_gib:.1f} GiB free at {settings.home}",
-        mend="" if state == "ok" else f"free at least {LEAST_DISK_GIB:.0f} GiB, or set LAB_HOME to a larger disk",
-    )
+    """Hold the room of every disk against the levels of the settings: it is told before it runs out."""
+    found = [(room, room_state(room, settings)) for room in rooms(settings)]
+    state = next(worst for worst in ("failed", "warning", "ok") if any(each == worst for _, each in found))
+    short = [room for room, each in found if each != "ok"]
+    mend = "" if state == "ok" else f"free space or move a part to a larger disk, before there is less than {settings.disk_least_gib:g} GiB"
+    return Check(name="disk", state=state, found="; ".join(room.words for room in short or [found[0][0]]), mend=mend)
 
 
 def _memory(_settings: Settings) -> Check:
@@ -128,9 +157,11 @@ def clock_skew_s(folder: Path) -> float:
 
 def _clock(settings: Settings) -> Check:
     folder = existing(settings.inbox)
-    if not os.access(folder, os.W_OK):
-        return Check(name="clock", state="warning", found=f"{folder} cannot be written, so its clock cannot be read", mend="see 'home'")
-    skew_s = clock_skew_s(folder)
+    try:
+        skew_s = clock_skew_s(folder)
+    except OSError as error:
+        found = f"{folder} cannot be written ({error.strerror}), so its clock cannot be read"
+        return Check(name="clock", state="warning", found=found, mend="see 'home'")
     year = time.gmtime().tm_year
     if year < 2024:
         return Check(name="clock", state="failed", found=f"the clock says {year}", mend="set the clock, for example by NTP")
@@ -174,21 +205,31 @@ def _ports(settings: Settings) -> Check:
 def _database(settings: Settings) -> Check:
     from sqlalchemy.exc import SQLAlchemyError
 
-    from lab_assets.state.database import HEAD, current_revision, open_engine
+    from lab_assets.state.database import current_revision, open_engine
 
     if settings.db_url is None and not (settings.home / "lab.db").exists():
         return Check(name="database", state="ok", found="not made yet; the first command makes it")
     try:
         revision = current_revision(open_engine(settings))
     except SQLAlchemyError as error:
+        if (fault := fault_of(error, settings)) is not None:
+            return Check(name="database", state="failed", found=_place(fault), mend=fault.what_to_do)
         reason = str(error).splitlines()[0]
         return Check(name="database", state="failed", found=reason, mend="check LAB_DB_URL, the server and the rights on the file")
+    return _held_against_head(revision)
+
+
+def _held_against_head(revision: str | None) -> Check:
+    from lab_assets.state.database import HEAD
+
     if revision == HEAD:
         return Check(name="database", state="ok", found=f"revision {revision}")
-    known = revision is None or revision < HEAD
-    mend = "'lab up' brings it to the newest revision" if known else "this database was written by a newer version: update the product"
-    found = f"revision {revision or 'none'}, the product's is {HEAD}"
-    return Check(name="database", state="warning" if known else "failed", found=found, mend=mend)
+    if revision is None:
+        return Check(name="database", state="warning", found="it holds no tables yet", mend="'lab up' makes them")
+    found = f"revision {revision}, this version works with {HEAD}"
+    if revision < HEAD:
+        return Check(name="database", state="warning", found=found, mend="'lab upgrade' keeps a copy of it and brings it to this version")
+    return Check(name="database", state="failed", found=found, mend="it was written by a newer version: update the product")
 
 
 def _lake(settings: Settings) -> Check:

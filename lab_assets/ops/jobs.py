@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from lab_assets.environment_errors import EnvironmentFaultError, fault_in_text
 from lab_assets.ops.dagster_home import dagster_instance
 from lab_assets.settings import Settings
 
@@ -28,6 +29,7 @@ class JobOutcome:
         failures: By step, the first line of what went wrong.
         errors: By step, the class of what went wrong.
         refused: By check that stopped the run (``asset: check``), what it found.
+        fault: What the environment did, where a step failed for that.
     """
 
     job: str
@@ -36,6 +38,15 @@ class JobOutcome:
     failures: dict[str, str] = field(default_factory=dict)
     errors: dict[str, str] = field(default_factory=dict)
     refused: dict[str, list[str]] = field(default_factory=dict)
+    fault: dict[str, str] | None = None
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether somebody ended it, as by Ctrl-C."""
+        return any(name in _INTERRUPTS for name in self.errors.values())
+
+
+_INTERRUPTS = frozenset({"KeyboardInterrupt", "DagsterExecutionInterruptedError"})
 
 
 def quiet(level: str) -> dict[str, Any]:
@@ -77,7 +88,9 @@ def run_job(
         result = definition.execute_in_process(
             run_config=dict(run_config or {}), tags={"lab/trigger": "cli", **(tags or {})}, instance=instance, raise_on_error=False
         )
-        failed = {event.step_key or job: _raised(event) for event in result.all_events if event.is_step_failure}
+        failed = {event.step_key or job: _raised(event.step_failure_data.error) for event in result.all_events if event.is_step_failure}
+        if not failed and not result.success:  # what is opened for a run failed, or the run was interrupted before a step
+            failed |= {event.step_key or job: _raised(event.job_failure_data.error) for event in result.all_events if event.is_job_failure}
         stopping = [each for each in result.get_asset_check_evaluations() if each.blocking and not each.passed]
         refused = {f"{each.asset_key.to_user_string()}: {each.check_name}": _found(each) for each in stopping}
         return JobOutcome(
@@ -87,21 +100,33 @@ def run_job(
             failures={step: _first_line(error, refused) for step, error in failed.items()},
             errors={step: (error.cls_name or "") if error is not None else "" for step, error in failed.items()},
             refused=refused,
+            fault=next((fault.document for error in failed.values() if (fault := _fault(error, settings)) is not None), None),
         )
 
 
-def _raised(event: Any) -> Any:
-    """Return what a step itself raised: the product names there what a library below it could not."""
-    error = event.step_failure_data.error
+def _raised(error: Any) -> Any:
+    """Return what a step or a run itself raised: the product names there what a library below it could not."""
     while error is not None and error.cause is not None and (error.cls_name or "").startswith("Dagster"):
         error = error.cause
     return error
 
 
+def _fault(error: Any, settings: Settings) -> EnvironmentFaultError | None:
+    """Return what the environment did, where an error or what caused it shows it."""
+    while error is not None:
+        if (found := fault_in_text(error.message or "", settings)) is not None:
+            return found
+        error = error.cause or error.context
+    return None
+
+
 def _first_line(error: Any, refused: Mapping[str, list[str]]) -> str:
-    if error is None or not error.message.strip():
-        return "failed without a message"
-    lines = error.message.strip().splitlines()
+    """Return the first line of an error that says anything."""
+    if error is None or not (message := error.message.strip()):
+        return f"failed without a message ({(error.cls_name if error is not None else None) or 'no error was kept'})"
+    lines = [line for line in message.splitlines() if line.strip()]
+    if len(lines) == 1 and lines[0].endswith(":"):  # an error of a class that said nothing
+        lines = [f"{lines[0].rstrip(':')} without a message"]
     if stopped := [check for check in map(str.strip, lines[1:]) if check in refused]:
         return "; ".join(f"the check {check} did not pass: {', '.join(refused[check]) or 'it says no more'}" for check in stopped)
     return lines[0].partition(": ")[2] if lines[0].startswith("lab_assets.") else lines[0]

@@ -26,6 +26,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from lab_assets.compute.spark_server import SparkFiles, log_tail, remote_url, stop_server
+from lab_assets.environment_errors import EnvironmentFaultError, Kind
 from lab_assets.ops.components import Component, port_is_free
 from lab_assets.ops.environment import MARK, child_environment
 from lab_assets.settings import Settings
@@ -175,14 +176,13 @@ def require_free_ports(wanted: Iterable[Component]) -> None:
     """Check that the ports are free.
 
     Raises:
-        ProcessError: one is taken, with the setting that moves it.
+        EnvironmentFaultError: one is taken, with the setting that moves it.
     """
     taken = [each for each in wanted if each.port is not None and not port_is_free(each.port)]
     if taken:
-        message = "; ".join(
-            f"port {each.port} of {each.name} is in use{_user_of(each.port)}: end it or set {each.port_setting}" for each in taken
-        )
-        raise ProcessError(message)
+        places = ", ".join(f"port {each.port} of {each.name}{_user_of(each.port)}" for each in taken)
+        variables = ", ".join(each.port_setting for each in taken)
+        raise EnvironmentFaultError(Kind.PORT_TAKEN, places, what_to_do=f"end what uses it, or set {variables}; nothing was started")
 
 
 def _user_of(port: int | None) -> str:

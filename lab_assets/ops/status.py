@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from lab_assets.compute.spark_server import SparkFiles, listening, process_alive
+from lab_assets.disk import room_state, rooms
+from lab_assets.environment_errors import EnvironmentFaultError, fault_of
 from lab_assets.ops.components import Component, components
 from lab_assets.ops.processes import memory_mib, read_state
 from lab_assets.settings import Settings
@@ -76,6 +78,7 @@ def lab_status(settings: Settings) -> LabStatus:
     if not settings.spark_remote:
         processes.append(_spark(settings))
     problems = [f"{each.name} {_MEANINGS[each.state]}" for each in processes if each.state in _MEANINGS]
+    problems += [f"little room is left on a disk ({room.words})" for room in rooms(settings) if room_state(room, settings) != "ok"]
     kept = _kept(settings, problems)
     up = state is not None and all(each.state == "running" for each in processes)
     return LabStatus(home=str(settings.home), up=up, processes=processes, problems=problems, **kept)
@@ -117,17 +120,19 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from lab_assets.governance.health import record_health
-    from lab_assets.state.database import HEAD, current_revision, open_engine
+    from lab_assets.state.database import current_revision, open_engine, require_this_version
 
     if settings.db_url is None and not (settings.home / "lab.db").exists():
         return {}
     engine = open_engine(settings)
     try:
-        if current_revision(engine) != HEAD:
-            problems.append("the database is not at the newest revision; 'lab up' brings it there")
-            return {}
-    except SQLAlchemyError:  # as where it cannot be opened on a full disk or a read-only mount: the record's health says why
-        problems.extend(record_health(settings, engine).problems)
+        require_this_version(engine, current_revision(engine))
+    except EnvironmentFaultError as error:
+        problems.append(str(error))
+        return {}
+    except SQLAlchemyError as error:  # as where it cannot be opened on a full disk or a read-only mount: the record's health says why
+        fault = fault_of(error, settings)
+        problems.extend([*([str(fault)] if fault is not None else []), *record_health(settings, engine).problems])
         return {}
     problems.extend(record_health(settings, engine).problems)
     from lab_assets.ingest.inbox import InboxError

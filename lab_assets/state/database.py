@@ -20,6 +20,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from lab_assets.environment_errors import EnvironmentFaultError, Kind
 from lab_assets.settings import Settings
 
 HEAD: Final = "0005"
@@ -64,10 +65,35 @@ def open_engine(settings: Settings, *, pooled: bool = True) -> Engine:
 
 
 def open_database(settings: Settings) -> Engine:
-    """Open the relational state and bring it to the newest revision."""
+    """Open the relational state, made where there is none; one of another version is refused and left as it is.
+
+    Raises:
+        EnvironmentFaultError: its revision is older (``lab_assets.state.upgrade`` brings it to the newest) or newer than this version's.
+    """
     engine = open_engine(settings)
-    migrate(engine)
+    make_or_refuse(engine)
     return engine
+
+
+def make_or_refuse(engine: Engine) -> None:
+    """Make the tables of an empty database; see ``open_database``."""
+    revision = current_revision(engine)
+    require_this_version(engine, revision)
+    if revision is None:
+        migrate(engine)
+
+
+def require_this_version(engine: Engine, revision: str | None) -> None:
+    """Refuse a database whose revision is not this version's; an empty one has none.
+
+    Raises:
+        EnvironmentFaultError: it is older or newer.
+    """
+    if revision in {None, HEAD}:
+        return
+    where = engine.url.render_as_string(hide_password=True) if engine.url.get_backend_name() != "sqlite" else str(engine.url.database)
+    kind = Kind.OLDER_DATABASE if str(revision) < HEAD else Kind.NEWER_DATABASE
+    raise EnvironmentFaultError(kind, where, f"is at revision {revision}, this version works with {HEAD}")
 
 
 def is_made(settings: Settings) -> bool:

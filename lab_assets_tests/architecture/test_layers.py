@@ -21,8 +21,10 @@ IMPORTS = imports_of(PACKAGE)
 
 ORDER = (
     ("lab_assets",),
+    ("setting_rules",),
     ("settings",),
-    ("failpoints", "disk", "provenance"),
+    ("failpoints", "disk", "provenance", "home_identity"),
+    ("environment_errors",),
     ("domain",),
     ("features",),
     ("contracts",),

@@ -88,9 +88,9 @@ def read_only(settings: Settings, path: Path, *arguments: str) -> subprocess.Com
 
 
 def test_a_read_only_home_stops_the_start_with_one_line(made: Settings) -> None:
-    """Case 28: ``lab up`` and ``lab doctor`` end with 1 and name the folder and the reason; ``lab status`` still looks."""
+    """Case 28: ``lab up`` ends with 2, ``lab doctor`` with 1, and both name the folder and the reason; ``lab status`` still looks."""
     up = read_only(made, made.home, "up")
-    assert (up.returncode, up.stdout) == (1, "")
+    assert (up.returncode, up.stdout) == (2, "")
     (line,) = up.stderr.splitlines()
     assert line.startswith(f"error: the laboratory's data cannot be written ({made.home}: Read-only file system")
     assert line.endswith("nothing was started, see 'lab doctor'")
@@ -118,7 +118,7 @@ def test_a_command_in_a_read_only_home_names_the_file_and_says_what_to_do(made: 
 def test_one_read_only_folder_of_the_home_is_named(made: Settings) -> None:
     """Case 28: the folder of the raw files alone is read-only; the line names it and nothing else."""
     up = read_only(made, made.raw, "up")
-    assert up.returncode == 1
+    assert up.returncode == 2
     assert up.stderr == (
         f"error: the laboratory's data cannot be written ({made.raw}: Read-only file system); nothing was started, see 'lab doctor'\n"
     )

@@ -11,7 +11,7 @@ from deltalake import DeltaTable
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
 from lab_assets.contracts.core import TableContract
-from lab_assets.disk import NoSpaceError, naming_a_full_disk
+from lab_assets.environment_errors import EnvironmentFaultError, naming_environment_faults
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, full, plant_at, run_of, tmpfs, unmount
@@ -71,7 +71,7 @@ def test_no_space_for_originals(plant: Plant) -> None:
             assert [path.name for path in disk.iterdir()] == ["ballast"]
             environment = {"LAB_DB_URL": plant.settings.database_url, "LAB_SPARK_REMOTE": plant.settings.spark_remote or ""}
             answer = Laboratory(plant.settings, plant.lake.ledger.engine).lab("ingest", LAB_STABLE_S="0", **environment)
-            assert answer.returncode == 1
+            assert answer.returncode == 2
             line = f"error: bronze: {NO_SPACE}: the disk of {disk} has 0 KiB free; nothing is lost, free space and run it again"
             assert line in answer.stderr.splitlines()
         assert_each_once(plant)
@@ -125,10 +125,10 @@ def test_a_commit_without_space_is_none_at_all(lakehouse: Lakehouse) -> None:
         for spare_pages in range(20):
             with full(folder, spare_pages=spare_pages):
                 try:
-                    with naming_a_full_disk(lakehouse.settings):
+                    with naming_environment_faults(lakehouse.settings):
                         lakehouse.append_once(NUMBERS, numbers(lakehouse, "a", 2), app="a", version=2)
                     break
-                except NoSpaceError:
+                except EnvironmentFaultError:
                     refused += 1
             assert (lakehouse.version(NUMBERS), DeltaTable(folder).version()) == (1, 1)
             assert lakehouse.polars(NUMBERS)["number"].to_list() == [1]

@@ -12,7 +12,7 @@ import dagster as dg
 from lab_assets.compute.session import SparkGoneError
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.core import TableContract
-from lab_assets.disk import naming_a_full_disk
+from lab_assets.environment_errors import naming_environment_faults
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.plots import PLOTS
 from lab_assets.settings import get_settings
@@ -116,11 +116,11 @@ def resilient(context: dg.AssetExecutionContext, lake: Lakehouse, work: Callable
 
     Raises:
         SparkGoneError: the server went away at every attempt.
-        NoSpaceError: a disk is full.
+        EnvironmentFaultError: a disk is full, or the environment keeps the work from being done otherwise.
     """
     for attempt in range(1, SPARK_ATTEMPTS + 1):
         try:
-            with naming_a_full_disk(get_settings()):
+            with naming_environment_faults(get_settings()):
                 return lake.keeper.guard(work)
         except SparkGoneError as error:
             if attempt == SPARK_ATTEMPTS:
