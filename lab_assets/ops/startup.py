@@ -52,7 +52,7 @@ def require_writable(settings: Settings) -> None:
         named = ", ".join(f"{folder}: {fault.strerror}" for folder, fault in faults.items())
         raise EnvironmentFaultError(
             found.kind if found is not None else Kind.DISK_ERROR,
-            f"({named})",
+            named,
             what="the laboratory's data cannot be written",
             what_to_do="nothing was started, see 'lab doctor'",
         )

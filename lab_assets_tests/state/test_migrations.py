@@ -24,6 +24,7 @@ from lab_assets.state import governance_tables as governance
 from lab_assets.state import ledger_tables as ledger
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import HEAD, current_revision, migrate, open_database, open_engine, writing
+from lab_assets.state.upgrade import upgrade
 from lab_assets.state.ledger import Ledger, NewArrival
 from lab_assets.state.metadata import METADATA
 
@@ -57,6 +58,12 @@ def filled(settings: Settings) -> Settings:
     connection.executescript(DUMP.read_text())
     connection.close()
     return settings
+
+
+def upgraded(settings: Settings) -> Engine:
+    """Open a database of an older version after it was brought to this one's."""
+    upgrade(settings, say=lambda _line: None)
+    return open_database(settings)
 
 
 def test_revisions_make_what_the_code_expects(engine: Engine) -> None:
@@ -115,7 +122,7 @@ def test_nothing_is_lost_on_the_way_from_an_earlier_release(filled: Settings) ->
 
 def test_a_migrated_database_works_on(filled: Settings) -> None:
     """Numbers go on, keys and triggers hold, the audit trail is whole."""
-    engine = open_database(filled)
+    engine = upgraded(filled)
     assert AuditLog(engine).verify().reason.startswith("the anchor file")  # the dump has none
     assert AuditLog(engine).verify().first_bad_seq is None
     work = Ledger(engine)
@@ -143,7 +150,7 @@ def test_a_migrated_database_works_on(filled: Settings) -> None:
     ],
 )
 def test_a_migrated_database_refuses_what_it_refused_before(filled: Settings, statement: str) -> None:
-    engine = open_database(filled)
+    engine = upgraded(filled)
     with pytest.raises((IntegrityError, DatabaseError)), writing(engine) as connection:
         connection.exec_driver_sql(statement)
 
@@ -215,13 +222,13 @@ def test_a_number_is_never_given_twice(engine: Engine, name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(_rows()))
 def test_a_number_is_never_given_twice_after_a_migration_either(filled: Settings, name: str) -> None:
-    first, second = _number_after_emptying(open_database(filled), METADATA.tables[name])
+    first, second = _number_after_emptying(upgraded(filled), METADATA.tables[name])
     assert second == first + 1
 
 
 def test_the_outbox_goes_on_where_it_can_never_have_been(filled: Settings) -> None:
     """It was emptied before the migration: writes under its early numbers count as done already."""
-    with open_database(filled).begin() as connection:
+    with upgraded(filled).begin() as connection:
         noted = connection.execute(insert(ledger.LINEAGE_OUTBOX).values(derivation={"output": "silver.peaks"}))
     assert noted.inserted_primary_key == (1_000_000_001,)
 
