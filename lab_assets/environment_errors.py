@@ -52,6 +52,8 @@ class Kind(StrEnum):
     FOREIGN_COMMITS = "foreign_commits"
     OLDER_SERVER = "older_server"
     OTHER_HOME = "other_home"
+    OTHER_KEY = "other_key"
+    NOT_SHARED = "not_shared"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,6 +131,14 @@ _WORDS: Final = {
     Kind.OTHER_HOME: _Words(
         what="the database belongs to another laboratory",
         what_to_do="give each LAB_HOME a database of its own (LAB_DB_URL): two laboratories on one would take each other's files",
+    ),
+    Kind.OTHER_KEY: _Words(
+        what="the key of pseudonyms is not the laboratory's",
+        what_to_do="put back run/mask.key from the backup of the keys, or copy it from the home that made it; with another one all pseudonyms change",
+    ),
+    Kind.NOT_SHARED: _Words(
+        what="Spark's workers do not share a folder with this process",
+        what_to_do="mount LAB_HOME (and the lake) on every host of LAB_SPARK_REMOTE under the same path; until then no file is taken there",
     ),
 }
 

@@ -23,11 +23,13 @@ def up(
 ) -> None:
     """Start Spark, MLflow, Dagster and the service, wait until each answers, and show where they are. Safe to repeat."""
     from lab_assets.ops.processes import alone
+    from lab_assets.ops.setting_checks import require_sound
     from lab_assets.ops.startup import bring_up, require_writable
     from lab_assets.settings import get_settings
 
     settings = get_settings()
     require_writable(settings)
+    require_sound(settings)
     with alone(settings):
         state = bring_up(settings, say=lambda line: typer.echo(line, err=True))
     if as_json:

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import Engine
 
 from lab_assets.contracts.all_contracts import contracts
+from lab_assets.environment_errors import EnvironmentFaultError, Kind
 from lab_assets.governance.mask_methods import INNER_KEY, OUTER_KEY, MaskKey
 from lab_assets.governance.masking import masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore
@@ -25,6 +27,8 @@ from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_que
 from lab_assets.lake.opening import DamagedTableError
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditLog
+from lab_assets.state.database import writing
+from lab_assets.state.laboratory import digest_of_key, note_key, noted_key
 from lab_assets.state.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -83,6 +87,22 @@ class QueryResult:
     truncated: bool = False
 
 
+def _require_same_key(engine: Engine, key: MaskKey, path: Path) -> None:
+    """Refuse a key of pseudonyms that is not the laboratory's: the same person would have another stand-in in each home or replica.
+
+    Raises:
+        EnvironmentFaultError: it is another one.
+    """
+    own = digest_of_key(key.inner)
+    with engine.connect() as connection:
+        known = noted_key(connection)
+    if known is None:
+        with writing(engine) as connection:
+            known = note_key(connection, own)
+    if known != own:
+        raise EnvironmentFaultError(Kind.OTHER_KEY, str(path), f"(its digest begins with {own[:8]}, the laboratory's with {known[:8]})")
+
+
 class QueryGateway:
     """Runs people's SQL. Safe to share between threads; each query runs on a cursor of its own."""
 
@@ -95,6 +115,7 @@ class QueryGateway:
         self._log = AuditLog(engine)
         self._ledger = Ledger(engine)
         self._key = MaskKey.load(settings.run / "mask.key")
+        _require_same_key(engine, self._key, settings.run / "mask.key")
         self._snapshots = SnapshotCache(size=self._limits.snapshots, memory=self._limits.memory, threads=self._limits.threads)
 
     def run(self, sql: str, *, user: str, origin: str = "", request_id: str = "") -> QueryResult:

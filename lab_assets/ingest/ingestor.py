@@ -29,6 +29,7 @@ from lab_assets.ingest.parsing import Staging, import_readers, task_schema
 from lab_assets.ingest.receive import Receiver
 from lab_assets.ingest.reconciler import Reconciler
 from lab_assets.ingest.sandbox import Limits
+from lab_assets.ingest.shared_folders import require_shared_once
 from lab_assets.ingest.staged import outcome_schema
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
@@ -180,6 +181,8 @@ class Ingestor:
         folder.mkdir(parents=True)
         parts = max(1, min(len(waiting) // _FILES_A_TASK, 64))
         read = self._staging(batch, folder).parse_files
+        if compute is self.lakehouse.compute.spark:
+            require_shared_once(self.settings, compute)
         outcomes = compute.map_rows(read, self._tasks(waiting), outcome_schema(), tasks=parts, isolated=True)
         failpoint("staging_written")
         draft = folder / f".{_OUTCOMES}"

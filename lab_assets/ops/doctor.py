@@ -54,7 +54,7 @@ class Check:
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
     machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _memory, _clock, _ports)
-    checks = (*machine, _database, _signing, _lake, _stations, _inbox, _formats)
+    checks = (*machine, _spark, _database, _history, _signing, _lake, _stations, _inbox, _formats)
     return [_examined(check, settings) for check in checks]
 
 
@@ -117,6 +117,36 @@ def sources_without_folder(settings: Settings) -> list[tuple[str, str]]:
     """Return the sources that a setting names and that have no drop folder, each after the variable; none before there is an inbox."""
     named = ((name, source) for name in SOURCE_SETTINGS for source in getattr(settings, name))
     return [(variable_of(name), source) for name, source in named if settings.inbox.is_dir() and not (settings.inbox / source).is_dir()]
+
+
+def _spark(settings: Settings) -> Check:
+    """Try another Spark server: files that its workers cannot see would be called missing."""
+    if not settings.spark_remote:
+        return Check(name="spark", state="ok", found="the embedded server, on this machine")
+    from pyspark.errors import PySparkException
+
+    from lab_assets.compute.protocol import WorkError
+    from lab_assets.compute.session import SparkGoneError
+    from lab_assets.ops.setting_checks import require_shared_folders
+
+    try:
+        require_shared_folders(settings)
+    except (PySparkException, WorkError, SparkGoneError) as error:
+        mend = "see that the server of LAB_SPARK_REMOTE runs, and that its workers have this version of the product"
+        return Check(name="spark", state="failed", found=str(error).strip().splitlines()[0][:300], mend=mend)
+    return Check(name="spark", state="ok", found="the workers of LAB_SPARK_REMOTE share the laboratory's folders")
+
+
+def _history(settings: Settings) -> Check:
+    """Tell whether the account of a database on a server could take the audit trail away."""
+    from lab_assets.ops.setting_checks import history_risk
+    from lab_assets.state.database import open_engine
+
+    risk = "" if settings.db_url is None else history_risk(open_engine(settings, pooled=False))
+    if not risk:
+        return Check(name="history", state="ok", found="the account that works cannot drop the audit trail")
+    mend = "let another role own the tables and run 'lab upgrade', and grant this one SELECT, INSERT, UPDATE and DELETE; export the anchor elsewhere"
+    return Check(name="history", state="warning", found=risk, mend=mend)
 
 
 def _home(settings: Settings) -> Check:

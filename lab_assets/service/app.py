@@ -5,6 +5,7 @@ Belongs here: assembly and the mapping of expected errors to HTTP. Does not belo
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,8 +14,9 @@ from anyio import to_thread
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from lab_assets.environment_errors import EnvironmentFaultError, fault_of
 from lab_assets.governance.policy import PolicyError
 from lab_assets.service import problems
 from lab_assets.service.api import all_routers
@@ -22,7 +24,7 @@ from lab_assets.service.limits import AdmissionMiddleware, SecurityHeadersMiddle
 from lab_assets.service.pages import STATIC
 from lab_assets.service.pages import router as pages
 from lab_assets.service.prediction_log import LogUnavailableError
-from lab_assets.service.problems import ProblemError, problem_response
+from lab_assets.service.problems import ProblemError, environment_problem, problem_response
 from lab_assets.service.scorer import Clock, FeatureSetMismatchError
 from lab_assets.service.serving import NoModelError
 from lab_assets.service.state import open_state
@@ -32,6 +34,7 @@ from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditError
 from lab_assets.state.clock import utc_now
 
+_LOG: Final = logging.getLogger(__name__)
 WORKER_THREADS: Final = 8
 """Requests that read tables or compute features at once; the rest wait their turn instead of taking memory."""
 _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
@@ -44,7 +47,9 @@ _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     (AuditError, 503, {"Retry-After": "30"}),
 )
 """Expected errors and how they are answered; anything else is a 500 without detail."""
-_DATABASE_DETAIL: Final = "the laboratory's database takes nothing now, as on a full disk; nothing was done"
+_ENVIRONMENT: Final = (EnvironmentFaultError, OSError, MemoryError, SQLAlchemyError)
+"""What a full disk, a lack of rights or the like is raised as; what is none of it stays a defect."""
+_DATABASE_DETAIL: Final = "the laboratory's database takes nothing now; nothing was done"
 """Said instead of the error's own text, which contains the SQL statement."""
 
 
@@ -72,13 +77,27 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
     problems.install(app)
     for kind, status, headers in _ANSWERS:
         app.add_exception_handler(kind, _answer(status, headers))
-    app.add_exception_handler(OperationalError, _answer(503, {"Retry-After": "30"}, detail=_DATABASE_DETAIL))
+    for kind in _ENVIRONMENT:
+        app.add_exception_handler(kind, _on_environment(settings))
     for router in (*all_routers(), pages):
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeadersMiddleware)
     app.add_middleware(AdmissionMiddleware)
     return app
+
+
+def _on_environment(settings: Settings):
+    async def handler(_request: Request, error: Exception) -> Response:
+        fault = await to_thread.run_sync(fault_of, error, settings)
+        if fault is not None:
+            _LOG.error("%s", fault)
+            return problem_response(environment_problem(fault))
+        if isinstance(error, OperationalError):
+            return problem_response(ProblemError(503, _DATABASE_DETAIL, headers={"Retry-After": "30"}))
+        raise error
+
+    return handler
 
 
 def _answer(status: int, headers: dict[str, str], *, detail: str = ""):

@@ -15,6 +15,8 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
+from lab_assets.environment_errors import EnvironmentFaultError
+
 
 @dataclass(frozen=True)
 class FieldProblem:
@@ -47,6 +49,12 @@ class ProblemError(Exception):
 
     def __str__(self) -> str:
         return self.detail
+
+
+def environment_problem(fault: EnvironmentFaultError) -> ProblemError:
+    """Return the answer for what the environment does: what happened and what to do, without places, which are for the log."""
+    detail = f"{fault.public}; nothing was done"
+    return ProblemError(503, detail, headers={"Retry-After": "30"})
 
 
 def problem_body(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()) -> bytes:

@@ -22,8 +22,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.environment_errors import EnvironmentFaultError, Kind
 from lab_assets.settings import Settings
+from lab_assets.state.laboratory import claim, is_owner
 
-HEAD: Final = "0005"
+HEAD: Final = "0008"
 """Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
 
 ANCHOR_OPTION: Final = "lab_audit_anchor"
@@ -68,11 +69,24 @@ def open_database(settings: Settings) -> Engine:
     """Open the relational state, made where there is none; one of another version is refused and left as it is.
 
     Raises:
-        EnvironmentFaultError: its revision is older (``lab_assets.state.upgrade`` brings it to the newest) or newer than this version's.
+        EnvironmentFaultError: its revision is older (``lab_assets.state.upgrade`` brings it to the newest) or newer than this version's,
+            or it is another laboratory's.
     """
     engine = open_engine(settings)
     make_or_refuse(engine)
+    _require_own(engine, settings)
     return engine
+
+
+def _require_own(engine: Engine, settings: Settings) -> None:
+    """Refuse a database outside of the home that is another laboratory's."""
+    if settings.db_url is None:
+        return
+    with engine.connect() as connection:
+        if is_owner(connection, settings):
+            return
+    with writing(engine) as connection:
+        claim(connection, settings)
 
 
 def make_or_refuse(engine: Engine) -> None:

@@ -24,9 +24,9 @@ from lab_assets.state import governance_tables as governance
 from lab_assets.state import ledger_tables as ledger
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import HEAD, current_revision, migrate, open_database, open_engine, writing
-from lab_assets.state.upgrade import upgrade
 from lab_assets.state.ledger import Ledger, NewArrival
 from lab_assets.state.metadata import METADATA
+from lab_assets.state.upgrade import upgrade
 
 DUMP = Path(__file__).parent / "samples" / "revision_0002.sql"
 NUMBERED = [table for table in METADATA.tables.values() if any(column.autoincrement is True for column in table.primary_key)]

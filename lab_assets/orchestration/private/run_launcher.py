@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import psutil
 from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus  # what every launcher imports
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 
@@ -30,6 +31,7 @@ PROCESS_TAG: Final = ".dagster/lab_process"
 """Tag of a run that names its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
 prefix, since the run's own events show people the number."""
 
+_LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _CLOCK_TOLERANCE_S: Final = 2.0
 
 
@@ -41,9 +43,9 @@ class LocalRunLauncher(DefaultRunLauncher):
         self._processes = RunProcesses()
 
     def launch_run(self, context: LaunchRunContext) -> None:
-        """Begin a run of this interpreter's code in a forked process; any other as Dagster does."""
+        """Begin a run of this interpreter's code in a forked process; any other as Dagster does, which asks the location's own server."""
         run, origin = context.dagster_run, context.job_code_origin
-        if origin is None or origin.executable_path != sys.executable:
+        if origin is None or origin.executable_path != sys.executable or not _is_here(run):
             super().launch_run(context)
             return
         arguments = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
@@ -80,6 +82,15 @@ class LocalRunLauncher(DefaultRunLauncher):
         if _lives(pid, since_s=event.timestamp):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, msg=f"its process {pid} is gone, killed or lost with the machine")
+
+
+def _is_here(run: DagsterRun) -> bool:
+    """Return whether the code server of a run's location is on this machine: the same interpreter's path on another host is no proof."""
+    if run.remote_job_origin is None:
+        return True
+    location = run.remote_job_origin.repository_origin.code_location_origin
+    host = location.host if isinstance(location, GrpcServerCodeLocationOrigin) and location.socket is None else _LOOPBACK[0]
+    return host in _LOOPBACK
 
 
 def _named(pid: int) -> str:
