@@ -206,7 +206,6 @@ _SIGNS: Final = (
     ("disk I/O error", Kind.DISK_ERROR),
     ("database is locked", Kind.DATABASE_BUSY),
     ("java.lang.OutOfMemoryError", Kind.NO_MEMORY),
-    ("Out of Memory Error", Kind.NO_MEMORY),
     ("bad_alloc", Kind.NO_MEMORY),
     ("can't start new thread", Kind.NO_PROCESSES),
     ("minimum reader version", Kind.NEWER_TABLE),

@@ -7,6 +7,7 @@ Belongs here: the order of the steps and what is answered when one refuses. Does
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,6 +102,9 @@ def _require_same_key(engine: Engine, key: MaskKey, path: Path) -> None:
             known = note_key(connection, own)
     if known != own:
         raise EnvironmentFaultError(Kind.OTHER_KEY, str(path), f"(its digest begins with {own[:8]}, the laboratory's with {known[:8]})")
+
+
+_DATA_FILE: Final = re.compile(r"(?P<layer>[a-z]+)/(?P<table>[a-z_]+)/(?:[^/\"']+/)*[^/\"']+\.parquet")
 
 
 class QueryGateway:
@@ -199,7 +203,7 @@ class QueryGateway:
             snapshot = self._snapshots.get(tables)
         except duckdb.Error as error:
             _LOG.exception("tables %s cannot be opened for queries", query.tables)
-            raise QueryFailedError("a table's files could not be read; ask again, or tell the administrator") from error
+            raise QueryFailedError(_unread(error)) from error
         relations = {
             name: masked_select(
                 contracts()[name],
@@ -251,6 +255,13 @@ def _values(column: pa.Array, kind: str) -> list[Any]:
     return [None if value is None else int(value) for value in values] if kind == "HUGEINT" else values
 
 
+def _unread(error: Exception) -> str:
+    """Say which table has a data file that cannot be read; the file is for the administrator, who finds it in the log and by a scrub."""
+    found = _DATA_FILE.search(str(error))
+    table = f"{found['layer']}.{found['table']}" if found else "a table"
+    return f"a data file of {table} cannot be read; tell the administrator: 'lab scrub' names the file and 'lab doctor' says what is wrong"
+
+
 def _explained(error: Exception, limits: GatewayLimits) -> Exception:
     """Return what the person sees: names may be quoted, values and generated SQL never."""
     import duckdb
@@ -265,5 +276,5 @@ def _explained(error: Exception, limits: GatewayLimits) -> Exception:
     if isinstance(error, duckdb.OutOfMemoryException) or streamed.startswith("out of memory"):
         return QueryFailedError(f"the query needs more than {limits.memory} of memory; narrow it down")
     if isinstance(error, duckdb.IOException):
-        return QueryFailedError("a table's files could not be read; ask again, or tell the administrator")
+        return QueryFailedError(_unread(error))
     return QueryFailedError("the query failed on a value, such as a text that is not a number; try_cast and nullif help")

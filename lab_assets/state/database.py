@@ -105,9 +105,11 @@ def require_this_version(engine: Engine, revision: str | None) -> None:
     """
     if revision in {None, HEAD}:
         return
-    where = engine.url.render_as_string(hide_password=True) if engine.url.get_backend_name() != "sqlite" else str(engine.url.database)
+    own_file = engine.url.get_backend_name() == "sqlite"
+    where = str(engine.url.database) if own_file else engine.url.render_as_string(hide_password=True)
     kind = Kind.OLDER_DATABASE if str(revision) < HEAD else Kind.NEWER_DATABASE
-    raise EnvironmentFaultError(kind, where, f"is at revision {revision}, this version works with {HEAD}")
+    words = "" if own_file or kind is Kind.NEWER_DATABASE else BACK_UP_SERVER
+    raise EnvironmentFaultError(kind, where, f"is at revision {revision}, this version works with {HEAD}", what_to_do=words)
 
 
 def is_made(settings: Settings) -> bool:
@@ -116,6 +118,7 @@ def is_made(settings: Settings) -> bool:
     return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
 
 
+BACK_UP_SERVER: Final = "back it up with pg_dump, then run 'lab upgrade --backed-up'; nothing was changed"
 _NOT_ACCESSIBLE: Final = ("unable to open database file", "readonly database")
 
 

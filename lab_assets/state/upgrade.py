@@ -21,7 +21,7 @@ from sqlalchemy import Engine
 from lab_assets.disk import room_of
 from lab_assets.environment_errors import EnvironmentFaultError, Kind
 from lab_assets.settings import Settings
-from lab_assets.state.database import HEAD, current_revision, is_made, migrate, open_engine, require_this_version
+from lab_assets.state.database import BACK_UP_SERVER, HEAD, current_revision, is_made, migrate, open_engine, require_this_version
 
 _LOCK_WAIT_S = 120.0
 
@@ -99,8 +99,7 @@ def _copied(engine: Engine, before: str, settings: Settings, *, server_is_backed
     if engine.url.get_backend_name() != "sqlite":
         if not server_is_backed_up:
             where = engine.url.render_as_string(hide_password=True)
-            words = "back it up with pg_dump, then run 'lab upgrade --backed-up'; nothing was changed"
-            raise EnvironmentFaultError(Kind.OLDER_DATABASE, where, f"is at revision {before}", what_to_do=words)
+            raise EnvironmentFaultError(Kind.OLDER_DATABASE, where, f"is at revision {before}", what_to_do=BACK_UP_SERVER)
         return None
     source = Path(str(engine.url.database))
     folder = settings.home / "upgrades"
