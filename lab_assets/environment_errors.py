@@ -222,6 +222,8 @@ _SIGNS: Final = (
 _UNCLEAR: Final = frozenset({Kind.DISK_ERROR, Kind.READ_ONLY, Kind.DISK_FULL, Kind.NO_RIGHT})
 """Kinds whose signs SQLite gives for one another: what the folders answer decides."""
 _PATH: Final = re.compile(r"""(?<![\w:/.])/(?:[^\s:'"#,;()]+)""")
+_SPARE_HANDLES: Final = 6
+"""Files that opening an SQLite database takes."""
 _ROOMY_BYTES: Final = 2**30
 
 
@@ -337,6 +339,8 @@ def _placed(kind: Kind, error: BaseException, settings: Settings | None) -> Envi
 
 def _tried(kind: Kind, path: Path | None, settings: Settings) -> tuple[Kind, Path | None]:
     """Ask the laboratory's folders what is the matter, where the error alone may mean one thing or another."""
+    if kind is Kind.DISK_ERROR and _has_few_handles():
+        return Kind.NO_HANDLES, path
     for folder, fault in unwritable(settings).items():
         found = _BY_ERRNO.get(fault.errno or 0)
         if found is not None:
@@ -347,6 +351,14 @@ def _tried(kind: Kind, path: Path | None, settings: Settings) -> tuple[Kind, Pat
             if os.path.lexists(each) and not os.access(each, os.R_OK | os.W_OK):
                 return Kind.NO_RIGHT, each
     return kind, path
+
+
+def _has_few_handles() -> bool:
+    """Return whether this process holds about as many files open as it may; what it could not open it does not hold any more."""
+    try:
+        return len(os.listdir("/dev/fd")) + _SPARE_HANDLES > resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    except OSError:
+        return True
 
 
 def _no_room(path: Path | None, settings: Settings | None) -> EnvironmentFaultError:

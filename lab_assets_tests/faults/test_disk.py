@@ -67,7 +67,7 @@ def test_the_services_health_tells_a_full_disk_and_its_end(tmp_path: Path) -> No
     assert told["ready"][0] == 503
     assert problem in told["ready"][1]["problems"]
     assert told["refused"][0] == 503
-    assert told["refused"][1]["detail"] == "the laboratory's database takes nothing now, as on a full disk; nothing was done"
+    assert told["refused"][1]["detail"] == "No space left on device; nothing is lost, free space and run it again; nothing was done"
     assert told["signed_in"] == 200
     assert told["after"] == [200, {"status": "ok"}]
 

@@ -76,7 +76,7 @@ def lab(server: str, tmp_path: Path) -> Iterator[tuple[Settings, Engine]]:
 def test_history_cannot_be_emptied_or_renumbered(lab: tuple[Settings, Engine], statement: str) -> None:
     log = AuditLog(lab[1])
     log.append(actor="admin", action="config.change", target="x")
-    with pytest.raises(DatabaseError, match="keeps its history|only the next number"), writing(lab[1]) as connection:
+    with pytest.raises(DatabaseError, match=r"keeps its history|only the next number"), writing(lab[1]) as connection:
         connection.execute(text(statement))
     log.append(actor="admin", action="config.change", target="y")
     assert (log.verify().ok, len(log.entries(action="config.change"))) == (True, 2)
@@ -155,7 +155,7 @@ def test_an_older_database_on_a_server_waits_for_its_backup(lab: tuple[Settings,
     settings, engine = lab
     with writing(engine) as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '0005'"))
-    with pytest.raises(EnvironmentFaultError, match="pg_dump.*--backed-up"):
+    with pytest.raises(EnvironmentFaultError, match=r"pg_dump.*--backed-up"):
         upgrade(settings, say=lambda _line: None)
     with pytest.raises(EnvironmentFaultError, match="pg_dump"):
         open_database(settings)
