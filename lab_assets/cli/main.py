@@ -46,7 +46,7 @@ from lab_assets.cli import (
 from lab_assets.cli import doctor as doctor_command
 
 if TYPE_CHECKING:
-    from lab_assets.environment_errors import EnvironmentFaultError
+    from lab_assets.fault_kinds import EnvironmentFaultError
 
 ENVIRONMENT_EXIT: Final = 2
 _AS_JSON: Final = "lab_assets.as_json"

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sqlalchemy import Engine
 
 from lab_assets.contracts.all_contracts import contracts
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.governance.mask_methods import INNER_KEY, OUTER_KEY, MaskKey
 from lab_assets.governance.masking import masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore

@@ -20,7 +20,8 @@ import psutil
 
 from lab_assets.compute.jars import JarsMissingError, java_executable, present_jars, required_jars
 from lab_assets.disk import existing, room_state, rooms, unwritable
-from lab_assets.environment_errors import EnvironmentFaultError, fault_of
+from lab_assets.environment_errors import fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.processes import read_state
 from lab_assets.settings import SOURCE_SETTINGS, Settings, unknown_variables, variable_of

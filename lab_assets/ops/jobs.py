@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from lab_assets.environment_errors import EnvironmentFaultError, fault_in_text
+from lab_assets.environment_errors import fault_in_text
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.ops.dagster_home import dagster_instance
 from lab_assets.settings import Settings
 

@@ -26,7 +26,7 @@ import psutil
 from filelock import FileLock, Timeout
 
 from lab_assets.compute.spark_server import SparkFiles, log_tail, remote_url, stop_server
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.ops.components import Component, port_is_free
 from lab_assets.ops.environment import MARK, child_environment
 from lab_assets.settings import Settings

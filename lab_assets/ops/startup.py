@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lab_assets.disk import unwritable
-from lab_assets.environment_errors import EnvironmentFaultError, Kind, fault_of
+from lab_assets.environment_errors import fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.ops.components import code_socket, components
 from lab_assets.ops.dagster_home import CODE_MODULE, dagster_instance, write_workspace
 from lab_assets.ops.processes import UpState, read_state, require_free_ports, start

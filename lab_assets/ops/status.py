@@ -14,7 +14,8 @@ import psutil
 
 from lab_assets.compute.spark_server import SparkFiles, listening, process_alive
 from lab_assets.disk import room_state, rooms
-from lab_assets.environment_errors import EnvironmentFaultError, fault_of
+from lab_assets.environment_errors import fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.ops.components import Component, components
 from lab_assets.ops.processes import memory_mib, read_state
 from lab_assets.settings import Settings

@@ -16,7 +16,8 @@ from fastapi.responses import Response
 from fastapi.staticfiles import StaticFiles
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from lab_assets.environment_errors import EnvironmentFaultError, fault_of
+from lab_assets.environment_errors import fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.governance.policy import PolicyError
 from lab_assets.service import problems
 from lab_assets.service.api import all_routers

@@ -11,7 +11,8 @@ import sys
 
 import uvicorn
 
-from lab_assets.environment_errors import EnvironmentFaultError, Kind, fault_of
+from lab_assets.environment_errors import fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.service.app import create_app
 from lab_assets.settings import Settings, get_settings
 from lab_assets.state.database import open_database

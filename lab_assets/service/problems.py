@@ -15,7 +15,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from lab_assets.environment_errors import EnvironmentFaultError
+from lab_assets.fault_kinds import EnvironmentFaultError
 
 
 @dataclass(frozen=True)

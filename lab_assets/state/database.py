@@ -20,7 +20,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.settings import Settings
 from lab_assets.state.laboratory import claim, is_owner
 

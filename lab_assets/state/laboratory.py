@@ -16,7 +16,7 @@ from typing import Final
 
 from sqlalchemy import Column, Connection, String, Table, Text, insert, select, update
 
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import Place, place_of, record_path
 from lab_assets.settings import Settings
 from lab_assets.state.metadata import METADATA

@@ -19,7 +19,7 @@ from filelock import FileLock
 from sqlalchemy import Engine
 
 from lab_assets.disk import room_of
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.settings import Settings
 from lab_assets.state.database import BACK_UP_SERVER, HEAD, current_revision, is_made, migrate, open_engine, require_this_version
 

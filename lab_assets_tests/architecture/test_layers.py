@@ -23,7 +23,7 @@ ORDER = (
     ("lab_assets",),
     ("setting_rules",),
     ("settings",),
-    ("failpoints", "disk", "provenance", "home_identity"),
+    ("failpoints", "disk", "provenance", "home_identity", "fault_kinds"),
     ("environment_errors",),
     ("domain",),
     ("features",),

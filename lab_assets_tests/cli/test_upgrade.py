@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.settings import Settings
 from lab_assets.state.database import HEAD, current_revision, open_database, open_engine, writing
 from lab_assets.state.upgrade import pending, upgrade

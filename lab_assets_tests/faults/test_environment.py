@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from lab_assets.environment_errors import EnvironmentFaultError, Kind, fault_in_text, fault_of
+from lab_assets.environment_errors import fault_in_text, fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.ops.startup import prepare
 from lab_assets.settings import PROJECT_ROOT, Settings

@@ -11,7 +11,8 @@ from deltalake import DeltaTable
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES, VENDOR_PEAKS
 from lab_assets.contracts.core import TableContract
-from lab_assets.environment_errors import EnvironmentFaultError, naming_environment_faults
+from lab_assets.environment_errors import naming_environment_faults
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.quality import reconciliation
 from lab_assets_tests.faults.ingestion import Plant, full, plant_at, run_of, tmpfs, unmount

@@ -17,7 +17,7 @@ MANY = 260
 PROGRAM = """
 import json
 from lab_assets.compute.session import SessionKeeper
-from lab_assets.environment_errors import EnvironmentFaultError
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import get_settings

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DatabaseError
 
-from lab_assets.environment_errors import EnvironmentFaultError, Kind
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.governance.gateway import QueryGateway
 from lab_assets.ops.setting_checks import history_risk
 from lab_assets.settings import Settings
