@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from lab_assets.fault_kinds import EnvironmentFaultError
 
 ENVIRONMENT_EXIT: Final = 2
-_AS_JSON: Final = "lab_assets.as_json"
+_AS_JSON: Final = "lab.as_json"
 _EXPECTED_FROM = ("lab_assets.", "sqlalchemy.exc", "deltalake.")
 
 

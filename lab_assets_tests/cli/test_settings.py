@@ -33,7 +33,9 @@ WRONG = {
 }
 
 
-def run(settings: Settings, command: list[str], cwd: Path = PROJECT_ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+def run(
+    settings: Settings, command: list[str], cwd: Path = PROJECT_ROOT, *, environment: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     env = {**environment_of(settings, **environment), "PYTHONPATH": str(PROJECT_ROOT)}
     return subprocess.run(command, env=env, cwd=cwd, capture_output=True, text=True, check=False, timeout=120)
 
@@ -55,13 +57,13 @@ def test_a_wrong_setting_is_named_with_what_is_allowed(given: str, monkeypatch: 
 def test_every_door_refuses_a_wrong_setting_with_two(settings: Settings) -> None:
     """Command, doctor, service: exit code 2, one line, no traceback; for machines a document."""
     wrong = {"LAB_ZONE": "Mars/Base", "LAB_SERVICE_PORT": "0"}
-    told = run(settings, lab_command("status", "--json"), **wrong)
+    told = run(settings, lab_command("status", "--json"), environment=wrong)
     assert (told.returncode, len(told.stderr.splitlines())) == (2, 1)
     assert "LAB_SERVICE_PORT=0" in json.loads(told.stdout)["error"]["where"]
-    service = run(settings, [sys.executable, "-m", "lab_assets.service"], **wrong)
+    service = run(settings, [sys.executable, "-m", "lab_assets.service"], environment=wrong)
     assert (service.returncode, service.stderr.startswith("error: a setting is wrong: ")) == (2, True)
     assert len(service.stderr.splitlines()) == 1
-    doctor = run(settings, lab_command("doctor", "--json"), **wrong)
+    doctor = run(settings, lab_command("doctor", "--json"), environment=wrong)
     document = json.loads(doctor.stdout)
     assert (doctor.returncode, document["ok"], len(document["checks"])) == (2, False, 2)
     assert {each["name"] for each in document["checks"]} == {"settings"}
@@ -71,7 +73,7 @@ def test_misspelt_variables_are_named_with_the_right_name(settings: Settings, tm
     """In the environment and in ``.env``; a variable of another program that is like none is not told on every command."""
     (tmp_path / ".env").write_text("LAB_STABEL_S=5\nLAB_ZONE=Europe/Berlin\n")
     wrong = {"LAB_SERVICE_PROT": "9000", "LAB_MLFLOW_TRACKING_URI": "http://x", "LAB_XYLOPHONE": "1"}
-    told = run(settings, lab_command("status"), tmp_path, **wrong)
+    told = run(settings, lab_command("status"), tmp_path, environment=wrong)
     warned = [line for line in told.stderr.splitlines() if line.startswith("warning: ")]
     assert (told.returncode, warned) == (
         0,
@@ -81,7 +83,7 @@ def test_misspelt_variables_are_named_with_the_right_name(settings: Settings, tm
             "warning: LAB_STABEL_S sets nothing; did you mean LAB_STABLE_S?",
         ],
     )
-    doctor = run(settings, lab_command("doctor", "--json"), tmp_path, LAB_DONE_SOURCES='["lims"]', **wrong)
+    doctor = run(settings, lab_command("doctor", "--json"), tmp_path, environment={**wrong, "LAB_DONE_SOURCES": '["lims"]'})
     (check,) = [each for each in json.loads(doctor.stdout)["checks"] if each["name"] == "settings"]
     assert check["state"] == "warning"
     assert "LAB_XYLOPHONE sets nothing" in check["found"]

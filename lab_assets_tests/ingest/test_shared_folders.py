@@ -25,6 +25,7 @@ from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 settings = get_settings()
 keeper, ledger = SessionKeeper(settings), Ledger(open_database(settings))
+keeper.session  # while it is being opened, this machine would read the files
 try:
     Ingestor(Lakehouse(settings, keeper, ledger)).run()
     told = None
