@@ -60,11 +60,12 @@ def require_writable(settings: Settings) -> None:
 
 
 def prepare(settings: Settings, *, say: Callable[[str], None] = lambda _line: None) -> None:
-    """Make the folders, bring the database to the newest revision, make Dagster's storage; one process does it, before others start.
+    """Make the folders, bring the databases to their newest form, make Dagster's storage; one process does it, before others start.
 
     Raises:
         EnvironmentFaultError: the database is newer than this version, or cannot be copied before it is brought to it.
     """
+    from lab_assets.registry.serving import registry_of
     from lab_assets.state.database import open_database
     from lab_assets.state.upgrade import upgrade
 
@@ -75,5 +76,6 @@ def prepare(settings: Settings, *, say: Callable[[str], None] = lambda _line: No
         folder.mkdir(exist_ok=True, mode=0o700)
     upgrade(settings, say=say)
     open_database(settings).dispose()
+    registry_of(settings).make_portable()
     with dagster_instance(settings):
         pass

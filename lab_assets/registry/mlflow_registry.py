@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ from filelock import FileLock
 from lab_assets.failpoints import failpoint
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
+from lab_assets.registry.artifact_places import ROOT, ArtifactPlaceError, folder_of, make_portable
 from lab_assets.registry.model_records import (
     TAG,
     LoggedTraining,
@@ -165,7 +167,6 @@ class ModelRegistry:
             lab_assets.modeling.bundle_info.BundleError: other bytes than approved, or not a bundle.
             FileExistsError: ``into`` exists.
         """
-        from mlflow.artifacts import download_artifacts
         from mlflow.exceptions import MlflowException
 
         if into.exists():
@@ -173,10 +174,9 @@ class ModelRegistry:
         source = self._version(version).source or ""
         into.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=into.parent, prefix=".download-") as scratch:
-            uri = f"{source.rstrip('/')}/{BUNDLE_FOLDER}"
             try:
-                copied = Path(download_artifacts(artifact_uri=uri, dst_path=scratch, tracking_uri=self.tracking_uri))
-            except (MlflowException, OSError) as error:
+                copied = self._fetch(source, BUNDLE_FOLDER, Path(scratch))
+            except (MlflowException, OSError, ArtifactPlaceError) as error:
                 raise RegistryError(f"artefacts of {self.model_name} version {version} cannot be read: {error}") from error
             bundle = ModelBundle.load(copied, expected_digest)
             copied.rename(into)
@@ -230,8 +230,9 @@ class ModelRegistry:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
-        if self.tracking_uri.startswith("sqlite:///"):
-            _prepare_database(Path(self.tracking_uri.removeprefix("sqlite:///")))
+        if self._database is not None:
+            _prepare_database(self._database)
+            self.make_portable()
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
     @cached_property
@@ -239,10 +240,38 @@ class ModelRegistry:
         found = self._client.get_experiment_by_name(self.model_name)
         if found is not None:
             return found.experiment_id
-        if not self.tracking_uri.startswith("sqlite:///"):
+        if self._database is None:
             return self._client.create_experiment(self.model_name)  # a server keeps artefacts where its own settings say
         self.artifact_root.mkdir(parents=True, exist_ok=True)
-        return self._client.create_experiment(self.model_name, artifact_location=self.artifact_root.resolve().as_uri())
+        made = self._client.create_experiment(self.model_name, artifact_location=ROOT)
+        self.make_portable()  # MLflow's own first experiment has come with it
+        return made
+
+    def make_portable(self) -> int:
+        """Rewrite addresses of an embedded MLflow that hold for one path only; MLflow is not imported, and no database is made.
+
+        Returns:
+            How many addresses were rewritten.
+        """
+        return 0 if self._database is None else make_portable(self._database, self.artifact_root)
+
+    @property
+    def _database(self) -> Path | None:
+        """SQLite file of an embedded MLflow; ``None`` where a server keeps runs and artefacts."""
+        return Path(self.tracking_uri.removeprefix("sqlite:///")) if self.tracking_uri.startswith("sqlite:///") else None
+
+    def _keep(self, address: str, files: Path) -> None:
+        """Put what a folder holds under an address of the embedded MLflow; its own client reads such addresses by a server only."""
+        shutil.copytree(files, folder_of(address, self.artifact_root), dirs_exist_ok=True)
+
+    def _fetch(self, address: str, name: str, into: Path) -> Path:
+        """Copy a folder that lies under an address into another one, and return where it is."""
+        from mlflow.artifacts import download_artifacts
+
+        if self._database is None:
+            uri = f"{address.rstrip('/')}/{name}"
+            return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=self.tracking_uri))
+        return Path(shutil.copytree(folder_of(address, self.artifact_root) / name, into / name))
 
     def _registered(self) -> bool:
         return bool(self._client.search_registered_models(f"name='{self.model_name}'", max_results=1))
@@ -273,7 +302,10 @@ class ModelRegistry:
         with tempfile.TemporaryDirectory() as scratch:
             bundle.save(Path(scratch) / BUNDLE_FOLDER)
             described.save(str(Path(scratch) / "MLmodel"))
-            self._client.log_model_artifacts(logged.model_id, scratch)
+            if self._database is None:
+                self._client.log_model_artifacts(logged.model_id, scratch)
+            else:
+                self._keep(str(logged.artifact_location), Path(scratch))
         self._client.finalize_logged_model(logged.model_id, "READY")
         return logged.model_id, str(logged.artifact_location)
 
@@ -285,13 +317,15 @@ class ModelRegistry:
         params = [Param(key, str(value)) for key, value in params_of(record.plan).items()]
         for start in range(0, len(metrics), 900):  # MLflow takes 1,000 a call
             self._client.log_batch(run_id, metrics=metrics[start : start + 900], params=params if start == 0 else [])
+        verdict = record.experiment.verdict
         with tempfile.TemporaryDirectory() as scratch:
-            picture = Path(scratch) / "reliability.png"
-            picture.write_bytes(record.diagram)
-            self._client.log_artifact(run_id, str(picture))
-        self._client.log_dict(
-            run_id, {"passed": record.experiment.verdict.passed, "reasons": list(record.experiment.verdict.reasons)}, "gate.json"
-        )
+            (Path(scratch) / "reliability.png").write_bytes(record.diagram)
+            gate = json.dumps({"passed": verdict.passed, "reasons": list(verdict.reasons)}, indent=2)
+            (Path(scratch) / "gate.json").write_text(gate)
+            if self._database is None:
+                self._client.log_artifacts(run_id, scratch)
+            else:
+                self._keep(str(self._client.get_run(run_id).info.artifact_uri), Path(scratch))
 
     def _log_datasets(self, record: TrainingRecord, run_id: str) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag

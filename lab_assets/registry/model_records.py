@@ -36,7 +36,7 @@ class TrainingRecord:
         trained_at_utc: When.
         code_commit: Commit of the code, or the package version where there is no repository.
         table_versions: Version of every table read, by ``layer.table``.
-        table_uris: Where those tables are, by ``layer.table``.
+        table_uris: Where those tables are, by ``layer.table``; below the home where they lie in it, so that it may be moved.
         orchestration_run_id: Run of the orchestrator, empty when there is none.
     """
 

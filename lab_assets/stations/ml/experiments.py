@@ -72,7 +72,7 @@ def train(lake: Lakehouse, *, at_utc: datetime, run_id: str, trained_by: str) ->
         trained_at_utc=at_utc,
         code_commit=code_version(),
         table_versions=frozen.table_versions,
-        table_uris={name: lake.uri(contract(name)) for name in frozen.table_versions},
+        table_uris={name: lake.uri(contract(name)).removeprefix(f"{lake.settings.home}/") for name in frozen.table_versions},
         orchestration_run_id=run_id,
     )
     return Trained(frozen=frozen, record=record)
