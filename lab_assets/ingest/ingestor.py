@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -180,21 +180,22 @@ class Ingestor:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         parts = max(1, min(len(waiting) // _FILES_A_TASK, 64))
-        read = self._staging(batch, folder).parse_files
+        opened_at = self.ledger.opened_at(batch)
+        read = self._staging(batch, folder, opened_at).parse_files
         if compute is self.lakehouse.compute.spark:
             require_shared_once(self.settings, compute)
-        outcomes = compute.map_rows(read, self._tasks(waiting), outcome_schema(), tasks=parts, isolated=True)
+        outcomes = compute.map_rows(read, self._tasks(waiting, opened_at), outcome_schema(), tasks=parts, isolated=True)
         failpoint("staging_written")
         draft = folder / f".{_OUTCOMES}"
         pq.write_table(outcomes, draft)
         draft.replace(folder / _OUTCOMES)
 
-    def _tasks(self, waiting: Sequence[Any]) -> pa.Table:
-        """Return files to read: each with what its source agreed on."""
+    def _tasks(self, waiting: Sequence[Any], opened_at: str) -> pa.Table:
+        """Return files to read: each with what its source had agreed on when their batch was opened."""
         import pyarrow as pa
 
         proposals = SchemaProposals(self.ledger.engine)
-        renames = {source: proposals.accepted(source) for source in {arrival.source for arrival in waiting}}
+        renames = {source: proposals.accepted(source, by_then=opened_at) for source in {arrival.source for arrival in waiting}}
         tasks = [
             {
                 **{
@@ -212,12 +213,13 @@ class Ingestor:
         ]
         return pa.Table.from_pylist(tasks, schema=task_schema())
 
-    def _staging(self, batch: int, folder: Path) -> Staging:
+    def _staging(self, batch: int, folder: Path, opened_at: str) -> Staging:
         loggers, problems = load_loggers(self.settings.formats)
         for problem in problems:
             self.say(f"description left out: {problem}")
         limits = Limits(seconds=self.settings.parse_timeout_s, memory_bytes=self.settings.parse_memory_mb << 20)
-        return Staging(folder=str(folder), raw=str(self.raw.root), batch=batch, at_utc=datetime.now(UTC), limits=limits, loggers=loggers)
+        at_utc = datetime.fromisoformat(opened_at)
+        return Staging(folder=str(folder), raw=str(self.raw.root), batch=batch, at_utc=at_utc, limits=limits, loggers=loggers)
 
     def _outcomes(self, folder: Path) -> list[Outcome]:
         import pyarrow.parquet as pq
@@ -237,7 +239,8 @@ class Ingestor:
 
     def _commit(self, batch: int, folder: Path, arrivals: Sequence[Any], outcomes: Sequence[Outcome]) -> dict[str, int]:
         """Append the staged rows of each table that has any; the arrivals themselves last, so that they speak of a whole batch."""
-        tables = [table for table in (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS) if any(folder.glob(f"{table.name}/*.parquet"))]
+        staged = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS)
+        tables = [table for table in staged if self._fills(table) and any(folder.glob(f"{table.name}/*.parquet"))]
 
         derivation = Derivation(inputs={"files:batch": batch}, run_id=self.run_id, code_version=code_version())
 
@@ -247,8 +250,14 @@ class Ingestor:
             return contract.full_name, version
 
         written = dict(in_parallel([partial(append, table, partial(_staged_rows, folder, table)) for table in tables]))
-        name, version = append(FILES, partial(self._file_rows, arrivals, outcomes, batch))
-        return {**written, name: version}
+        if self._fills(FILES):
+            name, version = append(FILES, partial(self._file_rows, arrivals, outcomes, batch))
+            written[name] = version
+        return written
+
+    def _fills(self, _contract: TableContract) -> bool:
+        """Return whether rows of a batch are wanted in a table."""
+        return True
 
     def _file_rows(self, arrivals: Sequence[Any], outcomes: Sequence[Outcome], batch: int) -> pa.Table:
         by_id = {outcome.arrival_id: outcome for outcome in outcomes}

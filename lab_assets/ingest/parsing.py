@@ -63,7 +63,7 @@ class Staging:
         folder: Folder of the batch.
         raw: Root of the raw store, for files found inside of archives.
         batch: Number of the batch.
-        at_utc: Time of ingestion written to every row.
+        at_utc: Time of ingestion written to every row: when the batch was opened, so that reading it again gives the same rows.
         limits: What one file may take.
         loggers: Descriptions of the laboratory's own loggers.
     """

@@ -15,6 +15,7 @@ Each commit of ingestion carries its batch number, and ``bronze.files`` is commi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -28,7 +29,7 @@ from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text, writing
-from lab_assets.state.ledger import SYSTEM
+from lab_assets.state.ledger import SYSTEM, Ledger
 from lab_assets.state.ledger_tables import (
     ARRIVALS,
     CURRENT_PATHS,
@@ -38,6 +39,7 @@ from lab_assets.state.ledger_tables import (
     STATION_PROGRESS,
     TABLE_COMMITS,
 )
+from lab_assets.state.station_work import Attention
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +47,8 @@ if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
 
 _TABLES: Final = (*READER_TABLES, QUARANTINED_ROWS, SCHEMA_EVENTS, FILES)
+_REPLAY: Final = "ingest:replay"
+"""Name under which the ledger keeps which tables are being made anew from the originals."""
 
 
 class LakeBehindError(RuntimeError):
@@ -69,6 +73,21 @@ class Standing:
     def files(self) -> int:
         """Highest batch that is whole in the lake: ``bronze.files`` has it."""
         return self.tables[FILES.full_name]
+
+
+def tables_being_replayed(ledger: Ledger) -> list[str]:
+    """Return the tables whose rows are being read again from the originals: until that has ended they hold less than was committed."""
+    return [key for _, key in ledger.attention(_REPLAY)]
+
+
+def note_replay(ledger: Ledger, tables: Sequence[str], reason: str) -> None:
+    """Record that tables are about to be made anew from the originals; nothing is ingested until ``end_replay``."""
+    ledger.call_attention([Attention(station=_REPLAY, kind="table", key=name, reason=reason) for name in tables])
+
+
+def end_replay(ledger: Ledger) -> None:
+    """Record that every table whose rows were read again is whole."""
+    ledger.attended(_REPLAY, ledger.attention(_REPLAY))
 
 
 class Reconciler:
@@ -104,12 +123,17 @@ class Reconciler:
         lines: list[str] = []
         if swept := self.raw.sweep():
             lines.append(f"{swept} half-copied file(s) of a killed run removed")
+        if unfinished := tables_being_replayed(self.ledger):
+            raise LakeBehindError(
+                f"{', '.join(unfinished)}: being made anew from the originals was interrupted; run 'lab restore --lake-from-raw' again, "
+                "which goes on where it stopped"
+            )
         standing = self.standing()
         if standing.files < standing.committed:
             raise LakeBehindError(
                 f"the ledger has committed batch {standing.committed}, {FILES.full_name} ends at batch {standing.files}: the tables were "
                 "put back to an earlier state. Put the ledger of the same day back, or run 'lab reconcile --accept-lake --reason ...' to "
-                "have the kept originals read again"
+                "have the kept originals read again; where tables are lost, 'lab restore --lake-from-raw' makes them anew"
             )
         if standing.files > standing.ledger:
             lines.append(self._adopt(standing))
@@ -125,8 +149,10 @@ class Reconciler:
         rows = self.lakehouse.polars(FILES, where=pl.col("ingest_batch") > standing.ledger)
         rows = rows.sort(pl.coalesce("path_revision", "ingest_batch"), "arrival_id")  # a path holds what it came to hold last
         with writing(self.ledger.engine) as connection:
-            for batch in rows["ingest_batch"].unique().sort():
-                values = {"batch": batch, "state": "committed", "opened_at": utc_text(), "committed_at": utc_text(), "table_versions": {}}
+            # a batch is opened when its last arrival is there: what its rows carry as their time is at least that
+            for batch, arrived in rows.group_by("ingest_batch").agg(pl.col("arrived_at_utc").max()).sort("ingest_batch").rows():
+                opened_at = arrived.isoformat(timespec="microseconds")
+                values = {"batch": batch, "state": "committed", "opened_at": opened_at, "committed_at": utc_text(), "table_versions": {}}
                 connection.execute(insert(INGEST_BATCHES).values(**values))
             self._renumber(connection, rows)
             for row in rows.iter_rows(named=True):

@@ -270,6 +270,17 @@ class Ledger(StationWork):
         with self.engine.connect() as connection:
             return list(connection.execute(select(ARRIVALS).where(ARRIVALS.c.batch == batch).order_by(ARRIVALS.c.arrival_id)))
 
+    def committed_batches(self) -> list[int]:
+        """Return the numbers of the batches whose rows are in the tables, oldest first."""
+        query = select(INGEST_BATCHES.c.batch).where(INGEST_BATCHES.c.state == "committed").order_by(INGEST_BATCHES.c.batch)
+        with self.engine.connect() as connection:
+            return list(connection.execute(query).scalars())
+
+    def opened_at(self, batch: int) -> str:
+        """Return when a batch was opened, ISO 8601 in UTC: the time of ingestion that all of its rows carry, however often it is read."""
+        with self.engine.connect() as connection:
+            return str(connection.execute(select(INGEST_BATCHES.c.opened_at).where(INGEST_BATCHES.c.batch == batch)).scalar_one())
+
     def mark_staged(self, batch: int) -> None:
         """Record that every file of the batch was read and its rows lie staged."""
         with writing(self.engine) as connection:
@@ -345,6 +356,19 @@ class Ledger(StationWork):
             for name, version in connection.execute(union_all(noted, read)):
                 known[name] = max(version, known.get(name, version))
         return known
+
+    def accept_version(self, connection: Connection, table: str, version: int) -> None:
+        """Take an earlier version of a table for its last one, and forget the files noted after it.
+
+        Args:
+            connection: Of a ``writing`` transaction.
+            table: ``layer.table``.
+            version: The version it has.
+        """
+        connection.execute(update(TABLE_COMMITS).where(TABLE_COMMITS.c.table_name == table).values(version=version))
+        connection.execute(delete(DATA_FILES).where((DATA_FILES.c.table_name == table) & (DATA_FILES.c.version > version)))
+        later = (STATION_PROGRESS.c.input_table == table) & (STATION_PROGRESS.c.version > version)
+        connection.execute(update(STATION_PROGRESS).where(later).values(version=0))
 
     def forget_table(self, table: str) -> None:
         """Forget every version of a table that is made anew from nothing; whatever reads it looks at all of it again."""

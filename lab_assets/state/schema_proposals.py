@@ -67,9 +67,15 @@ class SchemaProposals:
         with self.engine.connect() as connection:
             return list(connection.execute(query.where(_COLUMNS.state == state) if state else query))
 
-    def accepted(self, source: str) -> dict[str, dict[str, str]]:
-        """Return the accepted renames of a source: by table, the column as written to the contract's column."""
-        query = select(SCHEMA_PROPOSALS).where(_COLUMNS.source == source, _COLUMNS.state == "accepted")
+    def accepted(self, source: str, *, by_then: str) -> dict[str, dict[str, str]]:
+        """Return the accepted renames of a source: by table, the column as written to the contract's column.
+
+        Args:
+            source: Drop folder.
+            by_then: Moment, ISO 8601 in UTC, up to which decisions count: files that are read again are read as they were then.
+        """
+        decided = (_COLUMNS.state == "accepted") & (_COLUMNS.decided_at <= by_then)
+        query = select(SCHEMA_PROPOSALS).where(_COLUMNS.source == source, decided)
         renames: dict[str, dict[str, str]] = {}
         with self.engine.connect() as connection:
             for row in connection.execute(query):

@@ -8,7 +8,7 @@ import pytest
 
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditLog
-from lab_assets.state.database import open_database, writing
+from lab_assets.state.database import open_database, utc_text, writing
 from lab_assets.state.ledger import FoundMember, Ledger, NewArrival, Outcome
 from lab_assets.state.quarantine import Quarantine
 from lab_assets.state.schema_proposals import Proposal, ProposalError, SchemaProposals
@@ -224,11 +224,11 @@ def test_proposals_are_counted_and_decided_once(ledger: Ledger) -> None:
     proposals = SchemaProposals(ledger.engine)
     (row,) = proposals.listed("proposed")
     assert (row.files, row.first_file, row.software) == (2, "a.csv", "LIMS 5")
-    assert proposals.accepted("hplc-1") == {}
+    assert proposals.accepted("hplc-1", by_then=utc_text()) == {}
     with writing(ledger.engine) as connection:
         proposals.decide(connection, [row.proposal_id], accept=True, by="shell:qa", reason="update of the LIMS")
-    assert proposals.accepted("hplc-1") == {"lims_lots": {"charge": "lot_id"}}
-    assert proposals.accepted("other") == {}
+    assert proposals.accepted("hplc-1", by_then=utc_text()) == {"lims_lots": {"charge": "lot_id"}}
+    assert proposals.accepted("other", by_then=utc_text()) == {}
     assert len(proposals.refused_files(row)) == 2
     with writing(ledger.engine) as connection, pytest.raises(ProposalError, match="accepted already, by shell:qa"):
         proposals.decide(connection, [row.proposal_id], accept=True, by="shell:qa", reason="")
