@@ -86,6 +86,7 @@ class Settings(BaseSettings):
 
     disk_warn_gib: float = Field(default=10.0, ge=0, description="'lab doctor' and 'lab status' warn when a disk has less free, GiB.")
     disk_least_gib: float = Field(default=2.0, ge=0, description="With less free, GiB, 'lab doctor' fails.")
+    backup_passphrase: str | None = Field(default=None, repr=False, description="Passphrase of the keys in backups.")
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
     failpoint: str = Field(
         default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full."

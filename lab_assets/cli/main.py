@@ -18,6 +18,7 @@ from typer.core import TyperGroup
 
 from lab_assets.cli import (
     audit,
+    backup,
     catalog,
     demo,
     drift,
@@ -31,6 +32,7 @@ from lab_assets.cli import (
     query,
     read,
     reconcile,
+    restore,
     run,
     schema,
     score,
@@ -175,6 +177,8 @@ app.command("down", rich_help_panel=_LAB)(up.down)
 app.command("status", rich_help_panel=_LAB)(up.status)
 app.command("doctor", rich_help_panel=_LAB)(doctor_command.doctor)
 app.command("upgrade", rich_help_panel=_LAB)(upgrade.upgrade)
+app.add_typer(backup.app, name="backup", rich_help_panel=_LAB)
+app.command("restore", rich_help_panel=_LAB)(restore.restore)
 app.command("demo", rich_help_panel=_LAB)(demo.demo)
 app.command("simulate", rich_help_panel=_LAB)(simulate.simulate)
 
