@@ -101,7 +101,7 @@ def _print(report: BackupReport) -> None:
         typer.secho(f"passphrase of the keys, shown this once: {report.passphrase}", bold=True)
         typer.echo("write it down and keep it apart from the backup: without it pseudonyms cannot be made as before")
     if report.waiting:
-        typer.echo(f"{report.waiting} file(s) lie in the inbox, which is not backed up: what was taken in is in the backup as an original")
+        typer.echo(f"{report.waiting} file(s) wait in the inbox and are in no backup until they are taken in")
     if report.removed:
         typer.echo(f"removed: {', '.join(report.removed)}")
     if report.same_disk:

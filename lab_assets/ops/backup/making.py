@@ -67,7 +67,7 @@ class BackupReport:
         keys: ``encrypted``, ``none`` (there are none) or ``left out``.
         passphrase: A passphrase that was made for the keys; shown this once.
         damaged: What is damaged in the laboratory itself and not in the backup, by place.
-        waiting: Files in the inbox, which no backup holds.
+        waiting: Files in the inbox that were not taken in yet, which no backup holds.
         same_disk: Whether the backup lies on the disk of the laboratory.
         removed: Earlier backups that were removed, as asked for.
         seconds: Time of each part.
@@ -153,7 +153,7 @@ def make_backup(
         made = folder.write(made)
         report.removed = folder.prune(keep) if keep is not None else []
     report.name, report.files, report.bytes, report.damaged = made.name, len(made.files), made.bytes, dict(contents.damaged)
-    report.waiting = sum(len(names) for _, _, names in os.walk(settings.inbox))
+    report.waiting = _waiting(settings, engine)
     report.seconds["storing"] = time.monotonic() - begun - report.seconds["settling"]
     new = {"backup": made.name, "files": report.files, "bytes": report.bytes, "keys": report.keys, "damaged": sorted(report.damaged)[:100]}
     audit.append(actor=by, action="backup.make", target=str(folder.root), new=new, reason="asked for", origin=ORIGIN)
@@ -287,6 +287,17 @@ def _require_same(source: Source, found: str) -> None:
 def _entry(source: Source, sha256: str, status: os.stat_result, report: BackupReport, *, size: int, stored: int) -> FileEntry:
     report.new_files, report.new_bytes = report.new_files + 1, report.new_bytes + stored
     return FileEntry(path=source.path, sha256=sha256, size=size, mode=status.st_mode & 0o777, mtime_ns=status.st_mtime_ns)
+
+
+def _waiting(settings: Settings, engine: Engine) -> int:
+    from lab_assets.ingest.inbox import InboxError
+    from lab_assets.ops.batches import waiting_files
+
+    try:
+        found = waiting_files(settings, engine)
+    except InboxError:  # other commands say so; it is no matter of a backup
+        return 0
+    return found["ready"] + found["growing"]
 
 
 def _require_space(folder: BackupFolder, needed: int, what: str) -> None:

@@ -141,7 +141,8 @@ def restore(
     report = RestoreReport(backup=snapshot.name, home=str(home), made_at_utc=snapshot.made_at_utc, tables=len(snapshot.tables))
     report.aside = _free(settings, snapshot, replace=replace)
     begun = time.monotonic()
-    home.mkdir(parents=True, exist_ok=True)
+    for place in (home, settings.run, settings.raw, settings.quarantine):
+        place.mkdir(parents=True, exist_ok=True, mode=0o700 if place != home else 0o755)
     (home / _MARK).write_text(snapshot.name)
     _require_space(settings, snapshot)
     _write_all(settings, folder, snapshot, report, say)
@@ -288,13 +289,12 @@ def _settle(settings: Settings, snapshot: Snapshot, report: RestoreReport, *, by
     from lab_assets.state.database import open_database
     from lab_assets.state.ledger import Ledger
 
-    for folder in (settings.run, settings.raw):
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    settings.inbox.mkdir(exist_ok=True)
     registry_of(settings).make_portable()
     report.ended_runs = _end_runs(settings)
     engine = open_database(settings)
     ledger = Ledger(engine)
+    for source in ("", *ledger.sources()):
+        (settings.inbox / source).mkdir(parents=True, exist_ok=True)
     lake = Lakehouse(settings, SessionKeeper(settings), ledger)
     report.reconciled = _reconcile(lake, report)
     new = {"backup": snapshot.name, "from": snapshot.place, "to": report.home, "keys": report.keys, "ended_runs": report.ended_runs}
