@@ -122,7 +122,7 @@ def test_files_that_are_read_otherwise_today_are_named(plant: Plant) -> None:
     assert line.startswith("hplc/b.txt: committed with ")
     assert line.endswith("then, quarantined for original_missing (the kept original is not in the raw store) now")
     assert plant.states()["hplc/b.txt"] == "committed"
-    assert set(reconciliation(plant.lake)) == {"bronze.chromatograms: hplc/b.txt", "bronze.vendor_peaks: hplc/b.txt"}
+    assert {"bronze.chromatograms: hplc/b.txt", "bronze.vendor_peaks: hplc/b.txt"} <= set(reconciliation(plant.lake))
 
 
 def test_tables_put_back_to_yesterday_get_the_times_of_then(plant: Plant) -> None:
