@@ -51,6 +51,7 @@ _SIGNS: Final = (
     ("database is locked", Kind.DATABASE_BUSY),
     ("java.lang.OutOfMemoryError", Kind.NO_MEMORY),
     ("bad_alloc", Kind.NO_MEMORY),
+    ("failed to map segment from shared object", Kind.NO_MEMORY),
     ("can't start new thread", Kind.NO_PROCESSES),
     ("minimum reader version", Kind.NEWER_TABLE),
     ("Unsupported: Feature", Kind.NEWER_TABLE),

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import dagster as dg
 
 from lab_assets.compute.session import SessionKeeper
+from lab_assets.environment_errors import naming_environment_faults
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.settings import Settings, get_settings
 from lab_assets.state.database import open_database
@@ -18,7 +19,8 @@ from lab_assets.state.ledger import Ledger
 @contextmanager
 def open_lakehouse(settings: Settings) -> Iterator[Lakehouse]:
     """Open database and tables; Spark starts when it is first needed and is let go at the end."""
-    engine = open_database(settings)
+    with naming_environment_faults(settings):
+        engine = open_database(settings)
     keeper = SessionKeeper(settings)
     try:
         yield Lakehouse(settings, keeper, Ledger(engine))

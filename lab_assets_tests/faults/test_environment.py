@@ -181,6 +181,7 @@ def test_an_error_is_recognised_whatever_raised_it() -> None:
     caused.__cause__ = OSError(errno.EROFS, "Read-only file system", "/mnt/lab/x")
     assert kind_of(ExceptionGroup("several", [caused])) == "read_only"
     assert kind_of(MemoryError()) == "no_memory"
+    assert kind_of(ImportError("libarrow.so: failed to map segment from shared object")) == "no_memory"
     assert kind_of(PermissionError("viewer may not approve")) is None
     assert kind_of(FileNotFoundError(errno.ENOENT, "No such file", "/x")) is None
     assert kind_of(RuntimeError("Kernel error: Unsupported: Feature 'x' is not supported")) == "newer_table"

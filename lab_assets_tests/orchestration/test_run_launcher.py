@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
+from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher.base import LaunchRunContext
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 
 from lab_assets.ops.dagster_home import dagster_instance
 from lab_assets.orchestration.private.run_launcher import PROCESS_TAG, LocalRunLauncher
@@ -58,6 +59,20 @@ def process_of(instance: DagsterInstance, run: DagsterRun) -> int:
     found = instance.get_run_by_id(run.run_id)
     assert found is not None
     return int(found.tags[PROCESS_TAG].partition("@")[0])
+
+
+def test_a_run_of_another_hosts_location_is_left_to_its_server(instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its interpreter has the path that ours has, as in two containers of one image."""
+    asked: list[str] = []
+    monkeypatch.setattr(DefaultRunLauncher, "launch_run", lambda _self, context: asked.append(context.dagster_run.run_id))
+    origin = ReconstructableRepository.for_module("lab_assets_tests.orchestration.small_graph", "defs").get_reconstructable_job("ingest")
+    job = small_graph.build_defs().resolve_job_def("ingest")
+    location = GrpcServerCodeLocationOrigin(host="10.0.0.9", port=4000, location_name="there")
+    remote = RemoteRepositoryOrigin(location, "__repository__").get_job_origin("ingest")
+    run = instance.create_run_for_job(job, job_code_origin=origin.get_python_origin(), remote_job_origin=remote)
+    instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
+    found = instance.get_run_by_id(run.run_id)
+    assert (asked, found is not None and PROCESS_TAG in found.tags) == ([run.run_id], False)
 
 
 def test_each_run_has_a_process_of_its_own_forked_from_one(instance: DagsterInstance) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import dagster as dg
 
 from lab_assets.contracts.all_contracts import contract
+from lab_assets.environment_errors import naming_environment_faults
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.orchestration.assets.plots import picture
 from lab_assets.orchestration.assets.reports import Detail, asset_key, check_results, check_spec, report, resilient, selected, table_spec
@@ -78,7 +79,8 @@ def _train(
         lake,
         lambda: train(lake, at_utc=now, run_id=context.run_id, trained_by=context.run.tags.get("lab/user", "system:pipeline")),
     )
-    logged = registry_of(lake.settings).log_training(made.record)
+    with naming_environment_faults(lake.settings):
+        logged = registry_of(lake.settings).log_training(made.record)
     resilient(context, lake, lambda: keep_evaluations(lake, made.record, logged, at_utc=now))
     verdict = made.record.experiment.verdict
     if "ml.training_sets" in chosen:
