@@ -18,6 +18,7 @@ import psutil
 import pytest
 import yaml
 
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.ops.components import Component, code_socket, components
 from lab_assets.ops.dagster_home import dagster_instance, located
 from lab_assets.ops.environment import stated_settings
@@ -95,7 +96,7 @@ def test_a_busy_port_is_named_and_nothing_is_started(home: Settings) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(ProcessError, match=rf"port {port} of web is in use.*set LAB_WEB_PORT"):
+        with pytest.raises(EnvironmentFaultError, match=rf"port {port} of web by .*set LAB_WEB_PORT"):
             started(home, web("free"), web(port=port))
     assert read_state(home) is None
 
