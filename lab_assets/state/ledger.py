@@ -323,11 +323,6 @@ class Ledger(StationWork):
         committed = found.pop("") - sum(found.values())
         return ({"committed": committed} if committed else {}) | found
 
-    def sources(self) -> list[str]:
-        """Return the drop folders from which anything ever came."""
-        with self.engine.connect() as connection:
-            return sorted(connection.execute(select(CURRENT_PATHS.c.source).distinct()).scalars())
-
     def waiting_arrivals(self) -> int:
         """Return the number of arrivals that are in no batch yet: recorded by an interrupted run, or given back by a retry."""
         with self.engine.connect() as connection:

@@ -52,3 +52,9 @@ def taken_paths(engine: Engine, source: str, file_names: Sequence[str]) -> dict[
             rows = connection.execute(_QUERY, {"b_source": source, "b_names": ordered[start : start + _AT_ONCE]}).tuples().all()
             found |= {row[0]: TakenPath(*row[1:]) for row in rows}
     return found
+
+
+def known_sources(engine: Engine) -> list[str]:
+    """Return the drop folders from which anything ever came, in order."""
+    with engine.connect() as connection:
+        return sorted(connection.execute(select(CURRENT_PATHS.c.source).distinct()).scalars())

@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import place_of
 from lab_assets.ingest.raw_store import RawStore
 from lab_assets.ingest.reconciler import Reconciler
@@ -263,8 +264,9 @@ def test_what_is_in_the_place_is_laid_aside_where_that_is_asked_for(plant: Plant
 def test_too_little_space_is_said_before_anything_is_stored(plant: Plant, tmp_path: Path) -> None:
     tmpfs(tmp_path / "small", "1m")
     try:
-        with pytest.raises(BackupError, match="MB free, and the databases takes"):
+        with pytest.raises(EnvironmentFaultError, match=f"{tmp_path}/small .1 MB free; the databases take") as raised:
             back_up(plant, tmp_path / "small")
+        assert raised.value.kind is Kind.DISK_FULL
         assert BackupFolder(tmp_path / "small").names() == []
     finally:
         unmount(tmp_path / "small")

@@ -5,6 +5,7 @@ Belongs here: the order of steps and what is said of them. Does not belong here:
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import time
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from lab_assets.disk import existing
 from lab_assets.failpoints import failpoint
+from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import place_of
 from lab_assets.ops.backup import keys as sealed
 from lab_assets.ops.backup.contents import Contents, Source, freeze, require_embedded
@@ -116,6 +118,7 @@ def make_backup(
 
     Raises:
         BackupError: it cannot be made; the earlier backups are as they were.
+        EnvironmentFaultError: the disk has too little room.
     """
     require_embedded(settings)
     folder = BackupFolder(_outside(settings, destination))
@@ -211,7 +214,7 @@ def _store(
     links = not copy_all and report.same_disk
     planned = [(source, _kept_before(folder, source, known, trusted)) for source in contents.sources]
     needed = sum(_size(source.file) for source, kept in planned if kept is None and not (links and source.may_be_linked))
-    _require_space(folder, needed, "what is new in it")
+    _require_space(folder, needed, "the new files")
     entries: list[FileEntry] = []
     said, done_bytes = time.monotonic(), 0
     for number, (source, kept) in enumerate(planned, start=1):
@@ -225,9 +228,9 @@ def _store(
             if isinstance(error, _DamagedFileError):
                 contents.damaged[source.path] = str(error)
                 continue
-            raise BackupError(
-                f"{error.filename or folder.root}: {error.strerror or error}; the earlier backups are as they were"
-            ) from error
+            if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+                raise no_room(folder.root, "it ran full; the earlier backups are as they were") from error
+            raise
         entries.append(entry)
         done_bytes += entry.size
         if time.monotonic() - said > _SAID_EVERY_S:
@@ -303,10 +306,20 @@ def _waiting(settings: Settings, engine: Engine) -> int:
 def _require_space(folder: BackupFolder, needed: int, what: str) -> None:
     free = shutil.disk_usage(folder.root).free
     if needed + _RESERVE_BYTES > free:
-        raise BackupError(
-            f"{folder.root} has {free / 1e6:.0f} MB free, and {what} takes {needed / 1e6:.0f} MB with {_RESERVE_BYTES / 1e6:.0f} MB to spare: "
-            "free space, name a folder on another disk, or remove older backups with --keep; the earlier backups are as they were"
-        )
+        wanted = f"{what} take {needed / 1e6:.0f} MB, with {_RESERVE_BYTES / 1e6:.0f} MB to spare; the earlier backups are as they were"
+        raise no_room(folder.root, wanted)
+
+
+def no_room(place: Path, wanted: str) -> EnvironmentFaultError:
+    """Return that a disk has too little room for a backup, or for the laboratory of one.
+
+    Args:
+        place: A folder on the disk.
+        wanted: What it was wanted for.
+    """
+    free = shutil.disk_usage(existing(place)).free
+    mend = "free space, name a folder on another disk, or remove older backups with --keep"
+    return EnvironmentFaultError(Kind.DISK_FULL, str(place), f"({free / 1e6:.0f} MB free; {wanted})", what_to_do=mend)
 
 
 def _size_of_databases(settings: Settings) -> int:

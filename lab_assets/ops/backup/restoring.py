@@ -29,7 +29,7 @@ from lab_assets.lake.data_files import local_path
 from lab_assets.ops.backup import keys as sealed
 from lab_assets.ops.backup.contents import DATABASE, LAKE, require_embedded
 from lab_assets.ops.backup.folder import BackupError, BackupFolder, FileEntry, Snapshot, digest_of_file
-from lab_assets.ops.backup.making import READING_SETTINGS
+from lab_assets.ops.backup.making import READING_SETTINGS, no_room
 from lab_assets.ops.environment import stated_settings
 from lab_assets.settings import Settings
 
@@ -131,7 +131,8 @@ def restore(
         say: Given progress.
 
     Raises:
-        BackupError: the backup is not whole, or the place is not free or too small.
+        BackupError: the backup is not whole, or the place is not free.
+        EnvironmentFaultError: the disk has too little room.
     """
     require_embedded(settings)
     folder, snapshot, keys = chosen.open()
@@ -146,7 +147,7 @@ def restore(
     (home / _MARK).write_text(snapshot.name)
     _require_space(settings, snapshot)
     _write_all(settings, folder, snapshot, report, say)
-    report.keys = _write_keys(home, keys, snapshot)
+    report.keys = _write_keys(settings, keys, snapshot)
     report.seconds["writing"] = time.monotonic() - begun
     failpoint("restore_written")
     _settle(settings, snapshot, report, by=by, say=say)
@@ -187,9 +188,7 @@ def _require_space(settings: Settings, snapshot: Snapshot) -> None:
     here = sum(path.stat().st_size for path in home.rglob("*") if path.is_file() and not path.is_symlink())
     needed, free = max(snapshot.bytes - here, 0), shutil.disk_usage(existing(home)).free
     if needed + _RESERVE_BYTES > free:
-        raise BackupError(
-            f"{home} has {free / 1e6:.0f} MB free, and the backup takes {needed / 1e6:.0f} MB more: free space or name another place"
-        )
+        raise no_room(home, f"the backup takes {needed / 1e6:.0f} MB more")
 
 
 def place_of_entry(settings: Settings, path: str) -> Path:
@@ -255,13 +254,13 @@ def write_file(folder: BackupFolder, entry: FileEntry, target: Path) -> str:
     return ""
 
 
-def _write_keys(home: Path, keys: dict[str, bytes], snapshot: Snapshot) -> str:
+def _write_keys(settings: Settings, keys: dict[str, bytes], snapshot: Snapshot) -> str:
     """Write the keys, readable by their owner alone; without them the home has to make new ones, and says so nowhere else."""
     for path, content in keys.items():
-        write_key(home, path, content)
+        write_key(settings.home, path, content)
     if keys:
         return "restored"
-    record = record_path(Settings(home=home))
+    record = record_path(settings)
     if record.is_file():
         known: dict[str, Any] = json.loads(record.read_text())
         known["kept"] = [each for each in known["kept"] if each != Kept.MASK_KEY]
@@ -288,15 +287,18 @@ def _settle(settings: Settings, snapshot: Snapshot, report: RestoreReport, *, by
     from lab_assets.state.audit_chain import AuditLog
     from lab_assets.state.database import open_database
     from lab_assets.state.ledger import Ledger
+    from lab_assets.state.taken_paths import known_sources
+    from lab_assets.state.upgrade import upgrade
 
     registry_of(settings).make_portable()
     report.ended_runs = _end_runs(settings)
+    done = upgrade(settings, say=say)
     engine = open_database(settings)
     ledger = Ledger(engine)
-    for source in ("", *ledger.sources()):
+    for source in ("", *known_sources(engine)):
         (settings.inbox / source).mkdir(parents=True, exist_ok=True)
     lake = Lakehouse(settings, SessionKeeper(settings), ledger)
-    report.reconciled = _reconcile(lake, report)
+    report.reconciled = [*([done.words] if done else []), *_reconcile(lake, report)]
     new = {"backup": snapshot.name, "from": snapshot.place, "to": report.home, "keys": report.keys, "ended_runs": report.ended_runs}
     new |= {"audit_at_backup": list(snapshot.audit), "problems": report.problems[:50]}
     AuditLog(engine).append(actor=by, action="home.restore", target=snapshot.home_id, new=new, reason="asked for", origin=ORIGIN)
