@@ -16,10 +16,10 @@ empty :=
 space := $(empty) $(empty)
 PURE_FILES := $(subst $(space),$(comma),$(foreach room,$(PURE),lab_assets/$(room)/*))
 
-.PHONY: help setup demo test orders lint bench dev lock clean
+.PHONY: help setup demo test orders nemesis-pairs lint bench dev lock clean
 
 help: ## Show the targets.
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
 
 setup: $(STAMPS)/java $(STAMPS)/package $(STAMPS)/bytecode $(JARS_STAMP) $(STAMPS)/classes ## Make .venv with everything the lock names, and fetch Spark's JARs.
 
@@ -72,6 +72,9 @@ test: setup ## Run every test, and hold the coverage of the pure rooms.
 
 orders: setup ## Try fifty orders of arrival and two hundred late corrections.
 	LAB_ORDERS=50 LAB_CORRECTIONS=200 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --no-cov --timeout=3600 lab_assets_tests/orders
+
+nemesis-pairs: setup ## Kill and stop every process, alone and in all pairs (some forty minutes; LAB_NEMESIS_PAIRS=n draws n cases).
+	LAB_NEMESIS_PAIRS=$${LAB_NEMESIS_PAIRS:-all} $(BIN)/python -m pytest -s --no-cov lab_assets_tests/supervision/test_nemesis_pairs.py
 
 lint: setup ## Check style, format and types.
 	$(BIN)/ruff check .

@@ -1,11 +1,13 @@
 """Which code is running.
 
-Belongs here: commit and version. Does not belong here: what they are recorded with.
+Belongs here: commit, version, digest of the program's files. Does not belong here: what they are recorded with.
 """
 
+import hashlib
 import subprocess
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 from lab_assets.settings import PROJECT_ROOT
 
@@ -22,3 +24,17 @@ def code_version() -> str:
         return version
     changed = subprocess.run([*git, "status", "--porcelain", "--", "lab_assets"], capture_output=True, text=True, check=False)
     return head.stdout.strip() + ("+changes" if changed.stdout.strip() else "")
+
+
+@cache
+def program_digest() -> str:
+    """Return a digest of the package's modules as they lie on disk now: what a process that was started earlier is held against.
+
+    Unlike ``code_version`` it tells two states of uncommitted changes apart, and a commit that changes no module from none.
+    """
+    package = Path(__file__).resolve().parent
+    digest = hashlib.blake2b(metadata.version("pyspark").encode(), digest_size=16)
+    for file in sorted(package.rglob("*.py")):
+        digest.update(str(file.relative_to(package)).encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()

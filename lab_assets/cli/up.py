@@ -5,12 +5,14 @@ Belongs here: options, printing, waiting for Ctrl-C. Does not belong here: start
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from lab_assets.ops.processes import UpState
+    from lab_assets.ops.supervision.plan import UpState
     from lab_assets.settings import Settings
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
@@ -30,14 +32,14 @@ def up(
     settings = get_settings()
     require_writable(settings)
     require_sound(settings)
-    with alone(settings):
-        state = bring_up(settings, say=lambda line: typer.echo(line, err=True))
+    with ending_by_interrupt(), alone(settings, say=_say):
+        state = bring_up(settings, say=_say)
     if as_json:
         _print_json({"home": str(settings.home), "processes": _rows(state)})
     else:
         _print_addresses(_rows(state), str(settings.home))
     if foreground:
-        _stay(settings, state)
+        _stay(settings)
 
 
 def down(*, as_json: JsonOption = False) -> None:
@@ -46,8 +48,8 @@ def down(*, as_json: JsonOption = False) -> None:
     from lab_assets.settings import get_settings
 
     settings = get_settings()
-    with alone(settings):
-        ended = stop(settings, say=lambda line: typer.echo(line, err=True))
+    with alone(settings, say=_say):
+        ended = stop(settings, say=_say)
     if as_json:
         _print_json({"home": str(settings.home), "ended": ended})
     else:
@@ -55,17 +57,39 @@ def down(*, as_json: JsonOption = False) -> None:
 
 
 def status(*, as_json: JsonOption = False) -> None:
-    """Show each process, its address and memory, files waiting, the last ingestion and the model that serves."""
-    from dataclasses import asdict
-
+    """Show each process and how it is, runs under way, files waiting, the last ingestion and the model that serves."""
     from lab_assets.ops.status import lab_status
     from lab_assets.settings import get_settings
 
-    laboratory = asdict(lab_status(get_settings()))
+    laboratory = lab_status(get_settings()).model_dump(mode="json")
     if as_json:
         _print_json(laboratory)
     else:
         _print_status(laboratory)
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+@contextmanager
+def ending_by_interrupt() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt as Ctrl-C does, once: what was begun is ended, and a second one does not cut that short."""
+    import signal
+    from types import FrameType
+
+    def interrupted(_number: int, _frame: FrameType | None) -> None:
+        for number in numbers:
+            signal.signal(number, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupted) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _rows(state: UpState) -> list[dict[str, Any]]:
@@ -74,31 +98,35 @@ def _rows(state: UpState) -> list[dict[str, Any]]:
     return as_json(state)
 
 
-def _stay(settings: Settings, state: UpState) -> None:
-    """Watch until interrupted or until a process ends, then end all."""
+def _stay(settings: Settings) -> None:
+    """Stay until interrupted, and see to it that somebody watches; then end all."""
+    import contextlib
+    import os
     import signal
     import time
-    from types import FrameType
 
-    from lab_assets.ops.processes import ProcessError, alone, stop
+    from lab_assets.ops.processes import alone, ensure_watched, stop
 
-    def interrupted(_number: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGTERM, interrupted)
     typer.echo("Ctrl-C ends everything", err=True)
-    lost: list[str] = []
-    try:
-        while not lost:
+    with ending_by_interrupt(), contextlib.suppress(KeyboardInterrupt):
+        while True:
+            ensure_watched(settings)
             time.sleep(1.0)
-            lost = [each.name for each in state.processes if each.process() is None]
-    except KeyboardInterrupt:
-        pass
+            if os.getpid() == 1:  # the first process of a container is the parent of every orphan
+                _reap()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with alone(settings):
-        stop(settings, say=lambda line: typer.echo(line, err=True))
-    if lost:
-        raise ProcessError(f"{', '.join(lost)} ended by itself, so everything was ended; see run/logs in {settings.home}")
+        stop(settings, say=_say)
+
+
+def _reap() -> None:
+    """Take note of ended children, which stay as zombies until somebody does."""
+    import contextlib
+    import os
+
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
 
 
 def _print_json(document: Any) -> None:
@@ -126,14 +154,25 @@ def _print_status(laboratory: dict[str, Any]) -> None:
 
     console = Console()
     title = f"The laboratory in {laboratory['home']} is {'up' if laboratory['up'] else 'not up'}"
+    rows = laboratory["components"]
     table = Table("Process", "State", "Id", "Address", "Memory", "Up for")
+    table.columns[0].no_wrap = True
     table.columns[3].no_wrap = True  # an address is there to be opened
-    table.columns[3].min_width = max(len(row["address"] or "-") for row in laboratory["processes"])
-    colors = {"running": "green", "stopped": "dim", "silent": "yellow", "died": "red"}
-    for row in laboratory["processes"]:
+    table.columns[3].min_width = max(len(row["address"] or "-") for row in rows)
+    colors = {"running": "green", "stopped": "dim", "starting": "yellow", "hung": "yellow", "died": "red"}
+    for row in rows:
         memory = "-" if row["memory_mib"] is None else f"{row['memory_mib']:.0f} MiB"
-        state = f"[{colors[row['state']]}]{row['state']}[/]"
-        table.add_row(row["name"], state, str(row["pid"] or "-"), row["address"] or "-", memory, _duration(row["uptime_s"]))
+        state = "[red]failing[/]" if row["failing"] else f"[{colors[row['state']]}]{row['state']}[/]"
+        shown = (
+            row["name"],
+            state,
+            str(row["pid"] or "-"),
+            row["address"] or "-",
+            memory,
+            _duration(row["uptime_s"]),
+            str(row["restarts"]),
+        )
+        table.add_row(*shown)
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)
     for line in _facts(laboratory):
@@ -151,6 +190,13 @@ def _facts(laboratory: dict[str, Any]) -> list[str]:
     lines.append(
         f"model: {serving['model_name']} version {serving['version']} since {serving['since_utc']}" if serving else "model: none serves"
     )
+    lines += [
+        f"{each['name']}: started again {each['restarts']} times; last: {each['last_end']}"
+        for each in laboratory["components"]
+        if each["restarts"]
+    ]
+    runs = laboratory["runs"]
+    lines += [f"run {run['run_id'][:8]} of {run['job']}: {run['status'].lower()}, {_duration(run['age_s'])} old" for run in runs]
     if waiting := laboratory["to_make_anew"]:
         listed = ", ".join(f"{name} ({reason})" for name, reason in waiting.items())
         lines.append(f"to be made anew by the next run, or now by 'lab ingest': {listed}")

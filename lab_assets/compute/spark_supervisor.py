@@ -6,7 +6,6 @@ Run as ``python -m lab_assets.compute.spark_supervisor SETTINGS`` (JSON).
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import secrets
@@ -23,12 +22,22 @@ import psutil
 from filelock import FileLock, Timeout
 
 from lab_assets.compute.jars import class_archive, ensure_jars, java_executable, spark_home
-from lab_assets.compute.spark_server import ServerState, SparkFiles, listening, live_leases, process_alive
+from lab_assets.compute.spark_server import COMPONENT_NAME, ServerState, SparkFiles, live_leases
+from lab_assets.grpc_health import answers_grpc
+from lab_assets.home_identity import place_of
+from lab_assets.process_identity import marked
+from lab_assets.process_stamp import Stamp, end_with_parent, is_suspended, kill, stamp_of
+from lab_assets.provenance import program_digest
 from lab_assets.settings import Settings
 
 MAX_QUICK_DEATHS: Final = 5
 QUICK_DEATH_S: Final = 30.0
-_PR_SET_PDEATHSIG: Final = 1
+LONGEST_START_S: Final = 110.0
+PROBE_INTERVAL_S: Final = 3.0
+PROBE_TIMEOUT_S: Final = 5.0
+LONGEST_SILENCE_S: Final = 40.0
+"""A server under load answers late; one that was stopped by a signal is seen as such and does not get this long."""
+SUSPENDED_S: Final = 1.5
 
 _OPENS: Final = (
     *("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util", "java.util.concurrent"),
@@ -130,12 +139,6 @@ def java_environment(token: str) -> dict[str, str]:
     }
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end Java when the supervisor dies, however it dies."""
-    if sys.platform == "linux":
-        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def free_port() -> int:
     """Return a loopback port that nobody listens on."""
     with socket.socket() as probe:
@@ -149,11 +152,18 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.files = SparkFiles(settings)
+        self.place = place_of(settings)
         self.port = free_port()
         self.starts = 0
         self.quick_deaths = 0
         self.started_s = 0.0
+        self.answered_s = 0.0
+        self.probed_s = 0.0
+        self.suspended_s: float | None = None
+        self.last_end = ""
+        self.ready = False
         self.java: subprocess.Popen[bytes] | None = None
+        self.born: Stamp | None = None
         self.ending = False
 
     def run(self) -> int:
@@ -161,7 +171,8 @@ class Supervisor:
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
         self._write_token()
-        self._end_orphan()
+        kill(marked(self.place, COMPONENT_NAME, spared=(os.getpid(),)))  # a server whose supervisor was killed
+        self._state(ready=False)  # whoever ends the laboratory now finds this process
         try:
             return self._loop()
         finally:
@@ -172,12 +183,18 @@ class Supervisor:
         last_used_s = time.monotonic()
         self._start_java()
         while not self.ending:
-            if live_leases(self.files):
+            if live_leases(self.files, self.place):
                 last_used_s = time.monotonic()
             if time.monotonic() - last_used_s > self.settings.spark_idle_s:
                 return 0
-            if self.java is not None and self.java.poll() is not None and not self._revive():
-                return 1
+            if self.java is not None and self.java.poll() is not None:
+                self.last_end = f"Java ended with {_exit_in_words(self.java.returncode)}"
+                if not self._revive():
+                    return 1
+            elif hung := self._hung():
+                self.last_end = hung
+                self._kill_java()
+            self._beat()
             time.sleep(0.25)
         return 0
 
@@ -185,7 +202,7 @@ class Supervisor:
         quick = time.monotonic() - self.started_s < QUICK_DEATH_S
         self.quick_deaths = self.quick_deaths + 1 if quick else 0
         if self.quick_deaths >= MAX_QUICK_DEATHS:
-            sys.stderr.write(f"the Spark server died {self.quick_deaths} times at once; see {self.files.log}\n")
+            sys.stderr.write(f"the Spark server died {self.quick_deaths} times at once ({self.last_end}); see {self.files.log}\n")
             return False
         self._start_java()
         return True
@@ -199,15 +216,71 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 cwd=self.files.folder,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the supervisor has one thread
+                preexec_fn=end_with_parent,  # noqa: PLW1509 - it makes one system call
             )
+        self.born = stamp_of(self.java.pid)
         self.starts += 1
         self.started_s = time.monotonic()
-        while not self.ending and self.java.poll() is None and not listening(self.port):
+        self._state(ready=False)
+        while not self.ending and self.java.poll() is None and not answers_grpc(f"127.0.0.1:{self.port}", timeout_s=0.5):
+            if (hung := self._suspended()) or time.monotonic() - self.started_s > LONGEST_START_S:
+                self.last_end = hung or f"it did not answer within {LONGEST_START_S:.0f} s of its start"
+                self._kill_java()
+                break
+            self._beat()
             time.sleep(0.1)
+        self.answered_s = self.probed_s = time.monotonic()
+        self._state(ready=self.java.poll() is None)
+
+    def _hung(self) -> str:
+        """Say in which way the server hangs; empty while it works."""
+        if suspended := self._suspended():
+            return suspended
+        if time.monotonic() - self.probed_s < PROBE_INTERVAL_S:
+            return ""
+        if answers_grpc(f"127.0.0.1:{self.port}", timeout_s=PROBE_TIMEOUT_S):
+            self.answered_s = time.monotonic()
+        self.probed_s = time.monotonic()
+        silent_s = self.probed_s - self.answered_s
+        return f"it did not answer for {silent_s:.0f} s" if silent_s > LONGEST_SILENCE_S else ""
+
+    def _suspended(self) -> str:
+        """Say that the server was stopped by a signal, once it has been for a while."""
+        process = self.born.process() if self.born else None
+        if process is None or not is_suspended(process):
+            self.suspended_s = None
+            return ""
+        self.suspended_s = self.suspended_s or time.monotonic()
+        return "it was stopped by a signal" if time.monotonic() - self.suspended_s > SUSPENDED_S else ""
+
+    def _beat(self) -> None:
+        """Show whoever watches that this process works."""
+        try:
+            os.utime(self.files.state)
+        except FileNotFoundError:
+            self._state(ready=self.ready)
+
+    def _state(self, *, ready: bool) -> None:
+        self.ready = ready
         self.files.write_state(
-            ServerState(supervisor_pid=os.getpid(), java_pid=self.java.pid, port=self.port, starts=self.starts),
+            ServerState(
+                place=self.place,
+                program=program_digest(),
+                supervisor=stamp_of(os.getpid()),
+                java=self.born,
+                port=self.port,
+                starts=self.starts,
+                ready=ready,
+                last_end=self.last_end,
+            )
         )
+
+    def _kill_java(self) -> None:
+        """End a server that hangs, with its workers."""
+        if self.java is not None:
+            kill(_workers(self.java.pid))
+            self.java.kill()
+            self.java.wait()
 
     def _stop_java(self) -> None:
         if self.java is None or self.java.poll() is not None:
@@ -219,12 +292,6 @@ class Supervisor:
             self.java.kill()
             self.java.wait()
 
-    def _end_orphan(self) -> None:
-        """End a server whose supervisor was killed where the system does not do it."""
-        state = self.files.read_state()
-        if state and process_alive(state.java_pid) and "SparkConnectServer" in " ".join(psutil.Process(state.java_pid).cmdline()):
-            psutil.Process(state.java_pid).kill()
-
     def _write_token(self) -> None:
         descriptor = os.open(self.files.token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as handle:
@@ -232,6 +299,17 @@ class Supervisor:
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.ending = True
+
+
+def _workers(java: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(java).children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _exit_in_words(code: int) -> str:
+    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def main() -> int:

@@ -50,7 +50,8 @@ def last_batch(engine: Engine) -> dict[str, Any] | None:
         if row is None:
             return None
         counted = select(ARRIVALS.c.state, func.count()).where(ARRIVALS.c.batch == row["batch"]).group_by(ARRIVALS.c.state)
-        return {**row, "states": {row[0]: row[1] for row in connection.execute(counted)}}
+        # SQLAlchemy's names are texts of a kind of its own, which no JSON writer takes
+        return {**{str(name): value for name, value in row.items()}, "states": {row[0]: row[1] for row in connection.execute(counted)}}
 
 
 def open_batches(engine: Engine) -> list[int]:

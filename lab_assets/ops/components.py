@@ -8,6 +8,7 @@ door for people and systems. The code server listens on a socket in a folder tha
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import sys
@@ -15,9 +16,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from lab_assets.ops.dagster_home import CODE_MODULE, LOCATION, home_folder
+import psutil
+
+from lab_assets.grpc_health import answers_grpc
+from lab_assets.ops.dagster_home import CODE_MODULE, LOCATION, history_in_files, home_folder
+from lab_assets.orchestration.private.run_database import run_database
+from lab_assets.process_identity import laboratory_of
 from lab_assets.settings import Settings
 
 LOOPBACK: Final = "127.0.0.1"
@@ -34,10 +40,13 @@ class Component:
         port: TCP port it listens on, if any.
         port_setting: Variable that moves the port.
         health: Path that answers 200 over HTTP when it is ready.
-        socket: Socket it listens on, if any.
+        socket: Socket on which it answers gRPC, if any.
+        heartbeats: Database in which it leaves heartbeats, if any.
         address: Where people find it; empty for a process without a face.
         after: Components that must be ready before it starts.
         extra: Variables of its environment beyond the common ones.
+        silence_s: It hangs when it has not answered for this long, seconds.
+        work_outlives_it: Whether what it started goes on without it: runs do, and are looked after by the next daemon.
     """
 
     name: str
@@ -46,38 +55,58 @@ class Component:
     port_setting: str = ""
     health: str = ""
     socket: Path | None = None
+    heartbeats: Path | None = None
     address: str = ""
     after: tuple[str, ...] = ()
     extra: Mapping[str, str] = field(default_factory=dict)
+    silence_s: float = 30.0
+    work_outlives_it: bool = False
 
-    def answers(self, *, timeout_s: float = 2.0) -> bool:
-        """Return whether the process does its work as far as can be seen from outside; without a face it does."""
+    def answers(self, *, timeout_s: float = 2.0, ready: bool = False) -> bool:
+        """Return whether the process answers; one that only leaves heartbeats is not asked, and answers.
+
+        Args:
+            timeout_s: How long to wait, seconds.
+            ready: Whether it has to say that it is ready: one that is full or starting answers, too.
+        """
         if self.port is not None:
-            return answers_http(self.port, self.health, timeout_s=timeout_s)
-        return self.socket is None or answers_socket(self.socket, timeout_s=timeout_s)
+            status = http_status(self.port, self.health, timeout_s=timeout_s)
+            return status == 200 if ready else status is not None
+        return self.socket is None or answers_grpc(f"unix:{self.socket}", timeout_s=timeout_s)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        paths = {"socket": self.socket, "heartbeats": self.heartbeats}
+        return {**self.__dict__, "extra": dict(self.extra), **{name: str(path) if path else None for name, path in paths.items()}}
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Component:
+        """Return what ``as_json`` made."""
+        paths = {name: Path(content[name]) if content[name] else None for name in ("socket", "heartbeats")}
+        return cls(**{**content, **paths, "command": tuple(content["command"]), "after": tuple(content["after"])})
 
 
-def answers_http(port: int, path: str, *, timeout_s: float) -> bool:
-    """Return whether a loopback port answers a GET with 200."""
+def http_status(port: int, path: str, *, timeout_s: float) -> int | None:
+    """Return what a loopback port answers to a GET; ``None`` for no answer in time."""
     connection = http.client.HTTPConnection(LOOPBACK, port, timeout=timeout_s)
     try:
         connection.request("GET", path)
-        return connection.getresponse().status == 200
+        return connection.getresponse().status
     except (OSError, http.client.HTTPException):
-        return False
+        return None
     finally:
         connection.close()
 
 
-def answers_socket(path: Path, *, timeout_s: float) -> bool:
-    """Return whether something accepts connections on a Unix socket."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(timeout_s)
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return False
-        return True
+def user_of_port(port: int) -> str:
+    """Say which process listens on a port, and of which laboratory it is, where the system shows it; empty otherwise."""
+    with contextlib.suppress(psutil.Error):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                home = laboratory_of(process)
+                return f" by {process.name()} (process {process.pid}{f', of the laboratory in {home}' if home else ''})"
+    return ""
 
 
 def port_is_free(port: int) -> bool:
@@ -119,6 +148,7 @@ def _mlflow(settings: Settings) -> Component:
         command=(
             *(sys.executable, "-m", "mlflow", "server", "--host", LOOPBACK, "--port", str(port), "--workers", "1"),
             *("--backend-store-uri", settings.mlflow_uri, "--artifacts-destination", str(settings.mlflow_artifacts)),
+            "--uvicorn-opts=--no-access-log",  # it is asked every few seconds whether it lives
         ),
         port=port,
         port_setting="LAB_MLFLOW_PORT",
@@ -148,7 +178,10 @@ def _dagster(settings: Settings) -> tuple[Component, Component]:
     daemon = Component(
         name="dagster-daemon",
         command=(sys.executable, "-m", "dagster._daemon", "run", "-w", workspace),
+        heartbeats=run_database(home_folder(settings)) if history_in_files(settings) else None,
         after=("dagster-code",),
+        silence_s=100.0,  # Dagster leaves a heartbeat every 30 s
+        work_outlives_it=True,
     )
     return web, daemon
 

@@ -84,6 +84,14 @@ def _moved(storage: dict[str, Any], folder: Path) -> dict[str, Any]:
     return storage
 
 
+def history_in_files(settings: Settings, *, template: Path = PROJECT_ROOT / "dagster.yaml") -> bool:
+    """Return whether Dagster keeps its history below its home, and not on a database server."""
+    own = home_folder(settings) / "dagster.yaml"
+    configuration = yaml.safe_load((own if own.exists() else template).read_text())
+    place = next(iter(configuration["storage"].values()))
+    return "base_dir" in place or "base_dir" in place.get("config", {})
+
+
 def write_workspace(settings: Settings, socket: Path) -> Path:
     """Write a workspace that finds the graph at a running code server, and return its path."""
     path = home_folder(settings) / "workspace.yaml"

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -271,7 +270,7 @@ def _spark_warming(settings: Settings) -> Iterator[None]:
     """Start the Spark server meanwhile and send work through it, in a process of its own: reading thousands of files begins at once then."""
     warming = subprocess.Popen(
         (sys.executable, "-m", "lab_assets.ops.warm_up"),
-        env=child_environment(settings, mark=uuid.uuid4().hex),
+        env=child_environment(settings, component="warm-up"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -10,11 +10,10 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from lab_assets.home_identity import place_of
 from lab_assets.ops.dagster_home import home_folder
+from lab_assets.process_identity import COMPONENT, MARK, mark_of
 from lab_assets.settings import Settings
-
-MARK: Final = "LAB_UP_MARK"
-"""Variable that every process started by ``lab up`` and every descendant of it carries; by it none is overlooked."""
 
 _FIXED: Final = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
@@ -28,10 +27,14 @@ _FIXED: Final = {
 }
 
 
-def child_environment(settings: Settings, *, mark: str) -> dict[str, str]:
-    """Return the environment of a child: ours, the settings as they are here, telemetry off.
+def child_environment(settings: Settings, *, component: str) -> dict[str, str]:
+    """Return the environment of a child: ours, the settings as they are here, telemetry off, the mark of the laboratory.
 
     Settings travel as variables because a ``.env`` file is read from the working directory, which a child need not share.
+
+    Args:
+        settings: Whose child.
+        component: What it is started as.
     """
     return {
         **os.environ,
@@ -39,7 +42,8 @@ def child_environment(settings: Settings, *, mark: str) -> dict[str, str]:
         **_FIXED,
         "LAB_HOME": str(settings.home.resolve()),
         "DAGSTER_HOME": str(home_folder(settings).resolve()),
-        MARK: mark,
+        MARK: mark_of(place_of(settings)),
+        COMPONENT: component,
     }
 
 

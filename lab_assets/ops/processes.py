@@ -1,38 +1,55 @@
-"""Starting, watching and ending the laboratory's processes.
+"""Bringing the laboratory's processes up and down.
 
-Belongs here: what ``lab up`` and ``lab down`` do. Does not belong here: which processes there are (``components.py``), Spark's
-own life (``lab_assets.compute.spark_server``), printing.
+Belongs here: what ``lab up`` and ``lab down`` do: state the wish, see to it that somebody watches, wait, end all. Does not belong
+here: which processes there are (``components.py``), keeping them alive (``supervision/``), Spark's own life
+(``lab_assets.compute.spark_server``), printing.
 
-``run/up.json`` lists what was started: process id with its creation time, so that a number used again by the system is
-never taken for ours. Written for one machine; in a cluster its scheduler does this work.
+Written for one machine; in a cluster its scheduler does this work.
 """
 
 from __future__ import annotations
 
-import contextlib
-import json
-import secrets
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import psutil
 from filelock import FileLock, Timeout
 
-from lab_assets.compute.spark_server import SparkFiles, log_tail, remote_url, stop_server
+from lab_assets.compute.spark_server import COMPONENT_NAME, SparkFiles, log_tail, stop_server
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
-from lab_assets.ops.components import Component, port_is_free
-from lab_assets.ops.environment import MARK, child_environment
+from lab_assets.home_identity import place_of
+from lab_assets.ops.components import Component, port_is_free, user_of_port
+from lab_assets.ops.environment import child_environment
+from lab_assets.ops.supervision.ending import WARM_UP, components_of, end_all
+from lab_assets.ops.supervision.plan import (
+    Plan,
+    Record,
+    State,
+    UpState,
+    log_path,
+    now_utc,
+    plan_path,
+    read_plan,
+    read_state,
+    state_path,
+    write_plan,
+)
+from lab_assets.ops.supervision.watch_files import LEADER, Look, Post, launch_watcher, posts
+from lab_assets.process_identity import known_place, marked
+from lab_assets.process_stamp import kill
+from lab_assets.provenance import program_digest
 from lab_assets.settings import Settings
 
 READY_TIMEOUT_S: Final = 180.0
-END_TIMEOUT_S: Final = 20.0
+ANOTHER_TIMEOUT_S: Final = 240.0
+ATTEMPTS: Final = 2
+"""A component that ended so often before all answered is reported, with its last words."""
+_SAID_AFTER_S: Final = 1.0
 Say = Callable[[str], None]
 
 
@@ -40,89 +57,38 @@ class ProcessError(RuntimeError):
     """A process could not be started or ended."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """One process that ``lab up`` started.
-
-    Attributes:
-        name: Component.
-        pid: Process id.
-        created_s: When the system says it was created, seconds since the epoch.
-        address: Where people find it.
-    """
-
-    name: str
-    pid: int
-    created_s: float
-    address: str
-
-    def process(self) -> psutil.Process | None:
-        """Return the process while it lives; ``None`` for a dead one or another that got its number."""
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.created_s) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.NoSuchProcess:
-            return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpState:
-    """What ``run/up.json`` holds.
-
-    Attributes:
-        mark: Value of the mark that every process and descendant carries.
-        socket: The code server's socket.
-        processes: What was started.
-    """
-
-    mark: str
-    socket: str
-    processes: tuple[Started, ...]
-
-
-def state_path(settings: Settings) -> Path:
-    """Return where the state is kept."""
-    return settings.run / "up.json"
-
-
-def log_path(settings: Settings, name: str) -> Path:
-    """Return the log of one process."""
-    return settings.run / "logs" / f"{name}.log"
-
-
-def read_state(settings: Settings) -> UpState | None:
-    """Return what was started last; ``None`` when nothing is meant to run."""
-    try:
-        content = json.loads(state_path(settings).read_text())
-        return UpState(mark=content["mark"], socket=content["socket"], processes=tuple(Started(**each) for each in content["processes"]))
-    except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-        return None
-
-
-def _write_state(settings: Settings, state: UpState) -> None:
-    draft = state_path(settings).with_suffix(".draft")
-    draft.write_text(json.dumps(asdict(state), indent=1))
-    draft.replace(state_path(settings))
-
-
 @contextmanager
-def alone(settings: Settings) -> Iterator[None]:
-    """Hold the right to start and end processes of this home.
+def alone(settings: Settings, *, wait_s: float = ANOTHER_TIMEOUT_S, say: Say = lambda _line: None) -> Iterator[None]:
+    """Hold the right to start and end processes of this home; a second command waits for the first.
+
+    Args:
+        settings: Whose processes.
+        wait_s: How long to wait, seconds.
+        say: Told that it waits.
 
     Raises:
-        ProcessError: another command holds it.
+        ProcessError: another command holds it for longer.
     """
     settings.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lock = FileLock(settings.run / "up.lock")
     try:
-        with FileLock(settings.run / "up.lock", timeout=5):
-            yield
+        try:
+            lock.acquire(timeout=min(wait_s, _SAID_AFTER_S))
+        except Timeout:
+            say(f"another 'lab up' or 'lab down' is at work on {settings.home}; waiting for it")
+            lock.acquire(timeout=max(0.0, wait_s - _SAID_AFTER_S))
     except Timeout as error:
         raise ProcessError(f"another 'lab up' or 'lab down' is at work on {settings.home}; wait for it") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def start(settings: Settings, wanted: Sequence[Component], *, socket: Path, spark: bool, say: Say = lambda _line: None) -> UpState:
-    """Start what does not run yet and wait until all answer; what was started here is ended again when one fails.
+    """Have what is wanted running and watched, and wait until all of it answers.
+
+    What runs already stays. Where nothing was watched before and this does not succeed, or is interrupted, everything is ended again.
 
     Args:
         settings: Whose processes.
@@ -132,44 +98,87 @@ def start(settings: Settings, wanted: Sequence[Component], *, socket: Path, spar
         say: Told what happens.
 
     Raises:
-        ProcessError: a port is taken, or a process ended or did not answer in time.
+        EnvironmentFaultError: a port is taken.
+        ProcessError: a process ended or did not answer in time.
     """
-    known = read_state(settings)
-    alive = {each.name: each for each in known.processes if each.process()} if known else {}
-    missing = [component for component in wanted if component.name not in alive]
-    require_free_ports(missing)
-    mark = known.mark if known and alive else secrets.token_hex(16)
+    clear_the_way(settings, wanted, say=say)
+    watched = is_watched(settings)
+    plan = Plan(
+        place=place_of(settings),
+        program=program_digest(),
+        components=tuple(wanted),
+        socket=str(socket),
+        spark=spark,
+        asked_utc=now_utc(),
+    )
     (settings.run / "logs").mkdir(parents=True, exist_ok=True)
-    started: dict[str, Started] = dict(alive)
-    fresh: list[Started] = []
-
-    def launched(component: Component) -> None:
-        fresh.append(_launch(settings, component, mark))
-        started[component.name] = fresh[-1]
-        _write_state(settings, UpState(mark=mark, socket=str(socket), processes=tuple(started.values())))
-        say(f"starting {component.name}")
-
     try:
-        for component in missing:
-            if not component.after:
-                launched(component)
-        if spark:
-            say("starting spark")
-            remote_url(settings)
-        for component in missing:
-            if component.after:
-                _wait(settings, [each for each in wanted if each.name in component.after], started)
-                launched(component)
-        _wait(settings, wanted, started)
-        if spark:
-            _hold_spark(settings, started)
-        if spark and fresh:
-            _warm_spark(settings, mark)
+        write_plan(settings, plan)
+        state, fresh = _wait(settings, plan, say)
     except BaseException:
-        _end([process for each in fresh if (process := each.process())])
-        _forget(settings, {each.name for each in fresh})
+        if not watched:
+            stop(settings)
         raise
-    return UpState(mark=mark, socket=str(socket), processes=tuple(started.values()))
+    if spark and fresh and not watched:
+        _warm_spark(settings)
+    return state
+
+
+def is_watched(settings: Settings) -> bool:
+    """Return whether a supervisor works on this home."""
+    return read_plan(settings) is not None and Post(settings.run, LEADER).holder() is not None
+
+
+def ensure_watched(settings: Settings) -> subprocess.Popen[bytes] | None:
+    """Start a watcher where none holds a place: it becomes the supervisor, and starts the others.
+
+    Returns:
+        The watcher; ``None`` where there was one.
+    """
+    if any(post.is_held() for post in posts(settings.run)):
+        return None
+    return launch_watcher(settings.home.resolve(), child_environment(settings, component=LEADER))
+
+
+def clear_the_way(settings: Settings, wanted: Sequence[Component], *, say: Say = lambda _line: None) -> None:
+    """End what must not go on beside what is wanted: processes of an earlier program, orphans; and check that the ports are free.
+
+    Args:
+        settings: Whose processes.
+        wanted: Components that are to run.
+        say: Told what is ended, and why.
+
+    Raises:
+        EnvironmentFaultError: a port is taken by somebody else.
+        ProcessError: a process cannot be ended.
+    """
+    place = known_place(settings)
+    if place is not None:
+        plan = read_plan(settings)
+        left = components_of(marked(place)) - {COMPONENT_NAME, WARM_UP}
+        if left and plan is None:
+            say(f"nobody watches what is left of an earlier time ({', '.join(sorted(left))}): it is ended")
+            stop(settings)
+        elif left and plan is not None and plan.program != program_digest():
+            say("what runs was started by an earlier state of the program: all of it is ended and started anew")
+            stop(settings)
+        server = SparkFiles(settings).read_state()
+        if server is not None and server.program != program_digest():
+            say("the Spark server was started by an earlier state of the program: it is ended and started anew")
+            stop_server(settings)
+    if not is_watched(settings):
+        _make_room(settings, wanted)
+
+
+def _make_room(settings: Settings, wanted: Sequence[Component]) -> None:
+    """End orphans of what is to be started, and check that its ports are free."""
+    known = read_state(settings)
+    alive = {each.name for each in known.processes if each.process()} if known else set[str]()
+    missing = [each for each in wanted if each.name not in alive]
+    place = known_place(settings)
+    if place is not None:
+        kill([each for component in missing if not component.work_outlives_it for each in marked(place, component.name)])
+    require_free_ports(missing)
 
 
 def require_free_ports(wanted: Iterable[Component]) -> None:
@@ -180,68 +189,75 @@ def require_free_ports(wanted: Iterable[Component]) -> None:
     """
     taken = [each for each in wanted if each.port is not None and not port_is_free(each.port)]
     if taken:
-        places = ", ".join(f"port {each.port} of {each.name}{_user_of(each.port)}" for each in taken)
+        places = ", ".join(f"port {each.port} of {each.name}{user_of_port(each.port or 0)}" for each in taken)
         variables = ", ".join(each.port_setting for each in taken)
         raise EnvironmentFaultError(Kind.PORT_TAKEN, places, what_to_do=f"end what uses it, or set {variables}; nothing was started")
 
 
-def _user_of(port: int | None) -> str:
-    """Say which process listens on a port, where the system shows it."""
-    with contextlib.suppress(psutil.Error):
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
-                return f" by {psutil.Process(connection.pid).name()} (process {connection.pid})"
-    return ""
-
-
-def _launch(settings: Settings, component: Component, mark: str) -> Started:
-    if component.socket is not None:
-        component.socket.unlink(missing_ok=True)
-    with log_path(settings, component.name).open("ab") as log:
-        child = subprocess.Popen(
-            component.command,
-            env={**child_environment(settings, mark=mark), **component.extra},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            cwd=settings.home,
-            start_new_session=True,
-        )
-    return Started(name=component.name, pid=child.pid, created_s=psutil.Process(child.pid).create_time(), address=component.address)
-
-
-def _wait(settings: Settings, wanted: Sequence[Component], started: dict[str, Started]) -> None:
+def _wait(settings: Settings, plan: Plan, say: Say) -> tuple[UpState, bool]:
+    """Wait until all answer; return how they are, and whether any was started meanwhile."""
     deadline = time.monotonic() + READY_TIMEOUT_S
-    waiting = list(wanted)
-    while waiting:
-        for component in waiting:
-            if started[component.name].process() is None:
-                raise ProcessError(_failure(settings, component, "ended at once"))
-        waiting = [component for component in waiting if not component.answers(timeout_s=1.0)]
-        if waiting and time.monotonic() > deadline:
-            raise ProcessError(_failure(settings, waiting[0], f"did not answer within {READY_TIMEOUT_S:.0f} s"))
-        if waiting:
-            time.sleep(0.2)
+    said: set[str] = set()
+    launched: list[subprocess.Popen[bytes]] = []
+    launched_s = float("-inf")
+    looks = [Look(post) for post in posts(settings.run)]
+    while True:
+        for look in looks:
+            look.end_what_hangs()
+        if time.monotonic() - launched_s > 2.0:
+            launched_s = time.monotonic()
+            launched += [watcher] if (watcher := ensure_watched(settings)) else []
+        if sum(1 for each in launched if each.poll()) >= ATTEMPTS:
+            path = log_of(settings, LEADER)
+            raise ProcessError(f"the supervisor could not be started; the end of {path}:\n{log_tail(path, 12)}")
+        state = read_state(settings)
+        records = _followed(state, plan)
+        for record in records:
+            if record.state is State.STARTING and record.name not in said:
+                said.add(record.name)
+                say(f"starting {record.name}")
+            if sum(1 for each in record.ends_utc if each >= plan.asked_utc) >= ATTEMPTS:
+                raise ProcessError(_failure(settings, record))
+        if state is not None and records and all(each.state is State.RUNNING and each.process() for each in records):
+            return state, bool(said)
+        if time.monotonic() > deadline:
+            raise ProcessError(_silence(settings, records))
+        time.sleep(0.1)
 
 
-def _failure(settings: Settings, component: Component, what: str) -> str:
-    path = log_path(settings, component.name)
-    return f"{component.name} {what}; the end of {path}:\n{log_tail(path, 12)}"
+def _followed(state: UpState | None, plan: Plan) -> list[Record]:
+    """Return what the supervisor says once it follows this wish."""
+    if state is None or state.asked_utc != plan.asked_utc:
+        return []
+    return [*state.processes, *([state.spark] if state.spark else [])]
 
 
-def _hold_spark(settings: Settings, started: dict[str, Started]) -> None:
-    """Leave leases in the daemon's and the code server's names: Spark stays warm as long as one of them lives."""
-    for name in ("dagster-daemon", "dagster-code"):
-        if name in started:
-            (SparkFiles(settings).clients / f"{started[name].pid}-up").write_text(str(started[name].pid))
+def _failure(settings: Settings, record: Record) -> str:
+    path = log_of(settings, record.name)
+    how = record.last_end.partition("; last words")[0]
+    return f"{record.name} ended at once, {ATTEMPTS} times ({how}); the end of {path}:\n{log_tail(path, 12)}"
 
 
-def _warm_spark(settings: Settings, mark: str) -> None:
+def _silence(settings: Settings, records: Sequence[Record]) -> str:
+    if not records:
+        path = log_of(settings, LEADER)
+        return f"nothing supervises {settings.home} after {READY_TIMEOUT_S:.0f} s; the end of {path}:\n{log_tail(path, 12)}"
+    late = next((each for each in records if each.state is not State.RUNNING), records[0])
+    path = log_of(settings, late.name)
+    return f"{late.name} did not answer within {READY_TIMEOUT_S:.0f} s; the end of {path}:\n{log_tail(path, 12)}"
+
+
+def log_of(settings: Settings, name: str) -> Path:
+    """Return where a process says what it does; Spark's lies beside its server's."""
+    return settings.run / "spark" / "supervisor.log" if name == COMPONENT_NAME else log_path(settings, name)
+
+
+def _warm_spark(settings: Settings) -> None:
     """Warm the server in the background: the first file that lands waits no longer than the next."""
     with log_path(settings, "warm-up").open("ab") as log:
         subprocess.Popen(
             (sys.executable, "-m", "lab_assets.ops.warm_up"),
-            env=child_environment(settings, mark=mark),
+            env=child_environment(settings, component=WARM_UP),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -251,7 +267,7 @@ def _warm_spark(settings: Settings, mark: str) -> None:
 
 
 def stop(settings: Settings, *, say: Say = lambda _line: None) -> list[str]:
-    """End everything that was started here, with all descendants, and Spark; safe to repeat.
+    """End everything of this home, with all descendants and orphans, and Spark; safe to repeat, in whatever state it is.
 
     Returns:
         Names of what was ended.
@@ -259,25 +275,21 @@ def stop(settings: Settings, *, say: Say = lambda _line: None) -> list[str]:
     Raises:
         ProcessError: a process is left.
     """
-    state = read_state(settings)
-    ended: list[str] = []
-    if state is not None:
-        # the daemon first, because it would launch more; then all others at once
-        living = [(each.name, process) for each in state.processes if (process := each.process())]
-        for group in ([one for one in living if one[0] == "dagster-daemon"], [one for one in living if one[0] != "dagster-daemon"]):
-            for name, _ in group:
-                say(f"ending {name}")
-            _end([member for _, process in group for member in _family(process)])
-            ended += [name for name, _ in group]
-        _end(marked(state.mark))
-        left = marked(state.mark)
-        if left:
-            raise ProcessError(f"still running: {', '.join(str(process.pid) for process in left)}; end them by hand")
+    place = known_place(settings)
+    if place is None:  # nothing was ever started here
+        return []
+    plan, state = read_plan(settings), read_state(settings)
+    plan_path(settings).unlink(missing_ok=True)  # from here on nobody starts anything
+    kill([process for post in posts(settings.run) if (holder := post.holder()) and (process := holder.process())])
+    kill(marked(place, LEADER))
+    ended = end_all(place, state.processes if state else (), say=say)
     if stop_server(settings):
         say("ending spark")
-        ended.append("spark")
-    if state is not None:
-        _remove_socket(settings, Path(state.socket))
+        ended.append(COMPONENT_NAME)
+    if left := marked(place):
+        raise ProcessError(f"still running: {', '.join(str(process.pid) for process in left)}; end them by hand")
+    for socket in {each.socket for each in (plan, state) if each}:
+        _remove_socket(settings, Path(socket))
     state_path(settings).unlink(missing_ok=True)
     return ended
 
@@ -288,56 +300,6 @@ def _remove_socket(settings: Settings, path: Path) -> None:
         shutil.rmtree(path.parent, ignore_errors=True)
 
 
-def _family(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
-
-
-def marked(mark: str) -> list[psutil.Process]:
-    """Return living processes that carry a mark in their environment, however they came to be orphans."""
-    found: list[psutil.Process] = []
-    own = psutil.Process().pid
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.pid != own and process.status() != psutil.STATUS_ZOMBIE and process.environ().get(MARK) == mark:
-                found.append(process)
-    return found
-
-
-def _end(processes: Sequence[psutil.Process]) -> None:
-    """Ask processes to end, then make them."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.terminate()
-    _, stubborn = psutil.wait_procs(processes, timeout=END_TIMEOUT_S)
-    for process in stubborn:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(stubborn, timeout=5)
-
-
-def _forget(settings: Settings, names: set[str]) -> None:
-    state = read_state(settings)
-    if state is None:
-        return
-    rest = tuple(each for each in state.processes if each.name not in names)
-    if rest:
-        _write_state(settings, UpState(mark=state.mark, socket=state.socket, processes=rest))
-    else:
-        state_path(settings).unlink(missing_ok=True)
-
-
-def memory_mib(process: psutil.Process) -> float:
-    """Return the resident memory of a process and its descendants, in MiB."""
-    total = 0
-    for member in _family(process):
-        with contextlib.suppress(psutil.Error):
-            total += member.memory_info().rss
-    return total / 2**20
-
-
 def as_json(state: UpState) -> list[dict[str, Any]]:
     """Return the processes as plain data."""
-    return [{"name": each.name, "pid": each.pid, "address": each.address} for each in state.processes]
+    return [{"name": each.name, "pid": each.pid or None, "address": each.address} for each in state.processes]

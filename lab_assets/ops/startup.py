@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from lab_assets.compute.jars import ensure_jars
 from lab_assets.disk import unwritable
 from lab_assets.environment_errors import fault_of
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
-from lab_assets.ops.components import code_socket, components
+from lab_assets.ops.components import Component, code_socket, components
 from lab_assets.ops.dagster_home import CODE_MODULE, dagster_instance, write_workspace
-from lab_assets.ops.processes import UpState, read_state, require_free_ports, start
+from lab_assets.ops.processes import clear_the_way, start
+from lab_assets.ops.supervision.plan import UpState, read_plan
 from lab_assets.settings import Settings
 
 
@@ -28,18 +30,22 @@ def bring_up(settings: Settings, *, code_module: str = CODE_MODULE, say: Callabl
     Raises:
         EnvironmentFaultError: a port is taken, or the database cannot be brought to this version.
         ProcessError: a process ended or did not answer in time.
-        SparkServerError: the Spark server did not answer in time.
         JarsMissingError: Java or the JARs are missing.
     """
-    known = read_state(settings)
-    code_lives = known is not None and any(each.name == "dagster-code" and each.process() for each in known.processes)
-    socket = Path(known.socket) if known is not None and code_lives else code_socket(settings)
+    known = read_plan(settings)
+    socket = Path(known.socket) if known is not None else code_socket(settings)
     wanted = components(settings, code_module=code_module, socket_path=socket)
-    running = {each.name for each in known.processes if each.process()} if known else set()
-    require_free_ports(each for each in wanted if each.name not in running)
+    if not settings.spark_remote:
+        ensure_jars(settings)
+    clear_the_way(settings, wanted, say=say)  # before anything is made or migrated
     prepare(settings, say=say)
     write_workspace(settings, socket)
     return start(settings, wanted, socket=socket, spark=not settings.spark_remote, say=say)
+
+
+def wanted_components(settings: Settings) -> tuple[Component, ...]:
+    """Return what ``lab up`` would start; nothing is made."""
+    return components(settings, socket_path=settings.run / "dagster.sock")
 
 
 def require_writable(settings: Settings) -> None:

@@ -1,119 +1,283 @@
 """What runs, where, and how it is: the answer of ``lab status``.
 
 Belongs here: looking. Does not belong here: changing anything, printing.
+
+The supervisor's state file says what it knows; whether a process lives and answers is seen here once more, so that the answer is true
+also where nobody watches.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import psutil
+from pydantic import BaseModel, ConfigDict, Field
 
-from lab_assets.compute.spark_server import SparkFiles, listening, process_alive
+from lab_assets.compute.spark_server import COMPONENT_NAME, SparkFiles
 from lab_assets.disk import room_state, rooms
 from lab_assets.environment_errors import fault_of
 from lab_assets.fault_kinds import EnvironmentFaultError
-from lab_assets.ops.components import Component, components
-from lab_assets.ops.processes import memory_mib, read_state
+from lab_assets.grpc_health import answers_grpc
+from lab_assets.ops.components import Component
+from lab_assets.ops.dagster_home import home_folder
+from lab_assets.ops.processes import log_of
+from lab_assets.ops.startup import wanted_components
+from lab_assets.ops.supervision.plan import Record, State, read_plan, read_state
+from lab_assets.ops.supervision.watch_files import LEADER, Look, Post
+from lab_assets.orchestration.private.run_database import UnfinishedRun, run_database, unfinished_runs
+from lab_assets.process_stamp import family, is_suspended
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
-
-@dataclass(frozen=True, kw_only=True)
-class ProcessStatus:
-    """One process.
-
-    Attributes:
-        name: Component.
-        state: ``running``, ``silent`` (lives, does not answer), ``died`` (was started, is gone) or ``stopped``.
-        pid: Process id, when it lives.
-        address: Where people find it.
-        memory_mib: Resident memory with all descendants, MiB.
-        uptime_s: Seconds since its start.
-    """
-
-    name: str
-    state: str
-    pid: int | None = None
-    address: str = ""
-    memory_mib: float | None = None
-    uptime_s: float | None = None
+LATE_START: Final = timedelta(seconds=60)
+LONG_SILENCE: Final = timedelta(minutes=30)
+_ANSWER_S: Final = 2.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabStatus:
-    """The whole laboratory.
-
-    Attributes:
-        home: ``LAB_HOME``.
-        up: Whether every process of ``lab up`` runs and answers.
-        processes: Each of them, and Spark.
-        inbox: Files waiting; ``None`` before the first ingestion.
-        last_batch: The newest ingestion batch.
-        serving: The model version that serves.
-        problems: What does not hold, for people.
-        to_make_anew: Tables that wait to be made anew, as after a restore, each with the reason; the next run, or ``lab ingest``, does it.
-    """
-
-    home: str
-    up: bool
-    processes: list[ProcessStatus]
-    inbox: dict[str, int] | None = None
-    last_batch: dict[str, Any] | None = None
-    serving: dict[str, Any] | None = None
-    problems: list[str] = field(default_factory=list)
-    to_make_anew: dict[str, str] = field(default_factory=dict[str, str])
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-def lab_status(settings: Settings) -> LabStatus:
-    """Look at processes, inbox, ledger and model."""
-    state = read_state(settings)
-    socket = Path(state.socket) if state else settings.run / "dagster.sock"
-    wanted = components(settings, socket_path=socket)
-    processes = [_component(settings, component) for component in wanted]
-    if not settings.spark_remote:
-        processes.append(_spark(settings))
-    problems = [f"{each.name} {_MEANINGS[each.state]}" for each in processes if each.state in _MEANINGS]
-    problems += [f"little room is left on a disk ({room.words})" for room in rooms(settings) if room_state(room, settings) != "ok"]
-    kept = _kept(settings, problems)
-    up = state is not None and all(each.state == "running" for each in processes)
-    return LabStatus(home=str(settings.home), up=up, processes=processes, problems=problems, **kept)
+class ComponentStatus(_Document):
+    """One process."""
+
+    name: str = Field(description="mlflow, dagster-code, dagster-web, dagster-daemon, service, spark or supervisor.")
+    state: State = Field(
+        description="running (answers); starting (lives, has not answered yet); hung (lives, does not answer, is replaced); died (is gone, "
+        "is started again); stopped (is not wanted)."
+    )
+    pid: int | None = Field(default=None, description="Process id, while it lives.")
+    since_utc: str | None = Field(default=None, description="Since when it is in this state.")
+    problem: str = Field(default="", description="What is wrong and what happens next; empty while it runs.")
+    failing: bool = Field(default=False, description="It keeps ending: it is tried once a minute, and the audit trail has an alert.")
+    restarts: int = Field(default=0, description="How often it had to be started again since 'lab up'.")
+    last_end: str = Field(default="", description="How it ended last, with its last words; empty where it never did.")
+    address: str = Field(default="", description="Where people find it; empty for a process without a face.")
+    memory_mib: float | None = Field(
+        default=None, description="Resident memory, MiB; of the supervisor alone, of others with all descendants."
+    )
+    uptime_s: float | None = Field(default=None, description="Seconds since the process began.")
 
 
-_MEANINGS = {"died": "was started and is gone; 'lab up' starts it again", "silent": "lives but does not answer; see its log in run/logs"}
+class RunStatus(_Document):
+    """One run of Dagster that has not ended."""
+
+    run_id: str = Field(description="Dagster's id.")
+    job: str = Field(description="Its job.")
+    status: str = Field(description="Dagster's word: QUEUED, NOT_STARTED, STARTING, STARTED, CANCELING.")
+    age_s: float = Field(description="Seconds since it was asked for.")
+    last_event_utc: str | None = Field(default=None, description="When it reported last.")
+    pid: int | None = Field(default=None, description="Process id, while it lives.")
+    problem: str = Field(default="", description="What is wrong; empty while it goes on.")
 
 
-def _component(settings: Settings, component: Component) -> ProcessStatus:
-    state = read_state(settings)
-    started = next((each for each in state.processes if each.name == component.name), None) if state else None
-    process = started.process() if started else None
-    if process is None:
-        return ProcessStatus(name=component.name, state="died" if started else "stopped", address=component.address)
-    activity = "running" if component.answers() else "silent"
-    return ProcessStatus(name=component.name, state=activity, address=component.address, **_vital(process))
+class LabStatus(_Document):
+    """The whole laboratory."""
 
-
-def _spark(settings: Settings) -> ProcessStatus:
-    known = SparkFiles(settings).read_state()
-    if known is None or not process_alive(known.supervisor_pid):
-        return ProcessStatus(name="spark", state="stopped")
-    activity = "running" if listening(known.port) else "silent"
-    return ProcessStatus(
-        name="spark", state=activity, address=f"sc://localhost:{known.port}", **_vital(psutil.Process(known.supervisor_pid))
+    home: str = Field(description="LAB_HOME.")
+    up: bool = Field(description="Whether every process of 'lab up' runs and answers.")
+    components: list[ComponentStatus] = Field(description="Each process, Spark and the supervisor included.")
+    runs: list[RunStatus] = Field(default_factory=list[RunStatus], description="Runs that have not ended, the oldest first.")
+    inbox: dict[str, int] | None = Field(default=None, description="Files waiting, by state; null before the first start.")
+    last_batch: dict[str, Any] | None = Field(default=None, description="The newest ingestion batch; null before the first.")
+    serving: dict[str, Any] | None = Field(default=None, description="The model version that serves; null for none.")
+    problems: list[str] = Field(default_factory=list, description="What does not hold, for people.")
+    to_make_anew: dict[str, str] = Field(
+        default_factory=dict[str, str],
+        description="Tables that wait to be made anew, as after a restore, each with the reason; the next run, or 'lab ingest', does it.",
     )
 
 
-def _vital(process: psutil.Process) -> dict[str, Any]:
+def lab_status(settings: Settings) -> LabStatus:
+    """Look at processes, runs, inbox, ledger and model.
+
+    Raises:
+        LostError: the home's own record cannot be read.
+    """
+    wanted = read_plan(settings) is not None
+    parts = [*_components(settings, wanted=wanted), _supervisor(settings, wanted=wanted)]
+    runs = [_run(settings, each) for each in unfinished_runs(run_database(home_folder(settings)))]
+    problems = [f"{each.name} {each.problem}" for each in parts if each.problem]
+    problems += [f"run {each.run_id[:8]} of {each.job} {each.problem}" for each in runs if each.problem]
+    problems += [f"little room is left on a disk ({room.words})" for room in rooms(settings) if room_state(room, settings) != "ok"]
+    kept = _kept(settings, problems)
+    up = wanted and all(each.state is State.RUNNING for each in parts)
+    return LabStatus(home=str(settings.home), up=up, components=parts, runs=runs, problems=problems, **kept)
+
+
+def _components(settings: Settings, *, wanted: bool) -> list[ComponentStatus]:
+    plan, state = read_plan(settings), read_state(settings)
+    parts = plan.components if plan else wanted_components(settings)
+    known = {each.name: each for each in state.processes} if state else {}
+    records = [known.get(each.name) or Record(name=each.name, address=each.address) for each in parts]
+    with ThreadPoolExecutor(len(records) + 1) as together:
+        spark = together.submit(_spark, settings, (state.spark if state else None), wanted=wanted)
+        looked = list(together.map(lambda each: _component(settings, *each, wanted=wanted), zip(parts, records, strict=True)))
+        kept = plan.spark if plan else not settings.spark_remote
+        return [*looked, *([spark.result()] if kept else [])]
+
+
+def _component(settings: Settings, component: Component, record: Record, *, wanted: bool) -> ComponentStatus:
+    process = record.process()
+    if process is None:
+        return _without_process(settings, record, wanted=wanted)
+    state = State.RUNNING
+    if is_suspended(process):
+        state = State.HUNG
+    elif record.state is State.STARTING:
+        state = State.STARTING
+    elif record.state is State.HUNG or not component.answers(timeout_s=_ANSWER_S):
+        state = State.HUNG
+    return _of(settings, record, state, process)
+
+
+def _spark(settings: Settings, record: Record | None, *, wanted: bool) -> ComponentStatus:
+    record = record or Record(name=COMPONENT_NAME)
+    server = SparkFiles(settings).read_state()
+    process = server.supervisor.process() if server else record.process()
+    if process is None:
+        return _without_process(settings, record, wanted=wanted)
+    if server is None:
+        return _of(settings, record, State.STARTING, process)
+    java = server.java.process() if server.java else None
+    if is_suspended(process) or (java is not None and is_suspended(java)):
+        state = State.HUNG
+    elif not server.ready or java is None:
+        state = State.STARTING
+    else:
+        state = State.RUNNING if answers_grpc(f"127.0.0.1:{server.port}", timeout_s=_ANSWER_S) else State.HUNG
+    record.address = f"sc://localhost:{server.port}"
+    return _of(settings, record, state, process)
+
+
+def _supervisor(settings: Settings, *, wanted: bool) -> ComponentStatus:
+    post = Post(settings.run, LEADER)
+    holder = post.holder()
+    record = Record(name=LEADER, stamp=holder, state=State.RUNNING)
+    process = record.process()
+    if process is not None:
+        return _of(settings, record, State.HUNG if Look(post).hangs() or is_suspended(process) else State.RUNNING, process)
+    if not wanted:
+        return ComponentStatus(name=LEADER, state=State.STOPPED)
+    return ComponentStatus(name=LEADER, state=State.DIED, problem="is gone, and nobody restarts what dies: 'lab up' starts it again")
+
+
+def _without_process(settings: Settings, record: Record, *, wanted: bool) -> ComponentStatus:
+    if not wanted:
+        return ComponentStatus(name=record.name, state=State.STOPPED, address=record.address)
+    return _of(settings, record, State.DIED, None)
+
+
+def _of(settings: Settings, record: Record, state: State, process: psutil.Process | None) -> ComponentStatus:
+    return ComponentStatus(
+        name=record.name,
+        state=state,
+        since_utc=record.since_utc if record.since_utc and record.state is state else _now(),
+        problem=_problem(settings, record, state),
+        failing=record.failing,
+        restarts=record.restarts,
+        last_end=record.last_end,
+        address=record.address,
+        **({} if process is None else _vital(process, alone=record.name == LEADER)),
+    )
+
+
+def _problem(settings: Settings, record: Record, state: State) -> str:
+    if record.failing:
+        ended = f"keeps ending ({record.last_end or 'no reason known'})"
+        return f"{ended}; it is tried once a minute, see {log_of(settings, record.name)}"
+    if state is State.HUNG:
+        return f"lives but does not answer; it is replaced, see {log_of(settings, record.name)}"
+    if state is State.DIED:
+        return f"is gone ({record.last_end or 'killed a moment ago'}) and is started again"
+    if state is State.STARTING and record.restarts:
+        return f"is being started again ({record.last_end})"
+    return ""
+
+
+def _run(settings: Settings, run: UnfinishedRun) -> RunStatus:
+    now = datetime.now(UTC)
+    number, _, _birth = run.process.partition("@")
+    process = _process_of(run)
+    last_event = _last_event(settings, run.run_id)
+    problem = ""
+    if run.status in {"STARTING", "STARTED"} and number and process is None:
+        problem = f"has lost its process {number}; it is found dead and repeated by itself"
+    elif process is not None and is_suspended(process):
+        problem = f"hangs: its process {number} was stopped by a signal; 'kill -CONT {number}' lets it go on"
+    elif run.status in {"NOT_STARTED", "STARTING"} and now - run.changed_utc > LATE_START:
+        problem = f"has been starting for {(now - run.changed_utc).total_seconds():.0f} s"
+    elif run.status == "STARTED" and last_event is not None and now - last_event > LONG_SILENCE:
+        problem = f"has reported nothing for {(now - last_event).total_seconds() / 60:.0f} min"
+    return RunStatus(
+        run_id=run.run_id,
+        job=run.job,
+        status=run.status,
+        age_s=round((now - run.created_utc).total_seconds(), 1),
+        last_event_utc=last_event.isoformat(timespec="seconds") if last_event else None,
+        pid=process.pid if process else None,
+        problem=problem,
+    )
+
+
+def _process_of(run: UnfinishedRun) -> psutil.Process | None:
+    """Return the process of a run while it lives; the launcher notes when it was created, as psutil tells it."""
+    number, _, created = run.process.partition("@")
+    try:
+        process = psutil.Process(int(number))
+        same = abs(process.create_time() - float(created)) < 1.0
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+    except (ValueError, psutil.Error):
+        return None
+
+
+def _last_event(settings: Settings, run_id: str) -> datetime | None:
+    """Return when a run reported last: its events are a database of their own."""
+    folder = home_folder(settings) / "storage" / "history" / "runs"
+    times = list(_changed(folder.glob(f"{run_id}.db*")))
+    return datetime.fromtimestamp(max(times), UTC) if times else None
+
+
+def _changed(paths: Iterator[Path]) -> Iterator[float]:
+    for path in paths:
+        try:
+            yield path.stat().st_mtime
+        except FileNotFoundError:
+            continue
+
+
+def _vital(process: psutil.Process, *, alone: bool) -> dict[str, Any]:
+    try:
+        began = process.create_time()
+    except psutil.Error:
+        return {}
     return {
         "pid": process.pid,
-        "memory_mib": round(memory_mib(process), 1),
-        "uptime_s": round(max(0.0, time.time() - process.create_time()), 1),
+        "memory_mib": round(memory_mib([process] if alone else family(process)), 1),
+        "uptime_s": round(max(0.0, time.time() - began), 1),
     }
+
+
+def memory_mib(processes: Iterable[psutil.Process]) -> float:
+    """Return the resident memory of processes together, in MiB."""
+    total = 0
+    for member in processes:
+        try:
+            total += member.memory_info().rss
+        except psutil.Error:
+            continue
+    return total / 2**20
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:

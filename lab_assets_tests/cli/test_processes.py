@@ -9,28 +9,34 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import yaml
 
+from lab_assets.compute.spark_server import SparkFiles
 from lab_assets.fault_kinds import EnvironmentFaultError
-from lab_assets.ops.components import Component, code_socket, components
+from lab_assets.home_identity import place_of
+from lab_assets.ops.components import Component, code_socket, components, http_status
 from lab_assets.ops.dagster_home import dagster_instance, located
-from lab_assets.ops.environment import stated_settings
+from lab_assets.ops.environment import child_environment, stated_settings
 from lab_assets.ops.jobs import quiet, run_job
-from lab_assets.ops.processes import ProcessError, alone, marked, read_state, start, stop
-from lab_assets.ops.startup import bring_up
+from lab_assets.ops.processes import ProcessError, alone, start, stop
+from lab_assets.ops.startup import bring_up as bring_up_all
 from lab_assets.ops.status import lab_status
+from lab_assets.ops.supervision.plan import read_plan, read_state, write_plan
+from lab_assets.ops.supervision.watch_files import STANDBYS, Post, posts
+from lab_assets.process_identity import marked
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets_tests.cli.ports import free_port
 from lab_assets_tests.orchestration import small_graph
+from lab_assets_tests.supervision.parts import bring_up, lives, record_of, until, web
 
-_CHILD = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'], start_new_session=True)"
+NAMES = ("mlflow", "dagster-code", "dagster-web", "dagster-daemon", "service", "spark", "supervisor")
 
 
 @pytest.fixture
@@ -41,54 +47,28 @@ def home(settings: Settings) -> Iterator[Settings]:
     stop(settings)
 
 
-def web(name: str = "web", port: int | None = None) -> Component:
-    """A web server that also starts a child which detaches itself."""
-    chosen = port or free_port()
-    program = (
-        f"{_CHILD}; import http.server as h; h.ThreadingHTTPServer(('127.0.0.1', {chosen}), h.SimpleHTTPRequestHandler).serve_forever()"
-    )
-    command = (sys.executable, "-c", program)
-    return Component(name=name, command=command, port=chosen, port_setting="LAB_WEB_PORT", health="/", address=f"http://127.0.0.1:{chosen}")
-
-
-def started(settings: Settings, *wanted: Component) -> list[int]:
-    state = start(settings, wanted, socket=settings.run / "none.sock", spark=False)
-    return [each.pid for each in state.processes]
-
-
 def test_what_is_started_answers_and_is_ended_with_detached_descendants(home: Settings) -> None:
-    (pid,) = started(home, web())
-    state = read_state(home)
-    assert state is not None
-    family = {process.pid for process in marked(state.mark)}
+    part = web(home.home)
+    (home.home / f"child-{part.port}").touch()
+    bring_up(home, part)
+    family = {process.pid for process in marked(place_of(home), "web")}
     assert len(family) == 2
-    assert pid in family
+    assert record_of(home, "web").pid in family
     assert stop(home) == ["web"]
-    assert marked(state.mark) == []
-    assert not any(psutil.pid_exists(member) and psutil.Process(member).status() != psutil.STATUS_ZOMBIE for member in family)
+    assert marked(place_of(home)) == []
+    assert not any(map(lives, family))
     assert (stop(home), read_state(home)) == ([], None)
 
 
-def test_orphans_of_a_killed_process_are_found_by_their_mark(home: Settings) -> None:
-    (pid,) = started(home, web())
-    state = read_state(home)
-    assert state is not None
-    os.kill(pid, signal.SIGKILL)
-    psutil.wait_procs([psutil.Process(pid)] if psutil.pid_exists(pid) else [], timeout=5)
-    assert len(marked(state.mark)) == 1
-    stop(home)
-    assert marked(state.mark) == []
-
-
 def test_starting_again_keeps_what_runs_and_adds_what_is_missing(home: Settings) -> None:
-    first, second = web("first"), web("second")
-    pids = started(home, first, second)
-    assert started(home, first, second) == pids
-    os.kill(pids[1], signal.SIGKILL)
-    psutil.Process(pids[1]).wait(timeout=5)
-    again = started(home, first, second)
-    assert again[0] == pids[0]
-    assert again[1] != pids[1]
+    first, second = web(home.home, "first"), web(home.home, "second")
+    bring_up(home, first)
+    pid = record_of(home, "first").pid
+    bring_up(home, first, second)
+    assert record_of(home, "first").pid == pid
+    assert lives(record_of(home, "second").pid)
+    bring_up(home, second)
+    assert not lives(pid)
 
 
 def test_a_busy_port_is_named_and_nothing_is_started(home: Settings) -> None:
@@ -96,28 +76,50 @@ def test_a_busy_port_is_named_and_nothing_is_started(home: Settings) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(EnvironmentFaultError, match=rf"port {port} of web by .*set LAB_WEB_PORT"):
-            started(home, web("free"), web(port=port))
-    assert read_state(home) is None
+        with pytest.raises(EnvironmentFaultError, match=rf"a port is in use: port {port} of web by .*set LAB_WEB_PORT"):
+            bring_up(home, web(home.home, "free"), web(home.home, port=port))
+    assert (read_state(home), read_plan(home)) == (None, None)
 
 
 def test_when_one_ends_at_once_its_last_words_are_told_and_the_others_end(home: Settings) -> None:
     broken = Component(name="broken", command=(sys.executable, "-c", "raise SystemExit('no licence')"), port=free_port(), health="/")
-    with pytest.raises(ProcessError, match=r"(?s)broken ended at once.*no licence"):
-        started(home, web(), broken)
-    assert read_state(home) is None
+    with pytest.raises(ProcessError, match=r"(?s)broken ended at once, 2 times \(exit code 1\).*no licence"):
+        bring_up(home, web(home.home), broken)
+    assert (read_state(home), read_plan(home), marked(place_of(home))) == (None, None, [])
 
 
-def test_two_commands_do_not_work_on_one_home_at_once(home: Settings) -> None:
-    with alone(home), pytest.raises(ProcessError, match="another 'lab up'"), alone(Settings(home=home.home)):
+def test_processes_of_an_earlier_program_are_ended_and_started_anew(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    part, said = web(home.home), list[str]()
+    bring_up(home, part)
+    pid = record_of(home, "web").pid
+    plan = read_plan(home)
+    assert plan is not None
+    write_plan(home, replace(plan, program="of last week"))
+    start(home, [part], socket=home.run / "none.sock", spark=False, say=said.append)
+    assert "what runs was started by an earlier state of the program: all of it is ended and started anew" in said
+    assert not lives(pid)
+    assert lives(record_of(home, "web").pid)
+
+
+def test_a_second_command_waits_for_the_first_and_says_so(home: Settings) -> None:
+    said: list[str] = []
+    with alone(home), pytest.raises(ProcessError, match="another 'lab up'"), alone(Settings(home=home.home), wait_s=1.2, say=said.append):
         pass
+    assert said == [f"another 'lab up' or 'lab down' is at work on {home.home}; waiting for it"]
 
 
-def test_a_number_used_again_by_the_system_is_not_taken_for_ours(home: Settings) -> None:
-    """The list names this test's own process with another creation time."""
-    entry = {"name": "web", "pid": os.getpid(), "created_s": 1.0, "address": ""}
-    (home.run / "up.json").write_text(json.dumps({"mark": "m", "socket": "s", "processes": [entry]}))
-    assert stop(home) == []
+def test_two_at_once_have_one_set_of_processes_running(home: Settings) -> None:
+    part = web(home.home)
+
+    def once() -> int:
+        with alone(Settings(home=home.home)):
+            bring_up(home, part)
+            return record_of(home, "web").pid
+
+    with ThreadPoolExecutor(2) as together:
+        pids = {each.result() for each in [together.submit(once) for _ in range(2)]}
+    assert len(pids) == 1
+    assert [each.pid for each in marked(place_of(home), "web")] == [*pids]
 
 
 def test_settings_travel_to_children_by_their_variables(tmp_path: Path) -> None:
@@ -220,32 +222,97 @@ def launch(port: int) -> str:
     return json.load(connection.getresponse())["data"]["launchRun"]["run"]["runId"]
 
 
-@pytest.mark.e2e
-@pytest.mark.slow
-@pytest.mark.spark
-def test_the_whole_laboratory_comes_up_works_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spark, MLflow, Dagster and the service; a run is under way when everything is ended."""
+@pytest.fixture
+def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    """A whole laboratory with a small graph, ended with its test."""
     monkeypatch.setenv("LAB_SPARK_MEMORY", "512m")
     ports = [free_port() for _ in range(3)]
     settings = Settings(
         home=tmp_path / "lab", jars_dir=PROJECT_ROOT / ".jars", service_port=ports[0], dagster_port=ports[1], mlflow_port=ports[2]
     )
     settings.run.mkdir(parents=True)
+    yield settings
+    stop(settings)
+
+
+def wait_for_run(settings: Settings, run_id: str) -> None:
+    """Wait until a run has started."""
+    with dagster_instance(settings) as instance:
+        until("the run", lambda: instance.get_run_by_id(run_id).status.value == "STARTED", 90)  # type: ignore[union-attr]  # it was launched
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.spark
+def test_the_whole_laboratory_comes_up_survives_and_leaves_nothing(laboratory: Settings) -> None:
+    """All of it but one watcher is killed while a run is under way: it is back by itself, the run lived on, another is taken."""
+    bring_up_all(laboratory, code_module="lab_assets_tests.orchestration.small_graph")
+    answer = lab_status(laboratory)
+    assert {each.name: each.state for each in answer.components} == dict.fromkeys(NAMES, "running")
+    assert (answer.up, answer.problems, answer.inbox) == (True, [], {"ready": 0, "growing": 0, "refused": 0, "passed_over": 0})
+    wait_for_run(laboratory, launch(laboratory.dagster_port))
+    (run,) = lab_status(laboratory).runs
+    assert (run.job, run.status, run.problem) == ("ingest", "STARTED", "")
+
+    until("those that wait", lambda: all(Post(laboratory.run, each).holder() for each in STANDBYS))
+    before = {each.name: each.pid or 0 for each in lab_status(laboratory).components}
+    server = SparkFiles(laboratory).read_state()
+    waiting = Post(laboratory.run, STANDBYS[0]).holder()
+    assert server is not None
+    assert waiting is not None
+    for pid in (before.pop("supervisor"), waiting.pid, server.java_pid, *before.values()):
+        os.kill(pid, signal.SIGKILL)
+    until("the service", lambda: http_status(laboratory.service_port, "/healthz", timeout_s=1) == 200, 60)
+    until("all of it", lambda: lab_status(laboratory).up, 120)
+    assert [each.run_id for each in lab_status(laboratory).runs] == [run.run_id]
+    after = {each.name: each.pid for each in lab_status(laboratory).components}
+    assert all(after[name] != pid for name, pid in before.items())
+    assert marked(place_of(laboratory))
+
+    assert sorted(stop(laboratory)) == sorted(set(NAMES) - {"supervisor"})
+    assert marked(place_of(laboratory)) == []
+    assert [each.state for each in lab_status(laboratory).components] == ["stopped"] * len(NAMES)
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+@pytest.mark.spark
+def test_an_interrupted_up_leaves_nothing_behind(laboratory: Settings) -> None:
+    """Ctrl-C while Spark is being started, which nothing but its own state file says yet; by then other components live, too."""
+    environment = {**child_environment(laboratory, component=""), "PYTHONPATH": str(PROJECT_ROOT)}
+    command = subprocess.Popen(
+        (sys.executable, "-c", "from lab_assets.cli.main import app; app()", "up"),
+        env=environment,
+        cwd=laboratory.home,
+        start_new_session=True,
+    )
+    files = SparkFiles(laboratory)
+    until("Java", lambda: (server := files.read_state()) and server.java and not server.ready, 60)
+    command.send_signal(signal.SIGINT)
+    assert command.wait(timeout=60) != 0
+    assert marked(place_of(laboratory)) == []
+    assert (read_state(laboratory), files.read_state(), stop(laboratory)) == (None, None, [])
+
+
+@pytest.mark.e2e
+@pytest.mark.slow
+def test_in_the_foreground_an_outside_end_of_all_watchers_is_repaired(laboratory: Settings) -> None:
+    """As in a container: the command stays, sees to the watchers, and SIGTERM ends everything."""
+    settings = laboratory.model_copy(update={"spark_remote": "sc://127.0.0.1:1/;token=none"})
+    settings.model_fields_set.add("spark_remote")
+    environment = {**child_environment(settings, component=""), "PYTHONPATH": str(PROJECT_ROOT)}
+    command = subprocess.Popen(
+        (sys.executable, "-c", "from lab_assets.cli.main import app; app()", "up", "--foreground"), env=environment, cwd=settings.home
+    )
     try:
-        state = bring_up(settings, code_module="lab_assets_tests.orchestration.small_graph")
-        answer = lab_status(settings)
-        assert {each.name: each.state for each in answer.processes} == dict.fromkeys(
-            ("mlflow", "dagster-code", "dagster-web", "dagster-daemon", "service", "spark"), "running"
-        )
-        assert (answer.up, answer.problems, answer.inbox) == (True, [], {"ready": 0, "growing": 0, "refused": 0, "passed_over": 0})
-        run_id = launch(ports[1])
-        deadline = time.monotonic() + 90
-        with dagster_instance(settings) as instance:
-            while instance.get_run_by_id(run_id).status.value != "STARTED" and time.monotonic() < deadline:  # type: ignore[union-attr]  # it was launched
-                time.sleep(0.5)
-            assert instance.get_run_by_id(run_id).status.value == "STARTED"  # type: ignore[union-attr]  # it was launched
+        until("the laboratory", lambda: lab_status(settings).up, 120)
+        pids = {each.name: each.pid for each in lab_status(settings).components}
+        for post in posts(settings.run):
+            if holder := post.holder():
+                os.kill(holder.pid, signal.SIGKILL)
+        until("another supervisor", lambda: lab_status(settings).up, 60)
+        assert {each.name: each.pid for each in lab_status(settings).components if each.name != "supervisor"}.items() <= pids.items()
     finally:
-        ended = stop(settings)
-    assert sorted(ended) == ["dagster-code", "dagster-daemon", "dagster-web", "mlflow", "service", "spark"]
-    assert marked(state.mark) == []
-    assert [each.state for each in lab_status(settings).processes] == ["stopped"] * 6
+        command.send_signal(signal.SIGTERM)
+        assert command.wait(timeout=90) == 0
+    assert marked(place_of(settings)) == []

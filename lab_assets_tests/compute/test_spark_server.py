@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import signal
+import socket
 import stat
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import psutil
@@ -16,20 +21,24 @@ import pytest
 from lab_assets.compute.jars import class_archive, present_jars
 from lab_assets.compute.session import SessionKeeper
 from lab_assets.compute.spark_server import (
+    ServerState,
     SparkFiles,
     lease,
     live_leases,
-    process_alive,
     remote_url,
     running_server,
     stop_server,
 )
 from lab_assets.compute.spark_supervisor import java_command
+from lab_assets.home_identity import place_of
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.orchestration.assets.reports import resilient
+from lab_assets.process_stamp import Stamp, stamp_of
+from lab_assets.provenance import program_digest
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
+from lab_assets_tests.supervision.parts import lives
 
 
 @pytest.fixture
@@ -71,18 +80,18 @@ def test_a_killed_server_is_back_with_a_new_session_and_an_idle_one_ends(own: Se
     def counts() -> list[int]:
         """Two threads share a session; one drops it as lost, which the other notices in its own way."""
         frames = [keeper.session.range(3), keeper.session.range(4)]
-        if process_alive(first.java_pid):
+        if lives(first.java_pid):
             os.kill(first.java_pid, signal.SIGKILL)
         return in_parallel([frame.count for frame in frames])
 
     assert resilient(dg.build_asset_context(), lake, counts) == [3, 4]
     second = running_server(own)
     assert second is not None
-    assert (second.starts, second.supervisor_pid) == (2, first.supervisor_pid)
+    assert (second.starts, second.supervisor.pid) == (2, first.supervisor.pid)
 
     keeper.close()
-    assert until(lambda: not process_alive(second.supervisor_pid), timeout_s=40)
-    assert not process_alive(second.java_pid)
+    assert until(lambda: not lives(second.supervisor.pid), timeout_s=40)
+    assert not lives(second.java_pid)
     assert mentioning(own.home) == []
     assert SparkFiles(own).read_state() is None
 
@@ -93,8 +102,8 @@ def test_java_ends_when_its_supervisor_is_killed(own: Settings) -> None:
         remote_url(own)
         state = running_server(own)
         assert state is not None
-        os.kill(state.supervisor_pid, signal.SIGKILL)
-        assert until(lambda: not process_alive(state.java_pid), timeout_s=30)
+        os.kill(state.supervisor.pid, signal.SIGKILL)
+        assert until(lambda: not lives(state.java_pid), timeout_s=30)
         assert running_server(own) is None
     assert mentioning(own.home) == []
 
@@ -106,14 +115,20 @@ def test_another_server_is_used_when_one_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "lab").exists()
 
 
-def test_leases_of_the_dead_do_not_count(settings: Settings) -> None:
-    """A process number above the system's largest can belong to nobody."""
+def test_leases_of_the_dead_and_of_other_places_do_not_count(settings: Settings) -> None:
+    """Those of a number that belongs to nobody, to a later process, or to a living one of the original of a copied home."""
     files = SparkFiles(settings)
     files.prepare()
-    (files.clients / "99999999-1").write_text("99999999")
+    place = place_of(settings)
+    dead = {"place": asdict(place), "holder": {"pid": 99999999, "born": 1.0}}
+    (files.clients / "99999999-1").write_text(json.dumps(dead))
+    reused = {"place": asdict(place), "holder": {"pid": os.getpid(), "born": 1.0}}
+    (files.clients / f"{os.getpid()}-1").write_text(json.dumps(reused))
+    elsewhere = {"place": asdict(replace(place, path="/elsewhere")), "holder": asdict(stamp_of(os.getpid()))}
+    (files.clients / f"{os.getpid()}-2").write_text(json.dumps(elsewhere))
     with lease(settings), lease(settings):
-        assert live_leases(files) == 2
-    assert (live_leases(files), list(files.clients.iterdir())) == (0, [])
+        assert live_leases(files, place) == 2
+    assert (live_leases(files, place), list(files.clients.iterdir())) == (0, [])
 
 
 def test_stopping_what_does_not_run_is_no_error(settings: Settings) -> None:
@@ -128,18 +143,60 @@ def test_a_half_written_state_is_no_state(settings: Settings) -> None:
     assert running_server(settings) is None
 
 
+def state_of(settings: Settings, process: Stamp, **fields: Any) -> ServerState:
+    return ServerState(
+        **{"place": place_of(settings), "program": program_digest(), "supervisor": process, "java": process, "port": 1, "starts": 1}
+        | {"ready": True}
+        | fields
+    )
+
+
 def test_stopping_spares_a_process_that_only_got_the_number(settings: Settings) -> None:
-    """The state names this test's own process, which is no Spark server: it lives on."""
+    """What a power cut leaves: the state names a number that a later process has."""
     files = SparkFiles(settings)
     files.prepare()
     child = psutil.Popen(["sleep", "30"])
     try:
-        files.state.write_text(f'{{"supervisor_pid": {child.pid}, "java_pid": {child.pid}, "port": 1, "starts": 1}}')
+        files.write_state(state_of(settings, Stamp(pid=child.pid, born=1.0)))
+        assert running_server(settings) is None
         assert stop_server(settings) is False
         assert child.is_running()
     finally:
         child.kill()
         child.wait()
+
+
+def test_a_copied_home_neither_uses_nor_ends_the_originals_server(settings: Settings, tmp_path: Path) -> None:
+    files = SparkFiles(settings)
+    files.prepare()
+    with socket.socket() as server, psutil.Popen(["sleep", "30"]) as child:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        files.write_state(state_of(settings, stamp_of(child.pid), port=server.getsockname()[1]))
+        assert running_server(settings) is not None
+        copy = Settings(home=Path(shutil.copytree(settings.home, tmp_path / "copy")))
+        assert (running_server(copy), stop_server(copy)) == (None, False)
+        assert child.is_running()
+        assert stop_server(settings) is True
+        assert not lives(child.pid)
+
+
+@pytest.mark.spark
+def test_a_server_of_earlier_code_or_that_hangs_is_replaced(own: Settings) -> None:
+    """An update, a stopped Java, a stopped supervisor whose number the state still names: the next user gets a server that works."""
+    with lease(own):
+        remote_url(own)
+        first = running_server(own)
+        assert first is not None
+        SparkFiles(own).write_state(replace(first, program="of last week"))
+        assert "token=" in remote_url(own)
+        second = running_server(own)
+        assert second is not None
+        assert second.supervisor != first.supervisor
+        assert not lives(first.java_pid)
+        os.kill(second.java_pid, signal.SIGSTOP)
+        assert until(lambda: (third := running_server(own)) is not None and third.starts == 2, timeout_s=60)
+        assert not lives(second.java_pid)
 
 
 def test_classes_come_from_an_archive_where_one_was_made(own: Settings, tmp_path: Path) -> None:

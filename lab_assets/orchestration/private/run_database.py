@@ -1,0 +1,83 @@
+"""What Dagster's own database says about its daemon and its runs, read without Dagster, whose import takes seconds.
+
+Belongs here: reading heartbeats and unfinished runs where Dagster keeps its history in files. Does not belong here: what follows from
+them. With a database server (``storage: postgres``) there is no such file, and Dagster's pages show the same.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+_WAIT_S: Final = 2.0
+_UNFINISHED: Final = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
+_PROCESS_TAG: Final = ".dagster/lab_process"
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnfinishedRun:
+    """A run that has not ended, as Dagster knows it.
+
+    Attributes:
+        run_id: Its id.
+        job: Its job.
+        status: Dagster's word: ``QUEUED``, ``NOT_STARTED``, ``STARTING``, ``STARTED``, ``CANCELING``.
+        created_utc: When it was asked for.
+        changed_utc: When its status changed last.
+        process: Number and birth of its process as its launcher noted them; empty before.
+    """
+
+    run_id: str
+    job: str
+    status: str
+    created_utc: datetime
+    changed_utc: datetime
+    process: str
+
+
+def run_database(dagster_home: Path) -> Path:
+    """Return where Dagster keeps runs and heartbeats below its home."""
+    return dagster_home / "storage" / "history" / "runs.db"
+
+
+def newest_heartbeat(database: Path) -> str | None:
+    """Return the newest heartbeat of the daemon's parts, as text that grows with time; ``None`` for none, or where none can be read."""
+    try:
+        with _reading(database) as connection:
+            (newest,) = connection.execute("SELECT max(timestamp) FROM daemon_heartbeats").fetchone()
+    except sqlite3.Error:
+        return None
+    return newest
+
+
+def unfinished_runs(database: Path) -> list[UnfinishedRun]:
+    """Return runs that have not ended, the oldest first; none where Dagster keeps its history elsewhere."""
+    marks = ",".join("?" * len(_UNFINISHED))
+    query = (
+        "SELECT runs.run_id, pipeline_name, status, create_timestamp, update_timestamp, coalesce(value, '') FROM runs "  # noqa: S608 - marks alone
+        f"LEFT JOIN run_tags ON run_tags.run_id = runs.run_id AND run_tags.key = ? WHERE status IN ({marks}) ORDER BY runs.id"
+    )
+    try:
+        with _reading(database) as connection:
+            rows = connection.execute(query, (_PROCESS_TAG, *_UNFINISHED)).fetchall()
+    except sqlite3.Error:
+        return []
+    return [
+        UnfinishedRun(run_id=run_id, job=job, status=status, created_utc=_moment(created), changed_utc=_moment(changed), process=process)
+        for run_id, job, status, created, changed, process in rows
+    ]
+
+
+@contextmanager
+def _reading(database: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=_WAIT_S)) as connection:
+        yield connection
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
