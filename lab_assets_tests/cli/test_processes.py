@@ -153,7 +153,7 @@ def test_dagsters_home_has_its_paths_in_the_laboratorys(settings: Settings) -> N
     answer = located(template, settings.home)
     assert answer["storage"]["custom"]["config"] == {"base_dir": str(settings.home / "storage")}
     assert (answer["storage"]["custom"]["class"], answer["telemetry"]) == ("OpenSqliteStorage", {"enabled": False})
-    assert template["storage"]["custom"]["config"] == {"base_dir": "data/dagster/storage"}
+    assert template["storage"]["custom"]["config"] == {"base_dir": "dagster/storage"}
 
 
 @pytest.mark.parametrize(

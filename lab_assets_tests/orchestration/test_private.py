@@ -24,6 +24,7 @@ from sqlalchemy import Connection
 from lab_assets.ops.dagster_home import located
 from lab_assets.orchestration.private.event_storage import OpenSqliteEventLogStorage
 from lab_assets.orchestration.private.run_launcher import LocalRunLauncher
+from lab_assets.settings import get_settings
 
 TRIED_WITH = ("1.13.27",)
 PROJECT = Path(__file__).resolve().parents[2]
@@ -46,6 +47,34 @@ def test_what_is_replaced_is_still_called_so() -> None:
     assert {"status", "msg"} <= set(inspect.signature(CheckRunHealthResult.__new__).parameters)
     assert {"RUNNING", "NOT_FOUND"} <= set(WorkerStatus.__members__)
     assert execute_run_command.params[0].name == "input_json"
+
+
+def test_the_projects_own_configuration_keeps_its_history_in_the_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``dagster dev`` reads it, for a laboratory that is not in the checkout: nothing is written where the process was started."""
+    monkeypatch.setenv("LAB_HOME", str(tmp_path / "lab"))
+    get_settings.cache_clear()
+    monkeypatch.chdir(PROJECT)
+    before = held(PROJECT / "data")
+
+    @dg.asset
+    def one() -> None:
+        return
+
+    try:
+        with dg.DagsterInstance.from_config(str(PROJECT)) as instance:
+            run = dg.materialize([one], instance=instance)
+            kept = Path(instance.storage_directory())
+    finally:
+        get_settings.cache_clear()
+    assert kept == tmp_path / "lab" / "dagster" / "storage"
+    assert (kept / "history" / "runs" / f"{run.run_id}.db").exists()
+    assert list((tmp_path / "lab" / "dagster" / "compute_logs").rglob("*.complete"))
+    assert held(PROJECT / "data") == before
+
+
+def held(folder: Path) -> list[str]:
+    """Everything below a folder, by name."""
+    return sorted(map(str, folder.rglob("*")))
 
 
 def test_the_projects_configuration_opens_an_instance_with_our_parts(tmp_path: Path) -> None:

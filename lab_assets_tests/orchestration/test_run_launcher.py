@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
-from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher
+from dagster import DagsterEvent, DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher
 from dagster._core.definitions.reconstruct import ReconstructableRepository
 from dagster._core.launcher.base import LaunchRunContext
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteRepositoryOrigin
 
 from lab_assets.ops.dagster_home import dagster_instance
-from lab_assets.orchestration.private.run_launcher import PROCESS_TAG, LocalRunLauncher
+from lab_assets.orchestration.private.run_launcher import LAUNCHER_TAG, PROCESS_TAG, LocalRunLauncher, end_lost_runs
+from lab_assets.orchestration.private.run_processes import RunProcesses
 from lab_assets.settings import Settings
 from lab_assets_tests.orchestration import small_graph
 
@@ -35,8 +36,37 @@ def launched(instance: DagsterInstance, **tags: str) -> DagsterRun:
     origin = ReconstructableRepository.for_module("lab_assets_tests.orchestration.small_graph", "defs").get_reconstructable_job("ingest")
     job = small_graph.build_defs().resolve_job_def("ingest")
     run = instance.create_run_for_job(job, job_code_origin=origin.get_python_origin(), tags=tags)
+    note_starting(instance, run)
     instance.run_launcher.launch_run(LaunchRunContext(dagster_run=run, workspace=None))
     return run
+
+
+def starting(instance: DagsterInstance, **tags: str) -> DagsterRun:
+    """Record a run as the daemon does before its launcher is asked."""
+    job = small_graph.build_defs().resolve_job_def("ingest")
+    run = instance.create_run_for_job(job, tags=tags)
+    note_starting(instance, run)
+    return run
+
+
+def note_starting(instance: DagsterInstance, run: DagsterRun) -> None:
+    """Tell that a run is launched, as Dagster does before it asks the launcher."""
+    event = DagsterEvent(event_type_value=DagsterEventType.PIPELINE_STARTING.value, job_name=run.job_name)
+    instance.report_dagster_event(event, run_id=run.run_id)
+
+
+def stopped_while_starting(instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> DagsterRun:
+    """Launch a run whose process is stopped as soon as there is one."""
+    begin = RunProcesses.begin
+
+    def begin_and_stop(processes: RunProcesses, arguments: str) -> int:
+        process = begin(processes, arguments)
+        psutil.Process(process).suspend()
+        return process
+
+    with monkeypatch.context() as patched:
+        patched.setattr(RunProcesses, "begin", begin_and_stop)
+        return launched(instance)
 
 
 def status_of(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus:
@@ -117,6 +147,30 @@ def test_a_killed_warm_process_is_started_again(instance: DagsterInstance) -> No
     warm.wait(timeout=10)
     second = launched(instance)
     wait_for(lambda: all(status_of(instance, run) is DagsterRunStatus.SUCCESS for run in (first, second)))
+
+
+def test_a_run_killed_before_it_began_is_seen_at_once(instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process is stopped before it begins, as on a busy machine, and killed; another that only takes its time is left alone."""
+    runs = [stopped_while_starting(instance, monkeypatch) for _ in range(2)]
+    killed, slow = (psutil.Process(process_of(instance, run)) for run in runs)
+    assert end_lost_runs(instance) == {}
+    killed.kill()
+    wait_for(lambda: not psutil.pid_exists(killed.pid))
+    assert end_lost_runs(instance) == {runs[0].run_id: f"its process {killed.pid} was killed, or lost with the machine, before it began"}
+    assert [status_of(instance, run) for run in runs] == [DagsterRunStatus.FAILURE, DagsterRunStatus.STARTING]
+    slow.resume()
+    wait_for(lambda: status_of(instance, runs[1]) is DagsterRunStatus.SUCCESS)
+
+
+def test_a_run_whose_launcher_died_before_it_named_a_process_is_ended(instance: DagsterInstance) -> None:
+    child = subprocess.Popen(["sleep", "60"])
+    launcher = f"{child.pid}@{psutil.Process(child.pid).create_time()}"
+    run = starting(instance, **{LAUNCHER_TAG: launcher})
+    assert end_lost_runs(instance) == {}
+    child.kill()
+    child.wait()
+    assert end_lost_runs(instance) == {run.run_id: f"the process {child.pid} that launched it died meanwhile"}
+    assert status_of(instance, run) is DagsterRunStatus.FAILURE
 
 
 def test_the_warm_process_ends_with_the_one_that_started_it() -> None:

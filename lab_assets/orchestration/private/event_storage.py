@@ -26,6 +26,8 @@ from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteSto
 from sqlalchemy import create_engine
 from sqlalchemy.event import listen
 
+from lab_assets.orchestration.private.home_storage import below_home
+
 if TYPE_CHECKING:
     from dagster import EventLogEntry
     from dagster._serdes import ConfigurableClassData
@@ -108,5 +110,5 @@ class OpenSqliteStorage(DagsterSqliteStorage):
 
     @classmethod
     def from_config_value(cls, inst_data: ConfigurableClassData, config_value: SqliteStorageConfig) -> OpenSqliteStorage:
-        """Open the storage that ``dagster.yaml`` names."""
-        return cls.from_local(inst_data=inst_data, **config_value)
+        """Open the storage that ``dagster.yaml`` names, in a folder below the laboratory's home."""
+        return cls.from_local(base_dir=below_home(config_value["base_dir"]), inst_data=inst_data)

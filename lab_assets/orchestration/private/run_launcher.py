@@ -11,12 +11,13 @@ ingested meanwhile. Written for one machine; a cluster's run launcher asks its s
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Final
 
 import psutil
-from dagster import DagsterEventType, DagsterRun, DefaultRunLauncher
+from dagster import DagsterEventType, DagsterInstance, DagsterRun, DagsterRunStatus, DefaultRunLauncher, RunsFilter
 from dagster._core.launcher.base import CheckRunHealthResult, LaunchRunContext, WorkerStatus  # what every launcher imports
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._grpc.types import ExecuteRunArgs
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 PROCESS_TAG: Final = ".dagster/lab_process"
 """Tag of a run that names its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
 prefix, since the run's own events show people the number."""
+
+LAUNCHER_TAG: Final = ".dagster/lab_launcher"
+"""The same of the process that launches a run: between the two tags, the run's own process is known to that one alone."""
 
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _CLOCK_TOLERANCE_S: Final = 2.0
@@ -49,6 +53,7 @@ class LocalRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         arguments = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
+        self._instance.add_run_tags(run.run_id, {LAUNCHER_TAG: _named(os.getpid())})
         process = self._processes.begin(serialize_value(arguments))
         self._instance.add_run_tags(run.run_id, {PROCESS_TAG: _named(process)})
         self._run_ids.add(run.run_id)
@@ -59,10 +64,9 @@ class LocalRunLauncher(DefaultRunLauncher):
         if run is None or run.is_finished or PROCESS_TAG not in run.tags:
             return bool(super().terminate(run_id))
         self._instance.report_run_canceling(run)
-        number, _, created_s = run.tags[PROCESS_TAG].partition("@")
-        process = _process(int(number), created_s=float(created_s))
+        process = _process(run.tags[PROCESS_TAG])
         if process is None:
-            self._instance.report_run_canceled(run, message=f"Its process {number} is gone.")
+            self._instance.report_run_canceled(run, message=f"Its process {_number(run.tags[PROCESS_TAG])} is gone.")
         else:
             process.send_signal(signal.SIGINT)
         return True
@@ -93,6 +97,44 @@ def _is_here(run: DagsterRun) -> bool:
     return host in _LOOPBACK
 
 
+def end_lost_runs(instance: DagsterInstance) -> dict[str, str]:
+    """Mark runs as failed whose process died before it began its first step.
+
+    Dagster asks after runs that have begun (``check_run_worker_health``), and waits minutes for one that was only launched; what it holds
+    back meanwhile waits as well. Dagster's own retries launch a run again that is marked so.
+
+    Args:
+        instance: Whose runs.
+
+    Returns:
+        What happened, by run.
+    """
+    lost: dict[str, str] = {}
+    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTING])):
+        if not (problem := _lost(run)):
+            continue
+        now = instance.get_run_by_id(run.run_id)
+        if now is not None and now.status is DagsterRunStatus.STARTING:  # it may have begun, and ended, since the list was made
+            instance.report_run_failed(now, f"{problem}; nothing was begun, and the run is launched again")
+            lost[run.run_id] = problem
+    return lost
+
+
+def _lost(run: DagsterRun) -> str:
+    """Return why a launched run will never begin; empty while its process lives, or may still come."""
+    own, launcher = run.tags.get(PROCESS_TAG), run.tags.get(LAUNCHER_TAG)
+    if own is not None:
+        return "" if _process(own) else f"its process {_number(own)} was killed, or lost with the machine, before it began"
+    if launcher is not None and _process(launcher) is None:
+        return f"the process {_number(launcher)} that launched it died meanwhile"
+    return ""
+
+
+def _number(named: str) -> int:
+    """Return the number of a process out of its name in a tag."""
+    return int(named.partition("@")[0])
+
+
 def _named(pid: int) -> str:
     """Return a process's number and its time of creation; a process that has ended already has none."""
     try:
@@ -101,11 +143,12 @@ def _named(pid: int) -> str:
         return f"{pid}@0"
 
 
-def _process(pid: int, *, created_s: float) -> psutil.Process | None:
-    """Return the process of a number while it lives; ``None`` for a dead one or another that got the number."""
+def _process(named: str) -> psutil.Process | None:
+    """Return the process that a tag names while it lives; ``None`` for a dead one or another that got the number."""
     try:
-        process = psutil.Process(pid)
-        return process if process.create_time() == created_s and process.status() != psutil.STATUS_ZOMBIE else None
+        process = psutil.Process(_number(named))
+        same = abs(process.create_time() - float(named.partition("@")[2])) <= _CLOCK_TOLERANCE_S
+        return process if same and process.status() != psutil.STATUS_ZOMBIE else None
     except psutil.NoSuchProcess:
         return None
 
