@@ -1,7 +1,7 @@
-"""``lab run``: what runs wrote to the tables, and taking it back.
+"""``lab run``: what runs wrote to the tables, taking it back, and what runs fail on.
 
 Belongs here: arguments, printing, the question, the audit entries. Does not belong here: what taking back does
-(``lab_assets.stations.rollback``), starting runs (``lab ingest`` and others).
+(``lab_assets.stations.rollback``), setting aside (``lab_assets.stations.set_aside``), starting runs (``lab ingest`` and others).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 if TYPE_CHECKING:
     from lab_assets.stations.rollback import RollbackPlan, RunWrites
 
-app = typer.Typer(help="What runs wrote to the tables: list, show, rollback.", no_args_is_help=True)
+app = typer.Typer(help="What runs wrote to the tables, and what they fail on: list, show, rollback, aside, retry.", no_args_is_help=True)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning where no other run has it.", show_default=False)]
 _COMMITS_LISTED = 200
@@ -58,6 +58,52 @@ def show(run_id: RunId, *, as_json: JsonOption = False) -> None:
     print_table(("table", "version", "at_utc", "operation"), (list(commit.values()) for commit in commits), title=f"run {run.run_id}")
     if run.written_over:
         typer.echo(f"others have written since to {', '.join(sorted(run.written_over))}")
+
+
+@app.command("aside")
+def list_aside(*, as_json: JsonOption = False) -> None:
+    """List what several runs failed on and is set aside, by table and key, with the reason; everything else goes on."""
+    from dataclasses import asdict
+
+    from lab_assets.state.station_work import StationWork
+
+    found = StationWork(database()).set_aside()
+    if as_json:
+        print_json([asdict(each) for each in found])
+        return
+    if not found:
+        typer.echo("nothing is set aside")
+        return
+    rows = ((each.station, each.key or "(all its news)", each.since_utc[:19], each.reason) for each in found)
+    print_table(("table", "set aside", "tried (UTC)", "reason"), rows)
+    typer.echo("mend what is named, then 'lab run retry'")
+
+
+@app.command()
+def retry(
+    table: Annotated[str | None, typer.Argument(metavar="[TABLE]", help="Table, layer.name; default: all.", show_default=False)] = None,
+    *,
+    reason: RequiredReason,
+    by: ByOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Let the next run try again what is set aside, of TABLE or of all tables."""
+    from dataclasses import asdict
+
+    from lab_assets.state.audit_chain import AuditLog
+    from lab_assets.state.station_work import StationWork
+
+    engine = database()
+    actor = actor_of(engine, by)
+    asked = StationWork(engine).retry_set_aside(table)
+    if asked:
+        named = [{"table": each.station, "key": each.key} for each in asked]
+        AuditLog(engine).append(actor=actor, action="run.retry", target=table or "all", new={"asked": named}, reason=reason, origin=ORIGIN)
+    if as_json:
+        print_json([asdict(each) for each in asked])
+        return
+    where = f" of {table}" if table else ""
+    typer.echo(f"{len(asked)} to be tried again by the next run, or now by 'lab ingest'" if asked else f"nothing{where} is set aside")
 
 
 @app.command()

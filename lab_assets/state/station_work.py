@@ -21,6 +21,10 @@ NOT_BEFORE: Final = "not_before"
 """Kind of attention that waits for a time: its key begins with it, as ISO text in UTC, and goes on after a bar."""
 EVERYTHING: Final = "everything"
 """Kind of attention that asks a station to make its table anew, as after a restore; its key is empty."""
+SET_ASIDE: Final = "set_aside"
+"""Kind of what is no attention but the contrary: several runs failed on it, and it is passed over; an empty key is the whole table."""
+RETRY: Final = "retry"
+"""Kind of attention that asks for what was set aside, by its key."""
 
 MADE_ANEW: Final = "#anew"
 """Key in a station's progress under which the version of its own table is kept from which it last made every row anew."""
@@ -41,6 +45,27 @@ class Attention:
     kind: str
     key: str = ""
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetAside:
+    """Something that several runs failed on and that is passed over, so that everything else goes on.
+
+    Attributes:
+        station: Table.
+        key: What is set aside of it, as JSON; empty for all its news.
+        reason: What went wrong.
+        since_utc: When it was tried last.
+    """
+
+    station: str
+    key: str
+    reason: str
+    since_utc: str
+
+    def words(self) -> str:
+        """Return it for people."""
+        return f"{self.station}{f' {self.key}' if self.key else ''}: {self.reason}"
 
 
 class StationWork:
@@ -80,7 +105,8 @@ class StationWork:
     def attention(self, station: str) -> list[tuple[str, str]]:
         """Return what a station must look at again beside its news, as ``(kind, key)``, in order."""
         columns = STATION_ATTENTION.c
-        query = select(columns.kind, columns.key).where(columns.station == station).order_by(columns.kind, columns.key)
+        asked = (columns.station == station, columns.kind != SET_ASIDE)
+        query = select(columns.kind, columns.key).where(*asked).order_by(columns.kind, columns.key)
         with self.engine.connect() as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
@@ -115,6 +141,31 @@ class StationWork:
         with writing(self.engine) as connection:
             connection.execute(statement if asked_by is None else statement.where(columns.at_utc <= asked_by), rows)
 
+    def set_aside(self, station: str | None = None) -> list[SetAside]:
+        """Return what is set aside, of one station or of all, by station and key."""
+        columns = STATION_ATTENTION.c
+        query = select(columns.station, columns.key, columns.reason, columns.at_utc).where(columns.kind == SET_ASIDE)
+        if station is not None:
+            query = query.where(columns.station == station)
+        with self.engine.connect() as connection:
+            rows = connection.execute(query.order_by(columns.station, columns.key)).tuples()
+            return [SetAside(station=row[0], key=row[1], reason=row[2], since_utc=row[3]) for row in rows]
+
+    def note_set_aside(self, station: str, aside: Mapping[str, str], *, no_longer: Iterable[str] = ()) -> None:
+        """Record what is set aside of a station, each with the reason, and what is so no longer."""
+        self.call_attention([Attention(station=station, kind=SET_ASIDE, key=key, reason=reason) for key, reason in aside.items()])
+        self.attended(station, [(SET_ASIDE, key) for key in no_longer])
+
+    def retry_set_aside(self, station: str | None = None) -> list[SetAside]:
+        """Ask stations to try again what is set aside, of one station or of all; the next run does it.
+
+        Returns:
+            What was asked for.
+        """
+        found = self.set_aside(station)
+        self.call_attention([Attention(station=each.station, kind=RETRY, key=each.key, reason="asked for") for each in found])
+        return found
+
     def work_waits(self, stations: Iterable[str]) -> bool:
         """Tell whether any of some stations has work left; the cost does not follow how much.
 
@@ -126,7 +177,7 @@ class StationWork:
         """
         names = list(stations)
         asked = STATION_ATTENTION.c
-        due = (asked.kind != NOT_BEFORE) | (asked.key <= utc_text())
+        due = (asked.kind != SET_ASIDE) & ((asked.kind != NOT_BEFORE) | (asked.key <= utc_text()))
         moved = (
             select(STATION_PROGRESS.c.station)
             .join(TABLE_COMMITS, TABLE_COMMITS.c.table_name == STATION_PROGRESS.c.input_table)

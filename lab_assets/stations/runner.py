@@ -24,6 +24,7 @@ from lab_assets.provenance import code_version
 from lab_assets.state.database import utc_text
 from lab_assets.state.station_work import EVERYTHING, MADE_ANEW, Attention
 from lab_assets.stations.reading import StationReader
+from lab_assets.stations.set_aside import counting_failures, fail_alone, key_text, keys_named, may_set_aside, note_done, to_try_again
 from lab_assets.stations.station import Input, Station
 from lab_assets.stations.writing import replace_groups, rows_of
 
@@ -54,6 +55,7 @@ class StationOutcome:
         rows: Rows written.
         anew: Why everything was made anew; empty when only news was worked on.
         made_first: Tables that it rests on and that were made anew before it, each with the reason; in flow order.
+        set_aside: Groups that runs fail on and that were left out, by key, each with the reason.
     """
 
     station: str
@@ -64,15 +66,17 @@ class StationOutcome:
     rows: int = 0
     anew: str = ""
     made_first: dict[str, str] = field(default_factory=dict[str, str])
+    set_aside: dict[str, str] = field(default_factory=dict[str, str])
 
     def words(self) -> str:
         """Return what was done, for people."""
-        return "; ".join([*words_of_made_first(self.made_first), self._own_words()])
+        aside = [f"{len(self.set_aside)} group(s) set aside: 'lab run aside' says why"] if self.set_aside else []
+        return "; ".join([*words_of_made_first(self.made_first), self._own_words(), *aside])
 
     def _own_words(self) -> str:
         if self.anew:
             return f"made anew ({self.anew}): {self.changed} of {self.groups} group(s) differed, {self.rows} row(s) written"
-        if not self.news:
+        if not self.news and not self.groups:
             return "no news"
         counts = ", ".join(f"{count} row(s) of {name}" for name, count in self.news.items())
         return f"news: {counts}; {self.groups} group(s) looked at, {self.changed} differed, {self.rows} row(s) written"
@@ -98,26 +102,32 @@ def update(
     Raises:
         StationError: make gave rows of the wrong shape, or two of one key.
     """
-    with only_one(lake, station.name):
-        outcome = StationOutcome(station=station.name)
-        begun = utc_text()
-        versions, outcome.made_first = settled_versions(lake, [each.table for each in station.inputs], run_id=run_id, say=say)
-        read = StationReader(lake, station, versions)
-        attention = lake.ledger.attention(station.name)
-        outcome.anew = _why_anew(lake, station, attention, rebuild=rebuild)
-        anew = {MADE_ANEW: lake.version(station.target)} if outcome.anew else {}
-        keys = all_groups(station, read) if outcome.anew else _touched(station, read, outcome)
-        outcome.groups = keys.height
-        derivation = Derivation(inputs=versions, run_id=run_id, code_version=code_version(), station=str(station.version))
-        for done, portion in _portions(keys, station.at_once):
-            _work(station, read, portion, outcome, derivation)
-            if keys.height > station.at_once:
-                say(f"{station.name}: {done} of {keys.height} group(s)")
-        lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)} | anew)
-        if attention:
-            lake.ledger.attended(station.name, attention, asked_by=begun)
-        outcome.version = lake.version(station.target)
-        return outcome
+    with only_one(lake, station.name), counting_failures(lake, station.name):
+        return _update(lake, station, run_id=run_id, rebuild=rebuild, say=say)
+
+
+def _update(lake: Lakehouse, station: Station, *, run_id: str, rebuild: bool, say: Callable[[str], None]) -> StationOutcome:
+    outcome = StationOutcome(station=station.name)
+    begun = utc_text()
+    versions, outcome.made_first = settled_versions(lake, [each.table for each in station.inputs], run_id=run_id, say=say)
+    read = StationReader(lake, station, versions)
+    attention = lake.ledger.attention(station.name)
+    outcome.anew = _why_anew(lake, station, attention, rebuild=rebuild)
+    anew = {MADE_ANEW: lake.version(station.target)} if outcome.anew else {}
+    keys = all_groups(station, read) if outcome.anew else _touched(station, read, outcome, to_try_again(lake, station.name, attention))
+    outcome.groups = keys.height
+    derivation = Derivation(inputs=versions, run_id=run_id, code_version=code_version(), station=str(station.version))
+    lenient, aside = may_set_aside(lake, station.name), dict[str, str]()
+    for done, portion in _portions(keys, station.at_once):
+        aside |= _work_through(station, read, portion, outcome, derivation, lenient=lenient)
+        if keys.height > station.at_once:
+            say(f"{station.name}: {done} of {keys.height} group(s)")
+    outcome.set_aside = _settle(lake, station, outcome, keys, aside)  # before the progress: a run killed in between forgets nothing
+    lake.ledger.set_progress(station.name, versions | {_DEFINITION: definition(station)} | anew)
+    if attention:
+        lake.ledger.attended(station.name, attention, asked_by=begun)
+    outcome.version = lake.version(station.target)
+    return outcome
 
 
 def settled_versions(
@@ -211,12 +221,14 @@ def all_groups(station: Station, read: StationReader) -> pl.DataFrame:
     return pl.concat(found, how="vertical_relaxed").drop_nulls().unique().sort(station.group.names)
 
 
-def _touched(station: Station, read: StationReader, outcome: StationOutcome) -> pl.DataFrame:
-    """Return the groups that news touches, and note the news."""
+def _touched(station: Station, read: StationReader, outcome: StationOutcome, again: Sequence[str]) -> pl.DataFrame:
+    """Return the groups that news touches, with those that were set aside and are tried again, and note the news."""
     import polars as pl
 
     known = read.lake.ledger.progress(station.name)
     found = [station.group.of(read.empty(station.target, station.target.column_names))]
+    if again:
+        found.append(keys_named(station, found[0], again))
     for each in station.inputs:
         since, until = known.get(each.name, 0), read.versions[each.name]
         if since == until:
@@ -272,6 +284,30 @@ def _portions(keys: pl.DataFrame, at_once: int) -> Iterator[tuple[int, pl.DataFr
     for start in range(0, keys.height, at_once):
         portion = keys.slice(start, at_once)
         yield start + portion.height, portion
+
+
+def _work_through(
+    station: Station, read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, derivation: Derivation, *, lenient: bool
+) -> dict[str, str]:
+    """Make some groups; where enough runs failed, all but those that fail alone.
+
+    Returns:
+        Groups that are set aside, by their key as text, each with the reason.
+    """
+    if not lenient:
+        _work(station, read, keys, outcome, derivation)
+        return {}
+    found = fail_alone(range(keys.height), lambda some: _work(station, read, keys[some[0] : some[-1] + 1], outcome, derivation))
+    return {key_text(keys.row(at, named=True)): reason for at, reason in found.items()}
+
+
+def _settle(lake: Lakehouse, station: Station, outcome: StationOutcome, keys: pl.DataFrame, aside: Mapping[str, str]) -> dict[str, str]:
+    """Note what is set aside, and return all of the table that is."""
+    tried: set[str] = set()
+    if any(each.key for each in lake.ledger.set_aside(station.name)):
+        tried = {key_text(row) for row in keys.iter_rows(named=True)}
+    note_done(lake, station.name, aside, tried=lambda key: bool(outcome.anew) or key in tried)
+    return {each.key: each.reason for each in lake.ledger.set_aside(station.name)}
 
 
 def _work(station: Station, read: StationReader, keys: pl.DataFrame, outcome: StationOutcome, derivation: Derivation) -> None:

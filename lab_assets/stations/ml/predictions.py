@@ -11,7 +11,8 @@ is a standard or blank, its predictions are marked as ended.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
@@ -30,12 +31,13 @@ from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
 from lab_assets.registry.serving import uncomputed_features
 from lab_assets.state.database import utc_text
-from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, Attention
+from lab_assets.state.station_work import EVERYTHING, NOT_BEFORE, RETRY, Attention
 from lab_assets.stations.ml import ended_reasons
 from lab_assets.stations.ml.lost_records import LOST, add_lost
 from lab_assets.stations.ml.prediction_records import Plan, append_new, compared, counting, decided, mark, prediction_id
 from lab_assets.stations.ml.training_sets import FEATURE_TABLES, assemble, spine_of
 from lab_assets.stations.runner import only_one, settled_versions, words_of_made_first
+from lab_assets.stations.set_aside import counting_failures, fail_alone, key_text, may_set_aside, note_done, to_try_again
 
 if TYPE_CHECKING:
     import polars as pl
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 STATION: Final = PREDICTIONS.full_name
 SCORED_ROLES: Final = ("sample", "unknown")
 _RUN: Final = ("injection_id", "injection_name", "injected_at_utc", "lot_id", "method_id", "instrument_id", "sample_name", "sample_role")
+_KEY: Final = "injection_id"
 _MODEL: Final = "#model"
 _DIGEST: Final = "#digest"
 _LEFT: Final = "#left:"
@@ -61,6 +64,7 @@ class Scored:
         ended: Predictions of runs that are not scored any more.
         decided_again: Predictions that count and were decided again, since the table of decisions had been set back.
         waiting: Runs without context that wait until their grace time is over.
+        set_aside: Runs that cannot be scored, and are passed over.
         paths: Decisions by suggested path.
         table_versions: Versions the features came from.
         reason: Why nothing could be scored, where that is so.
@@ -72,6 +76,7 @@ class Scored:
     ended: int = 0
     decided_again: int = 0
     waiting: int = 0
+    set_aside: int = 0
     paths: dict[str, int] = field(default_factory=dict[str, int])
     table_versions: dict[str, int] = field(default_factory=dict[str, int])
     reason: str = ""
@@ -80,6 +85,7 @@ class Scored:
     def words(self) -> str:
         """Return what was done, for people."""
         counts = {"scored": self.predictions, "superseded": self.superseded, "ended": self.ended, "decided again": self.decided_again}
+        counts["set aside, since they cannot be scored"] = self.set_aside
         done = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
         return "; ".join(
             [*words_of_made_first(self.made_first), done or f"no news: {self.reason or 'no prediction is new or has changed'}"]
@@ -120,7 +126,7 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
     begun = utc_text()
     if (inputs := inputs_of_model(bundle)) is None:  # nothing is noted: all is looked at again once there is a model that can score
         return Scored(reason=uncomputed_features(bundle.info, scoring.model_version))
-    with only_one(lake, STATION):
+    with only_one(lake, STATION), counting_failures(lake, STATION):
         versions, made_first = settled_versions(lake, (INJECTIONS, *FEATURE_TABLES), run_id=scoring.run_id)
         attention = lake.ledger.attention(STATION)
         progress = lake.ledger.progress(STATION)
@@ -129,7 +135,8 @@ def score_waiting(lake: Lakehouse, bundle: ModelBundle, scoring: Scoring, *, eve
         due = [item for item in attention if item[0] != NOT_BEFORE or item[1].split("|")[0] <= scoring.predicted_at_utc.isoformat()]
         names = None if whole else _touched(lake, progress, versions)
         if names is not None:
-            names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind not in {EVERYTHING, LOST}), None)
+            names |= dict.fromkeys((key.rpartition("|")[2] for kind, key in due if kind not in {EVERYTHING, LOST, RETRY}), None)
+            names |= dict.fromkeys((json.loads(key)[_KEY] for key in to_try_again(lake, STATION, due)), None)
         # where all is looked at with the same model, as after a restore, it is news all the same to the predictions of former models
         went_back = any(progress.get(name, 0) > version for name, version in versions.items())
         changed = _touched(lake, progress, versions) if whole and progress and not (new_model or went_back) else {}
@@ -243,8 +250,13 @@ def _score(
     waiting = _waiting(lake, scorable.filter(pl.col("sample_role") == "unknown"), scoring.predicted_at_utc)
     scorable = scorable.join(waiting, on="injection_id", how="anti")
     spine = spine_of(lake, versions, scorable, latest=True, feature_set_version=inputs.feature_set_version)
-    rows = assemble(lake, spine, versions, inputs=inputs) if spine.height else spine
-    made = _predictions(rows, bundle, scoring, versions) if rows.height else []
+
+    def made_of(some: pl.DataFrame) -> list[dict[str, Any]]:
+        rows = assemble(lake, some, versions, inputs=inputs) if some.height else some
+        return _predictions(rows, bundle, scoring, versions) if rows.height else []
+
+    aside = _cannot_be_scored(spine, made_of) if may_set_aside(lake, STATION) else {}
+    made = made_of(spine.filter(~among(_KEY, pl.Series(list(aside), dtype=pl.String))) if aside else spine)
     standing = _standing(lake, names, runs)
     if names is None:
         # what a former model said of runs that another one scores now stays what it said; of those that changed, and others, it ends
@@ -254,17 +266,26 @@ def _score(
             for row in standing
             if row["model_digest"] == bundle.digest or row["injection_id"] not in scored or ended_reasons.waits(row["ended_reason"])
         ]
-    plan = compared(lake, made, standing, set(waiting["injection_id"]), scoring.predicted_at_utc)
+    plan = compared(lake, made, standing, {*waiting[_KEY], *aside}, scoring.predicted_at_utc)
     paths = _keep(lake, bundle, plan, scoring, versions, whole=names is None)
+    by_key = {key_text({_KEY: name}): reason for name, reason in aside.items()}
+    note_done(lake, STATION, by_key, tried=lambda key: names is None or json.loads(key)[_KEY] in names)
     return Scored(
         predictions=len(plan.new),
         superseded=sum(row["superseded_by"] is not None for row in plan.ended),
         ended=sum(row["superseded_by"] is None for row in plan.ended),
         waiting=waiting.height,
+        set_aside=len(aside),
         paths=paths,
         table_versions=versions,
         reason=_unscored(bundle, scoring, without=scorable.join(spine, on="injection_id", how="anti").height, runs=scorable.height),
     )
+
+
+def _cannot_be_scored(spine: pl.DataFrame, made_of: Callable[[pl.DataFrame], Any]) -> dict[str, str]:
+    """Return the runs that fail alone, by identity, each with the reason."""
+    names = spine[_KEY].unique(maintain_order=True).to_list()
+    return fail_alone(names, lambda some: made_of(spine.filter(spine[_KEY].is_in(list(some)))))
 
 
 def _unscored(bundle: ModelBundle, scoring: Scoring, *, without: int, runs: int) -> str:
