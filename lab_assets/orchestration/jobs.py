@@ -5,12 +5,16 @@ Belongs here: selections and their tags. Does not belong here: when they run (``
 
 import dagster as dg
 
+from lab_assets.orchestration.assets.bronze import NAMES as BRONZE
+from lab_assets.orchestration.assets.reports import asset_key
 from lab_assets.orchestration.maintenance import MAINTAIN
 
 _WRITES = {"lab/writes": "tables"}
 """Tag of runs that write tables: ``dagster.yaml`` lets one of them run at a time."""
 _LINEAGE = dg.AssetSelection.assets(["governance", "lineage"])
 _INTEGRITY = dg.AssetSelection.assets(["governance", "integrity"])
+_RECORDS = ("ml.training_sets", "ml.evaluations", "ml.drift", "ml.alerts")
+"""Tables of records that other jobs write; oversight checks them."""
 _SCORES = dg.AssetSelection.assets(["ml", "predictions"], ["ml", "decisions"], ["ml", "explanations"])
 
 INGEST = dg.define_asset_job(
@@ -26,6 +30,15 @@ REFRESH_GOLD = dg.define_asset_job(
     "refresh_gold",
     selection=dg.AssetSelection.groups("gold", "governance") - _INTEGRITY,
     description="Bring the gold tables, the audit copy and the access review up to date.",
+    tags=_WRITES,
+)
+OVERSIGHT = dg.define_asset_job(
+    "oversight",
+    selection=(dg.AssetSelection.groups("silver", "features", "gold", "governance") - _INTEGRITY)
+    | dg.AssetSelection.assets(["ml", "labels"])
+    | _SCORES
+    | dg.AssetSelection.checks_for_assets(*map(asset_key, (*BRONZE, *_RECORDS))),
+    description="Bring every layer above bronze up to date whether or not files arrived, and check every table of every layer.",
     tags=_WRITES,
 )
 _TRAINING = dg.AssetSelection.assets(["ml", "labels"], ["ml", "training_sets"], ["ml", "oos_risk"], ["ml", "evaluations"]) | _LINEAGE
@@ -59,4 +72,4 @@ SCRUB = dg.define_asset_job(
     description="Hash the kept originals and the files of all tables again, and name what is missing or changed.",
 )
 
-JOBS = (INGEST, REFRESH_GOLD, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT, SCRUB, MAINTAIN)
+JOBS = (INGEST, REFRESH_GOLD, OVERSIGHT, TRAIN, RETRAIN, SCORE_BATCH, CHECK_DRIFT, SCRUB, MAINTAIN)

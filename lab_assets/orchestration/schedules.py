@@ -5,7 +5,7 @@ Belongs here: times. Does not belong here: what the jobs do.
 
 import dagster as dg
 
-from lab_assets.orchestration.jobs import CHECK_DRIFT, REFRESH_GOLD, RETRAIN, SCRUB
+from lab_assets.orchestration.jobs import CHECK_DRIFT, OVERSIGHT, RETRAIN, SCRUB
 from lab_assets.orchestration.maintenance import MAINTAIN
 
 
@@ -36,14 +36,14 @@ def monthly_retraining(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 
 @dg.schedule(
-    job=REFRESH_GOLD,
+    job=OVERSIGHT,
     cron_schedule="20 * * * *",
     execution_timezone="UTC",
     name="hourly_oversight",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def hourly_oversight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Gold, audit copy and access review each hour, whether or not files arrived."""
+    """Every layer each hour, whether or not files arrived: what was left is made, and every table is held against its contract."""
     hour = context.scheduled_execution_time.strftime("%Y-%m-%dT%H")
     return dg.RunRequest(run_key=f"oversight:{hour}", tags={"lab/as_of": hour, "lab/trigger": "schedule"})
 
