@@ -39,12 +39,14 @@ class Kept(StrEnum):
     MLFLOW = "mlflow/mlflow.db"
     MASK_KEY = "run/mask.key"
     AUDIT_ANCHOR = "run/audit_anchor.jsonl"
+    INBOX_MARK = "inbox/.lab-inbox"
 
 
 _WAY_BACK: Final = {
     Kept.DATABASE: "the ledger, the accounts and the audit trail are in it: put it back from a backup with 'lab restore'",
     Kept.MLFLOW: "the registered models are in it: put it back from a backup with 'lab restore'",
     Kept.MASK_KEY: "pseudonyms follow from it, and with another one they all change: put it back from the backup of the keys",
+    Kept.INBOX_MARK: "it says which inbox is this laboratory's: mount the folder again that was there, or 'lab ingest --accept-inbox'",
     Kept.AUDIT_ANCHOR: "the audit trail is held against it: put it back from a backup, or see 'lab audit examine'",
 }
 

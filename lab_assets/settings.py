@@ -68,6 +68,11 @@ class Settings(BaseSettings):
         default=900.0, ge=0, description="A run that no worklist names is scored as unknown only after waiting this long for one."
     )
     batch_files: int = Field(default=1000, ge=1, description="Most files taken by one ingestion batch.")
+    ingest_turn_s: float = Field(
+        default=120.0,
+        ge=0,
+        description="A run begins no further batch after so long: gold, checks and other runs that write have their turn.",
+    )
     parse_timeout_s: float = Field(default=120.0, gt=0, description="Longest time a reader may work on one file.")
     parse_memory_mb: int = Field(default=3072, ge=256, description="Most memory a reader may take for one file, MiB.")
     zone: str = Field(default="UTC", description="IANA zone assumed for instrument times that state none.")

@@ -5,23 +5,41 @@ Belongs here: the command, its summary and exit code. Does not belong here: inge
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
     from lab_assets.ops.batches import BatchReport
     from lab_assets.ops.jobs import JobOutcome
+    from lab_assets.settings import Settings
+
+_ENVIRONMENT: Final = 2
+_INTERRUPTED: Final = 130
 
 
-def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
-    """Take all finished files of the inbox now, through the same job that the sensor starts."""
+def ingest(
+    *,
+    accept_inbox: Annotated[
+        bool, typer.Option("--accept-inbox", help="Mark the inbox as it is now as this laboratory's: it was moved or replaced on purpose.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Take all finished files of the inbox now, through the same job that the sensor starts.
+
+    Ends with 1 where a run failed, with 2 where the inbox or a drop folder cannot be looked at, with 130 after Ctrl-C.
+    """
     from dataclasses import asdict
 
-    from lab_assets.ingest.inbox import InboxError
-    from lab_assets.ops.batches import files_of_open_batches, last_batch, open_batches, report_since, waiting_files
-    from lab_assets.ops.jobs import quiet, run_job
+    from lab_assets.ingest.candidates import InboxError
+    from lab_assets.ingest.inbox_mark import mark_inbox
+    from lab_assets.ops.batches import files_of_open_batches, last_batch, look_now, report_of
+    from lab_assets.ops.interrupts import interrupts_for_this_process
+    from lab_assets.ops.jobs import JobOutcome, quiet, run_job, run_until_done
     from lab_assets.ops.progress import progress_lines
+    from lab_assets.orchestration.assets.bronze import BATCHES_TAG
     from lab_assets.settings import get_settings
     from lab_assets.state.database import open_database
     from lab_assets.state.upgrade import upgrade
@@ -29,39 +47,83 @@ def ingest(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JS
     settings = get_settings()
     upgrade(settings, say=lambda line: typer.echo(line, err=True))
     engine = open_database(settings)
-    last, unfinished = last_batch(engine), open_batches(engine)
-    before = last["batch"] if last else 0
+    if accept_inbox:
+        mark_inbox(settings, anew=True)
+    try:
+        problems = list(look_now(settings, engine).problems.values())
+    except InboxError as error:
+        typer.secho(f"error: {error}", err=True, fg="red")
+        raise typer.Exit(_ENVIRONMENT) from None
+    last = last_batch(engine)
 
     def waiting() -> int:
         try:
-            found = waiting_files(settings, engine)
+            found = look_now(settings, engine)
         except InboxError:  # the run itself says so, and fails
             return 0
-        return found["ready"] + found["refused"]
+        return len(found.ready) + len(found.refused)
 
-    with progress_lines(engine, before, waiting=waiting, say=lambda line: typer.echo(line, err=True)):
-        outcome = run_job(settings, "ingest", run_config=quiet(settings.log_level))
-    report = report_since(engine, before, also=unfinished)
-    left = files_of_open_batches(engine)
+    lines = progress_lines(engine, last["batch"] if last else 0, waiting=waiting, say=lambda line: typer.echo(line, err=True))
+    try:
+        with interrupts_for_this_process(), lines:
+            outcome = run_until_done(lambda: run_job(settings, "ingest", run_config=quiet(settings.log_level)))
+    except KeyboardInterrupt:  # between two runs, or before the first
+        outcome = JobOutcome(job="ingest", run_id="", success=False, interrupted=True)
+    report = report_of(engine, [int(number) for number in outcome.tags.get(BATCHES_TAG, "").split(", ") if number])
+    kept, left = _kept(settings, engine, report) if outcome.interrupted else "", files_of_open_batches(engine)
     if as_json:
         import orjson
 
-        document = {**asdict(outcome), "interrupted": outcome.interrupted, **asdict(report), "unfinished": left}
+        document = {**asdict(outcome), **asdict(report), "unfinished": left, "problems": problems, "kept": kept}
         typer.echo(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
     else:
-        _print(outcome, report, left)
-    raise typer.Exit(0 if outcome.success else 2 if outcome.fault else 1)
+        _print(outcome, report, left, problems=problems, kept=kept)
+    raise typer.Exit(_exit_code(outcome, problems))
 
 
-def _print(outcome: JobOutcome, report: BatchReport, left: dict[int, int]) -> None:
+def _exit_code(outcome: JobOutcome, problems: list[str]) -> int:
     if outcome.interrupted:
-        typer.secho("interrupted: what was committed stays", err=True, fg="yellow")
-    for step, reason in {} if outcome.interrupted else outcome.failures.items():
+        return _INTERRUPTED
+    if not outcome.success:
+        return _ENVIRONMENT if outcome.fault else 1
+    return _ENVIRONMENT if problems else 0
+
+
+def _kept(settings: Settings, engine: Engine, report: BatchReport) -> str:
+    """Say what an interrupted ingestion leaves, and who finishes it."""
+    from lab_assets.ops.processes import read_state
+    from lab_assets.state.ledger import Ledger
+    from lab_assets.stations.all_stations import stations
+
+    ledger = Ledger(engine)
+    begun = sum(len(ledger.batch_arrivals(batch)) for batch, _ in ledger.unfinished_batches())
+    recorded = begun + ledger.waiting_arrivals()
+    state = read_state(settings)
+    ups = state is not None and any(each.process() for each in state.processes)
+    who = "the sensor of 'lab up' goes on by itself" if ups else "the next 'lab ingest' or 'lab up' finishes it"
+    said = [f"{sum(report.states.values())} file(s) are committed"]
+    if recorded:
+        said.append(f"{recorded} more are recorded, their originals kept")
+    if ledger.work_waits((*stations(), "ml.predictions")):
+        said.append("tables that rest on them are not all up to date")
+    return f"{'; '.join(said)}; nothing is lost, and {who}"
+
+
+def _print(outcome: JobOutcome, report: BatchReport, left: dict[int, int], *, problems: list[str], kept: str) -> None:
+    from lab_assets.orchestration.assets.bronze import BUSY_TAG
+
+    for problem in problems:
+        typer.secho(f"problem: {problem}", err=True, fg="red")
+    if outcome.interrupted:
+        typer.echo(f"interrupted: {kept}", err=True)
+        return
+    for step, reason in outcome.failures.items():
         typer.secho(f"error: {step}: {reason}", err=True, fg="red")
     for batch, files in left.items():
         typer.echo(f"batch {batch} with {files} file(s) is recorded and not finished: the next run, or 'lab ingest', finishes it", err=True)
     if not report.batches:
-        typer.echo("no file was waiting" if outcome.success else "no further batch was finished" if left else "nothing was taken")
+        idle = outcome.tags.get(BUSY_TAG, "no file was waiting")
+        typer.echo(idle if outcome.success else "no further batch was finished" if left else "nothing was taken")
         return
     typer.echo(f"{_counted(report.states)} in {len(report.batches)} batch(es); run {outcome.run_id}")
     for label, counts in (("formats", report.formats), ("quarantined for", report.reasons), ("rows", report.rows)):

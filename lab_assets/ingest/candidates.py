@@ -13,6 +13,10 @@ from lab_assets.ingest.entries import Fingerprint
 from lab_assets.settings import Settings
 
 
+class InboxError(OSError):
+    """The inbox itself cannot be looked at, so nothing can be said of its files."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """One path in the inbox that is finished and not yet taken in this form.
@@ -59,6 +63,7 @@ class Look:
         known: How many are as the ledger knows them.
         passed_over: How many have the name of a transfer under way; one that keeps it is never taken.
         refused: Paths that are no regular files, with the reason.
+        problems: By source, why nothing can be said of its files, or of some of them, and what to do.
     """
 
     ready: list[Candidate] = field(default_factory=list)
@@ -66,6 +71,7 @@ class Look:
     known: int = 0
     passed_over: int = 0
     refused: list[tuple[Candidate, str]] = field(default_factory=list)
+    problems: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

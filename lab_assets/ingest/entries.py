@@ -18,7 +18,7 @@ UNSORTED: Final = "inbox"
 
 _UNFINISHED_SUFFIXES: Final = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".download", ".filepart", ".swp", ".lock", "~")
 _UNFINISHED_PREFIXES: Final = (".", "~$")
-_OF_THE_SYSTEM: Final = frozenset({"thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
+_OF_THE_SYSTEM: Final = frozenset({".lab-inbox", "thumbs.db", "desktop.ini", "$recycle.bin", "system volume information"})
 _DONE: Final = ".done"
 _FILE_SUFFIXES: Final = frozenset(
     {
@@ -95,11 +95,13 @@ def plain(name: str) -> str:
 def role_of(name: str) -> Role:
     """Return what a name alone says of what lies under it."""
     lower = name.lower()
+    if lower in _OF_THE_SYSTEM:
+        return "of_the_system"
     if lower.endswith(_UNFINISHED_SUFFIXES) or name.startswith(_UNFINISHED_PREFIXES):
         return "under_way"
     if lower.endswith(_DONE):
         return "done_mark"
-    return "of_the_system" if lower in _OF_THE_SYSTEM else "item"
+    return "item"
 
 
 def marked_by(name: str) -> str:
@@ -136,7 +138,7 @@ def _folder_entry(path: str, name: str, status: os.stat_result, fingerprint: Fin
         try:
             return _item(path, status)
         except PermissionError:
-            return Entry(fingerprint, is_folder=True, refusal="is a folder without the right to read all of it")
+            return Entry(fingerprint, is_folder=True, refusal="is a folder that cannot be read as a whole (Permission denied)")
     if Path(name).suffix.lower() in _FILE_SUFFIXES:
         return Entry(fingerprint, is_folder=True, refusal="is a folder with the name of a file")
     return None

@@ -16,17 +16,16 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import Final, NamedTuple
+from typing import Final
 
-from lab_assets.ingest.candidates import Candidate, Look, Patience
-from lab_assets.ingest.entries import Entry, Fingerprint, Place, entry_of, marked_by, role_of
+from lab_assets.ingest.candidates import Candidate, InboxError, Look, Patience
+from lab_assets.ingest.entries import Place
+from lab_assets.ingest.watched_folder import LOOKS_TO_SEE_ALL, Asked, WatchedFolder, entries_to_ask_for, is_due, unreadable_folder
 from lab_assets.state.taken_paths import TakenPath
 
-LOOKS_TO_SEE_ALL: Final = 20
-"""Looks after which every known file was compared again, however many there are."""
 _ASKED_AT_ONCE: Final = 10_000
 """Files whose state is in memory at once on the way to the ledger."""
 
@@ -35,8 +34,13 @@ Recorded = Callable[[str, Sequence[str]], Mapping[str, TakenPath]]
 """Answers for a source and paths below it: those that were taken, as they were then."""
 
 
-class InboxError(OSError):
-    """The inbox itself cannot be looked at, so nothing can be said of its files."""
+Identify = Callable[[], Mapping[str, str]]
+"""Raises ``InboxError`` where the folder is another inbox than it was; returns, by source, which of its mounts are gone."""
+
+
+def any_inbox() -> Mapping[str, str]:
+    """Take whatever folder there is."""
+    return {}
 
 
 def nothing_taken(_source: str, _file_names: Sequence[str]) -> Mapping[str, TakenPath]:
@@ -59,78 +63,6 @@ def file_system_now(folder: Path) -> float:
 def look(inbox: Path, recorded: Recorded, patience: Patience, *, clock: Clock = file_system_now) -> Look:
     """Look at the whole inbox once; the arguments and errors are those of ``InboxWatch``."""
     return InboxWatch(inbox, clock=clock).look(recorded, patience)
-
-
-@dataclass(slots=True)
-class _Folder:
-    """What was seen of one folder; sets and mappings hold names in it.
-
-    Attributes:
-        place: Which folder.
-        identity: Its device and inode.
-        times: Its modification and change time before the last listing, nanoseconds.
-        since: When a look first found these times, monotonic seconds.
-        settled: Whether it was listed after any change that these times could hide.
-        unreadable: Whether its names could not be read.
-        inodes: Every name at the last listing, with its inode: a file that another was renamed over shows a new one.
-        known: Files as the ledger has them.
-        pending: What is not known as it is: asked for at every look.
-        folders: Folders that are looked into.
-        passed_over: Names of transfers under way.
-        done: Lower-case names of files that a ``NAME.done`` calls finished.
-    """
-
-    place: Place
-    identity: tuple[int, int]
-    times: tuple[int, int] = (0, 0)
-    since: float = 0.0
-    settled: bool = False
-    unreadable: bool = False
-    inodes: dict[str, int] = field(default_factory=dict)
-    known: dict[str, Fingerprint] = field(default_factory=dict)
-    pending: set[str] = field(default_factory=set)
-    folders: set[str] = field(default_factory=set)
-    passed_over: set[str] = field(default_factory=set)
-    done: set[str] = field(default_factory=set)
-
-    def list_names(self) -> None:
-        """List the folder, and sort names that are new or lead to another inode; others stay what they were."""
-        with os.scandir(self.place.folder) as entries:
-            now = {entry.name: entry.inode() for entry in entries}
-        before, self.inodes = self.inodes, now
-        if not before:
-            self._sort(now)
-            return
-        gone, came = before.keys() - now.keys(), [name for name, inode in now.items() if before.get(name) != inode]
-        for name in (*gone, *came):
-            self.forget(name)
-        self.done -= {marked_by(name) for name in gone if role_of(name) == "done_mark"}
-        self._sort(came)
-
-    def forget(self, name: str) -> None:
-        """Take a name for one never seen."""
-        self.known.pop(name, None)
-        for names in (self.pending, self.folders, self.passed_over):
-            names.discard(name)
-
-    def _sort(self, names: Iterable[str]) -> None:
-        for name in names:
-            role = role_of(name)
-            if role == "item":
-                self.pending.add(name)
-            elif role == "under_way":
-                self.passed_over.add(name)
-            elif role == "done_mark":
-                self.done.add(marked_by(name))
-
-
-class _Asked(NamedTuple):
-    """Something on disk that the ledger is asked for; ``name`` is empty for the folder itself."""
-
-    folder: _Folder
-    name: str
-    file_name: str
-    entry: Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,23 +91,32 @@ class InboxWatch:
     takes for new is asked for in the ledger before it is called so.
     """
 
-    def __init__(self, inbox: Path, *, clock: Clock = file_system_now, thoroughness: Thoroughness = _DEFAULT) -> None:
+    def __init__(
+        self,
+        inbox: Path,
+        *,
+        identify: Identify = any_inbox,
+        clock: Clock = file_system_now,
+        thoroughness: Thoroughness = _DEFAULT,
+    ) -> None:
         """Begin to watch.
 
         Args:
             inbox: Folder whose subfolders are the sources.
+            identify: See that it is the inbox that is meant.
             clock: Gives the time of a folder's file system.
             thoroughness: What later looks compare again.
         """
         self.inbox = inbox
+        self.identify = identify
         self.clock = clock
         self.thoroughness = thoroughness
-        self._folders: dict[str, _Folder] = {}
+        self._folders: dict[str, WatchedFolder] = {}
         self._recent: list[tuple[int, str, str]] = []
         self._turn = 0
         self._lock = Lock()
 
-    def look(self, recorded: Recorded, patience: Patience) -> Look:
+    def look(self, recorded: Recorded, patience: Patience, *, only_since: bool = False) -> Look:
         """List the inbox and pick what is finished and new.
 
         A file is finished when its inode did not change for ``stable_s``: the change time is set by the file system at each
@@ -185,18 +126,38 @@ class InboxWatch:
         Args:
             recorded: Answers what the ledger knows of paths.
             patience: When a file counts as finished.
+            only_since: Pass over what earlier looks found finished, or refused: whoever asks has it waiting.
 
         Raises:
-            InboxError: the inbox is not there, is no folder, or cannot be read.
+            InboxError: the inbox is not there, is no folder, cannot be read, or is another one than before.
         """
         with self._lock:
+            lost_mounts = self.identify()
+            if not only_since:
+                for folder in self._folders.values():
+                    folder.handed.clear()
             news = self._compare(self._walk(self._turns()), recorded)
             found = Look(
                 known=sum(len(folder.known) for folder in self._folders.values()),
                 passed_over=sum(len(folder.passed_over) for folder in self._folders.values()),
             )
             self._judge(news, patience, found)
+            found.problems = {**self._unreadable(), **lost_mounts}
             return found
+
+    def _unreadable(self) -> dict[str, str]:
+        """Return what cannot be looked into, by source: files may wait there, and nobody knows."""
+        problems: dict[str, str] = {}
+        for folder in self._folders.values():
+            if folder.unreadable:
+                advice = "mount it again, or grant the right to list and enter it"
+                problems.setdefault(folder.place.owner, f"the folder {folder.place.folder} cannot be read ({folder.unreadable}): {advice}")
+        return problems
+
+    def readable_folders(self) -> list[tuple[str, str]]:
+        """Return source and name of each folder that the last look could read, named as one that it could not."""
+        with self._lock:
+            return [(folder.place.owner, folder.named) for folder in self._folders.values() if not folder.unreadable]
 
     def _turns(self) -> frozenset[int]:
         """Return which twentieths of the known files are due."""
@@ -207,9 +168,9 @@ class InboxWatch:
         self._turn = (self._turn + share) % LOOKS_TO_SEE_ALL
         return turns
 
-    def _walk(self, turns: frozenset[int]) -> Iterator[_Asked]:
+    def _walk(self, turns: frozenset[int]) -> Iterator[Asked]:
         """Bring the memory of every folder up to date, and yield what is to be asked for; links are not followed."""
-        walked: dict[str, _Folder] = {}
+        walked: dict[str, WatchedFolder] = {}
         recent: defaultdict[str, set[str]] = defaultdict(set)
         for _, path, name in self._recent:
             recent[path].add(name)
@@ -218,23 +179,21 @@ class InboxWatch:
         while places:
             place = places.pop()
             try:
-                folder = self._listed(place, due=_is_due(place.folder, turns))
-                yield from _entries(folder, turns, recent[place.folder])
+                folder = self._listed(place, due=is_due(place.folder, turns))
+                yield from entries_to_ask_for(folder, turns, recent[place.folder])
             except OSError as error:
                 if place is root:
                     raise _inbox_error(self.inbox, error) from error
                 if isinstance(error, FileNotFoundError | NotADirectoryError):
                     self._lost(place, walked)
                     continue
-                if not isinstance(error, PermissionError):
-                    raise InboxError(f"{place.folder} in the inbox cannot be listed: {error.strerror or error}") from error
-                folder = _Folder(place, (0, 0), unreadable=True)
-                yield _unreadable(folder)
+                folder = WatchedFolder(place, (0, 0), unreadable=error.strerror or type(error).__name__)
+                yield unreadable_folder(folder)
             walked[place.folder] = folder
             places += [place.below(name) for name in folder.folders]
         self._folders = walked
 
-    def _lost(self, place: Place, walked: Mapping[str, _Folder]) -> None:
+    def _lost(self, place: Place, walked: Mapping[str, WatchedFolder]) -> None:
         """Let the next look see as new what took the place of a folder, even under the same inode."""
         above, _, name = place.folder.rpartition("/")
         folder = walked[above]
@@ -242,14 +201,14 @@ class InboxWatch:
         folder.inodes.pop(name, None)
         folder.settled = False
 
-    def _listed(self, place: Place, *, due: bool) -> _Folder:
+    def _listed(self, place: Place, *, due: bool) -> WatchedFolder:
         """Return the memory of a folder, listed anew unless its own times say that no name came, went or changed its inode."""
         status = Path(place.folder).stat(follow_symlinks=place.source is None)
         if not stat.S_ISDIR(status.st_mode):
             raise NotADirectoryError(place.folder)
         folder, identity = self._folders.get(place.folder), (status.st_dev, status.st_ino)
         if folder is None or folder.unreadable or folder.identity != identity:
-            folder = _Folder(place, identity)
+            folder = WatchedFolder(place, identity)
         times, now = (status.st_mtime_ns, status.st_ctime_ns), time.monotonic()
         if folder.times != times:
             folder.times, folder.since, folder.settled = times, now, False
@@ -258,10 +217,10 @@ class InboxWatch:
             folder.settled = now - folder.since >= self.thoroughness.stamp_s
         return folder
 
-    def _compare(self, asked: Iterable[_Asked], recorded: Recorded) -> list[tuple[_Asked, TakenPath | None]]:
+    def _compare(self, asked: Iterable[Asked], recorded: Recorded) -> list[tuple[Asked, TakenPath | None]]:
         """Ask the ledger, some at a time; return what is not as it says, with what it says."""
-        news: list[tuple[_Asked, TakenPath | None]] = []
-        waiting: defaultdict[str, list[_Asked]] = defaultdict(list)
+        news: list[tuple[Asked, TakenPath | None]] = []
+        waiting: defaultdict[str, list[Asked]] = defaultdict(list)
         for each in asked:
             group = waiting[each.folder.place.owner]
             group.append(each)
@@ -271,7 +230,7 @@ class InboxWatch:
             self._compare_group(group, recorded, news)
         return news
 
-    def _compare_group(self, group: list[_Asked], recorded: Recorded, news: list[tuple[_Asked, TakenPath | None]]) -> None:
+    def _compare_group(self, group: list[Asked], recorded: Recorded, news: list[tuple[Asked, TakenPath | None]]) -> None:
         """Compare files of one source with the ledger, and add to the news what differs."""
         taken = recorded(group[0].folder.place.owner, [each.file_name for each in group])
         learned: list[tuple[int, str, str]] = []
@@ -293,56 +252,24 @@ class InboxWatch:
         """Return the drop folder that a folder belongs to."""
         return self.inbox.joinpath(*Path(place.folder).relative_to(self.inbox).parts[:1])
 
-    def _judge(self, news: Iterable[tuple[_Asked, TakenPath | None]], patience: Patience, found: Look) -> None:
+    def _judge(self, news: Iterable[tuple[Asked, TakenPath | None]], patience: Patience, found: Look) -> None:
         """Tell the finished from the growing and the refused."""
         clocks: dict[str, float] = {}
         for each, before in news:
             place = each.folder.place
             candidate = _candidate(each, before)
             if each.entry.refusal:
+                each.folder.handed.add(each.name)
                 found.refused.append((candidate, each.entry.refusal))
                 continue
             if place.owner not in clocks:
                 clocks[place.owner] = self.clock(self._top(place))
             if _is_finished(each, patience, clocks[place.owner]):
+                each.folder.handed.add(each.name)
                 found.ready.append(candidate)
             else:
                 found.growing += 1
         found.ready.sort(key=Candidate.turn)
-
-
-def _is_due(name: str, turns: frozenset[int]) -> bool:
-    """Tell whether it is a name's turn; each name has one turn of ``LOOKS_TO_SEE_ALL``."""
-    return hash(name) % LOOKS_TO_SEE_ALL in turns
-
-
-def _entries(folder: _Folder, turns: frozenset[int], recent: set[str]) -> Iterator[_Asked]:
-    """Yield what is pending, and what is known but changed or has its turn.
-
-    Raises:
-        PermissionError: the folder's names can be read but not what they are.
-    """
-    place, known = folder.place, folder.known
-    due = [name for name in known if hash(name) % LOOKS_TO_SEE_ALL in turns or name in recent]
-    for name in [*folder.pending, *due]:
-        try:
-            entry = entry_of(place, name, os.lstat(f"{place.folder}/{name}"))
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        if entry is None:
-            folder.forget(name)
-            folder.folders.add(name)
-        elif known.get(name) != entry.fingerprint or _is_due(name, turns):
-            yield _Asked(folder, name, place.named(name), entry)
-
-
-def _unreadable(folder: _Folder) -> _Asked:
-    place = folder.place
-    status = os.lstat(place.folder)
-    entry = Entry(
-        (status.st_size, status.st_mtime_ns, status.st_ctime_ns), is_folder=True, refusal="is a folder without the right to read it"
-    )
-    return _Asked(folder, "", place.prefix.rstrip("/") or Path(place.folder).name, entry)
 
 
 def _inbox_error(inbox: Path, error: OSError) -> InboxError:
@@ -356,7 +283,7 @@ def _inbox_error(inbox: Path, error: OSError) -> InboxError:
     return InboxError(f"the inbox {inbox} cannot be listed: {error.strerror or error}")
 
 
-def _candidate(asked: _Asked, before: TakenPath | None) -> Candidate:
+def _candidate(asked: Asked, before: TakenPath | None) -> Candidate:
     place, (size, mtime_ns, ctime_ns) = asked.folder.place, asked.entry.fingerprint
     recorded = before.file_id if before is not None and before.size == size else ""
     return Candidate(
@@ -373,7 +300,7 @@ def _candidate(asked: _Asked, before: TakenPath | None) -> Candidate:
     )
 
 
-def _is_finished(asked: _Asked, patience: Patience, now_s: float) -> bool:
+def _is_finished(asked: Asked, patience: Patience, now_s: float) -> bool:
     entry, folder = asked.entry, asked.folder
     if entry.unfinished:
         return False

@@ -9,6 +9,7 @@ before anything is read, staged rows before Delta, Delta (idempotent by batch nu
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str], None]
 _OUTCOMES = "outcomes.parquet"
+_LEAST_PART: Final = 4
+"""At least one part in so many of a batch is left for the inbox, however many files out of archives wait."""
 _FILES_A_TASK: Final = 64
 """Files that one worker reads before it lays their rows down: traces of these are in its memory at a time."""
 
@@ -63,6 +66,8 @@ class IngestReport:
         rows: Rows appended, by bronze table.
         tables: Version of each bronze table that was written.
         files_per_s: Files read and committed per second.
+        waiting: Files that were found and are left to the next run.
+        problems: Drop folders that cannot be looked into, each with what to do.
     """
 
     batches: list[int] = field(default_factory=list)
@@ -71,6 +76,8 @@ class IngestReport:
     rows: dict[str, int] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
     files_per_s: float = 0.0
+    waiting: int = 0
+    problems: list[str] = field(default_factory=list)
 
 
 class Ingestor:
@@ -83,6 +90,9 @@ class Ingestor:
         run_id: str = "",
         say: Progress = lambda _line: None,
         progress: Progress = lambda _line: None,
+        committed: Callable[[Sequence[int]], None] = lambda _batches: None,
+        between_batches: Callable[[bool], None] = lambda _live: None,
+        turn_s: float = math.inf,
     ) -> None:
         """Prepare an ingestion.
 
@@ -91,6 +101,10 @@ class Ingestor:
             run_id: Run that the commits name.
             say: Given each step, for the log.
             progress: Given after each batch how many files are done of how many, the rate and the time left.
+            committed: Given all batches so far after each.
+            between_batches: Called after each batch but the last, when its rows are committed, with whether any of its files came while
+                others waited.
+            turn_s: No further batch is begun after so many seconds; the rest is left to the next run.
         """
         self.lakehouse = lakehouse
         self.run_id = run_id
@@ -101,12 +115,16 @@ class Ingestor:
         self.raw = self.receiver.raw
         self.say = say
         self.progress = progress
+        self.committed = committed
+        self.between_batches = between_batches
+        self.turn_s = turn_s
 
     def run(self) -> IngestReport:
-        """Finish what a killed run left, then take everything that is ready.
+        """Finish what a killed run left, then take everything that is ready, or what there is time for.
 
         Raises:
             IngestBusyError: another process is ingesting.
+            InboxError: the inbox is not there, is no folder, cannot be read, or is another one than before.
             LakeBehindError: tables hold less than the ledger says was committed.
         """
         folder = self.settings.run / "locks"
@@ -126,22 +144,38 @@ class Ingestor:
         for batch, state in self.ledger.unfinished_batches():
             self.say(f"batch {batch}: finishing what an interrupted run left ({state})")
             self._finish(batch, report, staged=state == "staged")
+            self.committed(report.batches)
+        if noted := self.receiver.begin():
+            self.say(f"the inbox was copied: {noted} known file(s) have the size and modification time they had, and are not read again")
         while True:
-            intake = self.receiver.take(self.settings.batch_files, before_copying=self._prepare)
-            batch = self.ledger.open_batch(self.settings.batch_files)
+            limit = self.settings.batch_files
+            room = max(limit - self.ledger.waiting_arrivals(), limit // _LEAST_PART, 1)
+            intake = self.receiver.take(room, before_copying=self._prepare)
+            report.problems = list(intake.problems)
+            batch = self.ledger.open_batch(limit)
             if batch is None:
+                report.waiting = 0
                 if not intake.may_go_on:
                     break
                 self.say(f"{intake.recorded} known file(s) with other times hold the bytes they had; {intake.waiting} wait")
                 continue
-            self.receiver.copy_ahead(self.settings.batch_files)  # while this batch is read
+            self.receiver.copy_ahead(limit)  # while this batch is read
             self._finish(batch, report, staged=False)
+            self.committed(report.batches)
             report.files_per_s = sum(report.states.values()) / max(time.monotonic() - started, 1e-9)
-            self._say_progress(report, intake.waiting - intake.moved)
+            report.waiting = intake.waiting - intake.moved + self.ledger.waiting_arrivals()
+            self._say_progress(report)
+            if report.waiting and time.monotonic() - started >= self.turn_s:
+                self.say(
+                    f"{report.waiting} file(s) are left to the next run, so that the tables made from these and other runs have their turn"
+                )
+                break
+            if report.waiting:
+                self.between_batches(intake.live)
         self._report_quarantine()
 
-    def _say_progress(self, report: IngestReport, waiting: int) -> None:
-        done = sum(report.states.values())
+    def _say_progress(self, report: IngestReport) -> None:
+        done, waiting = sum(report.states.values()), report.waiting
         left_s = waiting / max(report.files_per_s, 1e-9)
         line = f"{done} of {done + waiting} file(s), {report.files_per_s:.1f} files/s" + (f", {left_s:.0f} s left" if waiting else "")
         self.say(line)

@@ -1,6 +1,7 @@
 """Taking files in: from a look at the inbox to bytes in the raw store and a row in the ledger.
 
-Belongs here: copying and recording. Does not belong here: which files are finished (``inbox.py``), reading them (``ingestor.py``).
+Belongs here: copying and recording. Does not belong here: which files are finished (``inbox.py``), which come first (``fairness.py``),
+reading them (``ingestor.py``).
 """
 
 from __future__ import annotations
@@ -10,19 +11,22 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from types import TracebackType
 from typing import Final, Self
 
 from lab_assets.failpoints import failpoint
 from lab_assets.ingest.candidates import Candidate, Look, patience_of
-from lab_assets.ingest.inbox import InboxWatch
+from lab_assets.ingest.fairness import FairQueue
+from lab_assets.ingest.inbox_mark import mark_inbox, was_copied, watch_of
 from lab_assets.ingest.raw_store import NotAFileError, RawStore, StillChangingError
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, NewArrival
-from lab_assets.state.taken_paths import taken_paths
+from lab_assets.state.quarantine import Quarantine
+from lab_assets.state.taken_paths import note_new_times, taken_paths
 
 _COPIES_AT_ONCE: Final = 8
+_REFUSED_PART: Final = 4
+"""A batch takes at most one part in so many of what is no file at all, while files wait."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,11 +37,15 @@ class Intake:
         recorded: Paths written into the ledger: new, changed, refused, or known with other times.
         waiting: Files found finished that were not tried yet.
         moved: Those of them that only look moved, as all do in a copied home: compared last, and nearly never read.
+        live: Whether any of those recorded came while files of an earlier look waited.
+        problems: Drop folders that cannot be looked into, each with what to do.
     """
 
     recorded: int
     waiting: int
     moved: int = 0
+    live: bool = False
+    problems: tuple[str, ...] = ()
 
     @property
     def may_go_on(self) -> bool:
@@ -48,18 +56,18 @@ class Intake:
 class Receiver:
     """Copies finished files into the raw store and records them.
 
-    The first look is complete, later ones of the same receiver ask only for what may be new. Who lets it copy ahead uses it as a context:
-    at its end nothing is being copied any more.
+    The first look is complete, later ones of the same receiver ask only for what may be new; as long as files wait from a look, for what
+    came since. Who lets it copy ahead uses it as a context: at its end nothing is being copied any more.
     """
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self.settings = settings
         self.ledger = ledger
         self.raw = RawStore(settings.raw)
-        self._watch = InboxWatch(settings.inbox)
-        self._ready: deque[Candidate] = deque()
+        self._watch = watch_of(settings)
+        self._ready = FairQueue()
         self._refused: deque[tuple[Candidate, str]] = deque()
-        self._moved = 0
+        self._live: set[Candidate] = set()
         # each copy waits for the disk, so several wait together
         self._pool = ThreadPoolExecutor(max_workers=_COPIES_AT_ONCE, thread_name_prefix="copy")
         self._ahead: dict[Candidate, Future[NewArrival | None]] = {}
@@ -73,35 +81,60 @@ class Receiver:
         wait(self._ahead.values())
         self._ahead.clear()
 
-    def look(self) -> Look:
-        """Look at the inbox as it is now.
+    def look(self, *, only_since: bool = False) -> Look:
+        """Look at the inbox as it is now, or for what came since the last look.
 
         Raises:
-            InboxError: the inbox is not there, is no folder, or cannot be read.
+            InboxError: the inbox is not there, is no folder, cannot be read, or is another one than before.
         """
-        return self._watch.look(partial(taken_paths, self.ledger.engine), patience_of(self.settings))
+        return self._watch.look(partial(taken_paths, self.ledger.engine), patience_of(self.settings), only_since=only_since)
+
+    def begin(self) -> int:
+        """Settle what follows from where the inbox is now, before files are taken.
+
+        In a copied laboratory every file has another change time. Those whose size and modification time are as recorded are taken for
+        what they were, without a reading; what was written since the copy has another modification time. Folders that were refused because
+        they could not be read, and can be now, are refused no longer.
+
+        Returns:
+            Files whose new times were noted.
+
+        Raises:
+            InboxError: see ``take``.
+        """
+        found = self.look()
+        noted = 0
+        if was_copied(self.settings):
+            noted = note_new_times(
+                self.ledger.engine, [(each.source, each.file_name, *each.fingerprint) for each in found.ready if each.moved]
+            )
+        Quarantine(self.ledger.engine).release_folders(set(self._watch.readable_folders()))
+        mark_inbox(self.settings)
+        return noted
 
     def take(self, limit: int, *, before_copying: Callable[[int], None] = lambda _count: None) -> Intake:
-        """Copy finished files and record them: surely new ones first, files that only look moved last.
+        """Copy finished files and record them: surely new ones first, files that only look moved last, sources in equal shares.
 
-        The inbox is looked at when nothing is left of the last look.
+        What came since the last look takes part; when nothing is left of it, the inbox is looked at anew.
 
         Args:
-            limit: Most files to copy.
+            limit: Most files to record.
             before_copying: Called with the number of files that are surely new, when one of them is copied now.
 
         Raises:
-            InboxError: the inbox is not there, is no folder, or cannot be read.
+            InboxError: the inbox is not there, is no folder, cannot be read, or is another one than before.
         """
-        if not self._ready and not self._refused:
-            found = self.look()
-            self._ready.extend(found.ready)
-            self._refused.extend(found.refused)
-            self._moved = sum(candidate.moved for candidate in found.ready)
-        ready = [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-        refused = [self._refused.popleft() for _ in range(min(limit, len(self._refused)))]
+        others_wait = bool(self._ready or self._refused)
+        found = self.look(only_since=others_wait)
+        if others_wait:
+            self._live.update(found.ready)
+        self._ready.add(found.ready)
+        self._refused.extend(found.refused)
+        new = self._ready.new()
+        ready = self._ready.take(max(limit - len(self._refused), limit - limit // _REFUSED_PART, 1))
+        refused = [self._refused.popleft() for _ in range(min(limit - len(ready), len(self._refused)))]
         if any(not candidate.recorded_sha256 for candidate in ready):
-            before_copying(sum(not candidate.recorded_sha256 for candidate in (*ready, *self._ready)))
+            before_copying(new)
         copies = [self._ahead.pop(candidate, None) or self._pool.submit(self._copy, candidate) for candidate in ready]
         arrivals = [arrival for copy in copies if (arrival := copy.result()) is not None]
         arrivals += [_refused(candidate, f"{candidate.file_name!r} {reason}") for candidate, reason in refused]
@@ -109,7 +142,13 @@ class Receiver:
         if arrivals:
             self.ledger.record(arrivals)
         failpoint("after_ledger_row")
-        return Intake(recorded=len(arrivals), waiting=len(self._ready) + len(self._refused), moved=min(self._moved, len(self._ready)))
+        return Intake(
+            recorded=len(arrivals),
+            waiting=len(self._ready) + len(self._refused),
+            moved=self._ready.count(moved=True),
+            live=not self._live.isdisjoint(ready),
+            problems=tuple(found.problems.values()),
+        )
 
     def copy_ahead(self, limit: int) -> None:
         """Begin to copy the files that the next ``take`` records; it records the same as if it copied them itself.
@@ -117,7 +156,7 @@ class Receiver:
         Args:
             limit: Most files to copy.
         """
-        for candidate in islice(self._ready, limit):
+        for candidate in self._ready.next(limit):
             if candidate not in self._ahead:
                 self._ahead[candidate] = self._pool.submit(self._copy, candidate)
 
@@ -154,4 +193,5 @@ def _arrival(candidate: Candidate, *, state: str, reason: str, rule: str | None 
 
 
 def _refused(candidate: Candidate, reason: str) -> NewArrival:
-    return _arrival(candidate, state="quarantined", rule="not_a_file", reason=reason)
+    rule = "unreadable" if candidate.folder and "cannot be read" in reason else "not_a_file"
+    return _arrival(candidate, state="quarantined", rule=rule, reason=reason)

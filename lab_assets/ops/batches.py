@@ -6,14 +6,15 @@ Belongs here: reading finished batches and waiting files. Does not belong here: 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from sqlalchemy import Engine, func, select
 
-from lab_assets.ingest.candidates import patience_of
-from lab_assets.ingest.inbox import look
+from lab_assets.ingest.candidates import Look, patience_of
+from lab_assets.ingest.inbox_mark import watch_of
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import ARRIVALS, INGEST_BATCHES
@@ -73,17 +74,15 @@ def files_of_open_batches(engine: Engine) -> dict[int, int]:
         return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def report_since(engine: Engine, last: int, *, also: list[int] | None = None) -> BatchReport:
-    """Return what committed batches brought.
+def report_of(engine: Engine, numbers: Collection[int]) -> BatchReport:
+    """Return what some batches brought; those that are not committed yet do not count.
 
     Args:
         engine: The ledger's database.
-        last: Batches with a higher number count.
-        also: Lower batches that count too: those that were open before.
+        numbers: Their numbers.
     """
     batch = INGEST_BATCHES.c
-    numbered = (batch.batch > last) | batch.batch.in_(also) if also else batch.batch > last
-    wanted = select(batch.batch, batch.table_versions).where(batch.state == "committed", numbered)
+    wanted = select(batch.batch, batch.table_versions).where(batch.state == "committed", batch.batch.in_(list(numbers)))
     with engine.connect() as connection:
         found = list(connection.execute(wanted.order_by(batch.batch)))
         numbers = [row.batch for row in found]
@@ -96,7 +95,7 @@ def report_since(engine: Engine, last: int, *, also: list[int] | None = None) ->
     for row in found:
         versions.update(row.table_versions)
     return BatchReport(
-        batches=numbers,
+        batches=list(numbers),
         states=dict(Counter(arrival.state for arrival in arrivals)),
         formats=dict(Counter(arrival.format for arrival in arrivals if arrival.state == "committed")),
         reasons=dict(Counter(arrival.rule or "unknown" for arrival in arrivals if arrival.state == "quarantined")),
@@ -105,11 +104,24 @@ def report_since(engine: Engine, last: int, *, also: list[int] | None = None) ->
     )
 
 
-def waiting_files(settings: Settings, engine: Engine) -> dict[str, int]:
-    """Return how many files in the inbox are ready, still growing, or refused; folders are listed, nothing is opened.
+def look_now(settings: Settings, engine: Engine) -> Look:
+    """Look at the whole inbox; folders are listed, nothing is opened.
 
     Raises:
-        InboxError: the inbox is not there, is no folder, or cannot be read.
+        InboxError: the inbox is not there, is no folder, cannot be read, or is another one than before.
     """
-    found = look(settings.inbox, partial(taken_paths, engine), patience_of(settings))
+    return watch_of(settings).look(partial(taken_paths, engine), patience_of(settings))
+
+
+def counts_of(found: Look) -> dict[str, int]:
+    """Return how many files a look found ready, still growing, refused, or passed over for their names."""
     return {"ready": len(found.ready), "growing": found.growing, "refused": len(found.refused), "passed_over": found.passed_over}
+
+
+def waiting_files(settings: Settings, engine: Engine) -> dict[str, int]:
+    """Return how many files in the inbox are ready, still growing, or refused.
+
+    Raises:
+        InboxError: see ``look_now``.
+    """
+    return counts_of(look_now(settings, engine))

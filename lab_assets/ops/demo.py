@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.ops.environment import child_environment
-from lab_assets.ops.jobs import JobOutcome, quiet, run_job
+from lab_assets.ops.jobs import JobOutcome, quiet, run_job, run_until_done
 from lab_assets.ops.warm_up import scratch_folder
 from lab_assets.settings import Settings
 
@@ -140,7 +140,7 @@ class Demo:
             return found["ready"] + found["refused"]
 
         with progress_lines(engine, last["batch"] if last else 0, waiting=waiting, say=self.say):
-            return self._job("ingest")
+            return self._ended(run_until_done(lambda: self._run("ingest")))
 
     def _users(self, engine: Engine) -> str:
         from lab_assets.governance.users import ensure_demo_users

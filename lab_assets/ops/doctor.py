@@ -330,29 +330,37 @@ def _mends(damaged: Sequence[Damage]) -> Iterator[str]:
 
 
 def _stations(settings: Settings) -> Check:
-    """Tell of tables that wait to be made anew: until then they are not what their inputs make of them."""
+    """Tell of tables that wait to be made anew, and of what is set aside: until then they are not what their inputs make of them."""
     ledger = _ledger(settings)
     waiting = {} if ledger is None else ledger.to_make_anew()
-    if not waiting:
-        return Check(name="stations", state="ok", found="no table waits to be made anew")
-    listed = ", ".join(f"{name} ({reason})" for name, reason in waiting.items())
-    mend = "the next run of 'lab up' does it; 'lab ingest' does it now"
-    return Check(name="stations", state="warning", found=f"to be made anew: {listed}", mend=mend)
+    aside = [] if ledger is None else ledger.set_aside()
+    found = [f"to be made anew: {', '.join(f'{name} ({reason})' for name, reason in waiting.items())}"] if waiting else []
+    mends = ["the next run of 'lab up' does it; 'lab ingest' does it now"] if waiting else []
+    if aside:
+        found.append(f"set aside, since runs fail on it: {'; '.join(each.words() for each in aside[:10])}")
+        mends.append("'lab run aside' lists all; mend what is named, then 'lab run retry'")
+    if not found:
+        return Check(name="stations", state="ok", found="no table waits to be made anew, and nothing is set aside")
+    return Check(name="stations", state="warning", found="; ".join(found), mend="; ".join(mends))
 
 
 def _inbox(settings: Settings) -> Check:
     """Tell of files that nobody will ever take because of their names."""
     from lab_assets.ingest.candidates import patience_of
-    from lab_assets.ingest.inbox import InboxError, look, nothing_taken
+    from lab_assets.ingest.inbox import InboxError, nothing_taken
+    from lab_assets.ingest.inbox_mark import watch_of
 
     if not settings.home.exists():
         return Check(name="inbox", state="ok", found="not made yet; 'lab up' makes it")
     try:
-        found = look(settings.inbox, nothing_taken, patience_of(settings))
+        found = watch_of(settings).look(nothing_taken, patience_of(settings))
     except InboxError as error:
         problem, _, what_to_do = str(error).partition(": ")
         return Check(name="inbox", state="failed", found=problem, mend=what_to_do)
     counted = f"{len(found.ready) + found.growing} file(s) in the drop folders"
+    if found.problems:
+        problems, mends = zip(*(problem.split(": ", 1) for problem in found.problems.values()), strict=True)
+        return Check(name="inbox", state="failed", found=f"{counted}; {'; '.join(problems)}", mend="; ".join(dict.fromkeys(mends)))
     if not found.passed_over:
         return Check(name="inbox", state="ok", found=counted)
     mend = "names such as .part, .tmp or ~$ mean a transfer under way: rename what is finished"

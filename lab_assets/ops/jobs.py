@@ -6,17 +6,22 @@ Belongs here: what a command and the demonstration need to run a job and report 
 from __future__ import annotations
 
 import gc
+import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.environment_errors import fault_in_text
 from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.ops.dagster_home import dagster_instance
+from lab_assets.ops.interrupts import output_given_back
 from lab_assets.settings import Settings
 
 if TYPE_CHECKING:
-    from dagster import Definitions
+    from dagster import DagsterInstance, Definitions, ExecuteInProcessResult
+
+
+_INTERRUPTS: Final = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +36,8 @@ class JobOutcome:
         errors: By step, the class of what went wrong.
         refused: By check that stopped the run (``asset: check``), what it found.
         fault: What the environment did, where a step failed for that.
+        tags: Tags of the run at its end: what its steps said of themselves.
+        interrupted: Whether a person ended it.
     """
 
     job: str
@@ -40,14 +47,8 @@ class JobOutcome:
     errors: dict[str, str] = field(default_factory=dict)
     refused: dict[str, list[str]] = field(default_factory=dict)
     fault: dict[str, str] | None = None
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether somebody ended it, as by Ctrl-C."""
-        return any(name in _INTERRUPTS for name in self.errors.values())
-
-
-_INTERRUPTS = frozenset({"KeyboardInterrupt", "DagsterExecutionInterruptedError"})
+    tags: dict[str, str] = field(default_factory=dict)
+    interrupted: bool = False
 
 
 def quiet(level: str) -> dict[str, Any]:
@@ -83,26 +84,69 @@ def run_job(
         tags: Tags of the run.
         source: The graph.
     """
+    from dagster import DagsterExecutionInterruptedError
+
+    run_id = str(uuid.uuid4())
     with dagster_instance(settings) as instance:
         definition = source().resolve_job_def(job)
         gc.freeze()  # what is imported stays: to look through it for garbage takes a fifth of the time of rows made in Python
-        result = definition.execute_in_process(
-            run_config=dict(run_config or {}), tags={"lab/trigger": "cli", **(tags or {})}, instance=instance, raise_on_error=False
-        )
-        failed = {event.step_key or job: _raised(event.step_failure_data.error) for event in result.all_events if event.is_step_failure}
-        if not failed and not result.success:  # what is opened for a run failed, or the run was interrupted before a step
-            failed |= {event.step_key or job: _raised(event.job_failure_data.error) for event in result.all_events if event.is_job_failure}
-        stopping = [each for each in result.get_asset_check_evaluations() if each.blocking and not each.passed]
-        refused = {f"{each.asset_key.to_user_string()}: {each.check_name}": _found(each) for each in stopping}
-        return JobOutcome(
-            job=job,
-            run_id=result.run_id,
-            success=result.success,
-            failures={step: _first_line(error, refused) for step, error in failed.items()},
-            errors={step: (error.cls_name or "") if error is not None else "" for step, error in failed.items()},
-            refused=refused,
-            fault=next((fault.document for error in failed.values() if (fault := _fault(error, settings)) is not None), None),
-        )
+        try:
+            with output_given_back():
+                result = definition.execute_in_process(
+                    run_config=dict(run_config or {}),
+                    tags={"lab/trigger": "cli", **(tags or {})},
+                    instance=instance,
+                    raise_on_error=False,
+                    run_id=run_id,
+                )
+        except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            return JobOutcome(job=job, run_id=run_id, success=False, interrupted=True, tags=_tags(instance, run_id))
+        return _outcome(settings, job, result, _tags(instance, run_id))
+
+
+def run_until_done(run: Callable[[], JobOutcome]) -> JobOutcome:
+    """Run an ingestion, and again as long as one leaves files to the next.
+
+    Args:
+        run: Runs it once.
+
+    Returns:
+        How the last one ended, with the batches of all.
+    """
+    from lab_assets.orchestration.assets.bronze import BATCHES_TAG, WAITING_TAG
+
+    batches: list[str] = []
+    while True:
+        outcome = run()
+        batches += filter(None, [outcome.tags.get(BATCHES_TAG, "")])
+        if not outcome.success or WAITING_TAG not in outcome.tags:
+            return replace(outcome, tags={**outcome.tags, BATCHES_TAG: ", ".join(batches)})
+
+
+def _tags(instance: DagsterInstance, run_id: str) -> dict[str, str]:
+    run = instance.get_run_by_id(run_id)
+    return {} if run is None else dict(run.tags)
+
+
+def _outcome(settings: Settings, job: str, result: ExecuteInProcessResult, tags: dict[str, str]) -> JobOutcome:
+    failed = {event.step_key or job: _raised(event.step_failure_data.error) for event in result.all_events if event.is_step_failure}
+    if not failed and not result.success:  # what is opened for a run failed, or the run was interrupted before a step
+        failed |= {event.step_key or job: _raised(event.job_failure_data.error) for event in result.all_events if event.is_job_failure}
+    stopping = [each for each in result.get_asset_check_evaluations() if each.blocking and not each.passed]
+    refused = {f"{each.asset_key.to_user_string()}: {each.check_name}": _found(each) for each in stopping}
+    errors = {step: (error.cls_name or "") if error is not None else "" for step, error in failed.items()}
+    failures = {step: _first_line(error, refused) for step, error in failed.items()}
+    return JobOutcome(
+        job=job,
+        run_id=result.run_id,
+        success=result.success,
+        failures=failures,
+        errors=errors,
+        refused=refused,
+        fault=next((fault.document for error in failed.values() if (fault := _fault(error, settings)) is not None), None),
+        tags=tags,
+        interrupted=any(name in said for name in _INTERRUPTS for said in (*errors.values(), *failures.values())),
+    )
 
 
 def _raised(error: Any) -> Any:
@@ -123,12 +167,12 @@ def _fault(error: Any, settings: Settings) -> EnvironmentFaultError | None:
 
 def _first_line(error: Any, refused: Mapping[str, list[str]]) -> str:
     """Return the first line of an error that says anything."""
-    if error is None or not (message := error.message.strip()):
+    lines = [] if error is None else [line.strip() for line in error.message.splitlines() if line.strip()]
+    if error is not None and lines and " " not in lines[0].rstrip(":") and lines[0].rstrip(":").rpartition(".")[2] == error.cls_name:
+        lines = lines[1:] or [f"{error.cls_name} without a message"]  # what was said began with an empty line, or was nothing
+    if not lines:
         return f"failed without a message ({(error.cls_name if error is not None else None) or 'no error was kept'})"
-    lines = [line for line in message.splitlines() if line.strip()]
-    if len(lines) == 1 and lines[0].endswith(":"):  # an error of a class that said nothing
-        lines = [f"{lines[0].rstrip(':')} without a message"]
-    if stopped := [check for check in map(str.strip, lines[1:]) if check in refused]:
+    if stopped := [check for check in lines[1:] if check in refused]:
         return "; ".join(f"the check {check} did not pass: {', '.join(refused[check]) or 'it says no more'}" for check in stopped)
     return lines[0].partition(": ")[2] if lines[0].startswith("lab_assets.") else lines[0]
 

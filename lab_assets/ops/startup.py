@@ -71,17 +71,19 @@ def prepare(settings: Settings, *, say: Callable[[str], None] = lambda _line: No
     Raises:
         EnvironmentFaultError: the database is newer than this version, or cannot be copied before it is brought to it.
     """
+    from lab_assets.ingest.inbox_mark import make_inbox
     from lab_assets.registry.serving import registry_of
     from lab_assets.state.database import open_database
     from lab_assets.state.upgrade import upgrade
 
     settings.home.mkdir(parents=True, exist_ok=True)
-    for folder in (settings.inbox, settings.quarantine, settings.mlflow_artifacts):
+    for folder in (settings.quarantine, settings.mlflow_artifacts):
         folder.mkdir(parents=True, exist_ok=True)
     for folder in (settings.run, settings.raw):
         folder.mkdir(exist_ok=True, mode=0o700)
     upgrade(settings, say=say)
     open_database(settings).dispose()
     registry_of(settings).make_portable()
+    make_inbox(settings)
     with dagster_instance(settings):
         pass

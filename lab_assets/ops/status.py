@@ -301,19 +301,24 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
         return {}
     problems.extend(record_health(settings, engine).problems)
     from lab_assets.ingest.inbox import InboxError
-    from lab_assets.ops.batches import last_batch, waiting_files
+    from lab_assets.ops.batches import counts_of, last_batch, look_now
     from lab_assets.state.station_work import StationWork
 
     inbox = None
     try:
-        inbox = waiting_files(settings, engine)
+        found = look_now(settings, engine)
+        inbox = counts_of(found)
+        problems.extend(found.problems.values())
     except InboxError as error:
         problems.append(str(error))
+    work = StationWork(engine)
+    aside = [each.words() for each in work.set_aside()]
+    problems.extend(f"set aside, since runs fail on it: {words}; 'lab run retry' tries it again" for words in aside)
     return {
         "inbox": inbox,
         "last_batch": last_batch(engine),
         "serving": _serving(settings, engine, problems),
-        "to_make_anew": StationWork(engine).to_make_anew(),
+        "to_make_anew": work.to_make_anew(),
     }
 
 

@@ -4,6 +4,7 @@ Belongs here: looking and asking. Does not belong here: any state that could be 
 truth, and what the process remembers of the inbox only spares it questions.
 """
 
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 import dagster as dg
 
+from lab_assets.orchestration.assets.bronze import PROGRESS_TAG, WAITING_TAG
 from lab_assets.orchestration.jobs import INGEST, RETRAIN
+from lab_assets.orchestration.private.run_launcher import end_lost_runs
 from lab_assets.settings import get_settings
 
 if TYPE_CHECKING:
@@ -46,6 +49,8 @@ _WAIT_S: Final = 2.0
 _SPARE_S: Final = 0.8
 """A look that goes on ends so long before the daemon would begin the next one."""
 _PAUSE_S: Final = 0.4
+_TELL_AGAIN_S: Final = 600.0
+"""Failed looks are kept for a year: a problem that lasts is told as one every ten minutes."""
 _SHARE: Final = 0.1
 """Largest part of the time that is spent on looking: with many files known, pauses are longer."""
 
@@ -56,11 +61,29 @@ def active_runs(instance: dg.DagsterInstance, job: str) -> int:
 
 
 @lru_cache(maxsize=1)
-def _watch(inbox: Path, _database: str) -> "InboxWatch":
+def _watch(_inbox: Path, _database: str) -> "InboxWatch":
     """Return what this process remembers of the inbox between two looks."""
-    from lab_assets.ingest.inbox import InboxWatch
+    from lab_assets.ingest.inbox_mark import watch_of
 
-    return InboxWatch(inbox)
+    return watch_of(get_settings())
+
+
+_SAID: Final[dict[str, float]] = {}
+"""When each problem of the inbox was last told as a failed look, monotonic seconds."""
+
+
+def _tell(problem: str) -> dg.SkipReason:
+    """Tell of a problem of the inbox: as a failed look when it is new and again after a while, in between as the reason of a skipped one.
+
+    Raises:
+        Failure: it was not told of late.
+    """
+    now = time.monotonic()
+    if now - _SAID.get(problem, -math.inf) >= _TELL_AGAIN_S:
+        _SAID.clear()
+        _SAID[problem] = now
+        raise dg.Failure(f"problem: {problem}")
+    return dg.SkipReason(f"problem: {problem}")
 
 
 @dg.sensor(
@@ -74,7 +97,10 @@ def inbox(context: dg.SensorEvaluationContext) -> dg.SkipReason | dg.RunRequest:
     """Ask for one run when finished files, an interrupted batch or work of a station wait and no ingestion is under way.
 
     Where nothing waits, it goes on looking until shortly before the daemon would ask again: a file is not left for the next look. The
-    first look of a daemon, and one without a daemon, answers at once.
+    first look of a daemon, and one without a daemon, answers at once. A run that left files is followed by the next at once.
+
+    Raises:
+        Failure: the inbox, or a drop folder, cannot be looked at, and nothing else is to be done.
     """
     from lab_assets.state.database import open_database
 
@@ -102,36 +128,52 @@ def _look(instance: dg.DagsterInstance, engine: "Engine") -> tuple[dg.SkipReason
     Returns:
         The answer, and whether it may soon be another since something is still growing.
     """
-    from lab_assets.ingest.candidates import patience_of
-    from lab_assets.ingest.inbox import InboxError
+    end_lost_runs(instance)
+    if active := active_runs(instance, INGEST.name):
+        return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well"), False
+    if left := _left_by_the_last(instance):
+        return dg.RunRequest(tags={TRIGGER: "inbox", PROGRESS_TAG: left}), False
+    return _look_for_work(instance, engine)
+
+
+def _look_for_work(instance: dg.DagsterInstance, engine: "Engine") -> tuple[dg.SkipReason | dg.RunRequest, bool]:
+    """Look for files, interrupted batches and work of stations; what is returned is that of ``_look``."""
+    from lab_assets.ingest.candidates import InboxError, patience_of
     from lab_assets.state.ledger import Ledger
     from lab_assets.state.taken_paths import taken_paths
     from lab_assets.stations.all_stations import stations
+    from lab_assets.stations.set_aside import waits_for_this_code
 
-    if active := active_runs(instance, INGEST.name):
-        return dg.SkipReason(f"{active} ingestion(s) under way; it takes waiting files as well"), False
     settings, ledger = get_settings(), Ledger(engine)
     try:
         found = _watch(settings.inbox, settings.database_url).look(partial(taken_paths, engine), patience_of(settings))
     except InboxError as error:
-        return dg.SkipReason(str(error)), False
+        return _tell(str(error)), False
     unfinished = ledger.unfinished_batches()
     retried = ledger.waiting_arrivals()
-    work = ledger.work_waits((*stations(), "ml.predictions"))
+    work = ledger.work_waits((*stations(), "ml.predictions")) or waits_for_this_code(ledger)
     waiting = len(found.ready) + len(found.refused)
     files = bool(waiting or unfinished or retried)
     attempts = _attempts(instance, files=files)
     if not files and not work and not attempts.failed:
+        if found.problems:
+            return _tell("; ".join(found.problems.values())), bool(found.growing)
         reason = f"{found.known} file(s) known, {found.growing} still growing, none newly finished"
         return dg.SkipReason(reason), bool(found.growing)
     if (left_s := attempts.next_s(time.time())) > 0:
         wanted = f"{waiting + retried} file(s) wait" if files else "work of an earlier run waits"
         reason = f"{wanted}; the last {attempts.number} run(s) did not finish it, tried again in {left_s:.0f} s"
         return dg.SkipReason(reason), bool(found.growing)
-    tags = {TRIGGER: "inbox" if files else UNFINISHED_WORK, "lab/files": str(waiting + retried)}
+    tags = {TRIGGER: "inbox" if files else UNFINISHED_WORK, PROGRESS_TAG: str(waiting + retried)}
     if unfinished:
         tags["lab/resumes"] = ", ".join(f"batch {number}" for number, _ in unfinished)
     return dg.RunRequest(tags=tags), False
+
+
+def _left_by_the_last(instance: dg.DagsterInstance) -> str:
+    """Return how many files the newest ingestion left to the next; empty where it left none, or did not end well."""
+    runs = instance.get_runs(dg.RunsFilter(job_name=INGEST.name), limit=1)
+    return runs[0].tags.get(WAITING_TAG, "") if runs and runs[0].status is dg.DagsterRunStatus.SUCCESS else ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from lab_assets.state.database import is_made, make_or_refuse, open_engine, utc_
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.namesakes import as_duplicate, best_names_first, read_members_again, read_under_next_name
 from lab_assets.state.places import holder_of, path_of, revised_place, revision_of
-from lab_assets.state.quarantine import note_refusal, release_refused
+from lab_assets.state.quarantine import note_refusal, release_readable, release_refused
 from lab_assets.state.schema_proposals import Proposal, note_proposal
 from lab_assets.state.station_work import StationWork
 from lab_assets.state.upsert import upsert
@@ -197,6 +197,8 @@ class Ledger(StationWork):
         if not is_readable or is_duplicate:
             return None
         release_refused(connection, arrival.file_id, arrival_id)
+        if previous is not None and not previous.file_id:
+            release_readable(connection, previous.arrival_id, arrival_id)
         return arrival_id
 
     @staticmethod
@@ -236,13 +238,15 @@ class Ledger(StationWork):
         upsert(connection, CURRENT_PATHS, [values], ("source", "file_name"))
 
     def open_batch(self, limit: int) -> int | None:
-        """Put waiting arrivals, and finished ones not yet in ``bronze.files``, into a new batch; ``None`` when there are none."""
+        """Put waiting arrivals, and finished ones not yet in ``bronze.files``, into a new batch; ``None`` when there are none.
+
+        Where more wait than it takes, sources have equal shares, and so have files that were dropped and files out of archives.
+        """
+        place = func.row_number().over(partition_by=[ARRIVALS.c.source, ARRIVALS.c.member_of.is_(None)], order_by=ARRIVALS.c.arrival_id)
         with writing(self.engine) as connection:
-            waiting = list(
-                connection.execute(
-                    select(ARRIVALS.c.arrival_id).where(ARRIVALS.c.batch.is_(None)).order_by(ARRIVALS.c.arrival_id).limit(limit)
-                ).scalars()
-            )
+            ranked = select(ARRIVALS.c.arrival_id, place.label("place")).where(ARRIVALS.c.batch.is_(None)).subquery()
+            chosen = select(ranked.c.arrival_id).order_by(ranked.c.place, ranked.c.arrival_id).limit(limit)
+            waiting = sorted(connection.execute(chosen).scalars())
             if not waiting:
                 return None
             key = connection.execute(

@@ -6,13 +6,13 @@ audit entries of people (``lab_assets.cli.quarantine``).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, func, insert, select, update
 
 from lab_assets.sources.core.rules import mend
-from lab_assets.state.database import utc_text
+from lab_assets.state.database import utc_text, writing
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, QUARANTINE_EVENTS
 from lab_assets.state.places import holder_of, path_of, revised_place, revision_of
 
@@ -38,6 +38,21 @@ def release_refused(connection: Connection, file_id: str, by_arrival: int) -> No
         _close(connection, row.arrival_id)
         reason = f"the same bytes are read again as arrival {by_arrival}"
         _note(connection, row.arrival_id, "retried", _BY_INGESTION, {"rule": row.rule, "reason": reason})
+
+
+def release_readable(connection: Connection, arrival_id: int, by_arrival: int | None = None) -> None:
+    """Close a refusal of a path without its bytes, where it can be read now.
+
+    Args:
+        connection: Of a ``writing`` transaction.
+        arrival_id: The refused arrival; one that is closed is left alone.
+        by_arrival: The arrival that has its bytes; a folder that is looked into has none.
+    """
+    row = connection.execute(select(ARRIVALS.c.rule, ARRIVALS.c.state).where(ARRIVALS.c.arrival_id == arrival_id)).one()
+    if row.state == "quarantined":
+        _close(connection, arrival_id)
+        reason = "it can be read now" + ("" if by_arrival is None else f", and is read as arrival {by_arrival}")
+        _note(connection, arrival_id, "retried", _BY_INGESTION, {"rule": row.rule, "reason": reason})
 
 
 def read_again(connection: Connection, arrival: Any) -> int:
@@ -109,6 +124,21 @@ class Quarantine:
             _close(connection, row.arrival_id)
             _note(connection, row.arrival_id, "discarded", by, {"rule": row.rule, "reason": reason})
         return len(rows)
+
+    def release_folders(self, readable: Collection[tuple[str, str]]) -> None:
+        """Close the refusals of folders that can be looked into now, by source and name; their paths do not count as taken any more."""
+        columns, paths = ARRIVALS.c, CURRENT_PATHS.c
+        refused = select(columns.source, columns.file_name, columns.arrival_id).where(
+            columns.state == "quarantined", columns.file_id == "", columns.reason.contains("is a folder")
+        )
+        with self.engine.connect() as connection:
+            again = [row for row in connection.execute(refused) if (row.source, row.file_name) in readable]
+        if not again:
+            return
+        with writing(self.engine) as connection:
+            for row in again:
+                release_readable(connection, row.arrival_id)
+                connection.execute(delete(CURRENT_PATHS).where(paths.source == row.source, paths.file_name == row.file_name))
 
     def history(self, arrival_id: int) -> list[Any]:
         """Return the steps of one arrival, oldest first."""

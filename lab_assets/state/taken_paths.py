@@ -1,6 +1,6 @@
 """What the paths of the inbox held when they were last taken.
 
-Belongs here: asking for some paths. Does not belong here: arrivals and what became of them (``ledger.py``), the inbox itself.
+Belongs here: asking for some paths, and their times in a copied inbox. Does not belong here: arrivals and what became of them (``ledger.py``), the inbox itself.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sqlalchemy import Engine, bindparam, select
+from sqlalchemy import Engine, bindparam, select, update
 
+from lab_assets.state.database import writing
 from lab_assets.state.ledger_tables import CURRENT_PATHS
 
 _AT_ONCE: Final = 500
@@ -58,3 +59,22 @@ def known_sources(engine: Engine) -> list[str]:
     """Return the drop folders from which anything ever came, in order."""
     with engine.connect() as connection:
         return sorted(connection.execute(select(CURRENT_PATHS.c.source).distinct()).scalars())
+
+
+def note_new_times(engine: Engine, paths: Sequence[tuple[str, str, int, int, int]]) -> int:
+    """Record other change times of paths whose size and modification time are as known.
+
+    Args:
+        engine: The ledger's database.
+        paths: Source, name, size in bytes, modification and change time in nanoseconds.
+
+    Returns:
+        How many were as known.
+    """
+    if not paths:
+        return 0
+    names = ("b_source", "b_file_name", "b_size", "b_mtime_ns", "b_ctime_ns")
+    same = [_COLUMNS[name] == bindparam(f"b_{name}") for name in ("source", "file_name", "size", "mtime_ns")]
+    statement = update(CURRENT_PATHS).where(*same).values(ctime_ns=bindparam("b_ctime_ns"))
+    with writing(engine) as connection:
+        return connection.execute(statement, [dict(zip(names, path, strict=True)) for path in paths]).rowcount

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -12,11 +13,16 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from lab_assets.ingest.inbox_mark import mark_inbox
+from lab_assets.orchestration import sensors
+from lab_assets.orchestration.assets.bronze import WAITING_TAG
+from lab_assets.orchestration.private.run_launcher import PROCESS_TAG
 from lab_assets.orchestration.sensors import TRIGGER, UNFINISHED_WORK, inbox
 from lab_assets.settings import get_settings
 from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.station_work import Attention
+from lab_assets.stations import set_aside
 
 
 @pytest.fixture
@@ -26,6 +32,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("LAB_STABLE_S", "0.5")
     get_settings.cache_clear()
     open_database(get_settings()).dispose()
+    sensors._SAID.clear()
     folder = get_settings().inbox / "hplc"
     folder.mkdir(parents=True)
     yield folder
@@ -143,13 +150,67 @@ def test_the_daemon_looking_every_five_seconds_finds_the_interval_over_each_time
     assert inbox.minimum_interval_seconds == 4
 
 
-def test_an_inbox_that_is_gone_is_said_and_is_no_empty_one(source: Path, instance: dg.DagsterInstance) -> None:
+def test_an_inbox_that_is_gone_is_a_failed_look_and_then_the_reason_of_skipped_ones(source: Path, instance: dg.DagsterInstance) -> None:
+    """Never an inbox without files; another problem is told at once, the same one again after ten minutes."""
     shutil.rmtree(source.parent)
+    gone = f"problem: the inbox {source.parent} is not there: mount it again, or make the folder"
+    with pytest.raises(dg.Failure, match=re.escape(gone)):
+        look(instance)
     found = look(instance)
     assert isinstance(found, dg.SkipReason)
-    assert found.skip_message == f"the inbox {source.parent} is not there: mount it again, or make the folder"
+    assert found.skip_message == gone
     source.parent.write_text("a file")
-    assert "is not a folder" in str(look(instance))
+    with pytest.raises(dg.Failure, match="is not a folder"):
+        look(instance)
+
+
+def test_an_empty_folder_in_place_of_the_inbox_is_a_failed_look(source: Path, instance: dg.DagsterInstance) -> None:
+    mark_inbox(get_settings())
+    assert "none newly finished" in str(look(instance))
+    shutil.rmtree(source.parent)
+    source.parent.mkdir()
+    with pytest.raises(dg.Failure, match="has lost its mark"):
+        look(instance)
+
+
+def test_a_run_that_left_files_is_followed_by_the_next_at_once(source: Path, instance: dg.DagsterInstance) -> None:
+    """Nothing is looked for: the run has said how many it left; one that was left nothing ends the row."""
+    assert source.is_dir()
+    good_run.execute_in_process(instance=instance, tags={WAITING_TAG: "99000"})
+    found = look(instance)
+    assert isinstance(found, dg.RunRequest)
+    assert (found.tags[TRIGGER], found.tags["lab/files"]) == ("inbox", "99000")
+    ended_run(instance, fails=False)
+    assert isinstance(look(instance), dg.SkipReason)
+
+
+def test_a_run_killed_before_it_began_does_not_hold_up_the_next(source: Path, instance: dg.DagsterInstance) -> None:
+    (source / "a.txt").write_text("finished")
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    run = instance.create_run_for_job(good_run, tags={PROCESS_TAG: f"{gone.pid}@{time.time()}"})
+    event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_STARTING.value, job_name="ingest")
+    instance.report_dagster_event(event, run_id=run.run_id)
+    assert wait_s(look(instance)) in {4, 5}
+    ended = instance.get_run_by_id(run.run_id)
+    assert ended is not None
+    assert ended.status is dg.DagsterRunStatus.FAILURE
+
+
+def test_what_was_set_aside_asks_for_one_run_of_the_next_version_of_the_code(
+    source: Path, instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert source.is_dir()
+    engine = open_database(get_settings())
+    ledger = Ledger(engine)
+    ledger.note_set_aside("silver.peaks", {'{"injection_id": "inj_1"}': "ValueError: no number"})
+    ledger.set_progress("silver.peaks", {"#tried_by": set_aside.this_code()})
+    assert isinstance(look(instance), dg.SkipReason)
+    monkeypatch.setattr(set_aside, "code_version", lambda: "the next version")
+    found = look(instance)
+    engine.dispose()
+    assert isinstance(found, dg.RunRequest)
+    assert found.tags[TRIGGER] == UNFINISHED_WORK
 
 
 def test_work_of_a_station_asks_for_a_run_although_no_file_came(source: Path, instance: dg.DagsterInstance) -> None:

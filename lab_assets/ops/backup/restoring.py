@@ -281,6 +281,7 @@ def write_key(home: Path, path: str, content: bytes) -> None:
 def _settle(settings: Settings, snapshot: Snapshot, report: RestoreReport, *, by: str, say: Callable[[str], None]) -> None:
     """Bring what was copied to life: newest forms, runs of then ended, ledger and tables held against each other."""
     from lab_assets.compute.session import SessionKeeper
+    from lab_assets.ingest.inbox_mark import mark_inbox
     from lab_assets.lake.damaged_tables import damaged_tables
     from lab_assets.lake.lakehouse import Lakehouse
     from lab_assets.registry.serving import registry_of
@@ -297,6 +298,7 @@ def _settle(settings: Settings, snapshot: Snapshot, report: RestoreReport, *, by
     ledger = Ledger(engine)
     for source in ("", *known_sources(engine)):
         (settings.inbox / source).mkdir(parents=True, exist_ok=True)
+    mark_inbox(settings, anew=True)
     lake = Lakehouse(settings, SessionKeeper(settings), ledger)
     report.reconciled = [*([done.words] if done else []), *_reconcile(lake, report)]
     new = {"backup": snapshot.name, "from": snapshot.place, "to": report.home, "keys": report.keys, "ended_runs": report.ended_runs}

@@ -58,14 +58,15 @@ def scoring(
     chosen = selected(context, SCORED)
     if chosen:
         before = {name: lake.version(contract(name)) for name in chosen}
-        done = _score(context, config, lake)
+        done = score_news(context, config, lake)
         context.log.info("scored: %s", done)
         for name in chosen:
             yield report(lake, name, before[name], done if name == "ml.predictions" else None)
     yield from check_results(context, lake, SCORED)
 
 
-def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakehouse) -> dict[str, Detail]:
+def score_news(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakehouse) -> dict[str, Detail]:
+    """Fold online predictions in, score what is new or has changed, and return what was done, for the report."""
     from lab_assets.registry.serving import current_serving, verified_bundle
     from lab_assets.stations.ml.online import fold_online_log
     from lab_assets.stations.ml.predictions import Scoring, score_waiting
@@ -96,6 +97,7 @@ def _score(context: dg.AssetExecutionContext, config: ScoringConfig, lake: Lakeh
         "superseded": done.superseded,
         "ended": done.ended,
         "waiting_for_context": done.waiting,
+        "set_aside": done.set_aside,
         **done.paths,
         "news": done.words(),
     }

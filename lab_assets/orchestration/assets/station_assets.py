@@ -5,8 +5,9 @@ Belongs here: from stations to Dagster's assets and checks. Does not belong here
 A step runs its chosen stations in flow order in one process, since a step costs more than most of them. Without news a station says so.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -24,6 +25,9 @@ from lab_assets.orchestration.assets.reports import (
 )
 from lab_assets.stations.all_stations import stations
 from lab_assets.stations.station import Station
+
+if TYPE_CHECKING:
+    from lab_assets.stations.runner import StationOutcome
 
 
 class StationConfig(dg.Config):
@@ -60,34 +64,72 @@ def build_step(name: str, names: Sequence[str], *, op_tags: dict[str, str] | Non
     def step(
         context: dg.AssetExecutionContext, config: StationConfig, lake: dg.ResourceParam[Lakehouse]
     ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-        from lab_assets.stations.runner import update
-
         chosen, to_check = selected(context, names), checked(context, names)
         failed: set[str] = set()
+        errors: dict[str, Exception] = {}
         for station in made:
             if blocked := failed & {each.name for each in station.inputs}:
                 if station.name in chosen or station.name in to_check:
-                    context.log.error("%s is not made: %s broke its contract", station.name, ", ".join(sorted(blocked)))
+                    context.log.error("%s is not made: %s failed or broke its contract", station.name, ", ".join(sorted(blocked)))
                 failed.add(station.name)
                 continue
             if station.name in chosen:
                 before = lake.version(station.target)
-                outcome = resilient(
-                    context,
-                    lake,
-                    partial(update, lake, station, run_id=context.run_id, rebuild=config.rebuild, say=context.log.info),
-                )
-                if outcome.news or outcome.anew or outcome.made_first:
-                    context.log.info("%s: %s", station.name, outcome.words())
-                detail: dict[str, Detail] = {"news": outcome.words(), "groups_changed": outcome.changed, "rows_written": outcome.rows}
-                yield report(lake, station.name, before, detail)
+                try:
+                    outcome = brought_up_to_date(context, lake, station, rebuild=config.rebuild)
+                except Exception as error:  # noqa: BLE001 - what does not rest on it is made all the same; the step fails at its end
+                    errors[station.name] = error
+                    failed.add(station.name)
+                    continue
+                yield report(lake, station.name, before, _detail(outcome))
             if station.name in to_check:
                 result = check_result(lake, station.name)
                 if not result.passed:
                     failed.add(station.name)
                 yield result
+        _raise(errors)
 
     return step
+
+
+def brought_up_to_date(context: dg.AssetExecutionContext, lake: Lakehouse, station: Station, *, rebuild: bool = False) -> "StationOutcome":
+    """Bring the table of a station up to date; one that several runs failed on as a whole is left as it stands, and said to be.
+
+    Raises:
+        Exception: it could not be made, and is tried again by the next run.
+    """
+    from lab_assets.stations.runner import StationOutcome, update
+    from lab_assets.stations.set_aside import WHOLE, is_of_the_rows
+
+    try:
+        work = partial(update, lake, station, run_id=context.run_id, rebuild=rebuild, say=context.log.info)
+        outcome = resilient(context, lake, work)
+    except Exception as error:
+        aside = {each.key: each.reason for each in lake.ledger.set_aside(station.name)}
+        if rebuild or WHOLE not in aside or not is_of_the_rows(error):
+            raise
+        outcome = StationOutcome(station=station.name, version=lake.version(station.target), set_aside=aside)
+    for key, reason in outcome.set_aside.items():
+        context.log.warning("set aside: %s %s: %s", station.name, key or "(all its news)", reason)
+    if outcome.news or outcome.anew or outcome.made_first:
+        context.log.info("%s: %s", station.name, outcome.words())
+    return outcome
+
+
+def _detail(outcome: "StationOutcome") -> dict[str, Detail]:
+    aside: dict[str, Detail] = {"set_aside": outcome.set_aside} if outcome.set_aside else {}
+    return {"news": outcome.words(), "groups_changed": outcome.changed, "rows_written": outcome.rows, **aside}
+
+
+def _raise(errors: Mapping[str, Exception]) -> None:
+    """Raise the first of some errors, which names the others.
+
+    Raises:
+        Exception: there is one.
+    """
+    for name, error in errors.items():
+        error.add_note(f"{name} could not be made" + (f"; nor could {', '.join(list(errors)[1:])}" if len(errors) > 1 else ""))
+        raise error
 
 
 def names_of(layer: str) -> list[str]:
