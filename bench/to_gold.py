@@ -116,9 +116,9 @@ def _times(home: Path, since: float) -> tuple[dict[str, float], dict[str, float]
 def _server_s(settings: Settings) -> float:
     """Return the processor time of the server, its supervisor and its workers so far, those that ended included."""
     state = SparkFiles(settings).read_state()
-    if state is None:
+    supervisor = None if state is None else state.supervisor.process()
+    if supervisor is None:
         return 0.0
-    supervisor = psutil.Process(state.supervisor_pid)
     times = [process.cpu_times() for process in (supervisor, *supervisor.children(recursive=True))]
     return sum(each.user + each.system + each.children_user + each.children_system for each in times)
 
