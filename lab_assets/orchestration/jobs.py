@@ -33,7 +33,7 @@ REFRESH_GOLD = dg.define_asset_job(
     tags=_WRITES,
 )
 OVERSIGHT = dg.define_asset_job(
-    "oversight",
+    "hourly_oversight",
     selection=(dg.AssetSelection.groups("silver", "features", "gold", "governance") - _INTEGRITY)
     | dg.AssetSelection.assets(["ml", "labels"])
     | _SCORES

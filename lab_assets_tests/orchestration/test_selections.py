@@ -11,6 +11,7 @@ import pytest
 
 from lab_assets.definitions import build_defs
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.orchestration.jobs import JOBS
 from lab_assets.stations.ml.training_sets import TooFewLabelsError
 from lab_assets_tests.stations.ml.models import put_into_service
 from lab_assets_tests.stations.small_laboratory import opened, take, write_files
@@ -104,3 +105,10 @@ def test_a_selection_makes_nothing_that_was_not_chosen(lake: Lakehouse, graph: d
     (event,) = result.get_asset_materialization_events()
     assert event.materialization.metadata["news"].value == "made anew (asked for): 0 of 2 group(s) differed, 0 row(s) written"
     assert lake.versions_as_they_are(list(before)) == before
+
+
+def test_the_code_server_can_load_everything() -> None:
+    """As it does when it starts: names of jobs, steps and assets must not meet."""
+    repository = DEFS.get_repository_def()
+    repository.load_all_definitions()
+    assert {job.name for job in JOBS} <= set(repository.job_names)
