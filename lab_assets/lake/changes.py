@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from lab_assets.lake.archive import put_back, put_back_files
 from lab_assets.lake.data_files import commit_path, local_path
 from lab_assets.lake.opening import is_remote
 
@@ -61,7 +62,9 @@ def changed_files(uri: str, since: int, until: int) -> tuple[list[str], list[str
     folder = local_path(uri)
     for version in range(since + 1, until + 1):
         net.commit(*_actions(folder, version))
-    return [f"{folder}/{path}" for path in net.read(net.came)], [f"{folder}/{path}" for path in net.read(net.gone)]
+    came, gone = net.read(net.came), net.read(net.gone)
+    put_back_files(folder, (*came, *gone))
+    return [f"{folder}/{path}" for path in came], [f"{folder}/{path}" for path in gone]
 
 
 class _Net:
@@ -126,6 +129,9 @@ def _by_comparison(uri: str, since: int, until: int) -> tuple[list[str], list[st
     """Compare the files of two versions: right for any log, at the cost of reading what compaction arranged anew."""
     from deltalake import DeltaTable
 
+    if not is_remote(uri):
+        for version in (since, until):
+            put_back(local_path(uri), version)
     before, after = set(DeltaTable(uri, version=since).file_uris()), set(DeltaTable(uri, version=until).file_uris())
     return sorted(after - before), sorted(before - after)
 

@@ -26,15 +26,20 @@ class Layout:
         statistics: Columns with minimum and maximum a file and row group: those that reads ask by.
         file_bytes: Size up to which files are put together.
         group_rows: Rows of a row group, the least that is read and decoded at once.
+        replaced_h: How long replaced files stay as they are at most, hours; ``None`` leaves it to the setting.
     """
 
     statistics: tuple[str, ...]
     file_bytes: int
     group_rows: int
+    replaced_h: int | None = None
 
     def properties(self) -> dict[str, str]:
         """Return Delta's table properties."""
-        return {"delta.dataSkippingStatsColumns": ",".join(self.statistics)}
+        statistics = {"delta.dataSkippingStatsColumns": ",".join(self.statistics)}
+        if self.replaced_h is None:
+            return statistics
+        return {**statistics, "delta.deletedFileRetentionDuration": f"interval {self.replaced_h} hours"}
 
 
 _ASKED_BY: Final[dict[str, tuple[str, ...]]] = {
@@ -55,6 +60,9 @@ _GROUP_ROWS: Final = 32 * 1024
 _ARRAYS_GROUP_ROWS: Final = 256
 """A row with arrays (a trace, a spectrum) is some ten kilobytes long: so many rows are some megabytes."""
 
+_REPLACED_H: Final = {"ml.online_log": 1}
+"""A commit a second while scores flow: 86,400 small files a day, of which readers would otherwise list a day's worth."""
+
 
 def layout_of(contract: TableContract) -> Layout:
     """Return the layout of a table: statistics on its key and on what tables of its layer are asked by."""
@@ -65,4 +73,5 @@ def layout_of(contract: TableContract) -> Layout:
         statistics=tuple(name for name in wanted if name in scalar) or tuple(sorted(scalar))[:1],
         file_bytes=_FILE_BYTES.get(contract.layer, 4 * _MIB),
         group_rows=_ARRAYS_GROUP_ROWS if long_rows else _GROUP_ROWS,
+        replaced_h=_REPLACED_H.get(contract.full_name),
     )

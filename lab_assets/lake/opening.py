@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, select
 
 from lab_assets.contracts.core import TableContract
+from lab_assets.lake.archive import ArchiveError, put_back
 from lab_assets.lake.data_files import LOG, LogSegment, digest_of, local_path, log_names, log_segment
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import DATA_FILES, TABLE_COMMITS
@@ -146,7 +147,7 @@ def require_noted(name: str, uri: str, version: int, noted: int | None) -> None:
 
 
 def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: int | None = None) -> int:
-    """See that every log file a version relies on is there, and holds what it held when it was committed.
+    """See that every log file a version relies on is there, and holds what it held when it was committed; what was put away is put back.
 
     Args:
         name: ``layer.table``.
@@ -163,6 +164,11 @@ def require_whole_log(name: str, uri: str, ledger: Ledger | None, *, through: in
     if is_remote(uri):
         return -1
     folder = local_path(uri)
+    if through is not None:
+        try:
+            put_back(folder, through)
+        except ArchiveError as error:
+            raise DamagedTableError(f"{name}: version {through} cannot be put back, {error}") from error
     segment = log_segment(folder, through=through)
     if segment.missing:
         raise DamagedTableError(f"{name}: the log at {uri} lacks version {segment.missing[0]}, though later ones are there")

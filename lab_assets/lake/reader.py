@@ -16,6 +16,7 @@ from urllib.parse import unquote
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.changes import Changes, changed_files, difference, file_rows, rows_of
 from lab_assets.lake.data_files import commit_path, local_path, log_segment
+from lab_assets.lake.log_history import history
 from lab_assets.lake.opening import DamagedTableError, damage, grown, is_remote, open_table, open_unchecked, require_whole_log
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, ledger_of
@@ -28,9 +29,9 @@ PROPERTIES: Final = {
     "delta.enableDeletionVectors": "false",
     "delta.checkpointInterval": "50",
     "delta.logRetentionDuration": "interval 3650 days",
-    "delta.deletedFileRetentionDuration": "interval 3650 days",
+    "delta.deletedFileRetentionDuration": "interval 7 days",
 }
-"""Retention is as long as records are kept: VACUUM inside it is refused by Delta itself."""
+"""Commits stay until the archive has them; a checkpoint names replaced files until the archive has those (``archiving.py``)."""
 
 
 _LOOKED_S: Final = 5.0
@@ -303,7 +304,7 @@ class LakeReader:
 
     def history(self, contract: TableContract, limit: int | None = None) -> list[dict[str, Any]]:
         """Return the commits, newest first, as Delta tells them."""
-        return self._kept_open(contract, None).history(limit)
+        return history(self._kept_open(contract, None), limit)
 
     def version_at(self, contract: TableContract, moment: datetime) -> int:
         """Return the version that was the latest at a moment, by the time each commit carries in itself.
@@ -355,7 +356,7 @@ def latest_at(contract: TableContract, table: DeltaTable, moment: datetime) -> i
     Raises:
         NoSuchVersionError: the table did not exist then.
     """
-    for entry in table.history():
+    for entry in history(table):
         if datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC) <= moment:
             return int(entry["version"])
     raise NoSuchVersionError(f"{contract.full_name} did not exist at {moment.isoformat()}")

@@ -17,6 +17,7 @@ from lab_assets.contracts.bronze import FILES, QUARANTINED_ROWS
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import opening
 from lab_assets.lake.data_files import commit_path, local_path
+from lab_assets.lake.log_history import history
 from lab_assets.lake.reader import NoSuchVersionError, latest_at, standing_rows
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import ledger_of
@@ -50,7 +51,7 @@ def table_history(settings: Settings, contract: TableContract, *, limit: int | N
     table = written_table(settings, contract)
     local = not opening.is_remote(table.table_uri)
     commits: list[dict[str, Any]] = []
-    for commit in table.history(limit):
+    for commit in history(table, limit):
         metrics = commit.get("operationMetrics") or {}
         rows, files = _metric(metrics, _ROWS_WRITTEN), _metric(metrics, _FILES_ADDED)
         if rows is None and local:
@@ -130,10 +131,11 @@ def _loaded(settings: Settings, contract: TableContract, when: int | datetime) -
     if isinstance(when, int) and not 0 <= when <= table.version():
         raise TableViewError(f"{contract.full_name} has versions 0 to {table.version()}, not {when}")
     try:
-        table.load_as_version(when if isinstance(when, int) else latest_at(contract, table, when))
+        version = when if isinstance(when, int) else latest_at(contract, table, when)
     except NoSuchVersionError as error:
         raise TableViewError(str(error)) from error
-    opening.require_whole_log(contract.full_name, table.table_uri, ledger_of(settings), through=table.version())
+    opening.require_whole_log(contract.full_name, table.table_uri, ledger_of(settings), through=version)
+    table.load_as_version(version)
     return table
 
 

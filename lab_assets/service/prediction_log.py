@@ -40,12 +40,6 @@ RETAIN_S: Final = 60.0
 TABLE: Final = ("ml", "online_log")
 _ANSWERED: Final = Derivation(inputs={"service:predictions": "answered"})
 """What its commits state they were made from."""
-_CONFIGURATION: Final = {
-    "delta.dataSkippingNumIndexedCols": "4",
-    "delta.enableDeletionVectors": "false",
-    "delta.logRetentionDuration": "interval 3650 days",
-    "delta.deletedFileRetentionDuration": "interval 3650 days",
-}
 _LOG: Final = logging.getLogger(__name__)
 
 
@@ -246,13 +240,16 @@ class PredictionLog:
         from deltalake import DeltaTable
 
         from lab_assets.contracts.ml import ONLINE_LOG
+        from lab_assets.lake.layout import layout_of
         from lab_assets.lake.opening import grown, open_table
+        from lab_assets.lake.reader import PROPERTIES
         from lab_assets.state.ledger import ledger_of
 
         if self._table is None:
             table = open_table(ONLINE_LOG, self._uri, ledger_of(self._settings))
             if table is None:
-                table = DeltaTable.create(self._uri, schema=ONLINE_LOG.arrow_schema(), mode="ignore", configuration=_CONFIGURATION)
+                properties = PROPERTIES | layout_of(ONLINE_LOG).properties()
+                table = DeltaTable.create(self._uri, schema=ONLINE_LOG.arrow_schema(), mode="ignore", configuration=properties)
             self._table = grown(ONLINE_LOG, table)
         self._table.update_incremental()
         return self._table
@@ -294,7 +291,17 @@ class PredictionLog:
         self._commits += 1
         if self._commits % COMPACT_EVERY_COMMITS == 0:
             table.update_incremental()
-            table.optimize.compact()
+            self._put_together(table)
+
+    def _put_together(self, table: DeltaTable) -> None:
+        """Put the newest small files together, up to the size of the lowest tier: what is larger waits for maintenance."""
+        from lab_assets.contracts.ml import ONLINE_LOG
+        from lab_assets.lake import commits
+        from lab_assets.lake.layout import layout_of
+        from lab_assets.lake.maintenance import tiers
+
+        layout = layout_of(ONLINE_LOG)
+        commits.compact(table, target_bytes=tiers(layout.file_bytes)[0], group_rows=layout.group_rows)
 
 
 def _complete_lines(content: bytes) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from lab_assets.contracts.ml import EVALUATIONS, TRAINING_SETS
 from lab_assets.lake.commits import COMMIT_ID
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.lake.log_history import history
 from lab_assets.lake.opening import open_table
 from lab_assets.lake.reader import LakeReader
 from lab_assets.provenance import code_version
@@ -116,7 +117,7 @@ def rows_to_come(lake: LakeReader, table: TableContract, since: int) -> list[dic
     last = lake.versions_as_they_are([table.full_name])[table.full_name]
     if last <= since or (opened := open_table(table, lake.uri(table), lake.ledger)) is None:
         return []
-    commits = opened.history(opened.version() - since)
+    commits = history(opened, opened.version() - since)
     return rows_of_commits(table, [entry for entry in commits if int(entry["version"]) > since])
 
 
