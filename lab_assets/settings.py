@@ -91,7 +91,39 @@ class Settings(BaseSettings):
 
     disk_warn_gib: float = Field(default=10.0, ge=0, description="'lab doctor' and 'lab status' warn when a disk has less free, GiB.")
     disk_least_gib: float = Field(default=2.0, ge=0, description="With less free, GiB, 'lab doctor' fails.")
+    disk_warn_days: float = Field(default=14.0, gt=0, description="They warn as well when, by its growth, the disk is full in fewer days.")
     backup_passphrase: str | None = Field(default=None, repr=False, description="Passphrase of the keys in backups.")
+
+    replaced_hours: float = Field(
+        default=24.0,
+        ge=1,
+        le=168,
+        description="Data files and commits that only earlier versions of a table need stay as they are for so long, for those who are "
+        "reading them; then the table's archive holds them, out of which every version is still read.",
+    )
+    record_years: int = Field(
+        default=10,
+        ge=1,
+        description="How long records are kept, years (the longest that GMP asks for of the laboratory's products). Rows, originals and "
+        "versions of tables are never removed by maintenance; the history of runs that wrote to tables is kept, packed, for so long.",
+    )
+    run_days: int = Field(
+        default=30, ge=1, description="Finished runs stay in Dagster for so long; those that wrote to a table are packed before they go."
+    )
+    mlflow_deleted_days: int = Field(
+        default=30, ge=0, description="Runs deleted in MLflow are removed after so long; those of registered or signed models never."
+    )
+    quarantine_days: int | None = Field(
+        default=None,
+        ge=1,
+        description="Copies of refused files in the quarantine folder are removed after so long; default: never. The bytes stay in raw.",
+    )
+    scratch_hours: float = Field(
+        default=24.0, ge=1, description="What ended processes left (Spark scratch, staged batches, drafts) is removed after so long."
+    )
+    log_mib: float = Field(default=20.0, gt=0, description="A log of a process is turned over when it is larger, MiB.")
+    log_copies: int = Field(default=3, ge=1, description="Compressed earlier copies of each log that are kept.")
+
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
     failpoint: str = Field(
         default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full."

@@ -197,10 +197,24 @@ def _facts(laboratory: dict[str, Any]) -> list[str]:
     ]
     runs = laboratory["runs"]
     lines += [f"run {run['run_id'][:8]} of {run['job']}: {run['status'].lower()}, {_duration(run['age_s'])} old" for run in runs]
+    if storage := laboratory["storage"]:
+        lines.append(_storage(storage))
     if waiting := laboratory["to_make_anew"]:
         listed = ", ".join(f"{name} ({reason})" for name, reason in waiting.items())
         lines.append(f"to be made anew by the next run, or now by 'lab ingest': {listed}")
     return [*lines, *(f"problem: {problem}" for problem in laboratory["problems"])]
+
+
+def _storage(storage: dict[str, Any]) -> str:
+    """Say how large the home is, how it grows, and how long the disk lasts."""
+    from lab_assets.upkeep.storage import in_words
+
+    parts = ", ".join(f"{name} {in_words(size)}" for name, size in storage["parts_bytes"].items() if size >= 2**20)
+    grows = storage["growth_bytes_day"]
+    growth = "growth not known yet" if grows is None else f"{in_words(grows)} more a day"
+    days = storage["days_until_full"]
+    lasts = "" if days is None else f", full in {days:.0f} day(s)"
+    return f"disk: {in_words(storage['total_bytes'])} ({parts or 'nearly empty'}); {growth}; {in_words(storage['free_bytes'])} free{lasts}"
 
 
 def _duration(seconds: float | None) -> str:

@@ -17,14 +17,15 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote
 
 from lab_assets.lake import archive
+from lab_assets.lake.archive_folder import FOLDER, ArchiveError, sync_folder, write_durably
 from lab_assets.lake.data_files import commit_path
 from lab_assets.lake.row_digests import digest_of_rows, row_digests
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_LONGEST_CHAIN: Final = 30
-"""Files that have to be made again for one, at most: then a file is kept by its own rows."""
+_OWN_ROWS_EVERY: Final = 30
+"""Every so many batches the files are kept by rows of their own, so that no more than these have to be made again for one."""
 _LEVEL: Final = 12
 
 
@@ -76,8 +77,7 @@ def read_log(folder: Path, last: int, before: datetime) -> ReplacedFiles:
         last: Its last version.
         before: Commits before this moment are old enough.
     """
-    batches = [int(name[21:41]) for name in archive.names(folder) if name.endswith(archive.REFS)]
-    log = ReplacedFiles(first=max(batches, default=-1) + 1)
+    log = ReplacedFiles(first=max((batch.last for batch in archive.batches(folder)), default=-1) + 1)
     limit_ms = before.timestamp() * 1000
     for version in range(log.first, last + 1):
         path = commit_path(folder, version)
@@ -125,9 +125,9 @@ def write_batch(folder: Path, dead: Sequence[str], live: set[str], log: Replaced
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    name = f"{log.first:020d}-{log.through:020d}"
-    rows_path, refs_path = (folder / archive.FOLDER / f"{name}{ending}" for ending in (archive.ROWS, archive.REFS))
-    schema, chains = archive.table_schema(folder), _chains(archive.entries(folder))
+    name = archive.batch_name(log.first, log.through)
+    rows_path, refs_path = (folder / FOLDER / f"{name}{ending}" for ending in (archive.ROWS, archive.REFS))
+    schema, by_own_rows = archive.table_schema(folder), len(archive.batches(folder)) % _OWN_ROWS_EVERY == _OWN_ROWS_EVERY - 1
     groups: dict[int, list[str]] = {}
     for path in dead:
         groups.setdefault(log.root(log.removed_in[path]), []).append(path)
@@ -137,25 +137,16 @@ def write_batch(folder: Path, dead: Sequence[str], live: set[str], log: Replaced
     refs: list[dict[str, Any]] = []
     own = _OwnRows(rows_path, schema)
     for root, paths in groups.items():
-        places = _places(folder, heirs.get(root, ()), schema)
-        refs += [_reference(folder / path, path, places, own, chain=chains.get(path, 0)) for path in paths]
+        places = {} if by_own_rows else _places(folder, heirs.get(root, ()), schema)
+        refs += [_reference(folder / path, path, places, own) for path in paths]
     own.close()
     names = pa.list_(pa.string())
-    kinds = {"path": pa.string(), "size": pa.int64(), "digest": pa.string(), "chain": pa.int32(), "columns": names, "sources": names}
+    kinds = {"path": pa.string(), "size": pa.int64(), "digest": pa.string(), "columns": names, "sources": names}
     run = pa.struct([("source", pa.int32()), ("first", pa.int64()), ("count", pa.int64())])
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(refs, schema=pa.schema([*kinds.items(), ("runs", pa.list_(run))])), sink, compression="zstd")
-    archive.write_durably(refs_path, sink.getvalue())  # the last: a batch counts from here on
+    write_durably(refs_path, sink.getvalue())  # the last: a batch counts from here on
     return [refs_path, *([rows_path] if own.count else [])]
-
-
-def _chains(held: dict[str, archive.Entry]) -> dict[str, int]:
-    """Return, by file, how many have to be made again one after the other for the oldest that has rows in it."""
-    found: dict[str, int] = {}
-    for entry in held.values():
-        for source in {source for source, _, _ in entry.runs if source}:
-            found[source] = max(found.get(source, 0), entry.chain + 1)
-    return found
 
 
 def _places(folder: Path, paths: Sequence[str], schema: pa.Schema) -> dict[bytes, tuple[str, int]]:
@@ -163,17 +154,16 @@ def _places(folder: Path, paths: Sequence[str], schema: pa.Schema) -> dict[bytes
     return {digest: (path, row) for path in paths for row, digest in enumerate(row_digests(archive.read_rows(folder / path, schema)))}
 
 
-def _reference(file: Path, path: str, places: dict[bytes, tuple[str, int]], own: _OwnRows, *, chain: int) -> dict[str, Any]:
+def _reference(file: Path, path: str, places: dict[bytes, tuple[str, int]], own: _OwnRows) -> dict[str, Any]:
     """Return one file as runs of rows of others, and keep the rows that no other has."""
     rows, columns, size = archive.read_rows(file, own.schema), archive.columns_of(file), file.stat().st_size
     written = rows.select(columns)
-    stated: dict[str, Any] = {"path": path, "size": size, "digest": "", "chain": chain, "columns": columns, "sources": [], "runs": []}
+    stated: dict[str, Any] = {"path": path, "size": size, "digest": "", "columns": columns, "sources": [], "runs": []}
     if archive.sized_parquet(written, size) is None:
         return stated
     digests = row_digests(rows)
     of_file = digest_of_rows(digests if columns == own.schema.names else row_digests(written))
-    anew = chain >= _LONGEST_CHAIN
-    found = [None if anew else places.get(digest) for digest in digests]
+    found = [places.get(digest) for digest in digests]
     kept = own.keep(rows, digests, [row for row, place in enumerate(found) if place is None])
     runs: list[list[Any]] = []
     for place, digest in zip(found, digests, strict=True):
@@ -185,7 +175,7 @@ def _reference(file: Path, path: str, places: dict[bytes, tuple[str, int]], own:
     sources = sorted({source for source, _, _ in runs})
     numbers = {source: number for number, source in enumerate(sources)}
     listed = [{"source": numbers[source], "first": first, "count": count} for source, first, count in runs]
-    return {**stated, "digest": of_file, "chain": 0 if anew else chain, "sources": sources, "runs": listed}
+    return {**stated, "digest": of_file, "sources": sources, "runs": listed}
 
 
 class _OwnRows:
@@ -227,8 +217,8 @@ class _OwnRows:
             return
         self._writer.close()
         if row_digests(archive.read_rows(self._draft, self.schema)) != list(self._places):
-            raise archive.ArchiveError(f"{self._draft} does not hold the rows that were to be kept; nothing was taken away")
+            raise ArchiveError(f"{self._draft} does not hold the rows that were to be kept; nothing was taken away")
         with self._draft.open("rb") as file:
             os.fsync(file.fileno())
         self._draft.replace(self._path)
-        archive.sync_folder(self._path.parent)
+        sync_folder(self._path.parent)

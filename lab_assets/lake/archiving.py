@@ -10,9 +10,7 @@ away, and whatever a killed process left is found by the next one. Files of vers
 from __future__ import annotations
 
 import os
-import tarfile
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,9 +19,13 @@ from typing import Final
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import archive
 from lab_assets.lake.archive_batch import ReplacedFiles, read_log, write_batch
+from lab_assets.lake.archive_folder import FOLDER, archive_lock, write_durably
 from lab_assets.lake.data_files import LOG, commit_name, commit_path, digest_of, local_path, log_names, log_segment
+from lab_assets.lake.layout import layout_of
+from lab_assets.lake.log_packs import packs, write_pack
 from lab_assets.lake.opening import is_remote
 from lab_assets.lake.writer import LakeWriter
+from lab_assets.settings import Settings
 from lab_assets.state.archived_files import note_archived, noted_paths
 from lab_assets.state.ledger import DataFile
 
@@ -31,7 +33,6 @@ _LEAST_COMMITS: Final = 100
 """Commits that are worth a pack of their own."""
 _ORPHAN_AGE: Final = timedelta(days=7)
 """How long a data file that no commit names may be one that is being written, beyond the grace."""
-_LEVEL: Final = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +45,7 @@ class PutAway:
         orphans: Data files that no version ever had, taken away.
         bytes: Bytes of all of them.
         archive_bytes: Bytes that the archive grew by; 0 where nothing was done yet.
-        kept_whole: Data files of earlier versions that stay as they are, since their rows need as many bytes.
+        kept_whole: Data files among these that stay as they are, since their rows need as many bytes.
     """
 
     files: int = 0
@@ -80,21 +81,22 @@ def put_away(lake: LakeWriter, contract: TableContract, *, now: datetime, grace:
     uri = lake.uri(contract)
     if is_remote(uri) or not (local_path(uri) / LOG).is_dir():
         return PutAway()
+    if dry_run:
+        return _found(lake, contract, now - grace).as_planned()
     folder = local_path(uri)
-    with lake.locked(contract), nullcontext() if dry_run else archive.archive_lock(folder):
-        table = lake.open(contract)
-        found = _Found(
-            folder=folder,
-            before=now - grace,
-            live={os.path.relpath(str(each).removeprefix("file://"), folder) for each in table.file_uris()},
-            noted=noted_paths(lake.ledger.engine, contract.full_name),
-            log=read_log(folder, table.version(), now - grace),
-        )
-        if dry_run:
-            return found.as_planned()
+    # rows are looked for without the table's lock, which whoever writes a score waits for
+    with archive_lock(folder):
+        found = _found(lake, contract, now - grace)
         written = [*found.write_data(), *found.write_pack()]
         _note(lake, contract, written, version=max(found.log.through, 0))
-        return _take_away(lake, contract, found, archive_bytes=sum(each.stat().st_size for each in written))
+    with lake.locked(contract), archive_lock(folder):
+        return _take_away(lake, contract, now - grace, archive_bytes=sum(each.stat().st_size for each in written))
+
+
+def grace_of(settings: Settings, contract: TableContract) -> timedelta:
+    """Return how long a table's replaced files stay as they are: the setting, or less where the table's layout says so."""
+    at_most = layout_of(contract).replaced_h
+    return timedelta(hours=settings.replaced_hours if at_most is None else min(settings.replaced_hours, at_most))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,38 +126,39 @@ class _Found:
 
     def dead(self) -> list[str]:
         """Return the data files that are to be put away."""
-        held = archive.entries(self.folder)
         replaced = (path for path, version in self.log.removed_in.items() if version <= self.log.through)
-        return sorted(path for path in replaced if path not in self.live and path not in held and (self.folder / path).exists())
+        return sorted(path for path in replaced if path not in self.live and (self.folder / path).exists())
 
     def archived(self) -> list[str]:
         """Return the data files that the archive holds and that lie in the folder all the same, those put back within the grace apart."""
-        held = (path for path, entry in archive.entries(self.folder).items() if entry.digest and path not in self.live)
-        return [path for path in held if self.log.removed_in.get(path, -1) <= self.log.through and self._is_old(path)]
+        new = (batch for batch in archive.batches(self.folder) if batch.last > _taken(self.folder))
+        held, back = {path for batch in new for path, entry in batch.entries().items() if entry.digest}, set(archive.marked(self.folder))
+        old = (path for path in sorted((held | back) - self.live) if self.log.removed_in.get(path, -1) <= self.log.through)
+        return [path for path in old if (self._is_old(path) if path in back else (self.folder / path).exists())]
 
     def orphans(self) -> list[str]:
         """Return data files that no version has: what a killed writer left."""
-        named = self.live | archive.entries(self.folder).keys() | self.log.named | self.noted
+        named = self.live | set(archive.marked(self.folder)) | self.log.named | self.noted
         paths = (path.relative_to(self.folder) for path in self.folder.rglob("*.parquet"))
         plain = (str(path) for path in paths if not path.parts[0].startswith(("_", ".")))
         return sorted(path for path in plain if path not in named and self._is_old(path, by=_ORPHAN_AGE))
 
     def packed(self) -> list[str]:
         """Return the files of the log that packs have, or that repeat what packs have."""
-        last = max((pack.last for pack in archive.packs(self.folder)), default=-1)
+        last = max((pack.last for pack in packs(self.folder)), default=-1)
         names = sorted(name for name in log_names(self.folder) if name[:20].isdigit() and int(name[:20]) <= last)
         return [f"{LOG}/{name}" for name in names if self._is_old(f"{LOG}/{name}")]
 
     def to_pack(self) -> range:
         """Return the commits that are worth a pack: all before the newest checkpoint that is old enough, which stays."""
         base = log_segment(self.folder, through=self.log.through).checkpoint if self.log.through >= 0 else -1
-        first = max((pack.last + 1 for pack in archive.packs(self.folder)), default=0)
+        first = max((pack.last + 1 for pack in packs(self.folder)), default=0)
         whole = all(commit_path(self.folder, version).is_file() for version in range(first, base))
         return range(first, base) if base - first >= _LEAST_COMMITS and whole else range(0)
 
     def as_planned(self) -> PutAway:
         """Return what would be put away."""
-        files, orphans = [*self.dead(), *self.archived()], self.orphans()
+        files, orphans = sorted({*self.dead(), *self.archived()}), self.orphans()
         commits = {*self.packed(), *(f"{LOG}/{commit_name(version)}" for version in self.to_pack())}
         size = self.size([*files, *commits, *orphans])
         return PutAway(files=len(files), commits=len(commits), orphans=len(orphans), bytes=size)
@@ -170,27 +173,8 @@ class _Found:
         return write_batch(self.folder, dead, self.live, self.log) if dead else []
 
     def write_pack(self) -> list[Path]:
-        """Write the commits that are worth it into a pack, and read it back."""
-        import zstandard
-
-        if not (commits := self.to_pack()):
-            return []
-        base = [name for name in log_segment(self.folder, through=commits[0]).checkpoint_files if int(name[:20]) == commits[0]]
-        path = self.folder / archive.FOLDER / archive.pack_name(commits[0], commits[-1])
-        draft = path.with_name(f".{path.name}.draft")
-        compressor = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
-        names = [*base, *map(commit_name, commits)]
-        with draft.open("wb") as file:
-            with compressor.stream_writer(file, closefd=False) as stream, tarfile.open(fileobj=stream, mode="w|") as tar:
-                for name in names:
-                    tar.add(self.folder / LOG / name, arcname=name)
-            file.flush()
-            os.fsync(file.fileno())
-        if [name for name, _ in archive.members(draft)] != names:
-            raise archive.ArchiveError(f"{draft} does not hold the commits that were to be kept; nothing was taken away")
-        draft.replace(path)
-        archive.sync_folder(path.parent)
-        return [path]
+        """Write the commits that are worth it into a pack."""
+        return [write_pack(self.folder, commits)] if (commits := self.to_pack()) else []
 
 
 def _note(lake: LakeWriter, contract: TableContract, written: Sequence[Path], *, version: int) -> None:
@@ -203,14 +187,41 @@ def _note(lake: LakeWriter, contract: TableContract, written: Sequence[Path], *,
         note_archived(lake.ledger.engine, contract.full_name, files, gone=())
 
 
-def _take_away(lake: LakeWriter, contract: TableContract, found: _Found, *, archive_bytes: int) -> PutAway:
+def _found(lake: LakeWriter, contract: TableContract, before: datetime) -> _Found:
+    """Look at a table's folder and log."""
+    folder, table = local_path(lake.uri(contract)), lake.open(contract)
+    return _Found(
+        folder=folder,
+        before=before,
+        live={os.path.relpath(str(each).removeprefix("file://"), folder) for each in table.file_uris()},
+        noted=noted_paths(lake.ledger.engine, contract.full_name),
+        log=read_log(folder, table.version(), before),
+    )
+
+
+def _taken(folder: Path) -> int:
+    """Return the last commit whose replaced files were taken away."""
+    try:
+        return int((folder / FOLDER / archive.TAKEN).read_text())
+    except (FileNotFoundError, ValueError):
+        return -1
+
+
+def _take_away(lake: LakeWriter, contract: TableContract, before: datetime, *, archive_bytes: int) -> PutAway:
     """Take away what the archive holds; what is taken away is no longer expected by the scrub."""
+    found = _found(lake, contract, before)
+    folder, batches = found.folder, archive.batches(found.folder)
+    new = [batch for batch in batches if batch.last > _taken(folder)]
+    kept_whole = sum(not entry.digest for batch in new for entry in batch.entries().values())
     files, commits, orphans = found.archived(), found.packed(), found.orphans()
     gone = [*files, *commits, *orphans]
     size = found.size(gone)
     note_archived(lake.ledger.engine, contract.full_name, [], gone=gone)
     for path in gone:
-        (found.folder / path).unlink(missing_ok=True)
-    held = archive.entries(found.folder)
-    whole = sum(not entry.digest and path not in found.live and (found.folder / path).exists() for path, entry in held.items())
-    return PutAway(files=len(files), commits=len(commits), orphans=len(orphans), bytes=size, archive_bytes=archive_bytes, kept_whole=whole)
+        (folder / path).unlink(missing_ok=True)
+        archive.mark_of(folder, path).unlink(missing_ok=True)
+    if new:
+        write_durably(folder / FOLDER / archive.TAKEN, str(batches[-1].last).encode())
+    return PutAway(
+        files=len(files), commits=len(commits), orphans=len(orphans), bytes=size, archive_bytes=archive_bytes, kept_whole=kept_whole
+    )

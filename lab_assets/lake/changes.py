@@ -63,7 +63,7 @@ def changed_files(uri: str, since: int, until: int) -> tuple[list[str], list[str
     for version in range(since + 1, until + 1):
         net.commit(*_actions(folder, version))
     came, gone = net.read(net.came), net.read(net.gone)
-    put_back_files(folder, (*came, *gone))
+    put_back_files(folder, (*came, *gone), since)
     return [f"{folder}/{path}" for path in came], [f"{folder}/{path}" for path in gone]
 
 

@@ -1,6 +1,6 @@
 """The commits of a table as they describe themselves, those that were put away included.
 
-Belongs here: one list of both. Does not belong here: what the descriptions mean (``derivation.py``), the packs (``archive.py``).
+Belongs here: one list of both. Does not belong here: what the descriptions mean (``derivation.py``), the packs (``log_packs.py``).
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lab_assets.lake.archive import commit_descriptions
 from lab_assets.lake.data_files import commit_name, local_path, log_names
+from lab_assets.lake.log_packs import commit_descriptions
 from lab_assets.lake.opening import is_remote
 
 if TYPE_CHECKING:

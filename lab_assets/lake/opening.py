@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import bindparam, select
 
 from lab_assets.contracts.core import TableContract
-from lab_assets.lake.archive import ArchiveError, put_back
+from lab_assets.lake.archive import put_back
+from lab_assets.lake.archive_folder import ArchiveError
 from lab_assets.lake.data_files import LOG, LogSegment, digest_of, local_path, log_names, log_segment
 from lab_assets.state.ledger import Ledger
 from lab_assets.state.ledger_tables import DATA_FILES, TABLE_COMMITS

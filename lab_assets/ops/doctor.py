@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -54,7 +55,7 @@ class Check:
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
-    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _memory, _clock, _ports)
+    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _growth, _memory, _clock, _ports)
     checks = (*machine, _spark, _database, _history, _signing, _lake, _stations, _inbox, _formats)
     return [_examined(check, settings) for check in checks]
 
@@ -166,6 +167,20 @@ def _disk(settings: Settings) -> Check:
     short = [room for room, each in found if each != "ok"]
     mend = "" if state == "ok" else f"free space or move a part to a larger disk, before there is less than {settings.disk_least_gib:g} GiB"
     return Check(name="disk", state=state, found="; ".join(room.words for room in short or [found[0][0]]), mend=mend)
+
+
+def _growth(settings: Settings) -> Check:
+    """Tell how long the disk lasts by the growth of the home."""
+    from lab_assets.upkeep.storage import in_words, storage_of
+
+    if not settings.home.is_dir():
+        return Check(name="growth", state="ok", found="not made yet")
+    found = storage_of(settings, now=datetime.now(UTC), keep=False)
+    if found.problem:
+        problem, _, mend = found.problem.partition(": ")
+        return Check(name="growth", state="failed" if found.level == "critical" else "warning", found=problem, mend=mend)
+    grows = "how it grows is not known yet" if found.growth_bytes_day is None else f"{in_words(found.growth_bytes_day)} more a day"
+    return Check(name="growth", state="ok", found=f"{in_words(found.total_bytes)} in {settings.home}, {grows}")
 
 
 def _memory(_settings: Settings) -> Check:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -32,6 +33,7 @@ from lab_assets.ops.supervision.watch_files import LEADER, Look, Post
 from lab_assets.orchestration.private.run_database import UnfinishedRun, run_database, unfinished_runs
 from lab_assets.process_stamp import family, is_suspended
 from lab_assets.settings import Settings
+from lab_assets.upkeep.storage import storage_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -89,6 +91,9 @@ class LabStatus(_Document):
     last_batch: dict[str, Any] | None = Field(default=None, description="The newest ingestion batch; null before the first.")
     serving: dict[str, Any] | None = Field(default=None, description="The model version that serves; null for none.")
     problems: list[str] = Field(default_factory=list, description="What does not hold, for people.")
+    storage: dict[str, Any] | None = Field(
+        default=None, description="How large the home is, by part, how it grows, and how long its disk lasts; null before there is a home."
+    )
     to_make_anew: dict[str, str] = Field(
         default_factory=dict[str, str],
         description="Tables that wait to be made anew, as after a restore, each with the reason; the next run, or 'lab ingest', does it.",
@@ -107,7 +112,9 @@ def lab_status(settings: Settings) -> LabStatus:
     problems = [f"{each.name} {each.problem}" for each in parts if each.problem]
     problems += [f"run {each.run_id[:8]} of {each.job} {each.problem}" for each in runs if each.problem]
     problems += [f"little room is left on a disk ({room.words})" for room in rooms(settings) if room_state(room, settings) != "ok"]
-    kept = _kept(settings, problems)
+    storage = storage_of(settings, now=datetime.now(UTC)) if settings.home.is_dir() else None
+    problems += [storage.problem] if storage is not None and storage.problem else []
+    kept = {"storage": None if storage is None else asdict(storage), **_kept(settings, problems)}
     up = wanted and all(each.state is State.RUNNING for each in parts)
     return LabStatus(home=str(settings.home), up=up, components=parts, runs=runs, problems=problems, **kept)
 

@@ -1,4 +1,4 @@
-"""The schedules: drift checks and maintenance each day, retraining each month, oversight each hour, a scrub each week.
+"""The schedules: drift checks and maintenance each day, retraining each month, oversight and the scores' log each hour, a scrub each week.
 
 Belongs here: times. Does not belong here: what the jobs do.
 """
@@ -7,6 +7,7 @@ import dagster as dg
 
 from lab_assets.orchestration.jobs import CHECK_DRIFT, OVERSIGHT, RETRAIN, SCRUB
 from lab_assets.orchestration.maintenance import MAINTAIN
+from lab_assets.settings import get_settings
 
 
 @dg.schedule(
@@ -74,4 +75,30 @@ def nightly_maintenance(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     return dg.RunRequest(run_key=f"maintenance:{day}", tags={"lab/as_of": day, "lab/trigger": "schedule"})
 
 
-SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, weekly_scrub, nightly_maintenance)
+_LONG_LOG = 1_000
+"""Commits of the log of scores that are worth a run: a quarter of an hour of steady scoring."""
+
+
+@dg.schedule(
+    job=MAINTAIN,
+    cron_schedule="50 * * * *",
+    execution_timezone="UTC",
+    name="hourly_score_log",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)
+def hourly_score_log(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
+    """The log of scores, a commit a second, is put in order each hour in which it has grown long."""
+    from lab_assets.contracts.ml import ONLINE_LOG
+    from lab_assets.lake.data_files import local_path, log_names
+    from lab_assets.lake.opening import is_remote
+
+    uri = get_settings().table_uri(ONLINE_LOG.layer, ONLINE_LOG.name)
+    length = 0 if is_remote(uri) else len(log_names(local_path(uri)))
+    if length < _LONG_LOG:
+        return dg.SkipReason(f"the log of scores has {length} commits, fewer than {_LONG_LOG}")
+    hour = context.scheduled_execution_time.strftime("%Y-%m-%dT%H")
+    config = {"ops": {"maintain_tables": {"config": {"tables": [ONLINE_LOG.full_name]}}}}
+    return dg.RunRequest(run_key=f"score_log:{hour}", run_config=config, tags={"lab/trigger": "schedule"})
+
+
+SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, weekly_scrub, nightly_maintenance, hourly_score_log)

@@ -39,6 +39,7 @@ ORDER = (
     ("governance",),
     ("registry",),
     ("stations",),
+    ("upkeep",),
     ("service",),
     ("orchestration",),
     ("definitions",),

@@ -16,6 +16,7 @@ from deltalake import write_deltalake
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.ingest.scrub import scrub
 from lab_assets.lake import archive, archive_batch, archiving
+from lab_assets.lake.archive_folder import FOLDER
 from lab_assets.lake.archiving import put_away
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
@@ -129,9 +130,9 @@ def test_a_corrected_row_costs_itself_and_not_its_file(lakehouse: Lakehouse) -> 
     before = [content(lakehouse, version) for version in (1, 7, 20, 21)]
     put_away(lakehouse, VALUES, now=later(), grace=GRACE)
     folder = Path(lakehouse.uri(VALUES))
-    (rows,) = (folder / archive.FOLDER).glob(f"*{archive.ROWS}")
+    (rows,) = (folder / FOLDER).glob(f"*{archive.ROWS}")
     assert archive.read_rows(rows, archive.table_schema(folder)).num_rows == 20
-    assert sum(path.stat().st_size for path in (folder / archive.FOLDER).iterdir()) < sum(
+    assert sum(path.stat().st_size for path in (folder / FOLDER).iterdir()) < sum(
         (folder / name).stat().st_size for name in live(lakehouse)
     )
     assert [content(fresh(lakehouse.settings, lakehouse), version) for version in (1, 7, 20, 21)] == before
@@ -149,7 +150,7 @@ def test_commits_before_a_checkpoint_are_packed_and_history_stays(lakehouse: Lak
     size = sum(path.stat().st_size for path in log.iterdir())
     assert put_away(lake, VALUES, now=later(), grace=GRACE).commits >= 130
     assert not list(log.glob(f"{100:020d}*"))
-    assert sum(path.stat().st_size for path in Path(lake.uri(VALUES), archive.FOLDER).glob("log-*")) < size / 4
+    assert sum(path.stat().st_size for path in Path(lake.uri(VALUES), FOLDER).glob("log-*")) < size / 4
     assert fresh(lake.settings, lake).history(VALUES) == history
     assert fresh(lake.settings, lake).history(VALUES, 120) == history[:120]
     assert [content(fresh(lake.settings, lake), version) for version in shown] == before
@@ -194,7 +195,7 @@ def test_the_scrub_holds_the_archive_and_misses_nothing(lakehouse: Lakehouse) ->
     maintain(lakehouse, VALUES)
     put_away(lakehouse, VALUES, now=later(), grace=GRACE)
     assert scrub(lakehouse.settings, lakehouse.ledger).findings == ()
-    (rows,) = Path(lakehouse.uri(VALUES), archive.FOLDER).glob(f"*{archive.ROWS}")
+    (rows,) = Path(lakehouse.uri(VALUES), FOLDER).glob(f"*{archive.ROWS}")
     data = bytearray(rows.read_bytes())
     data[len(data) // 3] ^= 8
     rows.write_bytes(data)
@@ -231,7 +232,7 @@ def test_what_a_killed_writer_left_goes_after_a_week(lakehouse: Lakehouse) -> No
     assert len(content(lakehouse)) == 2
 
 
-@pytest.mark.parametrize("step", ["sync_folder", "_note", "_take_away"])
+@pytest.mark.parametrize("step", ["write_durably", "_note", "_take_away"])
 def test_a_process_that_dies_while_putting_away_loses_nothing(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
     appended(lakehouse, 12)
     maintain(lakehouse, VALUES)
@@ -241,7 +242,7 @@ def test_a_process_that_dies_while_putting_away_loses_nothing(lakehouse: Lakehou
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(archive if step == "sync_folder" else archiving, step, dies)
+        patch.setattr(archive_batch if step == "write_durably" else archiving, step, dies)
         with pytest.raises(KeyboardInterrupt):
             put_away(lakehouse, VALUES, now=later(), grace=GRACE)
     assert every_version(fresh(lakehouse.settings, lakehouse)) == before
@@ -251,14 +252,15 @@ def test_a_process_that_dies_while_putting_away_loses_nothing(lakehouse: Lakehou
 
 
 def test_a_file_is_made_of_a_bounded_number_of_others(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Corrected and put away each night, nine nights, with at most three files a chain: every version answers."""
-    monkeypatch.setattr(archive_batch, "_LONGEST_CHAIN", 3)
+    """Corrected and put away each night, nine nights; each third night by rows of its own: 50 rows stand there, one elsewhere."""
+    monkeypatch.setattr(archive_batch, "_OWN_ROWS_EVERY", 3)
     lakehouse.append(VALUES, values(lakehouse, *range(50)))
     for night in range(9):
         lakehouse.replace_where(VALUES, values(lakehouse, night, note="corrected"), f"number = {night}")
         put_away(lakehouse, VALUES, now=later(), grace=GRACE)
-    held = archive.entries(Path(lakehouse.uri(VALUES)))
-    assert max(entry.chain for entry in held.values()) <= 3
+    folder = Path(lakehouse.uri(VALUES))
+    kept = [archive.read_rows(batch.rows, archive.table_schema(folder)).num_rows for batch in archive.batches(folder)]
+    assert kept == [1, 1, 50] * 3
     assert [len(content(fresh(lakehouse.settings, lakehouse), version)) for version in range(11)] == [0, *[50] * 10]
 
 

@@ -17,6 +17,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from threading import RLock
 from typing import TYPE_CHECKING, Final
 
@@ -89,6 +90,19 @@ class OpenSqliteEventLogStorage(SqliteEventLogStorage):
         with self._db_lock:
             while self._open:
                 self._open.popitem()[1].dispose()
+
+    def delete_events(self, run_id: str) -> None:
+        """Delete the events of a run: its own database with them, which Dagster would leave empty and as large as it was."""
+        with self._db_lock:
+            with self.index_connection() as connection:
+                self.delete_events_for_run(connection, run_id)
+            if (engine := self._open.pop(run_id, None)) is not None:
+                engine.dispose()
+            self._initialized_dbs.discard(run_id)
+            for ending in ("", "-wal", "-shm"):
+                Path(f"{self.path_for_shard(run_id)}{ending}").unlink(missing_ok=True)
+        if self.supports_global_concurrency_limits:
+            self.free_concurrency_slots_for_run(run_id)
 
     def wipe(self) -> None:
         """Delete all events; the files of runs are removed, so none may stay open."""
