@@ -17,7 +17,10 @@ from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 if TYPE_CHECKING:
     from lab_assets.stations.rollback import RollbackPlan, RunWrites
 
-app = typer.Typer(help="What runs wrote to the tables, and what they fail on: list, show, rollback, aside, retry.", no_args_is_help=True)
+app = typer.Typer(
+    help="What runs did, what they wrote to the tables, and what they fail on: list, show, log, rollback, aside, retry.",
+    no_args_is_help=True,
+)
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="Id of a run, or its beginning where no other run has it.", show_default=False)]
 _COMMITS_LISTED = 200
@@ -104,6 +107,26 @@ def retry(
         return
     where = f" of {table}" if table else ""
     typer.echo(f"{len(asked)} to be tried again by the next run, or now by 'lab ingest'" if asked else f"nothing{where} is set aside")
+
+
+@app.command("log")
+def log_of(run_id: RunId, *, as_json: JsonOption = False) -> None:
+    """Show what RUN did, event by event: from Dagster, or as it was packed when the run went from there."""
+    from lab_assets.ops.dagster_home import dagster_instance, home_folder
+    from lab_assets.orchestration.run_history import events_of
+    from lab_assets.settings import get_settings
+
+    settings = get_settings()
+    if not home_folder(settings).is_dir():
+        raise RunError(f"no run was made in {settings.home} yet")
+    with dagster_instance(settings) as instance:
+        events = events_of(settings, instance, run_id)
+    if not events:
+        raise RunError(f"Dagster has no run {run_id}, and none of that id was packed; 'lab run show' lists what the commits say of it")
+    if as_json:
+        print_json({"run_id": run_id, "events": events})
+        return
+    print_table(("at_utc", "level", "step", "message"), (list(event.values()) for event in events), title=f"run {run_id}")
 
 
 @app.command()

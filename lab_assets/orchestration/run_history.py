@@ -10,6 +10,7 @@ A run that lineage or an approval names is part of a record. Its entry in Dagste
 import io
 import itertools
 import json
+import logging
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -76,6 +77,22 @@ def packed_run(settings: Settings, run_id: str) -> list[dict[str, Any]]:
         if found := [line for line in lines if line["run_id"] == run_id]:
             return found
     return []
+
+
+def events_of(settings: Settings, instance: dg.DagsterInstance, run_id: str) -> list[dict[str, Any]]:
+    """Return what a run did: time, level, step and message of each event, wherever they are kept; empty for a run that nobody knows."""
+    kept = list(instance.all_logs(run_id)) if instance.has_run(run_id) else []
+    packed = [] if kept else packed_run(settings, run_id)[1:]
+    entries = kept or [dg.deserialize_value(json.dumps(line["event"]), dg.EventLogEntry) for line in packed]
+    return [
+        {
+            "at_utc": datetime.fromtimestamp(entry.timestamp, UTC).isoformat(timespec="milliseconds"),
+            "level": logging.getLevelName(entry.level),
+            "step": entry.step_key,
+            "message": entry.message,
+        }
+        for entry in entries
+    ]
 
 
 def _finished(instance: dg.DagsterInstance, *, before: datetime) -> list[str]:

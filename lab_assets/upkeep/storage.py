@@ -142,16 +142,17 @@ def take_sample(settings: Settings, *, now: datetime) -> Sample:
     return sample
 
 
-def storage_of(settings: Settings, *, now: datetime) -> Storage:
+def storage_of(settings: Settings, *, now: datetime, keep: bool = True) -> Storage:
     """Return how large a home is and what is to be expected; a young sample serves, and where none can be kept, none is.
 
     Args:
         settings: Whose home.
         now: The moment.
+        keep: Whether a sample that is taken is kept.
     """
     known = samples(settings)
     latest = known[-1] if known and timedelta(0) <= now - known[-1].at_utc < _FRESH else None
-    if latest is None and settings.run.is_dir() and os.access(settings.run, os.W_OK):
+    if latest is None and keep and settings.run.is_dir() and os.access(settings.run, os.W_OK):
         with contextlib.suppress(OSError, Timeout):
             latest = take_sample(settings, now=now)
     latest = latest or measured(settings, now=now)

@@ -6,10 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
+import pytest
 
 from lab_assets.contracts.bronze import LIMS_LOTS, LIMS_SAMPLES
 from lab_assets.definitions import build_defs
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.settings import Settings, get_settings
 from lab_assets_tests.stations.rows import at, putting
 
 
@@ -43,6 +45,33 @@ def test_a_damaged_table_fails_the_job_and_keeps_no_other_from_it(lakehouse: Lak
     assert failure.error is not None
     assert "bronze.lims_lots: version 8 is damaged" in failure.error.message
     assert len(lakehouse.open(LIMS_SAMPLES).file_uris()) == 1
+
+
+def test_the_log_of_scores_is_put_in_order_once_it_is_long(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 20 commits nothing is done; with a thousand the job is asked for, for that table alone."""
+    monkeypatch.setenv("LAB_HOME", str(settings.home))
+    get_settings.cache_clear()
+    log = settings.home / "lake" / "ml" / "online_log" / "_delta_log"
+    log.mkdir(parents=True)
+    schedule = build_defs().resolve_schedule_def("hourly_score_log")
+
+    def asked() -> dg.ScheduleExecutionData:
+        with dg.DagsterInstance.ephemeral() as instance:
+            return schedule.evaluate_tick(
+                dg.build_schedule_context(instance, scheduled_execution_time=datetime(2026, 3, 1, 1, 50, tzinfo=UTC))
+            )
+
+    for number in range(20):
+        (log / f"{number:020d}.json").touch()
+    assert asked().run_requests == []
+    for number in range(20, 1000):
+        (log / f"{number:020d}.json").touch()
+    (request,) = asked().run_requests or []
+    assert (request.run_key, request.run_config["ops"]["maintain_tables"]["config"]) == (
+        "score_log:2026-03-01T01",
+        {"tables": ["ml.online_log"]},
+    )
+    get_settings.cache_clear()
 
 
 def test_the_schedule_asks_for_one_run_a_night() -> None:

@@ -6,12 +6,16 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
 
+from lab_assets.contracts.ml import ONLINE_LOG
+from lab_assets.lake.archiving import grace_of, put_away
+from lab_assets.lake.maintenance import maintain
+from lab_assets.lake.writer import LakeWriter
 from lab_assets.service import prediction_log
 from lab_assets.service.prediction_log import LogUnavailableError, PredictionLog
 from lab_assets.service.records import Prediction, Record, new_prediction_id
@@ -220,3 +224,41 @@ def test_every_answered_prediction_survives_kill_9(settings):
     assert len(kept) == len(set(kept))
     assert set(answered) <= set(kept)
     assert len(kept) <= len(answered) + 1
+
+
+def test_what_the_log_stores_stays_a_small_multiple_of_what_lives(settings):
+    """120 commits of forty scores, put in order and archived: 4,800 rows, few files, and no more than three times their bytes.
+
+    Put together as a whole every fifty commits, with every earlier copy kept, 2.0 MB lay beside 38.7 MB. The service goes on writing by
+    the table that it holds open, and what it wrote first is still in the version of then.
+    """
+    log = opened(settings)
+    lake = LakeWriter(settings, Ledger(open_database(settings)))
+    for commit in range(120):
+        for number in range(40 * commit, 40 * commit + 40):
+            log.append(make(number))
+        log.flush()
+    maintain(lake, ONLINE_LOG)
+    put_away(lake, ONLINE_LOG, now=datetime.now(UTC) + timedelta(hours=2), grace=grace_of(settings, ONLINE_LOG))
+    folder = Path(settings.table_uri("ml", "online_log"))
+    live = sum(Path(uri.removeprefix("file://")).stat().st_size for uri in lake.open(ONLINE_LOG).file_uris())
+    held = [path for path in folder.rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in held) <= 3 * live
+    assert len(held) < 60
+    log.append(make(4800))
+    log.flush()
+    log.close()
+    assert len(stored(settings)) == len(set(stored(settings))) == 4801
+    assert lake.polars(ONLINE_LOG, ["prediction_id"], version=10).height == 400
+
+
+def test_small_files_do_not_gather_while_scores_flow(settings):
+    """A commit a second for two minutes: never many more files than are gathered before the newest are put together."""
+    log = opened(settings)
+    most = 0
+    for number in range(120):
+        log.append(make(number))
+        log.flush()
+        most = max(most, len(DeltaTable(settings.table_uri("ml", "online_log")).file_uris()))
+    log.close()
+    assert most <= prediction_log.COMPACT_EVERY_COMMITS + 5

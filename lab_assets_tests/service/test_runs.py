@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import numpy as np
 import pytest
 from deltalake import DeltaTable
 
+from lab_assets.contracts.all_contracts import contracts
 from lab_assets.features.definitions import CHECKPOINTS_PCT, FEATURE_SET_VERSION
+from lab_assets.lake.archiving import grace_of, put_away
+from lab_assets.lake.writer import LakeWriter
 from lab_assets.service.reproduction import ReproductionError, reproduce
 from lab_assets.service.scorer import reached_checkpoint
 from lab_assets.service.store import find_prediction
 from lab_assets.service.traces import TRACE_KEY, trace_path
+from lab_assets.state.ledger import Ledger
 from lab_assets_tests.service.laboratory import NOW, RUN_TIME_MIN, chromatogram, write
 
 
@@ -122,6 +127,21 @@ def test_later_tables_change_nothing_about_an_old_prediction(client, answered):
     ])  # fmt: skip
     kept = find_prediction(settings, answered["prediction_id"], log=client.state.log)
     assert reproduce(settings, kept, models=client.state.models).reproduced
+
+
+def test_an_old_prediction_comes_out_after_maintenance(client, answered):
+    """The versions it names are replaced, their files archived and taken away: it is repeated all the same, to the last bit."""
+    settings = client.lab.settings
+    kept = find_prediction(settings, answered["prediction_id"], log=client.state.log)
+    lake, taken = LakeWriter(settings, Ledger(client.lab.engine)), 0
+    for name in sorted(name for name in kept.table_versions if name in contracts()):
+        table = contracts()[name]
+        lake.replace(table, lake.open(table).to_pyarrow_table().select(list(table.column_names)))
+        taken += put_away(lake, table, now=datetime.now(UTC) + timedelta(days=2), grace=grace_of(settings, table)).files
+        assert len(list(Path(lake.uri(table)).glob("*.parquet"))) == len(lake.open(table).file_uris())
+    assert taken >= 3
+    result = reproduce(settings, kept, models=client.state.models)
+    assert (result.reproduced, result.features_from, result.difference) == (True, "trace", 0.0)
 
 
 def test_a_changed_prediction_does_not_come_out(client, answered):
