@@ -19,10 +19,10 @@ from typing import Final
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import archive
 from lab_assets.lake.archive_batch import ReplacedFiles, read_log, write_batch
-from lab_assets.lake.archive_folder import FOLDER, archive_lock, write_durably
+from lab_assets.lake.archive_folder import FOLDER, ArchiveError, archive_lock, write_durably
 from lab_assets.lake.data_files import LOG, commit_name, commit_path, digest_of, local_path, log_names, log_segment
 from lab_assets.lake.layout import layout_of
-from lab_assets.lake.log_packs import packs, write_pack
+from lab_assets.lake.log_packs import members, packs, write_pack
 from lab_assets.lake.opening import is_remote
 from lab_assets.lake.writer import LakeWriter
 from lab_assets.settings import Settings
@@ -31,6 +31,7 @@ from lab_assets.state.ledger import DataFile
 
 _LEAST_COMMITS: Final = 100
 """Commits that are worth a pack of their own."""
+_IN_PART: Final = "the table's folder was restored in part: restore it whole, with its _archive, or move _archive out of it"
 _ORPHAN_AGE: Final = timedelta(days=7)
 """How long a data file that no commit names may be one that is being written, beyond the grace."""
 
@@ -147,7 +148,13 @@ class _Found:
         """Return the files of the log that packs have, or that repeat what packs have."""
         last = max((pack.last for pack in packs(self.folder)), default=-1)
         names = sorted(name for name in log_names(self.folder) if name[:20].isdigit() and int(name[:20]) <= last)
-        return [f"{LOG}/{name}" for name in names if self._is_old(f"{LOG}/{name}")]
+        old = [name for name in names if self._is_old(f"{LOG}/{name}")]
+        for pack in packs(self.folder):
+            inside = {name for name in old if pack.first <= int(name[:20]) <= pack.last}
+            for name, content in members(pack.path) if inside else ():
+                if name in inside and (self.folder / LOG / name).read_bytes() != content:
+                    raise ArchiveError(f"{pack.path} holds another {name} than the log; {_IN_PART}")
+        return [f"{LOG}/{name}" for name in old]
 
     def to_pack(self) -> range:
         """Return the commits that are worth a pack: all before the newest checkpoint that is old enough, which stays."""
@@ -190,6 +197,9 @@ def _note(lake: LakeWriter, contract: TableContract, written: Sequence[Path], *,
 def _found(lake: LakeWriter, contract: TableContract, before: datetime) -> _Found:
     """Look at a table's folder and log."""
     folder, table = local_path(lake.uri(contract)), lake.open(contract)
+    last = max((each.last for each in (*archive.batches(folder), *packs(folder))), default=-1)
+    if last > table.version():
+        raise ArchiveError(f"{contract.full_name} is at version {table.version()}, but its archive goes on to {last}; {_IN_PART}")
     return _Found(
         folder=folder,
         before=before,

@@ -5,7 +5,7 @@ Belongs here: one entry for what needs another than the default, with the reason
 Files come in the order of ingestion, which is roughly that of laboratory time, so names and times that rise with it (injections, lots,
 samples, days) rule out files and row groups by their statistics. Identities that are digests do not: every file holds some of everything.
 No table is ordered by them all the same: stations and the service ask by the name beside the identity (``Group.also``), an order would
-write the whole table anew each time it is kept up, and every earlier copy stays as long as records do (ADR 18, with the measurement).
+write the whole table anew each time it is kept up, and each earlier copy would lie there until it is archived (ADR 18, with the measurement).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ _ASKED_BY: Final[dict[str, tuple[str, ...]]] = {
 _FILE_BYTES: Final = {"bronze": 256 * _MIB, "governance": 32 * _MIB}
 """Bronze and governance only grow, and bronze is read by few keys or in whole files by workers.
 
-Others are corrected: a row that changes writes its whole file anew, and the earlier one stays (ADR 18). So their files are of 4 MiB.
+Others are corrected: a row that changes writes its whole file anew, and the earlier one stays until it is archived (ADR 25). So their files are of 4 MiB.
 """
 _GROUP_ROWS: Final = 32 * 1024
 """One injection's rows lie in one group of this size by their name: a quarter of the time of a group as large as the file."""

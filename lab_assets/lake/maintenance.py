@@ -1,7 +1,7 @@
 """Keeping tables quick to read however many commits they have: small files put together, checkpoints, properties of old tables.
 
 Belongs here: what a table needs, and doing it. Does not belong here: which layout a table has (``layout.py``), when it is done
-(``lab_assets.orchestration``), taking files away (nothing does: ADR 18).
+(``lab_assets.orchestration``), taking replaced files away (``archiving.py``).
 
 Nothing that is done changes a row: news, lineage and time travel take no notice of it. Files are put together in tiers, each sixteen
 times the one below, once a tier has gathered some: so a row is written again once a tier, not each time, which bounds what earlier

@@ -16,7 +16,7 @@ from deltalake import write_deltalake
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.ingest.scrub import scrub
 from lab_assets.lake import archive, archive_batch, archiving
-from lab_assets.lake.archive_folder import FOLDER
+from lab_assets.lake.archive_folder import FOLDER, ArchiveError
 from lab_assets.lake.archiving import put_away
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
@@ -230,6 +230,20 @@ def test_what_a_killed_writer_left_goes_after_a_week(lakehouse: Lakehouse) -> No
     assert put_away(lakehouse, VALUES, now=later(6), grace=GRACE).orphans == 0
     assert (put_away(lakehouse, VALUES, now=later(9), grace=GRACE).orphans, left.exists()) == (1, False)
     assert len(content(lakehouse)) == 2
+
+
+def test_a_log_that_was_restored_without_its_archive_is_not_touched(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commits that have the numbers of packed ones and other bytes are not what the packs hold: nothing is taken away."""
+    monkeypatch.setattr(archiving, "_LEAST_COMMITS", 3)
+    appended(lakehouse, 12)
+    maintain(lakehouse, VALUES)
+    put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    folder = Path(lakehouse.uri(VALUES))
+    other = folder / "_delta_log" / f"{5:020d}.json"
+    other.write_bytes(b'{"commitInfo":{"timestamp":0}}')
+    with pytest.raises(ArchiveError, match=r"holds another 0+5\.json than the log; the table's folder was restored in part"):
+        put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    assert other.exists()
 
 
 @pytest.mark.parametrize("step", ["write_durably", "_note", "_take_away"])
