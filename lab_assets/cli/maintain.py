@@ -106,6 +106,8 @@ def _show(tables: list[dict[str, Any]], beside: list[Removal], *, dry_run: bool)
         print_table(
             ("beside the tables", "number", "bytes", "note"), ((each.what, each.items, in_words(each.bytes), each.note) for each in named)
         )
+    if held := [each["table"] for each in tables if each["archived"]["is_held"]]:
+        typer.echo(f"a backup, or another maintenance, is at work: replaced files of {len(held)} table(s) wait for the next maintenance")
     size = sum(each["archived"]["bytes"] - each["archived"]["archive_bytes"] for each in tables) + sum(each.bytes for each in beside)
     if dry_run:
         typer.echo(f"{in_words(size)} would be given back, before what the archives of the tables take; nothing was changed")

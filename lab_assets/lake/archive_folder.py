@@ -13,11 +13,30 @@ from typing import Final
 
 from filelock import FileLock
 
+from lab_assets.settings import Settings
+
 FOLDER: Final = "_archive"
 
 
 class ArchiveError(OSError):
     """A file of an earlier version cannot be put away or put back."""
+
+
+@contextmanager
+def files_stay(settings: Settings, *, wait_s: float) -> Iterator[None]:
+    """Keep maintenance from taking files of tables away, as while a backup copies them; maintenance itself holds it for a table at a time.
+
+    Args:
+        settings: Whose tables.
+        wait_s: How long to wait for who holds it.
+
+    Raises:
+        Timeout: somebody held it all that time.
+    """
+    locks = settings.run / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with FileLock(locks / "archiving.lock", timeout=wait_s):
+        yield
 
 
 @contextmanager

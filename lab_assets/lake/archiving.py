@@ -16,10 +16,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from filelock import Timeout
+
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake import archive
 from lab_assets.lake.archive_batch import ReplacedFiles, read_log, write_batch
-from lab_assets.lake.archive_folder import FOLDER, ArchiveError, archive_lock, write_durably
+from lab_assets.lake.archive_folder import FOLDER, ArchiveError, archive_lock, files_stay, write_durably
 from lab_assets.lake.data_files import LOG, commit_name, commit_path, digest_of, local_path, log_names, log_segment
 from lab_assets.lake.layout import layout_of
 from lab_assets.lake.log_packs import members, packs, write_pack
@@ -47,6 +49,7 @@ class PutAway:
         bytes: Bytes of all of them.
         archive_bytes: Bytes that the archive grew by; 0 where nothing was done yet.
         kept_whole: Data files among these that stay as they are, since their rows need as many bytes.
+        is_held: Whether nothing was done since a backup, or another maintenance, needs the files as they are: the next one does it.
     """
 
     files: int = 0
@@ -55,6 +58,7 @@ class PutAway:
     bytes: int = 0
     archive_bytes: int = 0
     kept_whole: int = 0
+    is_held: bool = False
 
     @property
     def done(self) -> bool:
@@ -84,14 +88,22 @@ def put_away(lake: LakeWriter, contract: TableContract, *, now: datetime, grace:
         return PutAway()
     if dry_run:
         return _found(lake, contract, now - grace).as_planned()
-    folder = local_path(uri)
+    try:
+        with files_stay(lake.settings, wait_s=0):
+            return _put_away(lake, contract, now - grace)
+    except Timeout:
+        return PutAway(is_held=True)
+
+
+def _put_away(lake: LakeWriter, contract: TableContract, before: datetime) -> PutAway:
+    folder = local_path(lake.uri(contract))
     # rows are looked for without the table's lock, which whoever writes a score waits for
     with archive_lock(folder):
-        found = _found(lake, contract, now - grace)
+        found = _found(lake, contract, before)
         written = [*found.write_data(), *found.write_pack()]
         _note(lake, contract, written, version=max(found.log.through, 0))
     with lake.locked(contract), archive_lock(folder):
-        return _take_away(lake, contract, now - grace, archive_bytes=sum(each.stat().st_size for each in written))
+        return _take_away(lake, contract, before, archive_bytes=sum(each.stat().st_size for each in written))
 
 
 def grace_of(settings: Settings, contract: TableContract) -> timedelta:

@@ -68,10 +68,9 @@ def _limit_s(settings: Settings, now: datetime) -> float:
 def _server_started_s(settings: Settings) -> float | None:
     """Return when the Spark server that runs was started; ``None`` where none runs."""
     state = SparkFiles(settings).read_state()
-    if state is None:
-        return None
+    java = state.java.process() if state is not None and state.java is not None else None
     try:
-        return psutil.Process(state.java_pid).create_time()
+        return None if java is None else java.create_time()
     except psutil.NoSuchProcess:
         return None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,17 @@ from deltalake import write_deltalake
 from lab_assets.contracts.core import Column, TableContract
 from lab_assets.ingest.scrub import scrub
 from lab_assets.lake import archive, archive_batch, archiving
-from lab_assets.lake.archive_folder import FOLDER, ArchiveError
+from lab_assets.lake.archive_folder import FOLDER, ArchiveError, files_stay
 from lab_assets.lake.archiving import put_away
+from lab_assets.lake.data_files import committed_files
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
 from lab_assets.lake.opening import DamagedTableError, lost_commits
+from lab_assets.lake.pinned import pinned_files
 from lab_assets.lake.versions import table_difference, table_history
 from lab_assets.settings import Settings
+from lab_assets.state.database import open_database
+from lab_assets.state.ledger import Ledger
 
 VALUES = TableContract(
     layer="silver",
@@ -230,6 +235,33 @@ def test_what_a_killed_writer_left_goes_after_a_week(lakehouse: Lakehouse) -> No
     assert put_away(lakehouse, VALUES, now=later(6), grace=GRACE).orphans == 0
     assert (put_away(lakehouse, VALUES, now=later(9), grace=GRACE).orphans, left.exists()) == (1, False)
     assert len(content(lakehouse)) == 2
+
+
+def test_nothing_is_taken_away_while_a_backup_is_made(lakehouse: Lakehouse) -> None:
+    appended(lakehouse, 12)
+    maintain(lakehouse, VALUES)
+    with files_stay(lakehouse.settings, wait_s=1):
+        done = put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    assert (done.is_held, done.done, len(stored(lakehouse))) == (True, False, 13)
+    assert put_away(lakehouse, VALUES, now=later(), grace=GRACE).files == 12
+
+
+def test_what_a_backup_copies_answers_every_version_elsewhere(lakehouse: Lakehouse, tmp_path: Path) -> None:
+    """The files that a backup names for the last version, in another home with the ledger: the archive is among them."""
+    appended(lakehouse, 12)
+    lakehouse.delete(VALUES, "number = 1")
+    maintain(lakehouse, VALUES)
+    put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    folder, before = Path(lakehouse.uri(VALUES)), every_version(lakehouse)
+    put_away(lakehouse, VALUES, now=later(4), grace=GRACE)  # what was just put back
+    other = Settings(home=tmp_path / "other")
+    for file in pinned_files(VALUES.full_name, str(folder), lakehouse.version(VALUES), lakehouse.ledger):
+        place = Path(other.table_uri("silver", VALUES.name)) / file.path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / file.path, place)
+    ledger = Ledger(open_database(other))
+    ledger.note_table_commit(VALUES.full_name, lakehouse.version(VALUES), committed_files(folder, 0, lakehouse.version(VALUES)))
+    assert every_version(Lakehouse(other, lakehouse.keeper, ledger)) == before
 
 
 def test_a_log_that_was_restored_without_its_archive_is_not_touched(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from lab_assets.compute.spark_server import ServerState, SparkFiles
+from lab_assets.home_identity import place_of
+from lab_assets.process_stamp import stamp_of
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
@@ -61,7 +63,9 @@ def test_scratch_of_a_dead_server_goes_and_of_a_living_one_stays(settings: Setti
     files.prepare()
     gone = old(files.folder / "scratch" / "blockmgr-a" / "x", size=1000)
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as java:
-        files.write_state(ServerState(supervisor_pid=java.pid, java_pid=java.pid, port=1, starts=1))
+        stamp = stamp_of(java.pid)
+        state = ServerState(place=place_of(settings), program="p", supervisor=stamp, java=stamp, port=1, starts=1, ready=True)
+        files.write_state(state)
         kept = files.folder / "scratch" / "blockmgr-b" / "x"
         kept.parent.mkdir()
         kept.write_bytes(bytes(5))

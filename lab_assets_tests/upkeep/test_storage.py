@@ -48,20 +48,16 @@ def test_a_gibibyte_a_day_fills_thirteen_in_thirteen_days(tmp_path: Path) -> Non
     )
 
 
-@pytest.mark.parametrize(
-    ("free", "disk", "level"),
-    [(15, 100, "ok"), (13, 100, "warning"), (3, 20, "critical"), (40, 500, "warning"), (40, 4_000, "critical")],
-)
-def test_levels_by_days_and_by_the_free_share(tmp_path: Path, free: int, disk: int, level: str) -> None:
-    """Fewer than 14 days or 10 % free warn; a fourth of either is critical: 3 days, 1 %."""
-    known = [Sample(at_utc=each.at_utc, parts=each.parts, free=each.free, disk=disk * GIB) for each in growing(3, free=free * GIB)]
-    assert forecast(Settings(home=tmp_path), known).level == level
+@pytest.mark.parametrize(("free", "level"), [(15, "ok"), (13, "warning"), (4, "warning"), (3, "critical")])
+def test_levels_by_the_days_that_are_left(tmp_path: Path, free: int, level: str) -> None:
+    """A gibibyte a day: fewer than 14 days warn, fewer than a fourth of that are critical."""
+    assert forecast(Settings(home=tmp_path), growing(3, free=free * GIB)).level == level
 
 
-def test_limits_are_settings(tmp_path: Path) -> None:
+def test_the_limit_is_a_setting(tmp_path: Path) -> None:
     known = growing(3, free=13 * GIB)
     assert forecast(Settings(home=tmp_path, disk_warn_days=10), known).level == "ok"
-    assert forecast(Settings(home=tmp_path, disk_warn_days=1, disk_warn_free_pct=20), known).level == "warning"
+    assert forecast(Settings(home=tmp_path, disk_warn_days=100), known).level == "critical"
 
 
 def test_one_clean_up_does_not_turn_the_growth(tmp_path: Path) -> None:

@@ -9,15 +9,19 @@ import errno
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
+
+from filelock import Timeout
 
 from lab_assets.disk import existing
 from lab_assets.failpoints import failpoint
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import place_of
+from lab_assets.lake.archive_folder import files_stay
 from lab_assets.ops.backup import keys as sealed
 from lab_assets.ops.backup.contents import Contents, Source, freeze, require_embedded
 from lab_assets.ops.backup.folder import BackupError, BackupFolder, FileEntry, Snapshot, digest_of_file
@@ -36,6 +40,8 @@ READING_SETTINGS: Final = (
 """Settings that decide what is read out of the originals: another home needs the same."""
 _RESERVE_BYTES: Final = 64 << 20
 _SAID_EVERY_S: Final = 2.0
+_MAINTENANCE_S: Final = 900.0
+"""How long a backup waits for maintenance of one table."""
 ORIGIN: Final = "backup"
 
 
@@ -125,7 +131,7 @@ def make_backup(
     place = place_of(settings)
     folder.make(place.home_id)
     report = BackupReport(folder=str(folder.root), same_disk=_same_disk(folder.root, settings.home))
-    with folder.alone(), folder.workspace() as work:
+    with folder.alone(), folder.workspace() as work, _files_stay(settings):
         former = folder.newest()
         snapshot = _keys(settings, folder, former, keys, report, home_id=place.home_id)
         audit = AuditLog(engine)
@@ -161,6 +167,21 @@ def make_backup(
     new = {"backup": made.name, "files": report.files, "bytes": report.bytes, "keys": report.keys, "damaged": sorted(report.damaged)[:100]}
     audit.append(actor=by, action="backup.make", target=str(folder.root), new=new, reason="asked for", origin=ORIGIN)
     return report
+
+
+@contextmanager
+def _files_stay(settings: Settings) -> Iterator[None]:
+    """Keep maintenance from taking files away while they are copied.
+
+    Raises:
+        BackupError: it has been at work on one table for too long.
+    """
+    with ExitStack() as held:
+        try:
+            held.enter_context(files_stay(settings, wait_s=_MAINTENANCE_S))
+        except Timeout as error:
+            raise BackupError(f"maintenance has been at work on a table for {_MAINTENANCE_S:.0f} s; try again later") from error
+        yield
 
 
 def _outside(settings: Settings, destination: Path) -> Path:
