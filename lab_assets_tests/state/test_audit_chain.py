@@ -17,6 +17,7 @@ from sqlalchemy import Engine, text
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import GENESIS, AuditError, AuditLog, audited, clean, write_export
 from lab_assets.state.database import open_engine, writing
+from lab_assets_tests.state.tampering import tamper
 
 
 def _fill(engine: Engine, count: int = 5) -> AuditLog:
@@ -24,17 +25,6 @@ def _fill(engine: Engine, count: int = 5) -> AuditLog:
     for number in range(1, count + 1):
         log.append(actor="ann", action="test.do", target=f"thing:{number}", new={"n": number}, reason="because")
     return log
-
-
-def _tamper(settings: Settings, *statements: str) -> None:
-    """Change the database file as someone would who owns it: triggers dropped first."""
-    connection = sqlite3.connect(settings.home / "lab.db")
-    for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'audit'").fetchall():
-        connection.execute(f"DROP TRIGGER {name}")
-    for statement in statements:
-        connection.execute(statement)
-    connection.commit()
-    connection.close()
 
 
 def test_an_entry_hashes_to_what_anyone_can_compute(engine: Engine) -> None:
@@ -91,7 +81,7 @@ def test_tampering_is_seen_and_the_first_bad_number_named(
     engine: Engine, settings: Settings, statements: list[str], first_bad: int, word: str
 ) -> None:
     log = _fill(engine)
-    _tamper(settings, *statements)
+    tamper(settings, *statements)
     result = log.verify()
     assert not result.ok
     assert result.first_bad_seq == first_bad
@@ -102,7 +92,7 @@ def test_a_chain_rehashed_from_the_edit_on_contradicts_its_anchors(engine: Engin
     log = _fill(engine)
     entries = log.entries()
     previous = entries[1].hash
-    _tamper(settings)
+    tamper(settings)
     connection = sqlite3.connect(settings.home / "lab.db")
     for entry in entries[2:]:
         forged = type(entry)(**{**entry.__dict__, "actor": "eve", "prev_hash": previous})
