@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Final
 
 from lab_assets.contracts.all_contracts import contracts
+from lab_assets.contracts.core import TableContract
 from lab_assets.lake.data_files import LOG, local_path, log_segment
-from lab_assets.lake.opening import damage, lost_commits
+from lab_assets.lake.foreign_commits import ForeignWrite, foreign_versions, foreign_write
+from lab_assets.lake.opening import damage, lost_commits, open_table
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
 
-_RESTORE: Final = "Restore the table's folder from the last backup"
+_RESTORE: Final = "Restore the table's folder from the last backup ('lab restore')"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +29,14 @@ class Damage:
         problem: What is wrong; it names the table.
         mend: What helps.
         is_readable: Whether the last version is whole all the same.
+        is_foreign: Whether another program's writing is all that is wrong.
     """
 
     table: str
     problem: str
     mend: str = _RESTORE
     is_readable: bool = False
+    is_foreign: bool = False
 
 
 def damaged_tables(settings: Settings, ledger: Ledger | None) -> list[Damage]:
@@ -50,10 +54,27 @@ def damaged_tables(settings: Settings, ledger: Ledger | None) -> list[Damage]:
             found.append(Damage(table=name, problem=error.problem, mend=error.mend.rstrip(".")))
         elif problem := _unnoted(name, uri, known.get(name, 0)):
             found.append(Damage(table=name, problem=problem))
+        elif (write := _foreign(table, uri, ledger)) is not None and write.columns:
+            found.append(Damage(table=name, problem=write.problem, mend=write.mend, is_foreign=True))
         elif ledger is not None and (lost := lost_commits(name, uri, ledger)):
             problem = f"{name}: the log at {uri} lacks version {lost[0]}, which a checkpoint covers: versions before it cannot be read"
             found.append(Damage(table=name, problem=problem, is_readable=True))
     return found
+
+
+def unknown_writes(settings: Settings, ledger: Ledger) -> list[ForeignWrite]:
+    """Return what another program wrote to whole tables whose columns still fit, and nobody has recorded yet."""
+    writes = (_foreign(table, settings.table_uri(table.layer, table.name), ledger) for table in contracts().values())
+    return [write for write in writes if write is not None and not write.columns]
+
+
+def _foreign(table: TableContract, uri: str, ledger: Ledger | None) -> ForeignWrite | None:
+    """Return what another program wrote to a table and the ledger does not know."""
+    noted = None if ledger is None else ledger.noted_version(table.full_name)
+    if noted is None or not foreign_versions(uri, noted):
+        return None
+    opened = open_table(table, uri, ledger)
+    return None if opened is None else foreign_write(table, uri, opened, noted)
 
 
 def _unnoted(name: str, uri: str, known: int) -> str:

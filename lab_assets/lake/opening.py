@@ -1,7 +1,7 @@
 """Opening Delta tables, and seeing before a row is read whether their log is still what was committed.
 
 Belongs here: what counts as damage and how it is reported. Does not belong here: writing (``writer.py``), mending (a backup does),
-data files (reading a missing one fails by itself, ``scrub.py`` finds a changed one).
+data files (``file_digests.py``), what another program did to a table (``foreign_commits.py``).
 
 Delta's readers take an empty commit, or one cut at the end of a line, for a commit of fewer rows, and say nothing. So each log
 file that an opening relies on is held against the digest that the ledger took when it was committed.
@@ -26,7 +26,13 @@ from lab_assets.state.ledger_tables import DATA_FILES, TABLE_COMMITS
 if TYPE_CHECKING:
     from deltalake import DeltaTable
 
-_RESTORE: Final = "Restore the table's folder from the last backup."
+_RESTORE: Final = "Restore the table's folder from the last backup ('lab restore')."
+_READ_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
+"""Delta features under which the files of the log are the rows; deletion vectors and column mapping are not among them."""
+_WRITE_FEATURES: Final = _READ_FEATURES | {"appendOnly", "invariants", "checkConstraints", "changeDataFeed", "generatedColumns"}
+_READER_VERSION: Final = 3
+_WRITER_VERSION: Final = 7
+"""Newest versions of Delta's protocol that the product speaks; what they hold is said by features."""
 
 
 class DamagedTableError(RuntimeError):
@@ -44,6 +50,18 @@ class DamagedTableError(RuntimeError):
 
     def __reduce__(self) -> tuple[type[DamagedTableError], tuple[str, str]]:
         return type(self), (self.problem, self.mend)
+
+
+class ProtocolError(DamagedTableError):
+    """A table needs more of Delta's protocol than the product speaks; nothing of it is damaged."""
+
+    def __init__(self, problem: str, mend: str = "") -> None:
+        super().__init__(
+            problem,
+            mend
+            or "Nothing is damaged, and a backup would lose what was written since: update the product, or take the feature off with the program "
+            "that put it on.",
+        )
 
 
 def is_remote(uri: str) -> bool:
@@ -109,6 +127,7 @@ def _open(name: str, uri: str, ledger: Ledger | None, version: int | None = None
         return None
     table = _open_unchecked(name, uri)
     require_noted(name, uri, table.version(), noted)
+    _require_readable(name, table)
     if version is not None and version != table.version():
         require_noted(name, uri, table.version(), version)
         require_whole_log(name, uri, ledger, through=version)
@@ -197,7 +216,37 @@ def _open_unchecked(name: str, uri: str) -> DeltaTable:
         return DeltaTable(uri)
     except DeltaError as error:
         first = str(error).splitlines()[0]
+        if "Unsupported" in first:
+            raise ProtocolError(
+                f"{name}: the table at {uri} was written by a newer program ({first.partition('Unsupported: ')[2] or first})"
+            ) from error
         raise DamagedTableError(f"{name}: the log at {uri} cannot be read ({first})") from error
+
+
+def _require_readable(name: str, table: DeltaTable) -> None:
+    """See that the files of a table's log are its rows.
+
+    Raises:
+        ProtocolError: they are not, as with deletion vectors.
+    """
+    features = set(table.protocol().reader_features or ()) - _READ_FEATURES
+    mapping = table.metadata().configuration.get("delta.columnMapping.mode", "none")
+    if features or mapping != "none":
+        used = ", ".join(sorted(features)) or "column mapping"
+        raise ProtocolError(f"{name}: the table at {table.table_uri} uses {used}: it cannot be read safely")
+
+
+def require_writable(name: str, table: DeltaTable) -> None:
+    """See that the product may write a table.
+
+    Raises:
+        ProtocolError: its protocol asks for more than the product knows.
+    """
+    protocol = table.protocol()
+    features = set(protocol.writer_features or ()) - _WRITE_FEATURES
+    if features or protocol.min_writer_version > _WRITER_VERSION or protocol.min_reader_version > _READER_VERSION:
+        asks = f"the feature(s) {', '.join(sorted(features))}" if features else f"writers of version {protocol.min_writer_version}"
+        raise ProtocolError(f"{name}: the table at {table.table_uri} asks for {asks}: it cannot be written")
 
 
 def grown(contract: TableContract, table: DeltaTable) -> DeltaTable:
@@ -243,7 +292,7 @@ def _problem(path: Path, expected: str | None) -> str:
         status = path.stat()
         if status.st_size == 0:
             return "is empty"
-        if expected is not None and _digest(path, status.st_size, status.st_mtime_ns, status.st_ino) != expected:
+        if expected is not None and _digest(path, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino) != expected:
             return "has other bytes than were committed"
     except FileNotFoundError:
         return "is missing"
@@ -253,7 +302,7 @@ def _problem(path: Path, expected: str | None) -> str:
 
 
 @lru_cache(maxsize=8192)
-def _digest(path: Path, _size: int, _mtime_ns: int, _inode: int) -> str:
+def _digest(path: Path, _size: int, _mtime_ns: int, _ctime_ns: int, _inode: int) -> str:
     """Return the digest of a file; one that was hashed by this process and not touched since is not read again."""
     return digest_of(path)[0]
 

@@ -9,15 +9,17 @@ import time
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import unquote
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.lake.changes import Changes, changed_files, difference, file_rows, rows_of
 from lab_assets.lake.data_files import commit_path, local_path, log_segment
+from lab_assets.lake.file_digests import require_whole_files
+from lab_assets.lake.foreign_commits import require_fitting
 from lab_assets.lake.log_history import history
 from lab_assets.lake.opening import DamagedTableError, damage, grown, is_remote, open_table, open_unchecked, require_whole_log
+from lab_assets.lake.table_rows import TableRows, place_of, polars_schema
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, ledger_of
 
@@ -42,11 +44,11 @@ Commit = tuple[int, int, int]
 
 
 class _Held(NamedTuple):
-    """A version that is kept open; its rows are None until they are asked for."""
+    """A version that is kept open."""
 
     commit: Commit | None
     table: DeltaTable
-    rows: pl.LazyFrame | None
+    rows: TableRows
 
 
 class NoSuchVersionError(ValueError):
@@ -71,12 +73,14 @@ class LakeReader:
         """Open a table, creating it empty when it does not exist.
 
         Raises:
-            DamagedTableError: the log does not hold what was committed.
+            DamagedTableError: the log does not hold what was committed, or another program changed the table's columns.
         """
-        table = open_table(contract, self.uri(contract), self.ledger)
+        uri = self.uri(contract)
+        table = open_table(contract, uri, self.ledger)
         if table is None:
             self._create(contract)
-            table = open_unchecked(contract, self.uri(contract))
+            table = open_unchecked(contract, uri)
+        require_fitting(contract, uri, table, self.ledger.noted_version(contract.full_name))
         table = grown(contract, table)
         self._opened.add(contract.full_name)
         return table
@@ -177,9 +181,8 @@ class LakeReader:
             version: Version to read; default: the latest.
             where: Rows to read; files and row groups that their statistics rule out are skipped.
         """
-        frame = self.scan(contract, version=version)
-        if where is not None:
-            frame = frame.filter(where)
+        rows = self.rows(contract, version=version)
+        frame = rows.whole() if where is None else rows.where(where)
         return (frame.select(columns) if columns is not None else frame).collect()
 
     def highest(self, contract: TableContract, column: str) -> int:
@@ -189,14 +192,25 @@ class LakeReader:
         return int(self.scan(contract).select(pl.col(column).max()).collect().item() or 0)
 
     def scan(self, contract: TableContract, *, version: int | None = None) -> pl.LazyFrame:
-        """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty."""
-        table = self._kept_open(contract, version)
-        held = self._kept[contract.full_name]
-        if held.rows is not None:
-            return held.rows
-        rows = rows_in(contract, table)
-        self._kept[contract.full_name] = held._replace(rows=rows)
-        return rows
+        """Return a table, or one of its versions, to be read lazily; columns that it was written without are empty.
+
+        Raises:
+            DamagedTableError: see ``open``; also where a data file is missing or has other bytes than were committed.
+        """
+        return self.rows(contract, version=version).whole()
+
+    def rows(self, contract: TableContract, *, version: int | None = None) -> TableRows:
+        """Return the rows of a table, or of one of its versions, to be read wholly or by a condition."""
+        self._kept_open(contract, version)
+        return self._kept[contract.full_name].rows
+
+    def require_whole(self, contract: TableContract, files: Sequence[str]) -> None:
+        """See that some data files of a table hold what they held when they were committed.
+
+        Raises:
+            DamagedTableError: one does not; it is named.
+        """
+        require_whole_files(contract.full_name, self.uri(contract), self.ledger, files)
 
     def _kept_open(self, contract: TableContract, version: int | None) -> DeltaTable:
         """Open a version to be read; what it holds never changes, so the one asked for last is kept open."""
@@ -214,7 +228,8 @@ class LakeReader:
 
     def _keep(self, contract: TableContract, table: DeltaTable) -> DeltaTable:
         """Keep an open table for the next read of its version; it must not be written by."""
-        self._kept[contract.full_name] = _Held(self._commit(contract, table.version()), table, None)
+        rows = TableRows(contract, table, partial(self.require_whole, contract))
+        self._kept[contract.full_name] = _Held(self._commit(contract, table.version()), table, rows)
         return table
 
     def _forget(self, contract: TableContract) -> None:
@@ -239,7 +254,7 @@ class LakeReader:
         return version, status.st_mtime_ns, status.st_ino
 
     def files(self, contract: TableContract, *, version: int | None = None, where: Mapping[str, Sequence[Any]]) -> list[str]:
-        """Return the data files that may hold rows whose columns have one of the given values, by the statistics in the log.
+        """Return the data files that may hold rows whose columns have one of the given values, by the statistics in the log; each is whole.
 
         Args:
             contract: Table.
@@ -259,7 +274,8 @@ class LakeReader:
         found: list[str] = []
         for place, path in enumerate(columns["path"]):
             if all(_may_hold(values[name], columns[low][place], columns[high][place]) for name, (low, high) in limits.items()):
-                found.append(_place(table, path))
+                found.append(place_of(table, path))
+        self.require_whole(contract, found)
         return found
 
     def changes(self, contract: TableContract, columns: Sequence[str], *, since: int, until: int | None = None) -> Changes:
@@ -275,19 +291,26 @@ class LakeReader:
         import polars as pl
 
         last = self.version(contract) if until is None else until
-        schema = pl.Schema({name: kind for name, kind in _polars_schema(contract).items() if name in columns})
+        schema = pl.Schema({name: kind for name, kind in polars_schema(contract).items() if name in columns})
         if since > last:
             turned = self.changes(contract, columns, since=last, until=since)
             return Changes(added=turned.removed, removed=turned.added)
         came, gone = changed_files(self.uri(contract), since, last)
+        self.require_whole(contract, [*came, *gone])
         return difference(rows_of(came, schema).select(columns), rows_of(gone, schema).select(columns))
 
     def written(self, contract: TableContract, columns: Sequence[str], *, since: int, until: int) -> pl.DataFrame:
         """Return the rows of every file that commits between two versions wrote, rows that stood before included."""
         import polars as pl
 
-        schema = pl.Schema({name: kind for name, kind in _polars_schema(contract).items() if name in columns})
-        return rows_of(changed_files(self.uri(contract), since, until)[0], schema).select(columns)
+        schema = pl.Schema({name: kind for name, kind in polars_schema(contract).items() if name in columns})
+        return rows_of(self.written_files(contract, since=since, until=until), schema).select(columns)
+
+    def written_files(self, contract: TableContract, *, since: int, until: int) -> list[str]:
+        """Return the files that commits between two versions wrote and that are still read; each is whole."""
+        files = changed_files(self.uri(contract), since, until)[0]
+        self.require_whole(contract, files)
+        return files
 
     def newest_rows(self, contract: TableContract, columns: Sequence[str], count: int) -> pl.DataFrame:
         """Return a few rows of the data file that was written last, some of their columns."""
@@ -296,10 +319,11 @@ class LakeReader:
 
         table = self._kept_open(contract, None)
         actions = pl.DataFrame(pl.from_arrow(pa.table(table.get_add_actions(flatten=True))))
-        kinds = _polars_schema(contract)
+        kinds = polars_schema(contract)
         if actions.is_empty():
             return pl.DataFrame(schema={name: kinds[name] for name in columns})
-        newest = _place(table, actions.sort("modification_time")["path"].last())
+        newest = place_of(table, actions.sort("modification_time")["path"].last())
+        self.require_whole(contract, [newest])
         return file_rows([newest], pl.Schema({name: kinds[name] for name in columns})).head(count).collect()
 
     def history(self, contract: TableContract, limit: int | None = None) -> list[dict[str, Any]]:
@@ -321,17 +345,6 @@ class LakeReader:
         require_whole_log(contract.full_name, self.uri(contract), self.ledger, through=version)
 
 
-def rows_in(contract: TableContract, table: DeltaTable) -> pl.LazyFrame:
-    """Return the rows of an open table, to be read lazily; columns that it was written without are empty."""
-    import polars as pl
-
-    rows = pl.scan_delta(table)
-    written, schema = rows.collect_schema(), _polars_schema(contract)
-    if missing := [column.name for column in contract.columns if column.name not in written]:
-        rows = rows.with_columns(pl.lit(None, schema[name]).alias(name) for name in missing)
-    return rows
-
-
 def standing_rows(settings: Settings, contract: TableContract, columns: Sequence[str] | None = None) -> pl.DataFrame:
     """Return all rows of a table as it stands, for those who only look: where nothing was ever written there are none, and no table is made.
 
@@ -346,8 +359,10 @@ def standing_rows(settings: Settings, contract: TableContract, columns: Sequence
     import polars as pl
 
     table = open_table(contract, settings.table_uri(contract.layer, contract.name), ledger_of(settings))
-    rows = pl.LazyFrame(schema=_polars_schema(contract)) if table is None else rows_in(contract, table)
-    return rows.select(columns or contract.column_names).collect()
+    if table is None:
+        return pl.DataFrame(schema={name: polars_schema(contract)[name] for name in columns or contract.column_names})
+    check = partial(require_whole_files, contract.full_name, table.table_uri.rstrip("/"), ledger_of(settings))
+    return TableRows(contract, table, check).whole().select(columns or contract.column_names).collect()
 
 
 def latest_at(contract: TableContract, table: DeltaTable, moment: datetime) -> int:
@@ -362,22 +377,9 @@ def latest_at(contract: TableContract, table: DeltaTable, moment: datetime) -> i
     raise NoSuchVersionError(f"{contract.full_name} did not exist at {moment.isoformat()}")
 
 
-def _place(table: DeltaTable, path: Any) -> str:
-    """Return where a data file of a table lies."""
-    return f"{str(table.table_uri).removeprefix('file://').rstrip('/')}/{unquote(path)}"
-
-
 def _may_hold(values: Sequence[Any], low: Any, high: Any) -> bool:
     """Return whether any of some sorted values lies within limits; unknown limits may hold anything."""
     if low is None or high is None:
         return True
     place = bisect_left(values, low)
     return place < len(values) and values[place] <= high
-
-
-@cache
-def _polars_schema(contract: TableContract) -> dict[str, Any]:
-    """Return the types of a contract's columns as polars has them."""
-    import polars as pl
-
-    return dict(pl.DataFrame(pl.from_arrow(contract.arrow_schema().empty_table())).schema)

@@ -22,8 +22,9 @@ from lab_assets.lake import commits
 from lab_assets.lake.data_files import committed_files, local_path
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.layout import layout_of
-from lab_assets.lake.opening import is_remote, require_whole_log
+from lab_assets.lake.opening import is_remote, open_table, require_whole_log, require_writable
 from lab_assets.lake.reader import LakeReader
+from lab_assets.state.ledger import Ledger
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -67,7 +68,7 @@ class LakeWriter(LakeReader):
             CommitLostError: the commit was reported, but the log does not show it.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             last, before = table.transaction_version(app), table.version()
             if last is not None and last >= version:
                 return self._noted(contract, table)
@@ -81,7 +82,7 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             if rows.num_rows == 0:
                 return self._noted(contract, table)
@@ -94,7 +95,7 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             return self._read_back(contract, commits.overwrite(table, contract, rows, derivation=derivation), above=before)
 
@@ -111,7 +112,7 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             commit = commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation)
             return self._read_back(contract, commit, above=before)
@@ -129,7 +130,7 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             return self._read_back(contract, commits.update(table, key, rows, derivation=derivation), above=before)
 
@@ -145,7 +146,7 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             return self._read_back(contract, commits.delete(table, predicate, derivation=derivation), above=before)
 
@@ -161,7 +162,7 @@ class LakeWriter(LakeReader):
         """
         layout = layout_of(contract)
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             commit = commits.compact(table, target_bytes=target_bytes or layout.file_bytes, group_rows=layout.group_rows)
             return self._read_back(contract, commit, above=before)
@@ -173,14 +174,14 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             before = table.version()
             return self._read_back(contract, commits.set_properties(table, properties), above=before)
 
     def checkpoint(self, contract: TableContract) -> None:
         """Write a checkpoint of a table's last version, so that opening it reads no commit before it."""
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._open_to_write(contract)
             table.create_checkpoint()
             uri, version = self.uri(contract), self._noted(contract, table)
             if not is_remote(uri):
@@ -193,11 +194,20 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         with self.locked(contract):
-            table = self.open(contract)
+            table = self._opened_as_it_is(contract)
             before = table.version()
             self._require_past(contract, version)
             inputs: dict[str, int | str] = {contract.full_name: version}
             return self._read_back(contract, commits.restore(table, version, Derivation(inputs=inputs)), above=before)
+
+    def _open_to_write(self, contract: TableContract) -> DeltaTable:
+        table = self.open(contract)
+        require_writable(contract.full_name, table)
+        return table
+
+    def _opened_as_it_is(self, contract: TableContract) -> DeltaTable:
+        """Open a table whatever columns another program gave it: what it wrote is about to be taken back."""
+        return open_table(contract, self.uri(contract), self.ledger) or self.open(contract)
 
     def give_up(self, contract: TableContract) -> Path | None:
         """Lay what is left of a damaged table aside and forget its versions, so that it begins anew, empty.
@@ -247,12 +257,24 @@ class LakeWriter(LakeReader):
     def _noted(self, contract: TableContract, table: DeltaTable) -> int:
         """Give the ledger the table's version, and the digests of the files that came with it."""
         version = table.version()
-        before = self.ledger.noted_version(contract.full_name)
-        if before != version:
-            first, uri = (0 if before is None else before + 1), self.uri(contract)
-            files = [] if is_remote(uri) else committed_files(local_path(uri), first, version)
-            self.ledger.note_table_commit(contract.full_name, version, files)
+        note_commits(self.ledger, contract, self.uri(contract), version)
         return version
+
+
+def note_commits(ledger: Ledger, contract: TableContract, uri: str, version: int) -> None:
+    """Give the ledger a table's version, and the digests of the files that came with it since the last one it knows.
+
+    Args:
+        ledger: The ledger.
+        contract: The table.
+        uri: Where it lies.
+        version: Its last version.
+    """
+    before = ledger.noted_version(contract.full_name)
+    if before != version:
+        first = 0 if before is None else before + 1
+        files = [] if is_remote(uri) else committed_files(local_path(uri), first, version)
+        ledger.note_table_commit(contract.full_name, version, files)
 
 
 def in_parallel(work: Sequence[Callable[[], T]], *, threads: int = 4) -> list[T]:

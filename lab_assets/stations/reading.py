@@ -36,6 +36,18 @@ class DeclaredInput(Protocol):
         ...
 
 
+class InputRows(Protocol):
+    """Rows of one version of an input (``lab_assets.lake.table_rows.TableRows``)."""
+
+    def whole(self) -> pl.LazyFrame:
+        """Return all of them."""
+        ...
+
+    def where(self, condition: pl.Expr) -> pl.LazyFrame:
+        """Return those that a condition holds for."""
+        ...
+
+
 class Declaration(Protocol):
     """What a reader has to know of the station that it reads for (``station.Station``)."""
 
@@ -81,7 +93,7 @@ class StationReader:
         self.declaration = declaration
         self.versions = dict(versions)
         self.reads: list[Read] = []
-        self._inputs: dict[str, pl.LazyFrame] = {}
+        self._inputs: dict[str, InputRows] = {}
 
     def rows(self, table: TableContract, columns: Sequence[str] | None = None, *, where: pl.Expr | None = None) -> pl.DataFrame:
         """Read rows of an input, or of the target itself.
@@ -136,11 +148,11 @@ class StationReader:
     def _read(self, table: TableContract, columns: Sequence[str], where: pl.Expr | None) -> pl.DataFrame:
         """Read rows; an input is opened once, since its version is fixed, the target each time."""
         name = table.full_name
-        if (frame := self._inputs.get(name)) is None:
-            frame = self.lake.scan(table, version=self.versions.get(name))
+        if (rows := self._inputs.get(name)) is None:
+            rows = self.lake.rows(table, version=self.versions.get(name))
             if name in self.versions:
-                self._inputs[name] = frame
-        return (frame if where is None else frame.filter(where)).select(columns).collect()
+                self._inputs[name] = rows
+        return (rows.whole() if where is None else rows.where(where)).select(columns).collect()
 
     def empty(self, table: TableContract, columns: Sequence[str]) -> pl.DataFrame:
         """Return no rows, with the types of the table."""

@@ -27,7 +27,7 @@ from lab_assets.stations.ml.training_sets import TooFewLabelsError, freeze_train
 from lab_assets_tests.stations.ml.models import bundle
 from lab_assets_tests.stations.rows import at, putting
 
-READS = ("polars", "scan", "version", "changes", "written", "files", "newest_rows")
+READS = ("polars", "scan", "rows", "version", "changes", "written", "files", "newest_rows")
 
 
 @pytest.fixture

@@ -28,6 +28,19 @@ from lab_assets.stations.traces import TRACE_POINTS
 from lab_assets_tests.stations.alterations import MARK, Alteration, Frames, alterations
 
 
+@dataclass(frozen=True)
+class FrameRows:
+    """A frame in the place of a version of a table."""
+
+    frame: pl.DataFrame
+
+    def whole(self) -> pl.LazyFrame:
+        return self.frame.lazy()
+
+    def where(self, condition: pl.Expr) -> pl.LazyFrame:
+        return self.frame.lazy().filter(condition)
+
+
 class FrameReader(StationReader):
     """Reads what a station declares from frames in the place of its inputs."""
 
@@ -35,7 +48,7 @@ class FrameReader(StationReader):
         super().__init__(lake, station, {each.name: 0 for each in station.inputs})
         self.frames = frames
         self.folder = folder
-        self._inputs.update({name: frame.lazy() for name, frame in frames.items()})
+        self._inputs.update({name: FrameRows(frame) for name, frame in frames.items()})
 
     def files(self, table: TableContract, columns: Mapping[str, str], **keys: Iterable[Any]) -> FileRows:
         """Write the frame to a file and say which of its rows are meant."""

@@ -23,7 +23,7 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, ONLINE_LOG, PREDICTIONS
 from lab_assets.failpoints import failpoint
 from lab_assets.lake.among import among
-from lab_assets.lake.changes import changed_files, rows_of
+from lab_assets.lake.changes import rows_of
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
@@ -108,7 +108,7 @@ def folding_alone(lake: Lakehouse) -> Iterator[None]:
 def _log_rows(lake: Lakehouse, since: int, until: int) -> pl.DataFrame:
     """Return the rows that the log's versions after ``since`` brought; a compacted file may bring older ones as well."""
     schema = _empty(ONLINE_LOG).schema
-    files = changed_files(lake.uri(ONLINE_LOG), since, until)[0] if since < until else []
+    files = lake.written_files(ONLINE_LOG, since=since, until=until) if since < until else []
     return rows_of(files, schema).select(list(ONLINE_LOG.column_names))
 
 
