@@ -9,10 +9,11 @@ as process numbers and ports, is stamped with a ``Place`` and holds only there.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -40,6 +41,11 @@ class Kept(StrEnum):
     MASK_KEY = "run/mask.key"
     AUDIT_ANCHOR = "run/audit_anchor.jsonl"
     INBOX_MARK = "inbox/.lab-inbox"
+
+    @property
+    def way_back(self) -> str:
+        """What is in it and how it comes back, for people."""
+        return _WAY_BACK[self]
 
 
 _WAY_BACK: Final = {
@@ -114,6 +120,14 @@ def has_made(settings: Settings, what: Kept) -> bool:
     return what in _found(settings)
 
 
+def must_hold(settings: Settings, what: Kept) -> bool:
+    """Return whether something was made here, by evidence beside the file itself: the record, or originals and tables for the database."""
+    known = _read(settings)
+    if known is not None:
+        return what in known.kept
+    return what is Kept.DATABASE and _holds_rows(settings)
+
+
 def require_kept(settings: Settings, what: Kept, path: Path | None = None) -> None:
     """Refuse to go on, or to make a second one, where something that was made is gone.
 
@@ -137,20 +151,34 @@ def note_made(settings: Settings, what: Kept) -> None:
         _record(settings, also=(what,))
 
 
-def _record(settings: Settings, *, also: Iterable[str] = ()) -> _Record:
-    """Return the record with what else was made, writing it where it says less."""
-    known, added = _read(settings), tuple(also)
-    if known is not None and set(added) <= set(known.kept):
+def give_up(settings: Settings, what: Kept) -> None:
+    """Let something that is lost be made a second time: for commands by which a person decides that."""
+    _record(settings, without=(what,))
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _record(settings: Settings, *, also: Iterable[str] = (), without: Iterable[str] = ()) -> _Record:
+    """Return the record with what else was made or given up, writing it where it says something else."""
+    known, added, given_up = _read(settings), tuple(also), set(without)
+    if known is not None and set(added) <= set(known.kept) and not given_up & set(known.kept):
         return known
     settings.home.mkdir(parents=True, exist_ok=True)
     with FileLock(record_path(settings).with_suffix(".lock"), timeout=_LOCK_WAIT_S):
         known = _read(settings) or _Record(
             home_id=uuid.uuid4().hex, made_at_utc=datetime.now(UTC).isoformat(timespec="seconds"), kept=_found(settings)
         )
-        record = _Record(home_id=known.home_id, made_at_utc=known.made_at_utc, kept=tuple(sorted({*known.kept, *added})))
+        record = _Record(
+            home_id=known.home_id,
+            made_at_utc=known.made_at_utc,
+            kept=tuple(sorted({*known.kept, *added} - given_up)),
+        )
         draft = record_path(settings).with_suffix(".draft")
+        content = asdict(record)
         with draft.open("w") as file:
-            json.dump(asdict(record), file, indent=1)
+            json.dump({**content, "check": _check(content)}, file, indent=1)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(record_path(settings))
@@ -160,20 +188,37 @@ def _record(settings: Settings, *, also: Iterable[str] = ()) -> _Record:
 def _read(settings: Settings) -> _Record | None:
     path = record_path(settings)
     try:
-        content = json.loads(path.read_text())
-        return _Record(home_id=str(content["home_id"]), made_at_utc=str(content["made_at_utc"]), kept=tuple(content["kept"]))
+        content = json.loads(path.read_bytes().decode())
+        stated = content.pop("check", None)  # records of the first version have none
+        if stated not in {None, _check(content)}:
+            raise ValueError("it was changed")  # noqa: TRY301 - one answer for all that is wrong with it
+        return _Record(
+            home_id=str(content["home_id"]),
+            made_at_utc=str(content["made_at_utc"]),
+            kept=tuple(content["kept"]),
+        )
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError) as error:
-        raise LostError(f"{path} cannot be read as the record of a laboratory; put it back from a backup, or delete it alone") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LostError(f"{path} cannot be read as the record of a laboratory; put it back from a backup with 'lab restore'") from error
+
+
+def _check(content: Mapping[str, object]) -> str:
+    """Return what tells that no letter of a record was changed since it was written."""
+    return _digest(json.dumps(content, sort_keys=True).encode())
 
 
 def _found(settings: Settings) -> tuple[str, ...]:
     """Return what a home without a record has kept: what lies there, and the database where there are originals or tables."""
     found: set[str] = {each for each in Kept if _path(settings, each).exists()}
-    if settings.db_url is None and any(_has_files(folder) for folder in (settings.raw, *_lake_folder(settings))):
+    if _holds_rows(settings):
         found.add(Kept.DATABASE)
     return tuple(sorted(found))
+
+
+def _holds_rows(settings: Settings) -> bool:
+    """Return whether originals or tables lie in a home whose database lies there too."""
+    return settings.db_url is None and any(_has_files(folder) for folder in (settings.raw, *_lake_folder(settings)))
 
 
 def _path(settings: Settings, what: Kept) -> Path:

@@ -222,13 +222,16 @@ def _mirror(settings: Settings, engine: Engine) -> None:
 
 
 def _versions_with_approvals(settings: Settings, engine: Engine) -> list[tuple[VersionInfo, list[Approval], str | None]]:
+    from lab_assets.registry.known_models import require_known
     from lab_assets.registry.serving import registry_of
 
+    registry = registry_of(settings)
+    _attempt(lambda: require_known(registry, engine))
     submissions = _approvals(engine).submissions(_model_name())
     serving = _approvals(engine).serving(_model_name())
     return [
         (info, [each for each in submissions if each.model_version == info.version], serving.model_version if serving else None)
-        for info in registry_of(settings).versions()
+        for info in registry.versions()
     ]
 
 

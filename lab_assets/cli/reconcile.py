@@ -5,11 +5,14 @@ Belongs here: arguments and printing. Does not belong here: the comparison (``la
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lab_assets.cli._governance import ByOption, JsonOption, actor_of, print_json, print_table
+from lab_assets.cli._governance import ORIGIN, ByOption, JsonOption, actor_of, print_json, print_table
+
+if TYPE_CHECKING:
+    from lab_assets.settings import Settings
 
 
 class ReconcileError(ValueError):
@@ -21,6 +24,14 @@ def reconcile(
     accept_lake: Annotated[
         bool,
         typer.Option("--accept-lake", help="The tables were put back to an earlier state: read what they lack again from the originals."),
+    ] = False,
+    new_database: Annotated[
+        bool,
+        typer.Option(
+            "--new-database",
+            help="lab.db is lost and no backup holds it: make an empty one and learn from the tables what arrived. Accounts, approvals and "
+            "the audit trail are lost with it.",
+        ),
     ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")] = "",
     by: ByOption = None,
@@ -39,9 +50,15 @@ def reconcile(
     from lab_assets.state.ledger import Ledger
 
     settings = get_settings()
+    if (accept_lake or new_database) and not reason.strip():
+        raise ReconcileError(f"{'--accept-lake' if accept_lake else '--new-database'} needs --reason: it is a decision about data")
+    if new_database:
+        _give_up_database(settings)
     engine = open_database(settings)
-    if accept_lake and not reason.strip():
-        raise ReconcileError("--accept-lake needs --reason: it is a decision about data")
+    if new_database:
+        from lab_assets.state.audit_chain import AuditLog
+
+        AuditLog(engine).append(actor=actor_of(engine, by), action="database.anew", target="lab", reason=reason, origin=ORIGIN)
     actor = actor_of(engine, by)
     if by is not None:
         require_manage(engine, by)
@@ -60,3 +77,21 @@ def reconcile(
     for line in lines or ["ledger and tables agree"]:
         typer.echo(line)
     print_table(("table", "last batch"), (("ledger", standing.committed), *standing.tables.items()))
+
+
+def _give_up_database(settings: Settings) -> None:
+    """Let an empty database be made in the place of one that is lost.
+
+    Raises:
+        ReconcileError: it is not lost.
+    """
+    from lab_assets.home_identity import Kept, LostError, give_up
+    from lab_assets.state.database import is_made, open_engine, revision_of
+
+    try:
+        if is_made(settings):
+            revision_of(settings, open_engine(settings))
+    except LostError:
+        give_up(settings, Kept.DATABASE)
+    else:
+        raise ReconcileError("--new-database is for a database that is gone or empty; this one is not")

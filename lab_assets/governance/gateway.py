@@ -23,9 +23,9 @@ from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.governance.mask_methods import INNER_KEY, OUTER_KEY, MaskKey
 from lab_assets.governance.masking import masked_select, rewrite
 from lab_assets.governance.policy import PolicyEngine, PolicyError, PolicyStore
-from lab_assets.governance.relations import OpenTable, SnapshotCache, UnsupportedTableError, open_for_query
+from lab_assets.governance.relations import OpenTable, SnapshotCache, open_for_query
 from lab_assets.governance.sql import CheckedQuery, QueryRefusedError, check_query, unknown_table
-from lab_assets.lake.opening import DamagedTableError
+from lab_assets.lake.opening import DamagedTableError, ProtocolError
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import writing
@@ -118,7 +118,7 @@ class QueryGateway:
         self._policy = policy if policy is not None else PolicyStore(engine)
         self._log = AuditLog(engine)
         self._ledger = Ledger(engine)
-        self._key = MaskKey.load(settings.run / "mask.key")
+        self._key = MaskKey.of(settings)
         _require_same_key(engine, self._key, settings.run / "mask.key")
         self._snapshots = SnapshotCache(size=self._limits.snapshots, memory=self._limits.memory, threads=self._limits.threads)
 
@@ -187,7 +187,7 @@ class QueryGateway:
     def _open(self, name: str) -> OpenTable:
         try:
             return open_for_query(self._settings, contracts()[name], self._ledger)
-        except UnsupportedTableError as error:
+        except ProtocolError as error:
             raise QueryRefusedError(str(error)) from error
         except DamagedTableError as error:
             _LOG.exception("%s cannot be opened for queries", name)

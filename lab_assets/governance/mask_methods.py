@@ -13,14 +13,19 @@ import hashlib
 import os
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from lab_assets.home_identity import Kept, note_made, require_kept
+from lab_assets.settings import Settings
 
 REDACTED: Final = "***"
 INNER_KEY: Final = "lab_inner_key"
 OUTER_KEY: Final = "lab_outer_key"
 _BLOCK: Final = 64  # bytes in a block of SHA-256
+_SECRET_BYTES: Final = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,33 +42,41 @@ class MaskKey:
         return cls(inner=bytes(byte ^ 0x36 for byte in block), outer=bytes(byte ^ 0x5C for byte in block))
 
     @classmethod
-    def load(cls, path: Path) -> MaskKey:
-        """Read the key, made at the first call and readable by its owner alone.
+    def of(cls, settings: Settings) -> MaskKey:
+        """Read a laboratory's key; it is made once, readable by its owner alone, and never a second time.
 
         Raises:
+            LostError: it was made before and is gone or empty.
             PermissionError: others may read the file.
             ValueError: the file does not hold 32 bytes.
         """
+        path = settings.home / Kept.MASK_KEY
         path.parent.mkdir(parents=True, exist_ok=True)
+        require_kept(settings, Kept.MASK_KEY)
         if not path.exists():
-            fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-            descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            try:
-                with os.fdopen(descriptor, "wb") as file:
-                    file.write(secrets.token_bytes(32))
-                    file.flush()
-                    os.fsync(file.fileno())
-                os.link(fresh, path)  # only one of several processes wins, and nobody sees half a key
-            except FileExistsError:
-                pass
-            finally:
-                fresh.unlink()
+            _make_key(path)
         if path.stat().st_mode & 0o077:
             raise PermissionError(f"{path} may be read by others; set its mode to 600")
         secret = path.read_bytes()
-        if len(secret) != 32:
-            raise ValueError(f"{path} does not hold a key of 32 bytes")
+        if len(secret) != _SECRET_BYTES:
+            raise ValueError(f"{path} does not hold a key of {_SECRET_BYTES} bytes; {Kept.MASK_KEY.way_back}")
+        note_made(settings, Kept.MASK_KEY)
         return cls.from_secret(secret)
+
+
+def _make_key(path: Path) -> None:
+    """Make a key; of several processes only one wins, and nobody sees half a key."""
+    fresh = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(secrets.token_bytes(_SECRET_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(fresh, path)
+    finally:
+        fresh.unlink()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,25 +15,19 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.types import duckdb_type
 from lab_assets.governance.masking import quoted
 from lab_assets.lake import opening
+from lab_assets.lake.file_digests import require_whole_files
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, ledger_of
 
 if TYPE_CHECKING:
     import deltalake
     import duckdb
-
-SAFE_READER_FEATURES: Final = frozenset({"timestampNtz", "v2Checkpoint", "vacuumProtocolCheck"})
-"""Delta features under which the files of the log are the rows; deletion vectors and column mapping are not among them."""
-
-
-class UnsupportedTableError(RuntimeError):
-    """A table whose files alone do not say which rows it has, such as one with deletion vectors."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,21 +56,17 @@ def open_for_query(settings: Settings, contract: TableContract, ledger: Ledger |
         ledger: What was committed; default: the laboratory's.
 
     Raises:
-        UnsupportedTableError: its files alone do not say which rows it has.
-        DamagedTableError: its log does not hold what was committed.
+        ProtocolError: its files alone do not say which rows it has.
+        DamagedTableError: its log, or a data file, does not hold what was committed.
     """
     uri = settings.table_uri(contract.layer, contract.name)
-    delta = opening.open_table(contract, uri, ledger or ledger_of(settings))
+    known = ledger or ledger_of(settings)
+    delta = opening.open_table(contract, uri, known)
     if delta is None:
         return OpenTable(contract=contract, version=None)
-    features = set(delta.protocol().reader_features or ()) - SAFE_READER_FEATURES
-    metadata = delta.metadata()
-    if features or metadata.configuration.get("delta.columnMapping.mode", "none") != "none":
-        raise UnsupportedTableError(
-            f"{contract.full_name} uses {', '.join(sorted(features)) or 'column mapping'}: it cannot be read safely"
-        )
-    paths = [uri.removeprefix("file://") for uri in delta.file_uris()]
-    local = not metadata.partition_columns and all(Path(path).is_absolute() for path in paths)
+    paths = [each.removeprefix("file://") for each in delta.file_uris()]
+    require_whole_files(contract.full_name, uri, known, paths)
+    local = not delta.metadata().partition_columns and all(Path(path).is_absolute() for path in paths)
     return OpenTable(contract=contract, version=delta.version(), delta=delta, files=tuple(paths) if local else ())
 
 
@@ -172,7 +162,7 @@ def table_state(settings: Settings, contract: TableContract) -> tuple[int | None
     """Return a table's Delta version and its rows as the log counts them; ``None`` where there is none.
 
     Raises:
-        UnsupportedTableError: its files alone do not say which rows it has.
+        ProtocolError: its files alone do not say which rows it has.
         DamagedTableError: see ``open_for_query``.
     """
     opened = open_for_query(settings, contract)

@@ -70,11 +70,15 @@ def prepare(settings: Settings, *, say: Callable[[str], None] = lambda _line: No
 
     Raises:
         EnvironmentFaultError: the database is newer than this version, or cannot be copied before it is brought to it.
+        LostError: the database, or MLflow's, was made before and is gone or empty; nothing is made in its place.
     """
     from lab_assets.ingest.inbox_mark import make_inbox
     from lab_assets.registry.serving import registry_of
-    from lab_assets.state.database import open_database
+    from lab_assets.state.database import is_made, open_database
     from lab_assets.state.upgrade import upgrade
+
+    is_made(settings)
+    registry_of(settings).require_kept()
 
     settings.home.mkdir(parents=True, exist_ok=True)
     for folder in (settings.quarantine, settings.mlflow_artifacts):

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -292,19 +293,21 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
     from sqlalchemy.exc import SQLAlchemyError
 
     from lab_assets.governance.health import record_health
-    from lab_assets.state.database import current_revision, open_engine, require_this_version
+    from lab_assets.home_identity import LostError
+    from lab_assets.state.database import is_made, open_engine, require_this_version, revision_of
 
-    if settings.db_url is None and not (settings.home / "lab.db").exists():
-        return {}
-    engine = open_engine(settings)
     try:
-        require_this_version(engine, current_revision(engine))
-    except EnvironmentFaultError as error:
+        if not is_made(settings):
+            return {}
+        engine = open_engine(settings)
+        require_this_version(engine, revision_of(settings, engine))
+        problems.extend(_lost_beside(settings))
+    except (LostError, EnvironmentFaultError) as error:
         problems.append(str(error))
         return {}
     except SQLAlchemyError as error:  # as where it cannot be opened on a full disk or a read-only mount: the record's health says why
         fault = fault_of(error, settings)
-        problems.extend([*([str(fault)] if fault is not None else []), *record_health(settings, engine).problems])
+        problems.extend([*([str(fault)] if fault is not None else []), *record_health(settings, open_engine(settings)).problems])
         return {}
     problems.extend(record_health(settings, engine).problems)
     from lab_assets.ingest.inbox import InboxError
@@ -327,6 +330,23 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
         "serving": _serving(settings, engine, problems),
         "to_make_anew": work.to_make_anew(),
     }
+
+
+def _lost_beside(settings: Settings) -> list[str]:
+    """Return what was made in this home beside the database and is gone."""
+    from lab_assets.home_identity import Kept, LostError, require_kept
+    from lab_assets.registry.serving import registry_of
+
+    lost: list[str] = []
+    for look in (
+        registry_of(settings).require_kept,
+        *(partial(require_kept, settings, each) for each in (Kept.MASK_KEY, Kept.AUDIT_ANCHOR)),
+    ):
+        try:
+            look()
+        except LostError as error:
+            lost.append(str(error))
+    return lost
 
 
 def _serving(settings: Settings, engine: Engine, problems: list[str]) -> dict[str, Any] | None:

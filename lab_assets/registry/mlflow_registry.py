@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Final
 from filelock import FileLock
 
 from lab_assets.failpoints import failpoint
+from lab_assets.home_identity import Kept, LostError, note_made, require_kept
 from lab_assets.modeling.bundle import ModelBundle
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.registry.artifact_places import ROOT, ArtifactPlaceError, folder_of, make_portable
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
+    from lab_assets.settings import Settings
+
 MODEL_NAME: Final = "oos_risk"
 CHAMPION: Final = "champion"
 CHALLENGER: Final = "challenger"
@@ -56,6 +59,10 @@ class RegistryError(BundleError):
     """The registry cannot give what was asked for; nothing of it may be served."""
 
 
+class RegistryLostError(LostError, RegistryError):
+    """What the registry held is gone, though it is known to have been there."""
+
+
 class UnknownVersionError(RegistryError):
     """The registry holds no such version of the model."""
 
@@ -63,17 +70,37 @@ class UnknownVersionError(RegistryError):
 class ModelRegistry:
     """One registered model in one MLflow; importing MLflow and opening its database wait for the first use."""
 
-    def __init__(self, tracking_uri: str, artifact_root: Path, *, model_name: str = MODEL_NAME) -> None:
+    def __init__(self, tracking_uri: str, artifact_root: Path, *, model_name: str = MODEL_NAME, home: Settings | None = None) -> None:
         """Remember where MLflow is.
 
         Args:
             tracking_uri: Tracking and registry URI; the folder of an SQLite file is made when missing.
             artifact_root: Folder for artefacts of an embedded MLflow.
             model_name: Registered model, and name of its experiment.
+            home: The laboratory whose record says whether MLflow's file was made before.
         """
+        self._home = home
         self.tracking_uri = tracking_uri
         self.artifact_root = artifact_root
         self.model_name = model_name
+
+    @property
+    def database_file(self) -> Path | None:
+        """The file of an embedded MLflow; ``None`` for one that another program serves."""
+        return Path(self.tracking_uri.removeprefix("sqlite:///")) if self.tracking_uri.startswith("sqlite:///") else None
+
+    def require_kept(self) -> None:
+        """Refuse to go on, or to make a second one, where MLflow's file was made before and is gone or empty.
+
+        Raises:
+            RegistryLostError: that is so.
+        """
+        if self._home is None or (path := self.database_file) is None:
+            return
+        try:
+            require_kept(self._home, Kept.MLFLOW, path)
+        except LostError as error:
+            raise RegistryLostError(str(error)) from error
 
     def log_training(self, record: TrainingRecord) -> LoggedTraining:
         """Log a training and register its model when the gate let it pass.
@@ -230,8 +257,11 @@ class ModelRegistry:
         os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
         from mlflow import MlflowClient
 
-        if self._database is not None:
-            _prepare_database(self._database)
+        if (path := self.database_file) is not None:
+            self.require_kept()
+            _prepare_database(path)
+            if self._home is not None:
+                note_made(self._home, Kept.MLFLOW)
             self.make_portable()
         return MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
 
@@ -240,7 +270,7 @@ class ModelRegistry:
         found = self._client.get_experiment_by_name(self.model_name)
         if found is not None:
             return found.experiment_id
-        if self._database is None:
+        if self.database_file is None:
             return self._client.create_experiment(self.model_name)  # a server keeps artefacts where its own settings say
         self.artifact_root.mkdir(parents=True, exist_ok=True)
         made = self._client.create_experiment(self.model_name, artifact_location=ROOT)
@@ -253,12 +283,7 @@ class ModelRegistry:
         Returns:
             How many addresses were rewritten.
         """
-        return 0 if self._database is None else make_portable(self._database, self.artifact_root)
-
-    @property
-    def _database(self) -> Path | None:
-        """SQLite file of an embedded MLflow; ``None`` where a server keeps runs and artefacts."""
-        return Path(self.tracking_uri.removeprefix("sqlite:///")) if self.tracking_uri.startswith("sqlite:///") else None
+        return 0 if self.database_file is None else make_portable(self.database_file, self.artifact_root)
 
     def _keep(self, address: str, files: Path) -> None:
         """Put what a folder holds under an address of the embedded MLflow; its own client reads such addresses by a server only."""
@@ -268,7 +293,7 @@ class ModelRegistry:
         """Copy a folder that lies under an address into another one, and return where it is."""
         from mlflow.artifacts import download_artifacts
 
-        if self._database is None:
+        if self.database_file is None:
             uri = f"{address.rstrip('/')}/{name}"
             return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=self.tracking_uri))
         return Path(shutil.copytree(folder_of(address, self.artifact_root) / name, into / name))
@@ -302,7 +327,7 @@ class ModelRegistry:
         with tempfile.TemporaryDirectory() as scratch:
             bundle.save(Path(scratch) / BUNDLE_FOLDER)
             described.save(str(Path(scratch) / "MLmodel"))
-            if self._database is None:
+            if self.database_file is None:
                 self._client.log_model_artifacts(logged.model_id, scratch)
             else:
                 self._keep(str(logged.artifact_location), Path(scratch))
@@ -322,7 +347,7 @@ class ModelRegistry:
             (Path(scratch) / "reliability.png").write_bytes(record.diagram)
             gate = json.dumps({"passed": verdict.passed, "reasons": list(verdict.reasons)}, indent=2)
             (Path(scratch) / "gate.json").write_text(gate)
-            if self._database is None:
+            if self.database_file is None:
                 self._client.log_artifacts(run_id, scratch)
             else:
                 self._keep(str(self._client.get_run(run_id).info.artifact_uri), Path(scratch))

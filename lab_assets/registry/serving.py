@@ -96,7 +96,7 @@ def current_serving(source: Engine | Connection, model_name: str = MODEL_NAME) -
 
 def registry_of(settings: Settings, *, model_name: str = MODEL_NAME) -> ModelRegistry:
     """Return the registry the settings name; MLflow is not imported yet."""
-    return ModelRegistry(settings.mlflow_uri, settings.mlflow_artifacts, model_name=model_name)
+    return ModelRegistry(settings.mlflow_uri, settings.mlflow_artifacts, model_name=model_name, home=settings)
 
 
 def cache_bundle(settings: Settings, bundle: ModelBundle) -> Path:

@@ -19,6 +19,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from lab_assets.environment_errors import fault_of
 from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.governance.policy import PolicyError
+from lab_assets.home_identity import LostError
 from lab_assets.service import problems
 from lab_assets.service.api import all_routers
 from lab_assets.service.limits import AdmissionMiddleware, SecurityHeadersMiddleware
@@ -34,6 +35,7 @@ from lab_assets.service.table_cache import TableUnavailableError
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditError
 from lab_assets.state.clock import utc_now
+from lab_assets.state.database import DatabaseUnavailableError
 
 _LOG: Final = logging.getLogger(__name__)
 WORKER_THREADS: Final = 8
@@ -44,6 +46,8 @@ _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     (FeatureSetMismatchError, 503, {"Retry-After": "60"}),
     (LogUnavailableError, 503, {"Retry-After": "1"}),
     (TableUnavailableError, 503, {"Retry-After": "5"}),
+    (LostError, 503, {"Retry-After": "60"}),
+    (DatabaseUnavailableError, 503, {"Retry-After": "30"}),
     (PolicyError, 503, {"Retry-After": "5"}),
     (AuditError, 503, {"Retry-After": "30"}),
 )

@@ -258,6 +258,7 @@ class PredictionLog:
         """Commit queued segments in order; on failure they stay queued and in the spool."""
         from deltalake.exceptions import DeltaError
 
+        from lab_assets.home_identity import LostError
         from lab_assets.lake.opening import DamagedTableError
 
         with self._commit_lock:
@@ -265,7 +266,7 @@ class PredictionLog:
                 try:
                     with FileLock(self._settings.run / "locks" / "ml.online_log.lock", timeout=10):
                         self._commit(self._waiting[0])
-                except (DeltaError, DamagedTableError, OSError, Timeout) as error:
+                except (DeltaError, DamagedTableError, LostError, OSError, Timeout) as error:
                     self.last_error = f"{type(error).__name__}: {error}"
                     self._table = None
                     _LOG.error("prediction log: commit failed with %d waiting, will try again: %s", self.pending, self.last_error)
@@ -289,9 +290,25 @@ class PredictionLog:
         properties = CommitProperties(custom_metadata=_ANSWERED.metadata(), app_transactions=[Transaction(self._app_id, segment.number)])
         write_deltalake(table, to_arrow(segment.rows), mode="append", commit_properties=properties)
         self._commits += 1
+        table.update_incremental()
         if self._commits % COMPACT_EVERY_COMMITS == 0:
-            table.update_incremental()
             self._put_together(table)
+            table.update_incremental()
+        self._note(table.version())
+
+    def _note(self, version: int) -> None:
+        """Give the ledger the digests of what was committed; what it cannot take now it is given with the next commit."""
+        from sqlalchemy.exc import SQLAlchemyError
+
+        from lab_assets.contracts.ml import ONLINE_LOG
+        from lab_assets.lake.writer import note_commits
+        from lab_assets.state.ledger import ledger_of
+
+        try:
+            if (ledger := ledger_of(self._settings)) is not None:
+                note_commits(ledger, ONLINE_LOG, self._uri, version)
+        except SQLAlchemyError as error:
+            _LOG.warning("prediction log: version %d is not known to the ledger yet: %s", version, str(error).splitlines()[0])
 
     def _put_together(self, table: DeltaTable) -> None:
         """Put the newest small files together, up to the size of the lowest tier: what is larger waits for maintenance."""

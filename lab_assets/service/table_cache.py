@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.core import TableContract
+from lab_assets.home_identity import LostError
 from lab_assets.lake import opening
 from lab_assets.lake.data_files import commit_path, local_path
+from lab_assets.lake.file_digests import require_whole_files
 from lab_assets.service.keyed_frame import FILE, KeyedFrame
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger, ledger_of
@@ -30,6 +32,10 @@ _LOG: Final = logging.getLogger(__name__)
 
 class TableUnavailableError(Exception):
     """A table, or the version asked for, cannot be read."""
+
+
+class TableLostError(TableUnavailableError):
+    """A table is not what was committed, or nobody knows what was: rows read before stand for nothing any more."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +65,43 @@ def open_table(settings: Settings, full_name: str, *, version: int | None = None
         settings: Where the tables are.
         full_name: ``layer.table``.
         version: The version; default: the newest.
-        ledger: What was committed; default: the laboratory's. While the database cannot be asked, tables are read without it as well.
+        ledger: What was committed; default: the laboratory's. While the database cannot be asked, tables that are there are read without it.
 
     Returns:
         The table at the version, the newest when omitted; ``None`` where there is no table yet.
 
     Raises:
-        TableUnavailableError: the table, or its last commits, are gone, the version is, or it cannot be read.
+        TableLostError: the table, its last commits or data files are gone or changed, the version is gone, or the database was lost.
+        TableUnavailableError: it cannot be read now.
     """
     from deltalake.exceptions import DeltaError
     from sqlalchemy.exc import SQLAlchemyError
 
-    table, uri = contract(full_name), settings.table_uri(*full_name.split("."))
+    which = "" if version is None else f" at version {version}"
     try:
         try:
-            return opening.open_table(table, uri, ledger or ledger_of(settings), version=version)
+            return _open_whole(settings, full_name, ledger or ledger_of(settings), version)
+        except LostError:
+            raise
         except SQLAlchemyError as error:
-            _LOG.warning("%s is read without being held against the ledger: %s", full_name, str(error).splitlines()[0])
-            return opening.open_table(table, uri, None, version=version)
-    except (opening.DamagedTableError, DeltaError, OSError) as error:
-        which = "" if version is None else f" at version {version}"
+            said = str(error).splitlines()[0]
+            _LOG.warning("%s is read without being held against the ledger: %s", full_name, said)
+            if (table := _open_whole(settings, full_name, None, version)) is None:
+                raise TableUnavailableError(f"{full_name}{which} is not there, and nobody can say whether it should be: {said}") from error
+            return table
+    except (opening.DamagedTableError, LostError) as error:
+        raise TableLostError(f"{full_name}{which} cannot be read: {error}") from error
+    except (DeltaError, OSError) as error:
         raise TableUnavailableError(f"{full_name}{which} cannot be read: {error}") from error
+
+
+def _open_whole(settings: Settings, full_name: str, ledger: Ledger | None, version: int | None) -> DeltaTable | None:
+    """Open a table whose log and data files are what was committed."""
+    uri = settings.table_uri(*full_name.split("."))
+    table = opening.open_table(contract(full_name), uri, ledger, version=version)
+    if table is not None:
+        require_whole_files(full_name, uri, ledger, [each.removeprefix("file://") for each in table.file_uris()])
+    return table
 
 
 def read_rows(
@@ -258,9 +280,10 @@ class TableCache:
         self._marks: dict[tuple[str, tuple[str, ...]], tuple[int, tuple[int, int, int] | None]] = {}
 
     def get(self, full_name: str, columns: Sequence[str] | None = None, *, newest: Newest | None = None) -> Snapshot:
-        """Return a table's rows, at most a second behind; the last good rows while it cannot be read.
+        """Return a table's rows, at most a second behind; the last good rows while it cannot be read for a moment.
 
         Raises:
+            TableLostError: it is not what was committed: rows of earlier are not shown for those that were lost.
             TableUnavailableError: it cannot be read and was never read before.
         """
         key = (full_name, tuple(columns or ()))
@@ -272,7 +295,7 @@ class TableCache:
             try:
                 fresh = self._refresh(full_name, columns, newest, None if kept is None else kept[0])
             except TableUnavailableError as error:
-                if kept is None:
+                if kept is None or isinstance(error, TableLostError):
                     raise
                 _LOG.error("table %s cannot be read, last good rows stay: %s", full_name, error)
                 fresh = kept[0]

@@ -94,7 +94,7 @@ class Views:
         self._watch = watch
         self._models = models
         self._settings = settings
-        self._key = MaskKey.load(settings.run / "mask.key")
+        self._key = MaskKey.of(settings)
         self._read: dict[str, Record] = {}
 
     # --- masks

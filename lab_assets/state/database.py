@@ -7,20 +7,26 @@ SQLite is opened with a write-ahead log, ``synchronous=FULL`` (a committed row s
 A transaction that will write starts with ``writing(engine)``: it takes the write lock at once (``BEGIN IMMEDIATE``, an advisory
 lock on PostgreSQL), so what it read is still true when it commits. A plain ``engine.begin()`` takes the lock only at the first
 write and may then be refused.
+
+SQLite makes a file that is not there, and a laboratory whose database was lost would go on with an empty one. So a file is made only in a
+home that never had one, and a connection to a file that was taken away or replaced is given up.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
+from lab_assets.home_identity import Kept, LostError, must_hold, note_made, require_kept
 from lab_assets.settings import Settings
 from lab_assets.state.laboratory import claim, is_owner
 
@@ -39,43 +45,73 @@ class DatabaseUnavailableError(SQLAlchemyError):
     """The file of the database cannot be opened or written; the message names it and says what to do."""
 
 
+class DatabaseLostError(LostError, DatabaseUnavailableError):
+    """The file of the database was made here and is gone, empty, or not the one that was opened."""
+
+
 def open_engine(settings: Settings, *, pooled: bool = True) -> Engine:
-    """Open the relational state; SQLite's file and folder are made when missing.
+    """Open the relational state; SQLite's file and folder are made at the first use of a home that never had one.
 
     The engine carries the path of the audit trail's outside anchor (``run/audit_anchor.jsonl``) as an execution option.
 
     Args:
         settings: Where it is.
         pooled: Whether connections are kept open between uses.
+
+    Raises:
+        DatabaseUnavailableError: SQLite's folder cannot be made. Using the engine raises ``DatabaseLostError`` where the file was lost.
     """
     url = make_url(settings.database_url)
     options: dict[str, Any] = {ANCHOR_OPTION: str(settings.run / "audit_anchor.jsonl")}
     pool: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
     if url.get_backend_name() != "sqlite":
         return create_engine(url, execution_options=options, **({"pool_pre_ping": True} | pool))
-    if url.database and url.database != ":memory:":
-        try:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DatabaseUnavailableError(_unavailable(url.database, error.strerror or str(error))) from error
     engine = create_engine(url, execution_options=options, connect_args={"timeout": _BUSY_MS / 1000}, **pool)
+    if path := database_file(settings):
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DatabaseUnavailableError(_unavailable(str(path), error.strerror or str(error))) from error
+        _keep_to_the_file(engine, settings, path)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     event.listen(engine, "handle_error", _name_the_file)
     return engine
 
 
-def open_database(settings: Settings) -> Engine:
-    """Open the relational state, made where there is none; one of another version is refused and left as it is.
+def open_database(settings: Settings, *, pooled: bool = True) -> Engine:
+    """Open the relational state, made where there never was one; one of another version is refused and left as it is.
+
+    Args:
+        settings: Where it is.
+        pooled: Whether connections are kept open between uses.
 
     Raises:
+        DatabaseLostError: it was made here before and is gone or empty; no second one is made.
         EnvironmentFaultError: its revision is older (``lab_assets.state.upgrade`` brings it to the newest) or newer than this version's,
             or it is another laboratory's.
     """
-    engine = open_engine(settings)
+    engine = open_engine(settings, pooled=pooled)
+    revision_of(settings, engine)
     make_or_refuse(engine)
     _require_own(engine, settings)
+    if database_file(settings) is not None:
+        note_made(settings, Kept.DATABASE)
     return engine
+
+
+def revision_of(settings: Settings, engine: Engine) -> str | None:
+    """Return the revision of a laboratory's database; ``None`` for one that is only being made.
+
+    Raises:
+        DatabaseLostError: it is gone, empty or without tables, though it was made here before.
+    """
+    path = database_file(settings)
+    was_made = path is not None and must_hold(settings, Kept.DATABASE)  # asked first: another process may be making it
+    revision = current_revision(engine)
+    if was_made and revision is None:
+        raise DatabaseLostError(f"{path} has no tables, though it was filled here before; {Kept.DATABASE.way_back}")
+    return revision
 
 
 def _require_own(engine: Engine, settings: Settings) -> None:
@@ -112,10 +148,90 @@ def require_this_version(engine: Engine, revision: str | None) -> None:
     raise EnvironmentFaultError(kind, where, f"is at revision {revision}, this version works with {HEAD}", what_to_do=words)
 
 
-def is_made(settings: Settings) -> bool:
-    """Return whether there is a database; looking makes none. One that another program serves is taken to be there."""
+def database_file(settings: Settings) -> Path | None:
+    """Return the file of an embedded database; ``None`` for one that another program serves, or that is in memory."""
     url = make_url(settings.database_url)
-    return url.get_backend_name() != "sqlite" or (url.database is not None and Path(url.database).is_file())
+    if url.get_backend_name() != "sqlite" or url.database in {None, "", ":memory:"}:
+        return None
+    return Path(str(url.database))
+
+
+def is_made(settings: Settings) -> bool:
+    """Return whether there is a database; looking makes none. One that another program serves is taken to be there.
+
+    Raises:
+        DatabaseLostError: there is none, though it was made here before.
+    """
+    path = database_file(settings)
+    if path is None:
+        return True
+    _require_kept(settings, path)
+    return path.is_file()
+
+
+def _require_kept(settings: Settings, path: Path) -> None:
+    """Refuse a file that is gone or empty, unless it is another process that is making it just now.
+
+    Raises:
+        DatabaseLostError: it was made here before.
+    """
+    if not must_hold(settings, Kept.DATABASE):
+        return
+    try:
+        require_kept(settings, Kept.DATABASE, path)
+    except LostError as error:
+        raise DatabaseLostError(str(error)) from error
+
+
+def _keep_to_the_file(engine: Engine, settings: Settings, path: Path) -> None:
+    """Let an engine make its file in a new home alone, and give up connections to a file that is not the one in its place any more."""
+    place = quote(str(path.absolute()))
+
+    @event.listens_for(engine, "do_connect")
+    def make_none_unasked(_dialect: Any, _record: Any, arguments: list[Any], options: dict[str, Any]) -> None:
+        is_filled = _identity(path) is not None and path.stat().st_size > 0
+        if not is_filled:
+            _require_kept(settings, path)
+        arguments[0] = f"file:{place}?mode={'rw' if is_filled else 'rwc'}"
+        options["uri"] = True
+
+    @event.listens_for(engine, "connect")
+    def remember(_connection: Any, record: Any) -> None:
+        record.info[_FILE] = _identity(path)
+
+    @event.listens_for(engine, "checkout")
+    def is_still_there(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info.get(_FILE) != _identity(path):
+            raise DisconnectionError(f"{path} is another file than was opened")
+
+
+_FILE: Final = "lab_file"
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one in its place; ``None`` where there is none."""
+    try:
+        status = os.stat(path)  # noqa: PTH116 - asked at each use of a connection
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def file_fault(path: Path) -> str:
+    """Return what SQLite finds wrong with the pages of a file (``quick_check``); empty where they are whole.
+
+    Args:
+        path: A database of SQLite; nothing is written to it.
+    """
+    import sqlite3
+    from contextlib import closing
+
+    try:
+        with closing(sqlite3.connect(f"file:{quote(str(path.absolute()))}?mode=ro", uri=True, timeout=_BUSY_MS / 1000)) as connection:
+            found = [str(row[0]) for row in connection.execute("PRAGMA quick_check(5)")]
+    except sqlite3.Error as error:
+        return str(error)
+    return "" if found == ["ok"] else "; ".join(line.strip() for line in " ".join(found).splitlines())
 
 
 BACK_UP_SERVER: Final = "back it up with pg_dump, then run 'lab upgrade --backed-up'; nothing was changed"

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Connection, ScalarSelect, bindparam, delet
 from lab_assets.settings import Settings
 from lab_assets.sources.base import MEMBER_MARK
 from lab_assets.state.audit_chain import AuditLog
-from lab_assets.state.database import is_made, make_or_refuse, open_engine, utc_text, writing
+from lab_assets.state.database import is_made, open_database, utc_text, writing
 from lab_assets.state.ledger_tables import ARRIVALS, CURRENT_PATHS, DATA_FILES, INGEST_BATCHES, STATION_PROGRESS, TABLE_COMMITS
 from lab_assets.state.namesakes import as_duplicate, best_names_first, read_members_again, read_under_next_name
 from lab_assets.state.places import holder_of, path_of, revised_place, revision_of
@@ -390,12 +390,13 @@ def ledger_of(settings: Settings) -> Ledger | None:
     """Return the ledger of a laboratory for those who have no engine of their own; ``None`` where no database was made yet.
 
     It is kept by this process, its connections are not: a child that is forked has none of them, and a database put in its place counts.
+
+    Raises:
+        DatabaseLostError: there is none, though one was made here before.
     """
     if not is_made(settings):
         return None
     url = settings.database_url
     if (kept := _KEPT.get(url)) is None:
-        engine = open_engine(settings, pooled=False)
-        make_or_refuse(engine)
-        kept = _KEPT[url] = Ledger(engine)
+        kept = _KEPT[url] = Ledger(open_database(settings, pooled=False))
     return kept

@@ -33,7 +33,7 @@ def plant_with_files(home: Path) -> Plant:
     plant.drop("noise.dat", b"\x01\x02\x03" * 50)
     plant.ingest_whole()
     place_of(plant.settings)
-    MaskKey.load(plant.settings.run / "mask.key")
+    MaskKey.of(plant.settings)
     AuditLog(plant.lake.ledger.engine).append(actor="qa", action="test.note", target="lab")
     return plant
 

@@ -153,8 +153,8 @@ def test_no_key_is_left_behind_where_none_could_be_written(tmp_path: Path) -> No
     tmpfs(disk := tmp_path / "disk", "64k")
     try:
         with full(disk), pytest.raises(OSError, match="No space left"):
-            MaskKey.load(disk / "mask.key")
-        assert list(disk.iterdir()) == []
+            MaskKey.of(Settings(home=disk))
+        assert not list(disk.rglob("mask*"))
     finally:
         unmount(disk)
 

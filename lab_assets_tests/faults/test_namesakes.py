@@ -9,6 +9,7 @@ import pytest
 
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_LOTS
 from lab_assets.domain.in_force import RECENCY, in_order
+from lab_assets.home_identity import Kept, give_up
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.state.database import writing
 from lab_assets.state.quarantine import Quarantine
@@ -285,6 +286,7 @@ def test_what_is_in_the_tables_is_not_read_again_by_a_retry(plant: Plant) -> Non
             quarantine.retry(connection, [row.arrival_id for row in quarantine.waiting()], by="a", reason="let in")
         Ingestor(plant.lake).run()
         (plant.settings.home / "lab.db").unlink()
+        give_up(plant.settings, Kept.DATABASE)
         Ingestor(plant.lake).run()
     assert plant.lake.polars(LIMS_LOTS).height == 1
 

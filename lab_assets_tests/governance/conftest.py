@@ -40,8 +40,9 @@ def people(engine: Engine) -> Engine:
 
 
 @pytest.fixture
-def lots(settings: Settings) -> Settings:
-    """Three lots of two customers, four injections by two analysts."""
+def lots(engine: Engine, settings: Settings) -> Settings:
+    """Three lots of two customers, four injections by two analysts, in a home with a database."""
+    del engine  # tables without one are those of a laboratory whose database was lost
     write_table(
         settings,
         "silver.lots",

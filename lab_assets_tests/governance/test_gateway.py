@@ -24,6 +24,7 @@ from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.governance.relations import Snapshot, open_for_query, table_state
 from lab_assets.governance.sql import QueryRefusedError, allow_list, check_query
 from lab_assets.governance.users import set_disabled
+from lab_assets.home_identity import LostError
 from lab_assets.settings import Settings
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets_tests.governance.tables import AT, write_table
@@ -62,17 +63,23 @@ def test_a_pseudonym_groups_the_same_person_and_is_an_hmac(gateway: QueryGateway
 
 
 def test_the_key_is_private_and_kept(tmp_path: Path) -> None:
+    home = Settings(home=tmp_path)
     path = tmp_path / "run" / "mask.key"
-    first = MaskKey.load(path)
-    assert MaskKey.load(path) == first
+    first = MaskKey.of(home)
+    assert MaskKey.of(home) == first
     assert path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o644)
     with pytest.raises(PermissionError):
-        MaskKey.load(path)
+        MaskKey.of(home)
     path.chmod(0o600)
-    path.write_bytes(b"short")
-    with pytest.raises(ValueError, match="32 bytes"):
-        MaskKey.load(path)
+    for other, kind in ((b"short", ValueError), (b"", LostError)):
+        path.write_bytes(other)
+        with pytest.raises(kind, match="pseudonyms follow from it"):
+            MaskKey.of(home)
+    path.unlink()
+    with pytest.raises(LostError, match=r"mask\.key is gone, though it was made here before"):
+        MaskKey.of(home)
+    assert not path.exists()
 
 
 def test_masks_keep_the_column_type(people: Engine, lots: Settings) -> None:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from lab_assets.cli.drift import drift, last_check
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.settings import Settings, get_settings
+from lab_assets.state.database import open_database
 
 APP = typer.Typer()
 APP.command()(drift)
@@ -22,6 +23,7 @@ def settings(tmp_path, monkeypatch) -> Settings:
     monkeypatch.setenv("LAB_HOME", str(tmp_path))
     monkeypatch.delenv("LAB_LAKE_URI", raising=False)
     get_settings.cache_clear()
+    open_database(get_settings()).dispose()
     yield get_settings()
     get_settings.cache_clear()
 

@@ -24,6 +24,8 @@ from lab_assets.state.database import open_database
 from lab_assets.state.ledger import Ledger
 from lab_assets_tests.service.predictions import AT, make
 
+pytestmark = pytest.mark.usefixtures("engine")
+
 
 def stored(settings: Settings) -> list[str]:
     table = DeltaTable(settings.table_uri("ml", "online_log"))
@@ -38,7 +40,7 @@ def opened(settings: Settings) -> PredictionLog:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(home=tmp_path)
+    return Settings(home=tmp_path / "lab")
 
 
 def test_a_prediction_survives_the_way_through_spool_and_table_to_the_last_bit(settings):

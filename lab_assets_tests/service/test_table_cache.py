@@ -14,10 +14,11 @@ from deltalake import DeltaTable
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.service import table_cache
 from lab_assets.service.keyed_frame import KeyedFrame
-from lab_assets.service.table_cache import Newest, Snapshot, TableCache, TableUnavailableError, load_snapshot
+from lab_assets.service.table_cache import Newest, Snapshot, TableCache, TableLostError, TableUnavailableError, load_snapshot
 from lab_assets.settings import Settings
 from lab_assets_tests.service.laboratory import NOW, write
 
+pytestmark = pytest.mark.usefixtures("engine")
 COLUMNS = ("lot_id", "product", "customer")
 PLACES = ("prediction_id", "predicted_at_utc", "checkpoint_pct")
 
@@ -66,7 +67,7 @@ def test_only_files_that_came_are_read(settings):
     cache.get("silver.lots", COLUMNS)
     first = opened(settings).file_uris()
     for path in first:
-        Path(path).rename(f"{path}.away")
+        Path(path).write_bytes(b"not to be read")
     write(settings, "silver.lots", lots(range(5, 7)))
     assert sorted(cache.get("silver.lots", COLUMNS).frame["lot_id"]) == [f"L{number:03d}" for number in range(7)]
 
@@ -89,16 +90,29 @@ def test_a_folder_that_was_put_back_with_as_many_versions_is_seen(settings):
     assert sorted(cache.get("silver.lots", COLUMNS).frame["lot_id"]) == ["L050", "L051"]
 
 
-def test_the_last_good_rows_stay_while_a_table_cannot_be_read(settings):
+def test_the_last_good_rows_stay_while_a_table_cannot_be_read_for_a_moment(settings, monkeypatch):
+    cache = TableCache(settings, check_interval_s=0)
+    write(settings, "silver.lots", lots(range(3)))
+    cache.get("silver.lots", COLUMNS)
+    write(settings, "silver.lots", lots(range(3, 5)))
+    with monkeypatch.context() as patch:
+        patch.setattr(table_cache.opening, "open_table", lambda *_, **__: (_ for _ in ()).throw(OSError(5, "Input/output error")))
+        assert cache.get("silver.lots", COLUMNS).frame.height == 3
+        with pytest.raises(TableUnavailableError):
+            load_snapshot(settings, "silver.lots")
+    assert cache.get("silver.lots", COLUMNS).frame.height == 5
+
+
+def test_rows_of_earlier_do_not_stand_for_those_of_a_lost_table(settings):
     cache = TableCache(settings, check_interval_s=0)
     write(settings, "silver.lots", lots(range(3)))
     cache.get("silver.lots", COLUMNS)
     write(settings, "silver.lots", lots(range(3, 5)))
     for path in opened(settings).file_uris():
         Path(path).unlink()
-    assert cache.get("silver.lots", COLUMNS).frame.height == 3
-    with pytest.raises(TableUnavailableError):
-        load_snapshot(settings, "silver.lots")
+    for read in (lambda: cache.get("silver.lots", COLUMNS), lambda: load_snapshot(settings, "silver.lots")):
+        with pytest.raises(TableLostError, match=r"silver\.lots: the data file .* is missing"):
+            read()
 
 
 def predictions(start: int, count: int) -> list[dict]:

@@ -58,7 +58,8 @@ def restore_part(settings: Settings, chosen: Chosen, only: str) -> PartRestored:
     named_key = wanted.endswith(".key")
     given = chosen if named_key else Chosen(folder=chosen.folder, name=chosen.name, without_keys=True)
     folder, snapshot, keys = given.open()
-    _require_same_laboratory(settings, snapshot)
+    if wanted != record_path(settings).name:  # what says which laboratory it is may itself be what is damaged
+        _require_same_laboratory(settings, snapshot)
     done = PartRestored(backup=snapshot.name)
     moment = f"{datetime.now(UTC):%Y%m%dT%H%M%S}"
     entries = [entry for entry in snapshot.files if entry.path == wanted or entry.path.startswith(f"{wanted}/")]

@@ -9,7 +9,6 @@ laboratory. What was there already from an interrupted restore of the same backu
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -18,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from filelock import FileLock
 
 from lab_assets.disk import existing
 from lab_assets.failpoints import failpoint
-from lab_assets.home_identity import Kept, record_path
+from lab_assets.home_identity import Kept, give_up, record_path
 from lab_assets.lake.data_files import local_path
 from lab_assets.ops.backup import keys as sealed
 from lab_assets.ops.backup.contents import DATABASE, LAKE, require_embedded
@@ -260,11 +259,8 @@ def _write_keys(settings: Settings, keys: dict[str, bytes], snapshot: Snapshot) 
         write_key(settings.home, path, content)
     if keys:
         return "restored"
-    record = record_path(settings)
-    if record.is_file():
-        known: dict[str, Any] = json.loads(record.read_text())
-        known["kept"] = [each for each in known["kept"] if each != Kept.MASK_KEY]
-        record.write_text(json.dumps(known, indent=1))
+    if record_path(settings).is_file():
+        give_up(settings, Kept.MASK_KEY)
     return "left out" if snapshot.keys_file else "none"
 
 

@@ -70,9 +70,11 @@ def training(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse
 def _train(
     context: dg.AssetExecutionContext, lake: Lakehouse, chosen: list[str], before: dict[str, int]
 ) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
+    from lab_assets.registry.known_models import require_known
     from lab_assets.registry.serving import registry_of
     from lab_assets.stations.ml.experiments import keep_evaluations, train
 
+    require_known(registry_of(lake.settings), lake.ledger.engine)  # one that lost versions would give their numbers a second time
     now = datetime.now(UTC)
     made = resilient(
         context,
