@@ -125,6 +125,7 @@ class Settings(BaseSettings):
     log_copies: int = Field(default=3, ge=1, description="Compressed earlier copies of each log that are kept.")
 
     session_idle_min: int = Field(default=30, ge=1, description="Sign-in ends after this long without use.")
+    scrub_days: int = Field(default=7, ge=1, description="Every kept file is hashed again once in so many days, a part of them each day.")
     failpoint: str = Field(
         default="", description="Tests only: place at which the process kills itself, or PLACE:enospc at which the disk is full."
     )

@@ -102,16 +102,31 @@ ACCESS = TableContract(
 INTEGRITY = TableContract(
     layer="governance",
     name="integrity",
-    grain="one file that a scrub found missing or changed",
-    description="Kept originals and files of tables that are no longer what was recorded when they were written.",
+    grain="one thing that a scrub found missing or changed",
+    description="Kept originals, files of tables, databases and models that are no longer what was recorded when they were written.",
     owner="team:governance",
     columns=(
         Column(name="scrubbed_at_utc", kind="timestamp_utc", meaning="when the scrub began", nullable=False),
-        Column(name="kind", kind="string", meaning="what the file is", nullable=False, allowed=("original", "data", "log")),
-        Column(name="object", kind="string", meaning="path of the file below the laboratory's folder", nullable=False),
-        Column(name="problem", kind="string", meaning="what is wrong", nullable=False, allowed=("missing", "changed", "unreadable")),
+        Column(
+            name="kind",
+            kind="string",
+            meaning="what it is",
+            nullable=False,
+            allowed=("original", "data", "log", "table", "database", "model"),
+        ),
+        Column(
+            name="object",
+            kind="string",
+            meaning="path of the file below the laboratory's folder, or name of the table or model",
+            nullable=False,
+        ),
+        Column(
+            name="problem", kind="string", meaning="what is wrong", nullable=False, allowed=("missing", "changed", "unreadable", "foreign")
+        ),
         Column(name="told_as", kind="string", meaning="arrival, or table and version, the file belongs to", nullable=False),
-        Column(name="expected_sha256", kind="string", meaning="digest recorded when it was written", nullable=False),
+        Column(
+            name="expected_sha256", kind="string", meaning="digest recorded when it was written; empty where there is none", nullable=False
+        ),
         Column(name="found_sha256", kind="string", meaning="digest now; empty when it cannot be read", nullable=False),
     ),
 )

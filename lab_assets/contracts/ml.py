@@ -235,7 +235,7 @@ ALERTS = TableContract(
     layer="ml",
     name="alerts",
     grain="one alert",
-    description="What the watch over the models raised.",
+    description="What the watch over the models, and over the files of the laboratory, raised.",
     owner="team:data-science",
     primary_key=("alert_id",),
     columns=(
@@ -245,7 +245,7 @@ ALERTS = TableContract(
             kind="string",
             meaning="what it is",
             nullable=False,
-            allowed=("drift", "prediction_drift", "performance", "alias_moved", "gate", "feature_set"),
+            allowed=("drift", "prediction_drift", "performance", "alias_moved", "gate", "feature_set", "integrity"),
         ),
         Column(name="severity", kind="string", meaning="how urgent", nullable=False, allowed=("info", "warning", "critical")),
         Column(name="subject", kind="string", meaning="what it is about", nullable=False),

@@ -32,6 +32,7 @@ from lab_assets.ingest.reconciler import Reconciler
 from lab_assets.ingest.sandbox import Limits
 from lab_assets.ingest.shared_folders import require_shared_once
 from lab_assets.ingest.staged import outcome_schema
+from lab_assets.ingest.staged_files import is_whole, seal
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.provenance import code_version
@@ -193,7 +194,7 @@ class Ingestor:
             if arrival.warnings:
                 self.say(f"warning: {arrival.source}/{arrival.file_name}: {'; '.join(arrival.warnings)}")
         folder = self.settings.run / "staging" / str(batch)
-        if waiting and not (staged and (folder / _OUTCOMES).exists()):
+        if waiting and not (staged and self._is_whole(batch, folder)):
             self._stage(batch, waiting, folder)
             self.ledger.mark_staged(batch)
         failpoint("after_staging")
@@ -223,6 +224,14 @@ class Ingestor:
         draft = folder / f".{_OUTCOMES}"
         pq.write_table(outcomes, draft)
         draft.replace(folder / _OUTCOMES)
+        seal(folder)
+
+    def _is_whole(self, batch: int, folder: Path) -> bool:
+        """Return whether what a killed run laid down can be committed."""
+        whole = is_whole(folder)
+        if not whole:
+            self.say(f"batch {batch}: what was laid down in {folder} is not whole any more; its files are read again from the originals")
+        return whole
 
     def _tasks(self, waiting: Sequence[Any], opened_at: str) -> pa.Table:
         """Return files to read: each with what its source had agreed on when their batch was opened."""

@@ -1,62 +1,42 @@
 """Checking a machine: whether the product can run here, and how to mend what is missing.
 
-Belongs here: the checks of ``lab doctor``. Does not belong here: printing, mending.
+Belongs here: the checks of the machine. Does not belong here: what the laboratory keeps (``kept_checks.py``, ``lake_checks.py``), printing,
+mending.
 """
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import psutil
 
 from lab_assets.compute.jars import JarsMissingError, java_executable, present_jars, required_jars
 from lab_assets.disk import existing, room_state, rooms, unwritable
 from lab_assets.environment_errors import fault_of
-from lab_assets.fault_kinds import EnvironmentFaultError
+from lab_assets.ops.checks import Check, place_of_fault
 from lab_assets.ops.components import components, port_is_free
+from lab_assets.ops.kept_checks import KEPT
+from lab_assets.ops.lake_checks import LAKE
 from lab_assets.ops.processes import read_state
 from lab_assets.settings import SOURCE_SETTINGS, Settings, unknown_variables, variable_of
-
-if TYPE_CHECKING:
-    from lab_assets.lake.damaged_tables import Damage
-    from lab_assets.state.ledger import Ledger
 
 JAVA_VERSIONS: Final = (17, 21)
 LEAST_MEMORY_GIB: Final = 3.0
 MOST_CLOCK_SKEW_S: Final = 5.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One check.
-
-    Attributes:
-        name: What was looked at.
-        state: ``ok``, ``warning`` (it runs, with a limit) or ``failed``.
-        found: What was found.
-        mend: How to mend it; empty when all is well.
-    """
-
-    name: str
-    state: str
-    found: str
-    mend: str = ""
-
-
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
     machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _growth, _memory, _clock, _ports)
-    checks = (*machine, _spark, _database, _history, _signing, _lake, _stations, _inbox, _formats)
+    checks = (*machine, _spark, *KEPT, *LAKE, _inbox, _formats)
     return [_examined(check, settings) for check in checks]
 
 
@@ -68,11 +48,7 @@ def _examined(check: Callable[[Settings], Check], settings: Settings) -> Check:
         fault = fault_of(error, settings)
         if fault is None:
             raise
-        return Check(name=check.__name__.removeprefix("_"), state="failed", found=_place(fault), mend=fault.what_to_do)
-
-
-def _place(fault: EnvironmentFaultError) -> str:
-    return ": ".join(each for each in (fault.what, " ".join(part for part in (fault.where, fault.how_much) if part)) if each)
+        return Check(name=check.__name__.removeprefix("_"), state="failed", found=place_of_fault(fault), mend=fault.what_to_do)
 
 
 def _python(_settings: Settings) -> Check:
@@ -137,18 +113,6 @@ def _spark(settings: Settings) -> Check:
         mend = "see that the server of LAB_SPARK_REMOTE runs, and that its workers have this version of the product"
         return Check(name="spark", state="failed", found=str(error).strip().splitlines()[0][:300], mend=mend)
     return Check(name="spark", state="ok", found="the workers of LAB_SPARK_REMOTE share the laboratory's folders")
-
-
-def _history(settings: Settings) -> Check:
-    """Tell whether the account of a database on a server could take the audit trail away."""
-    from lab_assets.ops.setting_checks import history_risk
-    from lab_assets.state.database import open_engine
-
-    risk = "" if settings.db_url is None else history_risk(open_engine(settings, pooled=False))
-    if not risk:
-        return Check(name="history", state="ok", found="the account that works cannot drop the audit trail")
-    mend = "let another role own the tables and run 'lab upgrade', and grant this one SELECT, INSERT, UPDATE and DELETE; export the anchor elsewhere"
-    return Check(name="history", state="warning", found=risk, mend=mend)
 
 
 def _home(settings: Settings) -> Check:
@@ -216,25 +180,6 @@ def _clock(settings: Settings) -> Check:
     return Check(name="clock", state=state, found=f"file times differ by {skew_s:+.1f} s", mend=mend)
 
 
-def _signing(settings: Settings) -> Check:
-    """Hold the clock against the audit trail: one that was set back stops signing."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from lab_assets.governance.clock_guard import step_back
-    from lab_assets.state.clock import utc_now
-    from lab_assets.state.database import HEAD, current_revision, open_engine
-
-    try:
-        engine = open_engine(settings) if settings.db_url is not None or (settings.home / "lab.db").exists() else None
-        behind = step_back(engine, now=utc_now()) if engine is not None and current_revision(engine) == HEAD else None
-    except SQLAlchemyError:
-        return Check(name="signing", state="warning", found="the audit trail cannot be read", mend="see 'database'")
-    if behind is None:
-        return Check(name="signing", state="ok", found="the clock is not behind the audit trail")
-    mend = "set the clock, for example by NTP; where it is right, an administrator runs 'lab audit accept-clock'"
-    return Check(name="signing", state="failed", found=behind.message, mend=mend)
-
-
 def _ports(settings: Settings) -> Check:
     state = read_state(settings)
     running = {each.name for each in state.processes if each.process()} if state else set()
@@ -246,117 +191,6 @@ def _ports(settings: Settings) -> Check:
         return Check(name="ports", state="failed", found=f"in use: {found}", mend=mend)
     used = ", ".join(f"{each.port} {'ours' if each.name in running else 'free'}" for each in ours)
     return Check(name="ports", state="ok", found=used)
-
-
-def _database(settings: Settings) -> Check:
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from lab_assets.state.database import current_revision, open_engine
-
-    if settings.db_url is None and not (settings.home / "lab.db").exists():
-        return Check(name="database", state="ok", found="not made yet; the first command makes it")
-    try:
-        revision = current_revision(open_engine(settings))
-    except SQLAlchemyError as error:
-        if (fault := fault_of(error, settings)) is not None:
-            return Check(name="database", state="failed", found=_place(fault), mend=fault.what_to_do)
-        reason = str(error).splitlines()[0]
-        return Check(name="database", state="failed", found=reason, mend="check LAB_DB_URL, the server and the rights on the file")
-    return _held_against_head(revision)
-
-
-def _held_against_head(revision: str | None) -> Check:
-    from lab_assets.state.database import HEAD
-
-    if revision == HEAD:
-        return Check(name="database", state="ok", found=f"revision {revision}")
-    if revision is None:
-        return Check(name="database", state="warning", found="it holds no tables yet", mend="'lab up' makes them")
-    found = f"revision {revision}, this version works with {HEAD}"
-    if revision < HEAD:
-        return Check(name="database", state="warning", found=found, mend="'lab upgrade' keeps a copy of it and brings it to this version")
-    return Check(name="database", state="failed", found=found, mend="it was written by a newer version: update the product")
-
-
-def _lake(settings: Settings) -> Check:
-    """Hold every table against what was committed: one that is gone, or whose log is, was not lost by us and is not made anew unasked."""
-    from lab_assets.lake.damaged_tables import damaged_tables
-
-    if "://" in settings.lake and not settings.lake.startswith("file://"):
-        return Check(name="lake", state="ok", found=f"{settings.lake}: looked at when it is first used")
-    folder = Path(settings.lake.removeprefix("file://"))
-    if folder.exists() and not os.access(folder, os.R_OK | os.W_OK | os.X_OK):
-        return Check(name="lake", state="failed", found=f"{folder} cannot be read and written", mend="grant the right")
-    ledger = _ledger(settings)
-    if damaged := damaged_tables(settings, ledger):
-        found = "; ".join(each.problem for each in damaged)
-        return Check(name="lake", state="failed", found=found, mend="; ".join(_mends(damaged)))
-    if not folder.exists():
-        return Check(name="lake", state="ok", found="not made yet; the first ingestion makes it")
-    tables = sum(1 for _ in folder.glob("*/[!.]*/_delta_log"))
-    if ledger is None:
-        return Check(name="lake", state="ok", found=f"{tables} tables in {folder}, which no database knows")
-    return _others(settings, ledger, f"{tables} tables in {folder}")
-
-
-def _others(settings: Settings, ledger: Ledger, counted: str) -> Check:
-    """Tell of what another program wrote to a whole lake."""
-    from lab_assets.lake.reader import LakeReader
-    from lab_assets.stations.governance.lineage import written_by_others
-
-    others = written_by_others(LakeReader(settings, ledger))
-    if not others:
-        return Check(name="lake", state="ok", found=counted)
-    listed = ", ".join(f"{name} (version {', '.join(map(str, versions[:5]))})" for name, versions in others.items())
-    mend = "'lab table rebuild TABLE' makes anew what follows from other tables; 'lab table restore TABLE VERSION' takes back what others wrote"
-    return Check(name="lake", state="warning", found=f"{counted}; another program than this one wrote to {listed}", mend=mend)
-
-
-def _ledger(settings: Settings) -> Ledger | None:
-    """Open what was committed, as it is; ``None`` where it is not there or cannot be read, which 'database' tells of."""
-    from sqlalchemy.exc import SQLAlchemyError
-
-    from lab_assets.state.database import HEAD, current_revision, open_engine
-    from lab_assets.state.ledger import Ledger
-
-    if settings.db_url is None and not (settings.home / "lab.db").exists():
-        return None
-    try:
-        engine = open_engine(settings)
-        return Ledger(engine) if current_revision(engine) == HEAD else None
-    except SQLAlchemyError:
-        return None
-
-
-def _mends(damaged: Sequence[Damage]) -> Iterator[str]:
-    """Yield what helps, the tables together that the same helps."""
-    from lab_assets.stations.all_stations import stations
-
-    by_mend: dict[str, list[str]] = {}
-    for each in damaged:
-        by_mend.setdefault(each.mend, []).append(each.table)
-    for mend, names in by_mend.items():
-        yield f"{', '.join(names)}: {mend[0].lower()}{mend[1:]}"
-    lost = {each.table for each in damaged if not each.is_readable}
-    if made := [name for name in stations() if name in lost]:
-        commands = ", ".join(f"'lab table rebuild {name}'" for name in made)
-        in_order = " in this order" if len(made) > 1 else ""
-        yield f"or, without a backup, {commands}{in_order}: what follows from other tables is made anew, without its earlier versions"
-
-
-def _stations(settings: Settings) -> Check:
-    """Tell of tables that wait to be made anew, and of what is set aside: until then they are not what their inputs make of them."""
-    ledger = _ledger(settings)
-    waiting = {} if ledger is None else ledger.to_make_anew()
-    aside = [] if ledger is None else ledger.set_aside()
-    found = [f"to be made anew: {', '.join(f'{name} ({reason})' for name, reason in waiting.items())}"] if waiting else []
-    mends = ["the next run of 'lab up' does it; 'lab ingest' does it now"] if waiting else []
-    if aside:
-        found.append(f"set aside, since runs fail on it: {'; '.join(each.words() for each in aside[:10])}")
-        mends.append("'lab run aside' lists all; mend what is named, then 'lab run retry'")
-    if not found:
-        return Check(name="stations", state="ok", found="no table waits to be made anew, and nothing is set aside")
-    return Check(name="stations", state="warning", found="; ".join(found), mend="; ".join(mends))
 
 
 def _inbox(settings: Settings) -> Check:

@@ -56,7 +56,9 @@ def originals(lake: dg.ResourceParam[Lakehouse]) -> dg.AssetCheckResult:
     from lab_assets.stations.governance.copies import newest_scrub
 
     seen = newest_scrub(lake)
-    return dg.AssetCheckResult(passed=not seen.findings, metadata={"files": seen.files, "findings": seen.findings, "at": seen.at})
+    return dg.AssetCheckResult(
+        passed=not seen.findings, metadata={"files": seen.files, "findings": seen.findings, "named": list(seen.named), "at": seen.at}
+    )
 
 
 @dg.asset_check(asset=asset_key("ml.drift"), description="Inputs or predictions moved away from what the model was calibrated on.")

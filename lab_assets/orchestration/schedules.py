@@ -1,4 +1,4 @@
-"""The schedules: drift checks and maintenance each day, retraining each month, oversight and the scores' log each hour, a scrub each week.
+"""The schedules: drift checks, maintenance and a part of the scrub each day, retraining each month, oversight and the scores' log each hour.
 
 Belongs here: times. Does not belong here: what the jobs do.
 """
@@ -51,13 +51,13 @@ def hourly_oversight(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
 
 @dg.schedule(
     job=SCRUB,
-    cron_schedule="0 2 * * 0",
+    cron_schedule="0 2 * * *",
     execution_timezone="UTC",
-    name="weekly_scrub",
+    name="daily_scrub",
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
-def weekly_scrub(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """One comparison of originals and tables with their recorded digests for each week."""
+def daily_scrub(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
+    """Part of the originals and tables against their recorded digests each day: all of them in ``LAB_SCRUB_DAYS``."""
     day = context.scheduled_execution_time.date().isoformat()
     return dg.RunRequest(run_key=f"scrub:{day}", tags={"lab/as_of": day, "lab/trigger": "schedule"})
 
@@ -70,7 +70,7 @@ def weekly_scrub(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
     default_status=dg.DefaultScheduleStatus.RUNNING,
 )
 def nightly_maintenance(context: dg.ScheduleEvaluationContext) -> dg.RunRequest:
-    """Small files put together each night, before the scrub reads them all."""
+    """Small files put together each night, before the scrub reads its part of them."""
     day = context.scheduled_execution_time.date().isoformat()
     return dg.RunRequest(run_key=f"maintenance:{day}", tags={"lab/as_of": day, "lab/trigger": "schedule"})
 
@@ -101,4 +101,4 @@ def hourly_score_log(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | d
     return dg.RunRequest(run_key=f"score_log:{hour}", run_config=config, tags={"lab/trigger": "schedule"})
 
 
-SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, weekly_scrub, nightly_maintenance, hourly_score_log)
+SCHEDULES = (daily_drift, monthly_retraining, hourly_oversight, daily_scrub, nightly_maintenance, hourly_score_log)

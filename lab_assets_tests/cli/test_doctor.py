@@ -180,7 +180,7 @@ def test_a_lake_that_is_gone_whole_is_told_table_by_table(lake: Lakehouse) -> No
     assert state == "failed"
     assert [each.partition(": ")[0] for each in found.split("; ")] == ["bronze.lims_lots", "silver.lots"]
     assert mend.startswith(
-        "bronze.lims_lots, silver.lots: restore the table's folder from the last backup; or, without a backup, 'lab table"
+        "bronze.lims_lots, silver.lots: restore the table's folder from the last backup ('lab restore'); or, without a backup, 'lab table"
     )
 
 

@@ -149,7 +149,7 @@ def test_a_lost_data_file_is_no_short_answer(lakehouse: Lakehouse) -> None:
     """Case 31: one of two files is deleted: no reader answers with the other one's row."""
     folder = filled(lakehouse, 2)
     next(folder.glob("*.parquet")).unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(DamagedTableError, match=rf"{NAME}: the data file .* is missing\. Put the file back from the last backup"):
         lakehouse.polars(NUMBERS)
 
 
@@ -172,7 +172,9 @@ def test_ingestion_and_commands_refuse_a_damaged_table(plant: Plant) -> None:
     before = contents(lake)
     plant.drop("b.txt", run_of("S-2"))
     refused = plant.ingest()
-    answer = f"bronze.chromatograms: version 1 is damaged, {last} is empty. Restore the table's folder from the last backup."
+    answer = (
+        f"bronze.chromatograms: version 1 is damaged, {last} is empty. Restore the table's folder from the last backup ('lab restore')."
+    )
     assert refused.returncode == 1
     assert refused.stderr.splitlines()[-1] == f"lab_assets.lake.opening.DamagedTableError: {answer}"
     assert contents(lake) == before
@@ -218,7 +220,7 @@ def test_the_scrubber_names_what_changed_and_what_is_gone(plant: Plant) -> None:
     }
     answer = laboratory.lab("scrub")
     assert answer.returncode == 1
-    assert "restore what is named from the last backup; nothing was changed" in answer.stderr
+    assert "restore what is named from the last backup ('lab restore', see docs/recovery.md); nothing was changed" in answer.stderr
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Lineage, copies of audit trail and access for analysis, scrubs."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from functools import partial
 
 import dagster as dg
@@ -56,12 +57,12 @@ def oversight(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehous
     can_subset=True,
 )
 def integrity(context: dg.AssetExecutionContext, lake: dg.ResourceParam[Lakehouse]) -> Iterator[dg.MaterializeResult | dg.AssetCheckResult]:
-    """Hash originals and files of tables again, and keep what is missing or changed."""
-    from lab_assets.stations.governance.copies import update_integrity
+    """Hash the originals and files of tables that are due, look at databases and models, and keep what is missing or changed."""
+    from lab_assets.stations.governance.scrubbing import update_integrity
 
     if selected(context, ["governance.integrity"]):
         before = lake.version(contract("governance.integrity"))
-        found = update_integrity(lake, run_id=context.run_id, say=context.log.info)
+        found = update_integrity(lake, run_id=context.run_id, today=datetime.now(UTC).date(), say=context.log.info)
         listed = {finding.object: f"{finding.problem} ({finding.told_as})" for finding in found.findings[:100]}
         detail: dict[str, Detail] = {"files": found.files, "bytes": found.bytes, "findings": len(found.findings), "listed": listed}
         yield report(lake, "governance.integrity", before, detail)

@@ -5,23 +5,20 @@ Belongs here: moving rows from the relational state into Delta. Does not belong 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from filelock import FileLock
 
 from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.core import TableContract
-from lab_assets.contracts.governance import ACCESS, AUDIT, INTEGRITY
+from lab_assets.contracts.governance import ACCESS, AUDIT
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
-
-if TYPE_CHECKING:
-    from lab_assets.ingest.scrub import ScrubReport
 
 
 def update_audit(lake: Lakehouse, *, run_id: str = "") -> int:
@@ -105,24 +102,6 @@ def _alone(lake: Lakehouse, contract: TableContract) -> Iterator[None]:
         yield
 
 
-def update_integrity(lake: Lakehouse, *, run_id: str = "", say: Callable[[str], None] = lambda _line: None) -> ScrubReport:
-    """Scrub, and append what was found.
-
-    Returns:
-        What the scrub found.
-    """
-    from dataclasses import asdict
-
-    from lab_assets.ingest.scrub import scrub
-
-    at = datetime.now(UTC)
-    report = scrub(lake.settings, lake.ledger, say=say)
-    if report.findings:
-        rows = [{**asdict(finding), "scrubbed_at_utc": at} for finding in report.findings]
-        lake.append(INTEGRITY, lake.local_rows(INTEGRITY, rows), derivation=_from("scrub", at.isoformat(), run_id))
-    return report
-
-
 def _from(what: str, version: int | str, run_id: str) -> Derivation:
     return Derivation(inputs={f"state:{what}": version}, run_id=run_id, code_version=code_version())
 
@@ -133,12 +112,14 @@ class SeenScrub:
 
     Attributes:
         files: Files hashed.
-        findings: Files missing or changed.
+        findings: What was missing or changed.
+        named: The first of them by name.
         at: When, empty before the first one.
     """
 
     files: int = 0
     findings: int = 0
+    named: tuple[str, ...] = ()
     at: str = ""
 
 
@@ -152,4 +133,5 @@ def newest_scrub(lake: Lakehouse) -> SeenScrub:
     if not entries:
         return SeenScrub()
     found = json.loads(entries[-1].new or "{}")
-    return SeenScrub(files=found["files"], findings=len(found["findings"]), at=entries[-1].at_utc)
+    count = found.get("count", len(found["findings"]))
+    return SeenScrub(files=found["files"], findings=count, named=tuple(found["findings"]), at=entries[-1].at_utc)
