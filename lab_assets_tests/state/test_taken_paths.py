@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -37,7 +38,10 @@ def test_names_are_found_by_the_key_and_not_by_reading_the_table(ledger: Ledger)
 
 
 def test_one_arrival_asks_by_its_keys_whatever_the_history_holds(ledger: Ledger) -> None:
-    """Every query of recording one new file and opening its batch, as SQLite plans it: none reads a table or all of one state."""
+    """Every query of recording one new file and opening its batch, as SQLite plans it: none reads a table or all of one state.
+
+    What waits is put in order by source, which scans a subquery of the arrivals that have no batch yet, found by the index.
+    """
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: object, _context: object, _many: bool) -> None:
@@ -52,5 +56,5 @@ def test_one_arrival_asks_by_its_keys_whatever_the_history_holds(ledger: Ledger)
     with ledger.engine.connect() as connection:
         for statement, parameters in queries:
             plan = " ".join(row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters))
-            assert "SCAN" not in plan, (statement, plan)
+            assert re.findall(r"SCAN (?!\(subquery|anon_)\w+", plan) == [], (statement, plan)
             assert "ix_arrivals_state" not in plan, (statement, plan)
