@@ -87,6 +87,7 @@ bench: setup ## Measure, and print tables.
 	$(BIN)/python bench/to_gold.py
 	$(BIN)/python bench/growth.py
 	$(BIN)/python bench/drop_to_score.py
+	$(BIN)/python bench/fairness.py
 
 dev: setup ## Run Dagster alone on this checkout, with the history of LAB_HOME.
 	DAGSTER_HOME="$$($(BIN)/python -m lab_assets.ops.dagster_home)" $(BIN)/dagster dev

@@ -16,12 +16,8 @@ from sqlglot import exp
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.formats.types import duckdb_type
 from lab_assets.governance.mask_methods import MASK_METHODS
+from lab_assets.governance.snapshots import quoted
 from lab_assets.governance.sql import DIALECT, CheckedQuery, table_name, table_nodes
-
-
-def quoted(name: str) -> str:
-    """Return an SQL identifier."""
-    return '"' + name.replace('"', '""') + '"'
 
 
 def masked_value(column: str, kind: str, *, tag: str, method: str) -> str:

@@ -22,6 +22,8 @@ from sqlglot import exp
 from sqlglot.errors import SqlglotError
 from sqlglot.optimizer.scope import Scope, traverse_scope
 
+from lab_assets.governance.query_plan import QueryRefusedError
+
 MAX_CHARACTERS: Final = 20_000
 MAX_TOKENS: Final = 4_000
 MAX_DEPTH: Final = 60
@@ -30,10 +32,6 @@ DIALECT: Final = "duckdb"
 _TABLE_PARTS: Final = frozenset({"this", "db", "catalog", "alias", "joins", "laterals"})
 _BUILT_IN: Final = ("duckdb_", "sqlite_", "pragma_", "pg_", "information_schema", "lab_")
 _HINT: Final = "allowed: one SELECT over tables named layer.table, with joins, grouping, windows and common functions"
-
-
-class QueryRefusedError(ValueError):
-    """The query is not run; the message says what is allowed."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
-from lab_assets.service.main import main
+if __name__ == "__main__":  # processes of queries load this module too, under another name
+    from lab_assets.service.main import main
 
-main()
+    main()

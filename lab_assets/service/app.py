@@ -22,7 +22,8 @@ from lab_assets.governance.policy import PolicyError
 from lab_assets.home_identity import LostError
 from lab_assets.service import problems
 from lab_assets.service.api import all_routers
-from lab_assets.service.limits import AdmissionMiddleware, SecurityHeadersMiddleware
+from lab_assets.service.gate import Gate
+from lab_assets.service.limits import SecurityHeadersMiddleware
 from lab_assets.service.pages import STATIC
 from lab_assets.service.pages import router as pages
 from lab_assets.service.prediction_log import LogUnavailableError
@@ -38,8 +39,6 @@ from lab_assets.state.clock import utc_now
 from lab_assets.state.database import DatabaseUnavailableError
 
 _LOG: Final = logging.getLogger(__name__)
-WORKER_THREADS: Final = 8
-"""Requests that read tables or compute features at once; the rest wait their turn instead of taking memory."""
 _ANSWERS: tuple[tuple[type[Exception], int, dict[str, str]], ...] = (
     (NotFoundError, 404, {}),
     (NoModelError, 503, {"Retry-After": "5"}),
@@ -58,18 +57,20 @@ _DATABASE_DETAIL: Final = "the laboratory's database takes nothing now; nothing 
 """Said instead of the error's own text, which contains the SQL statement."""
 
 
-def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
+def create_app(settings: Settings, *, clock: Clock = utc_now, gate: Gate | None = None) -> FastAPI:
     """Build the application; engine, model, log and caches open when it starts and close when it ends.
 
     Args:
         settings: Where everything is.
         clock: The time of predictions.
+        gate: What the server's requests pass; default: one that nothing passes, as where the application is called without a server.
     """
+    gate = gate or Gate()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        to_thread.current_default_thread_limiter().total_tokens = WORKER_THREADS
-        app.state.lab = open_state(settings, clock=clock)
+        app.state.lab = open_state(settings, clock=clock, gate=gate)
+        app.state.lab.queries.make_ready()
         try:
             yield
         finally:
@@ -88,7 +89,6 @@ def create_app(settings: Settings, *, clock: Clock = utc_now) -> FastAPI:
         app.include_router(router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     app.add_middleware(SecurityHeadersMiddleware)
-    app.add_middleware(AdmissionMiddleware)
     return app
 
 

@@ -3,7 +3,8 @@
 Belongs here: identity of a request, its check against policy, sign-in limits. Does not belong here: accounts, sessions and rules
 themselves (``lab_assets.governance``).
 
-A change of grants, roles or sessions takes effect within ``CACHE_S``. Systems send ``Authorization: Bearer``; browsers a cookie that
+A change of grants, roles or sessions takes effect within ``CACHE_S``; what a score needs of them is looked up in a thread that serves
+scores alone. Systems send ``Authorization: Bearer``; browsers a cookie that
 scripts cannot read, and with it each change must carry a token derived from the session, which other sites cannot know.
 """
 
@@ -14,20 +15,22 @@ import hashlib
 import hmac
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from anyio import to_thread
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
-from starlette.requests import Request
+from starlette.requests import HTTPConnection, Request
 
 from lab_assets.governance.accounts import User
 from lab_assets.governance.policy import Decision, PolicyError, PolicyStore
 from lab_assets.governance.sessions import Session, create_session, resolve_session, revoke_session
 from lab_assets.governance.users import SignInError, verify_password
+from lab_assets.service.fresh import FreshCache
+from lab_assets.service.lanes import Lane
 from lab_assets.service.limits import RateLimiter
 from lab_assets.service.problems import ProblemError
 from lab_assets.settings import Settings
@@ -37,8 +40,9 @@ CSRF_HEADER: Final = "x-csrf-token"
 CSRF_FIELD: Final = "csrf_token"
 CACHE_S: Final = 0.5
 MAX_CACHED: Final = 10_000
-MAX_SIGN_INS_AT_ONCE: Final = 8
-SIGN_IN_THREADS: Final = 2
+For = Literal["scores", "people"]
+"""Whose requests a look-up is for; each has threads of its own."""
+T = TypeVar("T")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _UNAUTHORISED: Final = {"WWW-Authenticate": "Bearer"}
 _LOG: Final = logging.getLogger(__name__)
@@ -79,38 +83,54 @@ def client_address(request: Request) -> str:
     return request.client.host if request.client else "unknown"
 
 
+def token_of(request: HTTPConnection) -> tuple[str, bool]:
+    """Return the session's token of a request, empty without one, and whether a browser sent it by itself."""
+    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+    if bearer:
+        return (bearer.strip() if scheme.lower() == "bearer" else ""), False
+    return request.cookies.get(COOKIE, ""), True
+
+
 class Access:
     """Sessions, policy and sign-in of one application."""
 
-    def __init__(self, settings: Settings, engine: Engine, policy: PolicyStore) -> None:
+    def __init__(self, settings: Settings, engine: Engine, policy: PolicyStore, *, sign_ins: Lane) -> None:
         self._idle_min = settings.session_idle_min
         self._engine = engine
         self._policy = policy
-        self._sessions: dict[str, tuple[float, Session | None]] = {}
-        self._decisions: dict[tuple[str, str, str], tuple[float, Decision]] = {}
+        self._sessions: FreshCache[str, Session | None] = FreshCache(fresh_s=CACHE_S, most=MAX_CACHED)
+        self._decisions: FreshCache[tuple[str, str, str], Decision] = FreshCache(fresh_s=CACHE_S, most=MAX_CACHED)
         self._by_address = RateLimiter(burst=20, per_minute=30)
         self._by_name = RateLimiter(burst=10, per_minute=10)
-        self._pool = ThreadPoolExecutor(SIGN_IN_THREADS, thread_name_prefix="sign-in")
-        self._signing_in = 0
+        self._sign_ins = sign_ins
+        self._threads: dict[For, ThreadPoolExecutor] = {
+            "scores": ThreadPoolExecutor(1, thread_name_prefix="access-of-scores"),
+            "people": ThreadPoolExecutor(2, thread_name_prefix="access"),
+        }
 
     def close(self) -> None:
-        """End the sign-in threads."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """End the threads."""
+        for pool in self._threads.values():
+            pool.shutdown(wait=False, cancel_futures=True)
 
-    async def identify(self, request: Request) -> Identity | None:
+    async def _in_thread(self, whose: For, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads[whose], work)
+
+    def person_of(self, token: str) -> str | None:
+        """Return whose session a token was when it was last looked up, to share places by; it grants nothing."""
+        session = self._sessions.last(token)
+        return None if session is None else session.user.name
+
+    async def identify(self, request: Request, *, whose: For = "people") -> Identity | None:
         """Return who sends a request, ``None`` for nobody known.
 
         Raises:
             ProblemError: 403 a browser's change without its token.
         """
-        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-        if bearer:
-            token, by_cookie = (bearer.strip() if scheme.lower() == "bearer" else ""), False
-        else:
-            token, by_cookie = request.cookies.get(COOKIE, ""), True
+        token, by_cookie = token_of(request)
         if not token or len(token) > 200:
             return None
-        session = await self._session(token)
+        session = await self._session(token, whose)
         if session is None:
             return None
         identity = Identity(user=session.user, token=token, by_cookie=by_cookie)
@@ -118,31 +138,19 @@ class Access:
             await _check_csrf(request, identity)
         return identity
 
-    async def _session(self, token: str) -> Session | None:
-        kept = self._sessions.get(token)
-        now_s = time.monotonic()
-        if kept is not None and now_s - kept[0] < CACHE_S:
-            return kept[1]
-        session = await to_thread.run_sync(lambda: resolve_session(self._engine, token, idle_min=self._idle_min))
-        if len(self._sessions) >= MAX_CACHED:
-            self._sessions.clear()
-        self._sessions[token] = (now_s, session)
-        return session
+    async def _session(self, token: str, whose: For) -> Session | None:
+        return await self._sessions.get(
+            token, lambda: self._in_thread(whose, lambda: resolve_session(self._engine, token, idle_min=self._idle_min))
+        )
 
-    async def decide(self, user: User, privilege: str, securable: str) -> Decision:
+    async def decide(self, user: User, privilege: str, securable: str, *, whose: For = "people") -> Decision:
         """Return whether policy lets a person do something, at most ``CACHE_S`` old."""
-        key = (user.name, privilege, securable)
-        kept = self._decisions.get(key)
-        now_s = time.monotonic()
-        if kept is not None and now_s - kept[0] < CACHE_S:
-            return kept[1]
-        decision = await to_thread.run_sync(self._decide, user.name, privilege, securable)
-        if len(self._decisions) >= MAX_CACHED:
-            self._decisions.clear()
-        self._decisions[key] = (now_s, decision)
-        return decision
+        return await self._decisions.get(
+            (user.name, privilege, securable), lambda: self._in_thread(whose, lambda: self.decide_now(user.name, privilege, securable))
+        )
 
-    def _decide(self, user: str, privilege: str, securable: str) -> Decision:
+    def decide_now(self, user: str, privilege: str, securable: str) -> Decision:
+        """Ask the policy, in the caller's thread; what cannot be decided is denied."""
         try:
             return self._policy.current().decide(user, privilege, securable)
         except (PolicyError, SQLAlchemyError) as error:
@@ -156,22 +164,17 @@ class Access:
             Token and account.
 
         Raises:
-            ProblemError: 401 refused, 429 too many tries, 503 too many at once.
+            ProblemError: 401 refused, 429 too many tries, or too many of this address wait, 503 too many at once.
         """
         address = client_address(request)
         now_s = time.monotonic()
         wait_s = max(self._by_address.take(address, now_s=now_s), self._by_name.take(name[:100], now_s=now_s))
         if wait_s > 0:
             raise ProblemError(429, "too many sign-in attempts; wait and try again", headers={"Retry-After": str(int(wait_s) + 1)})
-        if self._signing_in >= MAX_SIGN_INS_AT_ONCE:
-            raise ProblemError(503, "too many people sign in at once; try again", headers={"Retry-After": "1"})
-        self._signing_in += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, self._sign_in, name, password, address)
+            return await self._sign_ins.run(address, lambda: self._sign_in(name, password, address))
         except SignInError as error:
             raise ProblemError(401, str(error), headers=_UNAUTHORISED) from None
-        finally:
-            self._signing_in -= 1
 
     def _sign_in(self, name: str, password: str, address: str) -> tuple[str, User]:
         user = verify_password(self._engine, name=name, password=password, origin=address)
@@ -180,8 +183,8 @@ class Access:
     async def sign_out(self, identity: Identity, request: Request) -> None:
         """End a session now."""
         address = client_address(request)
-        await to_thread.run_sync(lambda: revoke_session(self._engine, identity.token, origin=address))
-        self._sessions.pop(identity.token, None)
+        await self._in_thread("people", lambda: revoke_session(self._engine, identity.token, origin=address))
+        self._sessions.drop(identity.token)
 
 
 async def _check_csrf(request: Request, identity: Identity) -> None:
@@ -229,10 +232,12 @@ class Requires:
     Attributes:
         privilege: Privilege, or ``None`` where any signed-in person may.
         securable: What the privilege is needed on.
+        whose: Whose threads look it up.
     """
 
     privilege: str | None = None
     securable: str = "lab"
+    whose: For = "people"
 
     async def __call__(self, request: Request) -> Identity:
         """Return who asks.
@@ -241,11 +246,11 @@ class Requires:
             ProblemError: 401 nobody known, 403 not allowed.
         """
         access: Access = request.app.state.lab.access
-        identity = await access.identify(request)
+        identity = await access.identify(request, whose=self.whose)
         if identity is None:
             raise ProblemError(401, "sign in: POST /v1/login, then Authorization: Bearer <token>", headers=_UNAUTHORISED)
         if self.privilege is not None:
-            decision = await access.decide(identity.user, self.privilege, self.securable)
+            decision = await access.decide(identity.user, self.privilege, self.securable, whose=self.whose)
             if not decision.allowed:
                 raise ProblemError(403, f"{identity.name} may not {self.privilege} {self.securable}: {'; '.join(decision.reasons)}")
         return identity

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
@@ -52,7 +53,7 @@ def read_body(body: bytes, kind: type[S], *, refused: str, words: Words) -> S:
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
-        found = list(_problems(document, kind, words, ""))
+        found = list(islice(_problems(document, kind, words, ""), MAX_PROBLEMS))
         raise refusal(refused, found or [FieldProblem("body", _plain(error))]) from None
 
 
@@ -137,7 +138,7 @@ def _refuse_text(body: bytes, reason: str, kind: type[msgspec.Struct], *, refuse
             FieldProblem(path, "needs finite numbers" if isinstance(value, list) else "needs a finite number")
             for path, value in _not_finite(document, "")
         ]
-        broken = infinite or list(_problems(document, kind, words, ""))
+        broken = infinite or list(islice(_problems(document, kind, words, ""), MAX_PROBLEMS))
     except RecursionError:
         broken = []
     if broken:

@@ -1,6 +1,7 @@
-"""What keeps the service standing under load and hostile input: body caps, admission, rate limits.
+"""What keeps the service standing under hostile input: body caps, rate limits, headers.
 
-Belongs here: limits that know nothing of the laboratory. Does not belong here: who may do what (``auth.py``).
+Belongs here: limits that know nothing of the laboratory. Does not belong here: who may do what (``auth.py``), how much is done at once
+(``lanes.py``, ``gate.py``), connections (``connections.py``).
 """
 
 from __future__ import annotations
@@ -13,12 +14,21 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from lab_assets.service.problems import ProblemError, problem_response
+from lab_assets.service.problems import ProblemError
 
 MAX_BODY_BYTES: Final = 1024 * 1024
+KEPT_BODY_BYTES: Final = 64 * 1024
+"""A body up to this size is received before its request begins."""
+QUICK_BODY_BYTES: Final = 8 * 1024
+"""A body up to this size is read on the event loop; no score that can be answered is larger."""
 BODY_TIMEOUT_S: Final = 15.0
-MAX_IN_FLIGHT: Final = 128
 _CONTENT_TYPES: Final = ("application/json", "")
+
+
+def is_small(request: Request) -> bool:
+    """Return whether a body is said to be small enough to be here already, and to be read at once."""
+    declared = request.headers.get("content-length", "")
+    return declared.isdecimal() and int(declared) <= QUICK_BODY_BYTES
 
 
 async def read_json_body(request: Request, *, limit_bytes: int = MAX_BODY_BYTES) -> bytes:
@@ -56,33 +66,6 @@ async def read_body(request: Request, *, limit_bytes: int = MAX_BODY_BYTES) -> b
     except ClientDisconnect:
         raise ProblemError(400, "the client went away") from None
     return b"".join(chunks)
-
-
-class AdmissionMiddleware:
-    """Refuse work beyond what can be answered soon, so that accepted requests keep their latency.
-
-    Liveness stays reachable: ``/healthz`` and ``/metrics`` are never refused.
-    """
-
-    def __init__(self, app: ASGIApp, *, max_in_flight: int = MAX_IN_FLIGHT) -> None:
-        self._app = app
-        self._max = max_in_flight
-        self._in_flight = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on, or answer 503 with ``Retry-After``."""
-        if scope["type"] != "http" or scope["path"] in {"/healthz", "/metrics"}:
-            await self._app(scope, receive, send)
-            return
-        if self._in_flight >= self._max:
-            error = ProblemError(503, "more requests than can be answered at once; try again", headers={"Retry-After": "1"})
-            await problem_response(error)(scope, receive, send)
-            return
-        self._in_flight += 1
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._in_flight -= 1
 
 
 SECURITY_HEADERS: Final = (

@@ -8,14 +8,26 @@ from __future__ import annotations
 import gc
 import socket
 import sys
+from contextlib import suppress
+from typing import Final
 
 import uvicorn
+from uvicorn.config import STARTUP_FAILURE
 
 from lab_assets.environment_errors import fault_of
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.service.app import create_app
+from lab_assets.service.connections import Connections, raise_handle_limit
+from lab_assets.service.gate import Gate
+from lab_assets.service.guarded_protocol import IDLE_S, guarded
 from lab_assets.settings import Settings, get_settings
 from lab_assets.state.database import open_database
+
+SWITCH_INTERVAL_S: Final = 0.0005
+"""How long a thread that makes a page may keep the interpreter from the event loop, which answers scores; Python's own default is ten times that."""
+ACCEPTS: Final = 16
+"""Connections taken in at once. The event loop takes one from each listening handle before it works on: with a single one, new connections
+would wait for seconds in a crowd, those of probes among them."""
 
 
 def main() -> None:
@@ -33,25 +45,30 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: {fault}\n")
         raise SystemExit(2) from None
-    app = create_app(settings)
+    gate = Gate(connections=Connections(most=raise_handle_limit()))
+    app = create_app(settings, gate=gate)
     gc.collect()
     gc.freeze()  # what is loaded now lives as long as the process; collections need not walk it
-    uvicorn.run(
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    config = uvicorn.Config(
         app,
         host=settings.host,
         port=settings.service_port,
-        workers=1,
         loop="uvloop",
-        http="httptools",
+        http=guarded(gate),
         access_log=False,
         log_level=settings.log_level.lower(),
         server_header=False,
-        limit_concurrency=1024,
-        backlog=512,
-        timeout_keep_alive=15,
+        backlog=1024,
+        timeout_keep_alive=int(IDLE_S),
         timeout_graceful_shutdown=10,
-        h11_max_incomplete_event_size=16 * 1024,
     )
+    server = uvicorn.Server(config)
+    listener = config.bind_socket()
+    with suppress(KeyboardInterrupt):
+        server.run(sockets=[listener, *(listener.dup() for _ in range(ACCEPTS - 1))])
+    if not server.started:
+        sys.exit(STARTUP_FAILURE)
 
 
 def require_startable(settings: Settings) -> None:

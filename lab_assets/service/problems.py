@@ -66,12 +66,13 @@ def problem_body(status: int, detail: str, errors: tuple[FieldProblem, ...] = ()
 
 
 def problem_response(error: ProblemError) -> Response:
-    """Turn an error into its response."""
+    """Turn an error into its response; what may be tried again says when."""
+    headers = {"Retry-After": "1", **error.headers} if error.status in {429, 503} else error.headers
     return Response(
         problem_body(error.status, error.detail, error.errors),
         status_code=error.status,
         media_type="application/problem+json",
-        headers=error.headers,
+        headers=headers,
     )
 
 

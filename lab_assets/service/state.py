@@ -11,11 +11,15 @@ from typing import Final, cast
 from sqlalchemy import Engine
 from starlette.requests import Request
 
-from lab_assets.governance.gateway import GatewayLimits, QueryGateway
+from lab_assets.governance.gateway import QueryGateway
 from lab_assets.governance.policy import PolicyStore
+from lab_assets.governance.query_plan import GatewayLimits
 from lab_assets.service.auth import Access
+from lab_assets.service.gate import Gate
+from lab_assets.service.lanes import Lanes
 from lab_assets.service.metrics import Metrics
 from lab_assets.service.prediction_log import PredictionLog
+from lab_assets.service.queries import Queries
 from lab_assets.service.record_watch import RecordWatch
 from lab_assets.service.run_rows import CachedRows
 from lab_assets.service.scorer import Clock, Scorer
@@ -40,7 +44,9 @@ class ServiceState:
     engine: Engine
     policy: PolicyStore
     access: Access
-    gateway: QueryGateway
+    gate: Gate
+    lanes: Lanes
+    queries: Queries
     tables: TableCache
     log: PredictionLog
     watch: ModelWatch
@@ -56,10 +62,11 @@ class ServiceState:
         self.record_watch.stop()
         self.log.close()
         self.access.close()
+        self.lanes.close()
         self.engine.dispose()
 
 
-def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "service") -> ServiceState:
+def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "service", gate: Gate | None = None) -> ServiceState:
     """Open every part; what an earlier process left in the spool is committed first.
 
     Raises:
@@ -76,12 +83,17 @@ def open_state(settings: Settings, *, clock: Clock = utc_now, spool: str = "serv
     record_watch = RecordWatch(settings, engine)
     record_watch.start()
     models = Models(settings, watch)
+    lanes, gate = Lanes.open(), gate or Gate()
+    access = Access(settings, engine, policy, sign_ins=lanes.sign_in)
+    gate.person_of_token = access.person_of
     return ServiceState(
         settings=settings,
         engine=engine,
         policy=policy,
-        access=Access(settings, engine, policy),
-        gateway=QueryGateway(settings, engine, limits=QUERY_LIMITS, policy=policy),
+        access=access,
+        gate=gate,
+        lanes=lanes,
+        queries=Queries(QueryGateway(settings, engine, limits=QUERY_LIMITS, policy=policy), QUERY_LIMITS, lanes.sql),
         tables=tables,
         log=log,
         watch=watch,

@@ -21,7 +21,8 @@ from lab_assets.contracts.all_contracts import contract
 from lab_assets.governance.gateway import GatewayLimits, QueryFailedError, QueryGateway
 from lab_assets.governance.grants import Stewardship
 from lab_assets.governance.mask_methods import MaskKey
-from lab_assets.governance.relations import Snapshot, open_for_query, table_state
+from lab_assets.governance.relations import open_for_query, table_state
+from lab_assets.governance.snapshots import Snapshot
 from lab_assets.governance.sql import QueryRefusedError, allow_list, check_query
 from lab_assets.governance.users import set_disabled
 from lab_assets.home_identity import LostError
@@ -537,8 +538,8 @@ def test_threads_share_a_gateway(gateway: QueryGateway) -> None:
 def test_the_second_wall_holds_without_the_first(lots: Settings, sql: str) -> None:
     """The snapshot itself, given text that no gateway would pass on."""
     python_secret = pa.table({"a": [1]})
-    snapshot = Snapshot([open_for_query(lots, contract("silver.lots"))], memory="256MB", threads=1)
-    assert snapshot.cursor().execute(f'SELECT count(*) FROM "{snapshot.names["silver.lots"]}"').fetchone() == (3,)  # noqa: S608  a name made by us
+    snapshot = Snapshot([open_for_query(lots, contract("silver.lots")).as_relation("lab_lots")], memory="256MB", threads=1)
+    assert snapshot.cursor().execute('SELECT count(*) FROM "lab_lots"').fetchone() == (3,)
     with pytest.raises(duckdb.Error):
         snapshot.cursor().execute(sql)
     assert python_secret.num_rows == 1

@@ -77,6 +77,10 @@ def client(lab: Laboratory) -> Iterator[Client]:
     loop.run_until_complete(context.__aenter__())
     yield Client(app, lab, loop)
     loop.run_until_complete(context.__aexit__(None, None, None))
+    left = asyncio.all_tasks(loop)
+    for task in left:  # the pool of processes for queries ends with its task
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
     loop.close()
 
 

@@ -5,26 +5,19 @@ Belongs here: reading requests and writing answers. Does not belong here: what i
 
 from __future__ import annotations
 
-from base64 import b64encode
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import Any
 
-import orjson
 from fastapi import APIRouter
 from fastapi.responses import Response
 
+from lab_assets.service.json_text import json_text
+
 
 def json_response(content: Any, status_code: int = 200) -> Response:
-    """Return JSON; floats that are not finite become null, bytes base64, other values text."""
-    body = orjson.dumps(content, default=_plain, option=orjson.OPT_NON_STR_KEYS)
-    return Response(body, status_code=status_code, media_type="application/json")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple | set | frozenset):
-        return list(value)
-    return b64encode(value).decode("ascii") if isinstance(value, bytes) else str(value)
+    """Return JSON, as ``json_text``."""
+    return Response(json_text(content), status_code=status_code, media_type="application/json")
 
 
 def all_routers() -> tuple[APIRouter, ...]:

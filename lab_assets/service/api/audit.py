@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
@@ -34,15 +33,15 @@ async def entries(
     """Return the newest entries, oldest first; columns the asker is not cleared for come masked."""
     state = lab(request)
 
-    def work() -> list[dict[str, object]]:
+    def work() -> Response:
         found = AuditLog(state.engine).entries(actor=actor, action=action, target=target, limit=limit)
-        return [state.views.masked("governance.audit", asdict(one), user=who.name) for one in found]
+        return json_response([state.views.masked("governance.audit", asdict(one), user=who.name) for one in found])
 
-    return json_response(await to_thread.run_sync(work))
+    return await state.lanes.pages.run(who.name, work)
 
 
-@router.get("/verify", dependencies=[Depends(SELECT_AUDIT)])
-async def verify(request: Request) -> Response:
+@router.get("/verify")
+async def verify(request: Request, who: Annotated[Identity, Depends(SELECT_AUDIT)]) -> Response:
     """Check the chain and its outside anchor; the first broken entry is named."""
     state = lab(request)
-    return json_response(asdict(await to_thread.run_sync(lambda: AuditLog(state.engine).verify())))
+    return await state.lanes.pages.run(who.name, lambda: json_response(asdict(AuditLog(state.engine).verify())))

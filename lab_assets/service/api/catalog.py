@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
@@ -23,8 +22,8 @@ router = APIRouter(prefix="/v1/catalog", tags=["catalog"])
 BROWSE = Requires("BROWSE", "lab")
 
 
-async def _may(state: ServiceState, who: Identity, privilege: str, table: TableContract) -> bool:
-    return (await state.access.decide(who.user, privilege, f"lab.{table.full_name}")).allowed
+def _may(state: ServiceState, who: Identity, privilege: str, table: TableContract) -> bool:
+    return state.access.decide_now(who.name, privilege, f"lab.{table.full_name}").allowed
 
 
 def _summary(table: TableContract) -> dict[str, Any]:
@@ -35,7 +34,11 @@ def _summary(table: TableContract) -> dict[str, Any]:
 async def tables(request: Request, who: Annotated[Identity, Depends(BROWSE)]) -> Response:
     """List the tables one may browse, in flow order."""
     state = lab(request)
-    return json_response([_summary(table) for table in contracts().values() if await _may(state, who, "BROWSE", table)])
+
+    def work() -> Response:
+        return json_response([_summary(table) for table in contracts().values() if _may(state, who, "BROWSE", table)])
+
+    return await state.lanes.pages.run(who.name, work)
 
 
 @router.get("/search")
@@ -43,10 +46,14 @@ async def search(
     request: Request, who: Annotated[Identity, Depends(BROWSE)], q: Annotated[str, Query(min_length=2, max_length=100)]
 ) -> Response:
     """Find tables and columns by name or meaning."""
-    state, wanted = lab(request), q.casefold()
+    state = lab(request)
+    return await state.lanes.pages.run(who.name, lambda: json_response(_hits(state, who, q.casefold())))
+
+
+def _hits(state: ServiceState, who: Identity, wanted: str) -> list[dict[str, Any]]:
     hits: list[dict[str, Any]] = []
     for table in contracts().values():
-        if not await _may(state, who, "BROWSE", table):
+        if not _may(state, who, "BROWSE", table):
             continue
         if wanted in f"{table.full_name} {table.grain} {table.description}".casefold():
             hits.append({"table": table.full_name, "column": None, "meaning": table.description})
@@ -55,19 +62,23 @@ async def search(
             for column in table.columns
             if wanted in f"{column.name} {column.meaning}".casefold()
         ]
-    return json_response(hits)
+    return hits
 
 
 @router.get("/tables/{name}")
 async def show(request: Request, name: str, who: Annotated[Identity, Depends(BROWSE)]) -> Response:
     """Show one table: columns, meaning, units, tags, which of them the asker sees masked, and its current version."""
     state = lab(request)
+    return await state.lanes.pages.run(who.name, lambda: json_response(_shown(state, who, name)))
+
+
+def _shown(state: ServiceState, who: Identity, name: str) -> dict[str, Any]:
     table = contracts().get(name.removeprefix("lab."))
-    if table is None or not await _may(state, who, "BROWSE", table):
+    if table is None or not _may(state, who, "BROWSE", table):
         raise ProblemError(404, "no such table, or you may not browse it")
-    policy = await to_thread.run_sync(state.policy.current)
+    policy = state.policy.current()
     masked, tags = policy.masked_columns(who.name, table.full_name), policy.tags.get(table.full_name, {})
-    opened = await to_thread.run_sync(lambda: open_table(state.settings, table.full_name))
+    opened = open_table(state.settings, table.full_name)
     columns = [
         {
             "name": column.name, "kind": column.kind, "meaning": column.meaning, "unit": column.unit, "nullable": column.nullable,
@@ -75,8 +86,6 @@ async def show(request: Request, name: str, who: Annotated[Identity, Depends(BRO
         }
         for column in table.columns
     ]  # fmt: skip
-    may_read = await _may(state, who, "SELECT", table)
+    may_read = _may(state, who, "SELECT", table)
     version = None if opened is None else opened.version()
-    return json_response(
-        _summary(table) | {"primary_key": list(table.primary_key), "version": version, "may_select": may_read, "columns": columns}
-    )
+    return _summary(table) | {"primary_key": list(table.primary_key), "version": version, "may_select": may_read, "columns": columns}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
@@ -26,7 +25,7 @@ async def decision(
     """Return a decision as it was made with its prediction; it is never worked out again."""
     state = lab(request)
 
-    def work() -> dict[str, object]:
-        return state.views.decision(find_decision(state.settings, decision_id, log=state.log), user=who.name)
+    def work() -> Response:
+        return json_response(state.views.decision(find_decision(state.settings, decision_id, log=state.log), user=who.name))
 
-    return json_response(await to_thread.run_sync(work))
+    return await state.lanes.pages.run(who.name, work)

@@ -45,7 +45,10 @@ async def readyz(request: Request) -> Response:
     problems += record.problems
     ready = version is not None and state.log.last_error is None and not record.unwritable
     status = "ready" if ready else "not ready"
-    return json_response({"status": status, "model_version": version, "problems": problems}, 200 if ready else 503)
+    answer = json_response({"status": status, "model_version": version, "problems": problems}, 200 if ready else 503)
+    if not ready:
+        answer.headers["Retry-After"] = "5"
+    return answer
 
 
 @router.get("/metrics", dependencies=[_OPEN])
@@ -55,5 +58,6 @@ async def metrics(request: Request) -> Response:
     state.metrics.pending.set(state.log.pending)
     state.metrics.model_alarm.set(state.watch.alarm is not None)
     state.metrics.record_alarm.set(bool(state.record_watch.health.problems))
+    state.metrics.note_load(state.gate, state.lanes)
     state.metrics.log_alarm.set(state.log.last_error is not None)
     return Response(state.metrics.text(), media_type="text/plain; version=0.0.4")

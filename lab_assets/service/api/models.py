@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
 
@@ -34,32 +33,36 @@ def _known(name: str) -> str:
     return name
 
 
-async def _rows(views: Views, found: Sequence[DataclassInstance], who: Identity) -> list[dict[str, Any]]:
+def _rows(views: Views, found: Sequence[DataclassInstance], who: Identity) -> list[dict[str, Any]]:
     """Return rows of the ledger of approvals as somebody may see them."""
-    return await to_thread.run_sync(lambda: [views.ledger_row(asdict(one), user=who.name) for one in found])
+    return [views.ledger_row(asdict(one), user=who.name) for one in found]
 
 
 @router.get("/models/{name}")
 async def versions(request: Request, name: str, who: Annotated[Identity, Depends(BROWSE_MODEL)]) -> Response:
     """List the submitted versions with digest, metrics, data versions and decision."""
-    ledger = Approvals(lab(request).engine)
-    found = await to_thread.run_sync(lambda: ledger.submissions(_known(name)))
-    views = lab(request).views
-    return json_response(await _rows(views, found, who))
+    state = lab(request)
+
+    def work() -> Response:
+        return json_response(_rows(state.views, Approvals(state.engine).submissions(_known(name)), who))
+
+    return await state.lanes.pages.run(who.name, work)
 
 
 @router.get("/models/{name}/serving")
 async def serving(request: Request, name: str, who: Annotated[Identity, Depends(BROWSE_MODEL)]) -> Response:
     """Return what should serve, what serves here, and how it came to."""
     state = lab(request)
-    ledger = Approvals(state.engine)
-    history = await to_thread.run_sync(lambda: ledger.serving_history(_known(name)))
-    try:
-        loaded = {"version": state.watch.current.version, "digest": state.watch.current.bundle.digest}
-    except NoModelError:
-        loaded = None
-    rows = await _rows(state.views, history, who)
-    return json_response({"serving_here": loaded, "in_step": state.watch.alarm is None, "history": rows})
+
+    def work() -> Response:
+        rows = _rows(state.views, Approvals(state.engine).serving_history(_known(name)), who)
+        try:
+            loaded = {"version": state.watch.current.version, "digest": state.watch.current.bundle.digest}
+        except NoModelError:
+            loaded = None
+        return json_response({"serving_here": loaded, "in_step": state.watch.alarm is None, "history": rows})
+
+    return await state.lanes.pages.run(who.name, work)
 
 
 @router.get("/approvals")
@@ -67,6 +70,9 @@ async def approvals(request: Request, who: Annotated[Identity, Depends(BROWSE_MO
     """List submissions, all or those ``submitted``, ``approved`` or ``rejected``."""
     if status not in {None, "submitted", "approved", "rejected"}:
         raise ProblemError(422, "status is submitted, approved or rejected")
-    ledger, views = Approvals(lab(request).engine), lab(request).views
-    found = await to_thread.run_sync(lambda: ledger.submissions(MODEL_NAME, state=status))
-    return json_response(await _rows(views, found, who))
+    state = lab(request)
+
+    def work() -> Response:
+        return json_response(_rows(state.views, Approvals(state.engine).submissions(MODEL_NAME, state=status), who))
+
+    return await state.lanes.pages.run(who.name, work)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.responses import Response
 
@@ -34,13 +33,13 @@ async def prediction(
     """
     state = lab(request)
 
-    def work() -> dict[str, object]:
+    def work() -> Response:
         record = find_record(state.settings, prediction_id, log=state.log)
         shown = state.views.prediction(record.prediction, user=who.name)
         end = find_end(state.settings, prediction_id)
         shown["ended"] = None if end is None else state.views.masked("ml.predictions", end, user=who.name)
         if explain:
             shown["drivers"], shown["computed"] = state.views.drivers(record, user=who.name)
-        return shown
+        return json_response(shown)
 
-    return json_response(await to_thread.run_sync(work))
+    return await state.lanes.pages.run(who.name, work)

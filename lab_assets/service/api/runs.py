@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from typing import Annotated
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Path, Request
 from fastapi.responses import Response
 
@@ -35,13 +34,14 @@ async def trace(request: Request, injection_id: InjectionId, who: Annotated[Iden
     instrument, sample or lot that no table knows, and tables that wait to be made anew, as after a restore.
     """
     state = lab(request)
-    body = await read_json_body(request)
+    async with state.lanes.uploads.place(who.name):
+        body = await read_json_body(request)
 
     def work() -> Answer:
         return state.scorer.score_trace(injection_id, parse_trace(body), body=body, user=who.name)
 
     began_s = time.perf_counter()
-    answer = await to_thread.run_sync(work)
+    answer = await state.lanes.traces.run(who.name, work)
     state.metrics.trace_count.inc()
     state.metrics.trace_seconds.observe(time.perf_counter() - began_s)
     return json_response(answer.to_json())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -63,16 +62,18 @@ def _links(request: Request, state: ServiceState) -> dict[str, str]:
 async def first_page(request: Request, who: Annotated[Identity, Depends(ANYBODY)]) -> Response:
     """What needs me now: runs by risk, lots, exceptions."""
     state = lab(request)
-    page = await to_thread.run_sync(lambda: state.views.first_page(who.name))
-    return _page("home.html", who, page=page, links=_links(request, state))
+
+    def work() -> Response:
+        return _page("home.html", who, page=state.views.first_page(who.name), links=_links(request, state))
+
+    return await state.lanes.pages.run(who.name, work)
 
 
 @router.get("/live")
 async def live(request: Request, who: Annotated[Identity, Depends(Requires())]) -> Response:
     """The changing part of the first page."""
     state = lab(request)
-    page = await to_thread.run_sync(lambda: state.views.first_page(who.name))
-    return _page("live.html", who, page=page)
+    return await state.lanes.pages.run(who.name, lambda: _page("live.html", who, page=state.views.first_page(who.name)))
 
 
 @router.get("/predictions/{prediction_id}")
@@ -82,7 +83,7 @@ async def prediction_page(
     """One prediction: risk, path, drivers, what it rests on and values."""
     state = lab(request)
 
-    def work() -> dict[str, Any]:
+    def content() -> dict[str, Any]:
         record = find_record(state.settings, prediction_id, log=state.log)
         found = record.prediction
         shown = state.views.prediction(found, user=who.name)
@@ -102,11 +103,13 @@ async def prediction_page(
             "decision": decision,
         }
 
-    try:
-        content = await to_thread.run_sync(work)
-    except NotFoundError as error:
-        return _page("message.html", who, status=404, heading="Not found", detail=str(error))
-    return _page("prediction.html", who, **content)
+    def work() -> Response:
+        try:
+            return _page("prediction.html", who, **content())
+        except NotFoundError as error:
+            return _page("message.html", who, status=404, heading="Not found", detail=str(error))
+
+    return await state.lanes.pages.run(who.name, work)
 
 
 @router.get("/signin", dependencies=[Depends(_SIGN_IN)])
@@ -122,7 +125,10 @@ async def sign_in(request: Request) -> Response:
     try:
         token, _ = await lab(request).access.sign_in(request, name=form.get("user", ""), password=form.get("password", ""))
     except ProblemError as error:
-        return _page("signin.html", None, status=error.status, problem=error.detail)
+        page = _page("signin.html", None, status=error.status, problem=error.detail)
+        if wait_s := error.headers.get("Retry-After"):
+            page.headers["Retry-After"] = wait_s
+        return page
     response = RedirectResponse("/", status_code=303)
     set_session_cookie(response, request, token)
     return response
