@@ -296,23 +296,22 @@ def test_an_interrupted_up_leaves_nothing_behind(laboratory: Settings) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.slow
+@pytest.mark.spark
 def test_in_the_foreground_an_outside_end_of_all_watchers_is_repaired(laboratory: Settings) -> None:
     """As in a container: the command stays, sees to the watchers, and SIGTERM ends everything."""
-    settings = laboratory.model_copy(update={"spark_remote": "sc://127.0.0.1:1/;token=none"})
-    settings.model_fields_set.add("spark_remote")
-    environment = {**child_environment(settings, component=""), "PYTHONPATH": str(PROJECT_ROOT)}
+        environment = {**child_environment(laboratory, component=""), "PYTHONPATH": str(PROJECT_ROOT)}
     command = subprocess.Popen(
-        (sys.executable, "-c", "from lab_assets.cli.main import app; app()", "up", "--foreground"), env=environment, cwd=settings.home
+        (sys.executable, "-c", "from lab_assets.cli.main import app; app()", "up", "--foreground"), env=environment, cwd=laboratory.home
     )
     try:
-        until("the laboratory", lambda: lab_status(settings).up, 120)
-        pids = {each.name: each.pid for each in lab_status(settings).components}
-        for post in posts(settings.run):
+        until("the laboratory", lambda: lab_status(laboratory).up, 120)
+        pids = {each.name: each.pid for each in lab_status(laboratory).components}
+        for post in posts(laboratory.run):
             if holder := post.holder():
                 os.kill(holder.pid, signal.SIGKILL)
-        until("another supervisor", lambda: lab_status(settings).up, 60)
-        assert {each.name: each.pid for each in lab_status(settings).components if each.name != "supervisor"}.items() <= pids.items()
+        until("another supervisor", lambda: lab_status(laboratory).up, 60)
+        assert {each.name: each.pid for each in lab_status(laboratory).components if each.name != "supervisor"}.items() <= pids.items()
     finally:
         command.send_signal(signal.SIGTERM)
         assert command.wait(timeout=90) == 0
-    assert marked(place_of(settings)) == []
+    assert marked(place_of(laboratory)) == []

@@ -16,6 +16,7 @@ import pytest
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus
 from sqlalchemy import Engine
 
+from lab_assets.ops.batches import last_batch
 from lab_assets.ops.dagster_home import dagster_instance, home_folder
 from lab_assets.ops.processes import stop
 from lab_assets.ops.status import LabStatus, lab_status
@@ -54,6 +55,7 @@ def test_the_answer_is_a_document_after_the_first_ingestion(settings: Settings, 
     now = datetime(2026, 5, 1, tzinfo=UTC)
     with writing(engine) as connection:
         connection.execute(INGEST_BATCHES.insert().values(batch=1, state="committed", opened_at=now, committed_at=now, table_versions={}))
+    assert {type(name) for name in last_batch(engine) or {}} == {str}  # SQLAlchemy's own kind of text is none that JSON writers take
     answer = as_command(settings)
     assert answer.last_batch is not None
     assert (answer.last_batch["batch"], answer.last_batch["state"], answer.up) == (1, "committed", False)
