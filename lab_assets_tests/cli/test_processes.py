@@ -299,7 +299,7 @@ def test_an_interrupted_up_leaves_nothing_behind(laboratory: Settings) -> None:
 @pytest.mark.spark
 def test_in_the_foreground_an_outside_end_of_all_watchers_is_repaired(laboratory: Settings) -> None:
     """As in a container: the command stays, sees to the watchers, and SIGTERM ends everything."""
-        environment = {**child_environment(laboratory, component=""), "PYTHONPATH": str(PROJECT_ROOT)}
+    environment = {**child_environment(laboratory, component=""), "PYTHONPATH": str(PROJECT_ROOT)}
     command = subprocess.Popen(
         (sys.executable, "-c", "from lab_assets.cli.main import app; app()", "up", "--foreground"), env=environment, cwd=laboratory.home
     )
