@@ -163,15 +163,7 @@ def _print_status(laboratory: dict[str, Any]) -> None:
     for row in rows:
         memory = "-" if row["memory_mib"] is None else f"{row['memory_mib']:.0f} MiB"
         state = "[red]failing[/]" if row["failing"] else f"[{colors[row['state']]}]{row['state']}[/]"
-        shown = (
-            row["name"],
-            state,
-            str(row["pid"] or "-"),
-            row["address"] or "-",
-            memory,
-            _duration(row["uptime_s"]),
-            str(row["restarts"]),
-        )
+        shown = (row["name"], state, str(row["pid"] or "-"), row["address"] or "-", memory, _duration(row["uptime_s"]))
         table.add_row(*shown)
     console.print(title, markup=False, highlight=False, soft_wrap=True)
     console.print(table)

@@ -26,6 +26,8 @@ def tell(settings: Settings, record: Record, action: str) -> bool:
     """
     from sqlalchemy.exc import SQLAlchemyError
 
+    from lab_assets.fault_kinds import EnvironmentFaultError
+    from lab_assets.home_identity import LostError
     from lab_assets.state.audit_chain import AuditError, AuditLog
     from lab_assets.state.database import HEAD, current_revision, open_engine
 
@@ -40,7 +42,7 @@ def tell(settings: Settings, record: Record, action: str) -> bool:
             AuditLog(engine).append(actor=_ACTOR, action=action, target=f"process:{record.name}", new=content, origin="supervisor")
         finally:
             engine.dispose()
-    except (AuditError, SQLAlchemyError, OSError) as error:
+    except (AuditError, SQLAlchemyError, OSError, LostError, EnvironmentFaultError) as error:
         sys.stderr.write(f"{action} of {record.name} could not be kept in the audit trail: {error}\n")
         return False
     return True
