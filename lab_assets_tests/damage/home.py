@@ -6,7 +6,9 @@ Belongs here: making it, copying it, what it answers, what looks at it. Does not
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,6 +100,10 @@ def make_template(folder: Path) -> Template:
     make_backup(settings, engine, folder / "backup", by="shell:test", keys=KeysChoice(passphrase=WORD))
     _settle(engine)
     engine.dispose()
+    with closing(
+        sqlite3.connect(settings.home / "mlflow" / "mlflow.db")
+    ) as connection:  # what is in its log would stand for a damaged page
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     shutil.rmtree(settings.run / "models", ignore_errors=True)
     return Template(folder / "lab", folder / "older", folder / "backup", logged.digest, answers_of(settings, logged.digest))
 
@@ -109,9 +115,6 @@ def _settle(engine: Any) -> None:
 
 def _history(path: Path) -> None:
     """A database as Dagster's storage is one."""
-    import sqlite3
-    from contextlib import closing
-
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("CREATE TABLE runs (id INTEGER PRIMARY KEY, body TEXT)")

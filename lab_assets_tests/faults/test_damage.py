@@ -217,6 +217,7 @@ def test_the_scrubber_names_what_changed_and_what_is_gone(plant: Plant) -> None:
         str(cut.relative_to(home)): ("changed", "bronze.files version 2"),
         str(originals["hplc/a.txt"].relative_to(home)): ("changed", "hplc/a.txt"),
         str(originals["hplc/b.txt"].relative_to(home)): ("missing", "hplc/b.txt"),
+        "bronze.files": ("changed", f"bronze.files: version 2 is damaged, {cut} has other bytes than were committed"),
     }
     answer = laboratory.lab("scrub")
     assert answer.returncode == 1
