@@ -9,6 +9,7 @@ traceback over the command's own words; they end with it instead.
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sys
 import threading
@@ -19,6 +20,7 @@ from typing import Final
 
 _WAKE: Final = signal.SIGUSR1
 """Ends a system call of the main thread, so that it sees at once that it was interrupted."""
+_LOOK_EVERY_S: Final = 0.2
 
 
 @contextmanager
@@ -29,12 +31,19 @@ def interrupts_for_this_process() -> Iterator[None]:
         return
     main, ended = threading.get_ident(), threading.Event()
     before = signal.signal(_WAKE, lambda _number, _frame: None)
+    noticed, told = os.pipe()
+    os.set_blocking(told, False)
+    told_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def forward() -> None:
+        """Wake the main thread, whether the interrupt waits or a thread that was there before has taken it."""
         while not ended.is_set():
-            if signal.sigtimedwait({signal.SIGINT}, 0.5) is not None:
+            taken = select.select([noticed], [], [], _LOOK_EVERY_S)[0] and signal.SIGINT in os.read(noticed, 64)
+            waits = signal.sigtimedwait({signal.SIGINT}, 0) is not None
+            if waits:
                 interrupt_main()
+            if taken or waits:
                 signal.pthread_kill(main, _WAKE)
 
     unraisable = sys.unraisablehook
@@ -55,6 +64,9 @@ def interrupts_for_this_process() -> Iterator[None]:
         ended.set()
         watcher.join()
         sys.unraisablehook = unraisable
+        signal.set_wakeup_fd(told_before)
+        for number in (noticed, told):
+            os.close(number)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(_WAKE, before)
 

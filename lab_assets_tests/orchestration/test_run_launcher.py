@@ -21,7 +21,7 @@ from lab_assets.orchestration.private.run_processes import RunProcesses
 from lab_assets.settings import Settings
 from lab_assets_tests.orchestration import small_graph
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(400)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +76,7 @@ def status_of(instance: DagsterInstance, run: DagsterRun) -> DagsterRunStatus:
     return found.status
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 150.0) -> None:
     """Wait until something holds."""
     deadline = time.monotonic() + timeout_s
     while not condition():
