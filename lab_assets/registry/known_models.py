@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine, select
+from sqlalchemy.exc import SQLAlchemyError
 
 from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.registry.mlflow_registry import ModelRegistry, RegistryLostError
@@ -72,7 +73,13 @@ def model_faults(registry: ModelRegistry, engine: Engine) -> list[ModelFault]:
 
 
 def _version_faults(registry: ModelRegistry, known: dict[str, str]) -> list[ModelFault]:
-    digests = {each.version: each.digest for each in registry.versions()}
+    from mlflow.exceptions import MlflowException
+
+    try:
+        digests = {each.version: each.digest for each in registry.versions()}
+    except (MlflowException, SQLAlchemyError) as error:
+        place = registry.database_file or registry.tracking_uri
+        return [ModelFault(version="", digest="", problem=f"{place} cannot be used ({str(error).splitlines()[0]})")]
     faults: list[ModelFault] = []
     if lost := sorted(known.keys() - digests.keys(), key=int):
         faults.append(ModelFault(version=lost[0], digest=known[lost[0]], problem=_lacks(registry, lost)))

@@ -74,6 +74,7 @@ def make_template(folder: Path) -> Template:
         lake.append(contract(name), lake.local_rows(contract(name), rows[:1]))
     registry_of(settings).versions()
     _history(settings.home / "dagster" / "storage" / "runs.db")
+    _settle_mlflow(settings)
     shutil.copytree(settings.home, folder / "older")
     _settle(engine)
     shutil.copy(settings.home / "lab.db", folder / "older" / "lab.db")
@@ -100,10 +101,7 @@ def make_template(folder: Path) -> Template:
     make_backup(settings, engine, folder / "backup", by="shell:test", keys=KeysChoice(passphrase=WORD))
     _settle(engine)
     engine.dispose()
-    with closing(
-        sqlite3.connect(settings.home / "mlflow" / "mlflow.db")
-    ) as connection:  # what is in its log would stand for a damaged page
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _settle_mlflow(settings)
     shutil.rmtree(settings.run / "models", ignore_errors=True)
     return Template(folder / "lab", folder / "older", folder / "backup", logged.digest, answers_of(settings, logged.digest))
 
@@ -111,6 +109,12 @@ def make_template(folder: Path) -> Template:
 def _settle(engine: Any) -> None:
     with engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _settle_mlflow(settings: Settings) -> None:
+    """Bring MLflow's log into its file: what is in the log would stand for a damaged page."""
+    with closing(sqlite3.connect(settings.home / "mlflow" / "mlflow.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _history(path: Path) -> None:

@@ -147,8 +147,10 @@ def test_damage_is_named_never_served_and_mended(template: Template, home: Setti
         bring_back(home, template, place)
     elif name == "history of runs":
         shutil.rmtree(home.home / "dagster" / "storage")
+    if place == "mlflow/mlflow.db":  # MLflow keeps its file open in a process; another one looks at what was put back
+        home = Settings(home=shutil.copytree(home.home, home.home.with_name("again")), stable_s=0)
     assert looked_at(home) == {}
-    assert answers() == template.answers
+    assert answers_of(home, template.digest) == template.answers
 
 
 def _answer(ask: Callable[[], object]) -> object:
