@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 REFS: Final = ".refs.parquet"
 ROWS: Final = ".rows.parquet"
 PUT_BACK: Final = "put_back"
+WHOLE: Final = "whole"
 TAKEN: Final = "taken"
 _HELD: Final = 8
 """Tables of rows kept while files are put back."""
@@ -47,7 +48,7 @@ class Entry:
     Attributes:
         path: Below the table's folder.
         size: Bytes that the log states.
-        digest: Digest of its rows in order; empty for a file that stays whole in the table's folder.
+        digest: Digest of its rows in order; empty for a file that is kept whole.
         columns: Columns that it was written with; the table may have got more since.
         runs: Its rows in order: file (empty: the batch's own rows), first row, number of rows.
     """
@@ -135,7 +136,7 @@ def put_back_files(folder: Path, paths: Iterable[str], version: int) -> None:
     with archive_lock(folder):
         archived = _Archived(folder)
         for path, (entry, batch) in archived.find([path for path in paths if not (folder / path).exists()], version).items():
-            content = sized_parquet(archived.rows(entry, batch).select(list(entry.columns)), entry.size)
+            content = whole_of(folder, path).read_bytes() if not entry.digest else archived.content(entry, batch)
             if content is None:
                 raise ArchiveError(f"{folder / path} cannot be put back: its {entry.size} bytes do not hold its rows")
             mark = mark_of(folder, path)
@@ -147,6 +148,11 @@ def put_back_files(folder: Path, paths: Iterable[str], version: int) -> None:
 def mark_of(folder: Path, path: str) -> Path:
     """Return the empty file that says that a data file was put back, so that it is taken away again."""
     return folder / FOLDER / PUT_BACK / quote(path, safe="")
+
+
+def whole_of(folder: Path, path: str) -> Path:
+    """Return where a data file is kept whole, whose rows need as many bytes as it has."""
+    return folder / FOLDER / WHOLE / quote(path, safe="")
 
 
 def marked(folder: Path) -> list[str]:
@@ -170,10 +176,14 @@ class _Archived:
             if not wanted:
                 break
             if batch.last > version:
-                here = {path: entry for path, entry in batch.entries().items() if path in wanted and entry.digest}
+                here = {path: entry for path, entry in batch.entries().items() if path in wanted}
                 found |= {path: (entry, batch) for path, entry in here.items()}
                 wanted -= here.keys()
         return found
+
+    def content(self, entry: Entry, batch: Batch) -> bytes | None:
+        """Return a file as it is put back; ``None`` where its size does not hold its rows."""
+        return sized_parquet(self.rows(entry, batch).select(list(entry.columns)), entry.size)
 
     def rows(self, entry: Entry, batch: Batch) -> pa.Table:
         """Return the rows of a file with the table's columns, seen to be those that it had."""
@@ -201,7 +211,8 @@ class _Archived:
         if not source:
             return read_rows(batch.rows, self._schema)
         if not (self._folder / source).exists() and (found := self.find([source], batch.last)):
-            return self.rows(*found[source])
+            entry, later = found[source]
+            return self.rows(entry, later) if entry.digest else read_rows(whole_of(self._folder, source), self._schema)
         return read_rows(self._folder / source, self._schema)
 
 

@@ -48,7 +48,7 @@ class PutAway:
         orphans: Data files that no version ever had, taken away.
         bytes: Bytes of all of them.
         archive_bytes: Bytes that the archive grew by; 0 where nothing was done yet.
-        kept_whole: Data files among these that stay as they are, since their rows need as many bytes.
+        kept_whole: Data files among these that the archive keeps as they are, since their rows need as many bytes.
         is_held: Whether nothing was done since a backup, or another maintenance, needs the files as they are: the next one does it.
     """
 
@@ -145,7 +145,7 @@ class _Found:
     def archived(self) -> list[str]:
         """Return the data files that the archive holds and that lie in the folder all the same, those put back within the grace apart."""
         new = (batch for batch in archive.batches(self.folder) if batch.last > _taken(self.folder))
-        held, back = {path for batch in new for path, entry in batch.entries().items() if entry.digest}, set(archive.marked(self.folder))
+        held, back = {path for batch in new for path in batch.entries()}, set(archive.marked(self.folder))
         old = (path for path in sorted((held | back) - self.live) if self.log.removed_in.get(path, -1) <= self.log.through)
         return [path for path in old if (self._is_old(path) if path in back else (self.folder / path).exists())]
 
@@ -229,21 +229,35 @@ def _taken(folder: Path) -> int:
         return -1
 
 
+def _noted_whole(found: _Found, paths: Iterable[str]) -> list[DataFile]:
+    """Return files that are kept whole as the archive's own; they are moved there, out of the way of a VACUUM by another program."""
+    files: list[DataFile] = []
+    for path in sorted(paths):
+        place, now = archive.whole_of(found.folder, path), found.folder / path
+        place.parent.mkdir(exist_ok=True)
+        if (held := place if place.exists() else now).exists():
+            sha256, size = digest_of(held)
+            files.append(DataFile(path=str(place.relative_to(found.folder)), version=max(found.log.through, 0), size=size, sha256=sha256))
+    return files
+
+
 def _take_away(lake: LakeWriter, contract: TableContract, before: datetime, *, archive_bytes: int) -> PutAway:
     """Take away what the archive holds; what is taken away is no longer expected by the scrub."""
     found = _found(lake, contract, before)
     folder, batches = found.folder, archive.batches(found.folder)
     new = [batch for batch in batches if batch.last > _taken(folder)]
-    kept_whole = sum(not entry.digest for batch in new for entry in batch.entries().values())
+    whole = {path for batch in new for path, entry in batch.entries().items() if not entry.digest}
     files, commits, orphans = found.archived(), found.packed(), found.orphans()
     gone = [*files, *commits, *orphans]
     size = found.size(gone)
-    note_archived(lake.ledger.engine, contract.full_name, [], gone=gone)
+    note_archived(lake.ledger.engine, contract.full_name, _noted_whole(found, whole), gone=gone)
     for path in gone:
+        if path in whole and not archive.whole_of(folder, path).exists():
+            (folder / path).replace(archive.whole_of(folder, path))
         (folder / path).unlink(missing_ok=True)
         archive.mark_of(folder, path).unlink(missing_ok=True)
     if new:
         write_durably(folder / FOLDER / archive.TAKEN, str(batches[-1].last).encode())
     return PutAway(
-        files=len(files), commits=len(commits), orphans=len(orphans), bytes=size, archive_bytes=archive_bytes, kept_whole=kept_whole
+        files=len(files), commits=len(commits), orphans=len(orphans), bytes=size, archive_bytes=archive_bytes, kept_whole=len(whole)
     )

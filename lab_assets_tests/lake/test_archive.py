@@ -237,6 +237,31 @@ def test_what_a_killed_writer_left_goes_after_a_week(lakehouse: Lakehouse) -> No
     assert len(content(lakehouse)) == 2
 
 
+def test_a_file_that_its_rows_do_not_fit_into_is_kept_whole(lakehouse: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is made again of rows here: the bytes themselves are kept, and VACUUM by another program takes none of them."""
+    appended(lakehouse, 12)
+    maintain(lakehouse, VALUES)
+    before = every_version(lakehouse)
+    monkeypatch.setattr(archive, "sized_parquet", lambda _rows, _size: None)
+    done = put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    assert (done.files, done.kept_whole, stored(lakehouse)) == (12, 12, live(lakehouse))
+    lakehouse.open(VALUES).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert every_version(fresh(lakehouse.settings, lakehouse))[: len(before)] == before  # VACUUM has commits of its own
+    assert scrub(lakehouse.settings, lakehouse.ledger).findings == ()
+    assert put_away(lakehouse, VALUES, now=later(4), grace=GRACE).files == 12
+    assert every_version(fresh(lakehouse.settings, lakehouse))[: len(before)] == before  # VACUUM has commits of its own
+
+
+def test_vacuum_by_another_program_takes_no_version(lakehouse: Lakehouse) -> None:
+    """Delta takes every file away that the last version does not have; the archive answers them all."""
+    appended(lakehouse, 12)
+    maintain(lakehouse, VALUES)
+    before = every_version(lakehouse)
+    put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    lakehouse.open(VALUES).vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    assert every_version(fresh(lakehouse.settings, lakehouse))[: len(before)] == before  # VACUUM has commits of its own
+
+
 def test_nothing_is_taken_away_while_a_backup_is_made(lakehouse: Lakehouse) -> None:
     appended(lakehouse, 12)
     maintain(lakehouse, VALUES)
