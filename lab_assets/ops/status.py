@@ -300,7 +300,11 @@ def _kept(settings: Settings, problems: list[str]) -> dict[str, Any]:
         if not is_made(settings):
             return {}
         engine = open_engine(settings)
-        require_this_version(engine, revision_of(settings, engine))
+        revision = revision_of(settings, engine)
+        require_this_version(engine, revision)
+        if revision is None:
+            problems.append("the database holds no tables yet: a first 'lab up' is making them, or makes them when it is repeated")
+            return {}
         problems.extend(_lost_beside(settings))
     except (LostError, EnvironmentFaultError) as error:
         problems.append(str(error))

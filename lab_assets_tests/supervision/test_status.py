@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -60,6 +62,15 @@ def test_the_answer_is_a_document_after_the_first_ingestion(settings: Settings, 
     assert answer.last_batch is not None
     assert (answer.last_batch["batch"], answer.last_batch["state"], answer.up) == (1, "committed", False)
     assert {each.state for each in answer.components} == {State.STOPPED}
+
+
+def test_a_database_that_is_being_made_is_a_problem_and_no_error(settings: Settings) -> None:
+    settings.home.mkdir(parents=True)
+    with closing(sqlite3.connect(settings.home / "lab.db")) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    answer = lab_status(settings)
+    assert (answer.last_batch, answer.up) == (None, False)
+    assert any("holds no tables yet" in each for each in answer.problems)
 
 
 @pytest.fixture
