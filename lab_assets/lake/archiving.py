@@ -23,6 +23,7 @@ from lab_assets.lake import archive
 from lab_assets.lake.archive_batch import ReplacedFiles, read_log, write_batch
 from lab_assets.lake.archive_folder import FOLDER, ArchiveError, archive_lock, files_stay, write_durably
 from lab_assets.lake.data_files import LOG, commit_name, commit_path, digest_of, local_path, log_names, log_segment
+from lab_assets.lake.file_digests import require_whole_files
 from lab_assets.lake.layout import layout_of
 from lab_assets.lake.log_packs import members, packs, write_pack
 from lab_assets.lake.opening import is_remote
@@ -80,7 +81,7 @@ def put_away(lake: LakeWriter, contract: TableContract, *, now: datetime, grace:
         What was put away; nothing on object storage, whose own rules do it.
 
     Raises:
-        DamagedTableError: the table's log does not hold what was committed.
+        DamagedTableError: the table's log, or a file that is to be put away, does not hold what was committed; nothing was put away.
         ArchiveError: a file that is to be put away cannot be read.
     """
     uri = lake.uri(contract)
@@ -100,6 +101,8 @@ def _put_away(lake: LakeWriter, contract: TableContract, before: datetime) -> Pu
     # rows are looked for without the table's lock, which whoever writes a score waits for
     with archive_lock(folder):
         found = _found(lake, contract, before)
+        paths = (*found.dead(), *(f"{LOG}/{commit_name(version)}" for version in found.to_pack()))
+        require_whole_files(contract.full_name, lake.uri(contract), lake.ledger, [str(folder / path) for path in paths])
         written = [*found.write_data(), *found.write_pack()]
         _note(lake, contract, written, version=max(found.log.through, 0))
     with lake.locked(contract), archive_lock(folder):

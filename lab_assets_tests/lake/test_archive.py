@@ -262,6 +262,19 @@ def test_vacuum_by_another_program_takes_no_version(lakehouse: Lakehouse) -> Non
     assert every_version(fresh(lakehouse.settings, lakehouse))[: len(before)] == before  # VACUUM has commits of its own
 
 
+def test_a_damaged_file_is_named_and_not_put_away(lakehouse: Lakehouse) -> None:
+    """What is archived is what was committed: one changed bit keeps the whole table from it, and the file stays to be restored."""
+    appended(lakehouse, 12)
+    maintain(lakehouse, VALUES)
+    victim = Path(lakehouse.uri(VALUES)) / sorted(stored(lakehouse) - live(lakehouse))[3]
+    data = bytearray(victim.read_bytes())
+    data[len(data) // 3] ^= 4
+    victim.write_bytes(data)
+    with pytest.raises(DamagedTableError, match=rf"{victim.name}, has other bytes than were committed"):
+        put_away(lakehouse, VALUES, now=later(), grace=GRACE)
+    assert len(stored(lakehouse)) == 13
+
+
 def test_nothing_is_taken_away_while_a_backup_is_made(lakehouse: Lakehouse) -> None:
     appended(lakehouse, 12)
     maintain(lakehouse, VALUES)
@@ -280,11 +293,11 @@ def test_what_a_backup_copies_answers_every_version_elsewhere(lakehouse: Lakehou
     folder, before = Path(lakehouse.uri(VALUES)), every_version(lakehouse)
     put_away(lakehouse, VALUES, now=later(4), grace=GRACE)  # what was just put back
     other = Settings(home=tmp_path / "other")
+    ledger = Ledger(open_database(other))
     for file in pinned_files(VALUES.full_name, str(folder), lakehouse.version(VALUES), lakehouse.ledger):
         place = Path(other.table_uri("silver", VALUES.name)) / file.path
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / file.path, place)
-    ledger = Ledger(open_database(other))
     ledger.note_table_commit(VALUES.full_name, lakehouse.version(VALUES), committed_files(folder, 0, lakehouse.version(VALUES)))
     assert every_version(Lakehouse(other, lakehouse.keeper, ledger)) == before
 
