@@ -19,15 +19,17 @@ import psutil
 from lab_assets.compute.spark_server import log_tail
 from lab_assets.home_identity import Place
 from lab_assets.ops.components import Component, port_is_free, user_of_port
-from lab_assets.ops.supervision.health import Health
+from lab_assets.ops.supervision.health import INTERVAL_S, Health
 from lab_assets.ops.supervision.patience import OFTEN, WORKED_S, delay_s, keeps_ending
 from lab_assets.ops.supervision.plan import Record, State, log_path, now_utc
 from lab_assets.process_identity import COMPONENT, marked
-from lab_assets.process_stamp import Stamp, is_suspended, kill, stamp_of
+from lab_assets.process_stamp import Stamp, family, is_suspended, kill, stamp_of
 from lab_assets.settings import Settings
 
 START_TIMEOUT_S: Final = 180.0
 SUSPENDED_S: Final = 1.0
+SUSPECT_S: Final = 1.5 * INTERVAL_S
+"""It has missed an answer."""
 _LAST_WORDS: Final = 400
 
 
@@ -166,11 +168,20 @@ class Keeper:
                 self._replace(process, f"it did not answer within {START_TIMEOUT_S:.0f} s of its start")
             return
         self._ready_s = self._ready_s or time.monotonic()
+        if self._waits_for_a_suspended_child(process, silent_s):
+            self._replace(process, "a child of it was stopped by a signal")
+            return
         if silent_s > self.component.silence_s:
             self._replace(process, f"it did not answer for {silent_s:.0f} s")
             return
         self.record.turn(State.RUNNING)
         self.restarts.note_work(worked_s=time.monotonic() - self._ready_s)
+
+    def _waits_for_a_suspended_child(self, process: psutil.Process, silent_s: float) -> bool:
+        """Return whether it is silent because a child does nothing; looked at only once it is silent, since it means to look at all processes."""
+        if self.component.work_outlives_it or silent_s <= SUSPECT_S:
+            return False
+        return any(map(is_suspended, family(process)))
 
     def _replace(self, process: psutil.Process, why: str) -> None:
         self.record.turn(State.HUNG)
