@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -140,7 +141,10 @@ def _predictions_of(settings: Settings) -> set[str]:
 
 def test_a_backup_under_load_is_a_laboratory_elsewhere(laboratory: Laboratory, tmp_path: Path) -> None:
     """Ingestion and 100 scores a second go on; of what was answered before the backup nothing is missing in it, and all of it works."""
-    home, seconds = laboratory.settings.home, dict[str, float]()
+    home, seconds = tmp_path / "original" / "lab", dict[str, float]()
+    shutil.copytree(
+        laboratory.settings.home, home, ignore=shutil.ignore_patterns("scratch")
+    )  # the other tests of this folder find the laboratory as it was
     original = _at(laboratory, home)
     _whole(original, "up")
     try:
