@@ -13,6 +13,7 @@ import pyarrow as pa
 import pytest
 
 from lab_assets.contracts.all_contracts import contract
+from lab_assets.contracts.bronze import CHROMATOGRAMS
 from lab_assets.contracts.core import TableContract
 from lab_assets.governance.gateway import QueryFailedError, QueryGateway
 from lab_assets.lake.data_files import commit_path, local_path
@@ -21,6 +22,7 @@ from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.opening import DamagedTableError, ProtocolError
 from lab_assets.ops.doctor import examine
 from lab_assets.service.table_cache import TableCache, TableLostError, read_rows
+from lab_assets_tests.faults.ingestion import KILLED, plant_at, run_of
 from lab_assets_tests.faults.laboratory import found
 from lab_assets_tests.faults.table_programs import NUMBERS, numbers
 
@@ -182,3 +184,20 @@ def test_another_programs_rows_are_named_at_once(lots: Lakehouse) -> None:
     deltalake.write_deltalake(lots.uri(LOTS), rows, mode="append")
     check = next(each for each in examine(lots.settings) if each.name == "lake")
     assert (check.state, "silver.lots: another program wrote version 4" in check.found) == ("warning", True)
+
+
+def test_what_a_killed_run_laid_down_and_a_disk_changed_is_read_again(tmp_path: Path) -> None:
+    """A run is killed between reading and committing; a bit of the rows that it laid down is changed: the original is read again."""
+    plant = plant_at(tmp_path / "lab")
+    plant.drop("a.txt", run_of("S-1"))
+    assert plant.ingest(FAILPOINT="after_staging").returncode == KILLED
+    (laid,) = (plant.settings.run / "staging").glob("*/chromatograms/*.parquet")
+    flip(laid)
+    done = plant.ingest()
+    assert done.returncode == 0, done.stderr
+    assert plant.states() == {"hplc/a.txt": "committed"}
+    other = plant_at(tmp_path / "other")
+    other.drop("a.txt", run_of("S-1"))
+    other.ingest_whole()
+    traces = [each.lake.polars(CHROMATOGRAMS, ["injection_name", "channel", "x", "y"]).sort("channel") for each in (plant, other)]
+    assert traces[0].equals(traces[1])
