@@ -29,7 +29,7 @@ LEAST_SCORES: Final = 8
 MOST_SCORES: Final = 64
 BURST: Final = 32
 """Scores of one person that may wait beyond the limit before more are refused."""
-BURST_PER_S: Final = 10.0
+BURST_PER_S: Final = 2.0
 MOST_WAITING: Final = 1024
 MOST_WAITING_EACH: Final = 256
 LONGEST_WAIT_S: Final = 2.0
