@@ -16,6 +16,7 @@ import threading
 from _thread import interrupt_main
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import Final
 
 _WAKE: Final = signal.SIGUSR1
@@ -29,6 +30,7 @@ def interrupts_for_this_process() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         yield
         return
+    resource_tracker.ensure_running()  # once begun, it would unblock interrupts for the thread that begins it
     main, ended = threading.get_ident(), threading.Event()
     before = signal.signal(_WAKE, lambda _number, _frame: None)
     noticed, told = os.pipe()

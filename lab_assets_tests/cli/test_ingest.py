@@ -26,7 +26,7 @@ def test_lab_ingest_fails_and_says_what_to_do(emptied: Settings) -> None:
     done = subprocess.run(
         lab_command("ingest"), env=environment_of(emptied), cwd=PROJECT_ROOT, capture_output=True, text=True, check=False, timeout=120
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"the inbox {emptied.inbox} is not there: mount it again, or make the folder" in " ".join(done.stderr.split())
     assert "no file was waiting" not in done.stdout
 

@@ -91,6 +91,7 @@ def test_unknown_numbers_and_accounts_change_nothing(lab: Lab, ledger: Ledger) -
 def test_refused_rows_are_listed_without_their_values(lab: Lab, settings: Settings) -> None:
     """One export with a bad row, corrected later, and another with two, not corrected."""
     assert lab("quarantine", "rows").stdout.strip() == "no single row was refused"
+    open_database(settings).dispose()
     write(settings, FILES, [arrival(1, "a" * 64), arrival(2, "b" * 64, supersedes="a" * 64), arrival(3, "c" * 64, name="other.csv")])
     write(settings, QUARANTINED_ROWS, [rejected("a", 4, "upper"), rejected("c", 9, "unit"), rejected("c", 7, "upper")])
 

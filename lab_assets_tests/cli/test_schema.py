@@ -75,7 +75,7 @@ def test_an_untouched_laboratory_is_told_as_such(lab: Lab, settings: Settings) -
     answer = lab("reconcile", "--json").document
     assert (answer["done"], answer["ledger_batch"], set(answer["tables"].values())) == ([], 0, {0})
     assert lab("reconcile", "--accept-lake").exit_code == 1
-    assert lab("scrub", "--json").document == {"files": 0, "bytes": 0, "findings": []}
+    assert lab("scrub", "--json").document == {"files": 0, "bytes": 0, "findings": [], "days": 0, "parts": []}
 
 
 def test_a_ledger_ahead_of_the_lake_is_told_with_what_to_do(lab: Lab, ledger: Ledger) -> None:

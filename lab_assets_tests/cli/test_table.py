@@ -46,6 +46,7 @@ def write(settings: Settings, rows: list[dict[str, Any]], mode: str = "append") 
 @pytest.fixture
 def table(settings: Settings) -> datetime:
     """Version 0: i1. Version 1: i1, i2. Version 2: i2 and i3. Returns a time between versions 0 and 1."""
+    open_database(settings).dispose()
     write(settings, [row("i1", [1.0])])
     time.sleep(0.05)
     between = datetime.now(UTC)
