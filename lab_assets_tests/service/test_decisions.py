@@ -17,6 +17,7 @@ from lab_assets.features.definitions import FEATURE_SET_VERSION
 from lab_assets.features.vector import from_map
 from lab_assets.service.records import Prediction, Record, driver_rows, to_arrow
 from lab_assets.service.store import NotFoundError, find_decision, find_record
+from lab_assets.state.database import open_database
 from lab_assets_tests.service.laboratory import NOW, write
 
 RISKY = {"checkpoint_pct": 75, "features": {"worst_margin_so_far": -2.5, "pressure_ripple_pct": 2.4}}
@@ -133,6 +134,7 @@ def test_drivers_of_mandatory_checks_are_kept_with_the_prediction(client, other_
 def test_a_prediction_older_than_the_decisions_record_says_so_until_it_is_decided(tmp_path, client):
     """A table of before has no columns for decisions; nothing is made up, and the queue still shows the risk."""
     settings = client.lab.settings.model_copy(update={"home": tmp_path, "lake_uri": None})
+    open_database(settings).dispose()
     one = stored_prediction("p-old", client.lab.bundle.digest, {"checkpoint_pct": 50.0}, risk=0.2)
     names = [name for name in ONLINE_LOG.column_names if name in Prediction.__dataclass_fields__]
     write_deltalake(settings.table_uri("ml", "online_log"), to_arrow([Record(prediction=one, outcome=None)]).select(names))
