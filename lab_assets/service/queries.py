@@ -54,7 +54,7 @@ class Queries:
         try:
             await to_process.run_sync(make_ready, self._limits, limiter=self._processes)
         except (BrokenWorkerProcess, OSError, MemoryError) as error:
-            _LOG.error("no process for queries could be started, the next query tries again: %s", error)
+            _LOG.error("no process for queries could be started, the next query tries again: %r", error.__cause__ or error)
 
     async def run(self, sql: str, *, user: str, origin: str, gone: Callable[[], Awaitable[None]]) -> bytes:
         """Run one query as a person, once there is a place for them.
@@ -114,7 +114,7 @@ class Queries:
         except TimeoutError:
             raise too_slow(plan.limits) from None
         except BrokenWorkerProcess as error:
-            _LOG.error("a process that ran a query of %s ended: %s", plan.user, error)
+            _LOG.error("a process that ran a query of %s ended: %r", plan.user, error.__cause__ or error)
             raise process_ended(plan.limits) from None
         else:
             lost = False

@@ -10,6 +10,7 @@ Belongs here: the work of the process, and its bounds. Does not belong here: how
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import logging
 import os
 import resource
@@ -76,6 +77,7 @@ def _bounded() -> None:
     os.nice(NICE)
     log = os.fdopen(os.dup(2), "w", encoding="utf-8", errors="backslashreplace")  # the pool sends sys.stderr nowhere
     logging.basicConfig(stream=log, level=logging.WARNING)
+    faulthandler.enable(log)
     os.environ["ARROW_DEFAULT_MEMORY_POOL"] = "system"  # its own one sets 1 GiB aside that it never touches
     resource.setrlimit(resource.RLIMIT_DATA, (MEMORY_BYTES, MEMORY_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 import typer
+from anyio import to_process
 from click.testing import Result
 from fastapi import FastAPI
 from typer.testing import CliRunner
@@ -72,6 +74,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Laboratory:
 @pytest.fixture(scope="session")
 def client(lab: Laboratory) -> Iterator[Client]:
     loop = asyncio.new_event_loop()
+    loop.run_until_complete(to_process.run_sync(os.getpid))  # the pool of processes ends with the task it was made in: this one, not a test
+    loop.run_until_complete(asyncio.sleep(0.5))
     app = create_app(lab.settings, clock=lambda: NOW)
     context = running(app)
     loop.run_until_complete(context.__aenter__())
