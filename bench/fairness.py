@@ -110,6 +110,7 @@ def report(code: Path, port: int, tokens: dict[str, str], chosen: argparse.Names
     crowds = Table(
         "round",
         "best/s",
+        "its p99 ms",
         "at ten times/s",
         "done",
         "quiet p99 ms",
@@ -126,6 +127,7 @@ def report(code: Path, port: int, tokens: dict[str, str], chosen: argparse.Names
         lost = f" ({crowd.without_retry_after} without Retry-After)" if crowd.without_retry_after else ""
         row = (
             f"{best.done_per_s:.0f}",
+            f"{best.p99_ms:.1f}",
             f"{crowd.done_per_s:.0f}",
             f"{100 * share:.0f} %",
             f"{quiet_p99:.2f}",
