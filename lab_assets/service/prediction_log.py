@@ -168,13 +168,22 @@ class PredictionLog:
         while not self._closed:
             self._wake.wait(COMMIT_INTERVAL_S)
             self._wake.clear()
-            try:
-                self._rotate()
-            except OSError as error:
-                self.last_error = f"the spool cannot be made durable: {error}"
-                _LOG.error("prediction log: %s", self.last_error)
-            if not self._commit_waiting():
+            if not self._commit_in_turn():
                 time.sleep(COMMIT_INTERVAL_S)
+
+    def _commit_in_turn(self) -> bool:
+        try:
+            self._rotate()
+        except OSError as error:
+            self.last_error = f"the spool cannot be made durable: {error}"
+            _LOG.error("prediction log: %s", self.last_error)
+        try:
+            return self._commit_waiting()
+        except Exception as error:  # noqa: BLE001 - what waits would wait for ever and without a word if the thread ended
+            self._table = None
+            self.last_error = f"{type(error).__name__}: {error}"
+            _LOG.exception("prediction log: commit failed with %d waiting, will try again", self.pending)
+            return False
 
     # --- spool files
 

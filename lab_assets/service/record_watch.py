@@ -6,12 +6,12 @@ Belongs here: the watch. Does not belong here: what is looked at (``lab_assets.g
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Final
 
 from sqlalchemy import Engine
 
 from lab_assets.governance.health import RecordHealth, record_health
+from lab_assets.service.repeating import Repeating
 from lab_assets.settings import Settings
 
 POLL_S: Final = 5.0
@@ -24,21 +24,16 @@ class RecordWatch:
     def __init__(self, settings: Settings, engine: Engine) -> None:
         self._settings = settings
         self._engine = engine
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._repeating = Repeating("record-watch", self.refresh, every_s=POLL_S, failed=self._cannot_look)
         self.health = RecordHealth()
 
     def start(self) -> None:
         """Look once, and keep looking in a thread."""
-        self.refresh()
-        self._thread = threading.Thread(target=self._watch, name="record-watch", daemon=True)
-        self._thread.start()
+        self._repeating.start()
 
     def stop(self) -> None:
         """End the watch."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self._repeating.stop()
 
     def refresh(self) -> None:
         """Look once; what is new is logged."""
@@ -48,6 +43,5 @@ class RecordWatch:
                 _LOG.error("%s", now)
         self.health = found
 
-    def _watch(self) -> None:
-        while not self._stop.wait(POLL_S):
-            self.refresh()
+    def _cannot_look(self, error: Exception) -> None:
+        self.health = RecordHealth(unwritable=f"whether actions can be recorded cannot be seen ({type(error).__name__}; the log says more)")

@@ -7,7 +7,6 @@ fetching bundles (``lab_assets.registry``).
 from __future__ import annotations
 
 import logging
-import threading
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Protocol
@@ -21,6 +20,7 @@ from lab_assets.modeling.bundle_info import BundleError
 from lab_assets.modeling.training_range import TrainingRange
 from lab_assets.service.fetch import cached_bundle
 from lab_assets.service.plausibility import PlausibleRanges
+from lab_assets.service.repeating import Repeating
 from lab_assets.settings import Settings
 
 POLL_S: Final = 0.5
@@ -72,21 +72,16 @@ class ModelWatch:
         self._name = model_name
         self._load = load
         self._model: ServedModel | None = None
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._repeating = Repeating("model-watch", self.refresh, every_s=POLL_S, failed=self._keep)
         self.alarm: str | None = None
 
     def start(self) -> None:
         """Load what should serve and keep watching in a thread."""
-        self.refresh()
-        self._thread = threading.Thread(target=self._watch, name="model-watch", daemon=True)
-        self._thread.start()
+        self._repeating.start()
 
     def stop(self) -> None:
         """End the watch; the model stays loaded."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
+        self._repeating.stop()
 
     @property
     def current(self) -> ServedModel:
@@ -114,14 +109,13 @@ class ModelWatch:
             self.alarm = None
             _LOG.info("model switched: %s version %s, digest %s", self._name, wanted.version, wanted.digest)
         except (BundleError, NotApprovedError, OSError, SQLAlchemyError) as error:
-            alarm = f"{type(error).__name__}: {error}"
-            if alarm != self.alarm:
-                _LOG.error("model not switched, the old version stays: %s", alarm)
-            self.alarm = alarm
+            self._keep(error)
+
+    def _keep(self, error: Exception) -> None:
+        alarm = f"{type(error).__name__}: {error}"
+        if alarm != self.alarm:
+            _LOG.error("model not switched, the old version stays: %s", alarm)
+        self.alarm = alarm
 
     def _is_current(self, version: str, digest: str) -> bool:
         return self._model is not None and (self._model.version, self._model.bundle.digest) == (version, digest)
-
-    def _watch(self) -> None:
-        while not self._stop.wait(POLL_S):
-            self.refresh()

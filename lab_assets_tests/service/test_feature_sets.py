@@ -77,6 +77,6 @@ def test_lab_status_names_a_model_whose_features_are_not_computed(lab, earlier, 
     cache_bundle(lab.settings, other)
     now = serving.current_serving(lab.engine)
     for bundle, problems in ((earlier, []), (other, ["new runs have no score: the model oos_risk 1 uses feature set fs1-000000, which"])):
-        monkeypatch.setattr(serving, "current_serving", lambda *_, digest=bundle.digest: replace(now, digest=digest))
+        monkeypatch.setattr(serving, "current_serving", lambda *_, digest=bundle.digest, **__: replace(now, digest=digest))
         found = [problem for problem in lab_status(lab.settings).problems if "score" in problem]
         assert [problem[: len(said)] for problem, said in zip(found, problems, strict=True)] == problems

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -36,6 +37,13 @@ def opened(settings: Settings) -> PredictionLog:
     log = PredictionLog(settings)
     log.open(background=False)
     return log
+
+
+def wait_for(happened, seconds: float = 10.0) -> None:
+    until = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -168,6 +176,20 @@ def test_a_failed_commit_keeps_everything_and_is_repeated(settings):
     hidden.rename(table)
     log.flush()
     assert log.last_error is None
+    assert stored(settings) == ["p-000001"]
+    log.close()
+
+
+def test_a_commit_that_fails_as_nobody_expected_does_not_end_the_log(settings, monkeypatch):
+    monkeypatch.setattr(prediction_log, "COMMIT_INTERVAL_S", 0.05)
+    log = PredictionLog(settings)
+    log.open()
+    with monkeypatch.context() as broken:
+        broken.setattr(log, "_commit", lambda _: 1 / 0)
+        log.append(make(1))
+        wait_for(lambda: log.last_error == "ZeroDivisionError: division by zero")
+        assert log.pending == 1
+    wait_for(lambda: log.last_error is None)
     assert stored(settings) == ["p-000001"]
     log.close()
 

@@ -12,6 +12,8 @@ import pytest
 
 from lab_assets.governance.approvals import Approvals
 from lab_assets.modeling.bundle import MODEL_FILE, ModelBundle
+from lab_assets.registry import serving as registry_serving
+from lab_assets.service import record_watch, serving
 from lab_assets.service.serving import ModelWatch, NoModelError
 from lab_assets.settings import Settings
 from lab_assets.state.database import open_database
@@ -51,6 +53,33 @@ def test_promotion_and_rollback_reach_requests_within_two_seconds(client, lab, s
     assert wait_for(lambda: client.state.watch.current.version == "1") < 2
     old = client.get(f"/v1/predictions/{answered['prediction_id']}?explain=true", user="analyst")
     assert old.json()["drivers"], "a prediction of the replaced model can still be explained"
+
+
+def test_a_look_that_fails_as_nobody_expected_does_not_end_the_watch(lab, monkeypatch):
+    monkeypatch.setattr(serving, "POLL_S", 0.05)
+    watch = ModelWatch(lab.settings, lab.engine)
+    watch.start()
+    served = watch.current
+    with monkeypatch.context() as broken:
+        broken.setattr(registry_serving, "current_serving", lambda *_, **__: 1 / 0)
+        wait_for(lambda: watch.alarm is not None)
+        assert watch.alarm == "ZeroDivisionError: division by zero"
+        assert watch.current is served
+    wait_for(lambda: watch.alarm is None)
+    watch.stop()
+
+
+def test_a_look_at_the_records_that_fails_is_said_and_repeated(lab, monkeypatch):
+    monkeypatch.setattr(record_watch, "POLL_S", 0.05)
+    watch = record_watch.RecordWatch(lab.settings, lab.engine)
+    watch.start()
+    assert watch.health.problems == []
+    with monkeypatch.context() as broken:
+        broken.setattr(record_watch, "record_health", lambda *_: 1 / 0)
+        wait_for(lambda: watch.health.problems)
+        assert watch.health.problems == ["whether actions can be recorded cannot be seen (ZeroDivisionError; the log says more)"]
+    wait_for(lambda: not watch.health.problems)
+    watch.stop()
 
 
 def from_cache(settings: Settings, digest: str, *, version: str) -> ModelBundle:

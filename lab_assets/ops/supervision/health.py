@@ -5,6 +5,7 @@ Belongs here: asking one component, and since when it has been silent. Does not 
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from typing import Final
@@ -15,6 +16,7 @@ from lab_assets.orchestration.private.run_database import newest_heartbeat
 TIMEOUT_S: Final = 5.0
 INTERVAL_S: Final = 5.0
 _STARTING_INTERVAL_S: Final = 0.25
+_LOG: Final = logging.getLogger(__name__)
 
 
 class Health:
@@ -61,12 +63,19 @@ class Health:
     def _ask_always(self) -> None:
         while True:
             life, ready = self._life, self.ready
-            if self._answers(ready=ready):
+            if self._answers_at_all(ready=ready):
                 with self._lock:
                     if life == self._life:
                         self._answered_s = time.monotonic()
             self._wake.wait(INTERVAL_S if self.ready else _STARTING_INTERVAL_S)
             self._wake.clear()
+
+    def _answers_at_all(self, *, ready: bool) -> bool:
+        try:
+            return self._answers(ready=ready)
+        except Exception:  # noqa: BLE001 - a question that cannot be asked is one that is not answered; the thread that asks goes on
+            _LOG.exception("%s cannot be asked", self.component.name)
+            return False
 
     def _answers(self, *, ready: bool) -> bool:
         if self.component.heartbeats is None:
