@@ -29,6 +29,9 @@ from growth import CACHE, base_laboratory, news
 from rich.console import Console
 from rich.table import Table
 
+from lab_assets.ingest.inbox_mark import mark_inbox
+from lab_assets.settings import Settings
+
 LAB: Final = Path(sys.executable).parent / "lab"
 LONGEST_S: Final = 180.0
 PAUSE_S: Final = (4.0, 12.0)
@@ -171,6 +174,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder) / "lab"
         shutil.copytree(base, home, ignore=shutil.ignore_patterns("inbox", "spark", "dagster"))
+        (home / "inbox").mkdir()
+        mark_inbox(Settings(home=home), anew=True)
         environment = {**os.environ, "LAB_HOME": str(home), "LAB_CONTEXT_GRACE_S": "0"}
         for path in lims:
             target = home / "inbox" / path.relative_to(root)

@@ -34,6 +34,7 @@ from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, RESULTS
 from lab_assets.domain.injection_identity import PARTS, injection_id
 from lab_assets.domain.result_versions import result_id
+from lab_assets.ingest.inbox_mark import mark_inbox
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.maintenance import maintain
 from lab_assets.registry.serving import verified_bundle
@@ -103,6 +104,7 @@ class History:
         shutil.copytree(base, home, ignore=shutil.ignore_patterns("lake", "inbox", "raw", "dagster", "run"))
         shutil.copytree(base / "run" / "models", home / "run" / "models")
         (home / "inbox").mkdir()
+        mark_inbox(Settings(home=home), anew=True)
         self.base, self.lake, self.repetitions, self.say = lakehouse(base), lakehouse(home), repetitions, say
         with writing(self.lake.ledger.engine) as connection:
             for table in _FORGOTTEN:
