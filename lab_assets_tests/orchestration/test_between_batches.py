@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 import pytest
@@ -74,6 +75,27 @@ def test_a_run_leaves_what_it_has_no_time_for_and_says_how_much(lake: Lakehouse)
     assert lake.row_count(FILES) == JUNK
 
 
+def test_a_delivery_alone_is_taken_on_once_a_tenth_of_the_time_pays_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Taken to cost 10 s, it is done after 100 s, and after two of 4 s each once more after 120 s; live files go on at once."""
+    now, done_at = [0.0], list[float]()
+
+    def in_four_seconds(_: Onward) -> str:
+        done_at.append(now[0])
+        now[0] += 4.0
+        return ""
+
+    monkeypatch.setattr(between_batches.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(Onward, "_go_on", in_four_seconds)
+    onward = Onward(dg.build_asset_context(), cast("Lakehouse", None))
+    for moment in (50.0, 99.0, 100.0, 105.0, 109.0):
+        now[0] = moment
+        onward(live=moment == 105.0)
+    assert done_at == [100.0, 105.0]
+    now[0] = 120.0
+    onward(live=False)
+    assert done_at[2:] == [120.0]
+
+
 def test_a_failure_on_the_way_is_left_to_the_steps_of_the_run(lake: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """All files are taken, nothing is taken on a second time, and the run goes on to its own steps."""
     asked: list[str] = []
@@ -83,6 +105,7 @@ def test_a_failure_on_the_way_is_left_to_the_steps_of_the_run(lake: Lakehouse, m
         raise ValueError("as asked")
 
     monkeypatch.setattr(between_batches, "brought_up_to_date", failing)
+    monkeypatch.setattr(between_batches, "_FIRST_S", 0.0)
     with dg.DagsterInstance.ephemeral() as instance:
         ingest(lake, instance)
     assert asked == ["once"]

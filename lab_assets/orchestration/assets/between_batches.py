@@ -21,6 +21,8 @@ from lab_assets.stations.all_stations import stations
 
 _SHARE: Final = 0.1
 """Largest part of a run's time that goes into taking on what nobody just dropped."""
+_FIRST_S: Final = 10.0
+"""What that is taken to cost before it was done once: a run of a minute or two comes to its scores as soon without it."""
 
 
 class Onward:
@@ -34,7 +36,7 @@ class Onward:
         self.lake = lake
         self.stopped = ""
         self._began_s = time.monotonic()
-        self._spent_s = self._last_s = 0.0
+        self._spent_s, self._last_s = 0.0, _FIRST_S
 
     def __call__(self, live: bool) -> None:
         """Bring silver and features up to date, and score.
