@@ -25,7 +25,7 @@ from lab_assets.service.limits import RateLimiter
 
 HEALTH: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 SCORE: Final = "/v1/score"
-LEAST_SCORES: Final = 8
+LEAST_SCORES: Final = 3
 MOST_SCORES: Final = 64
 BURST: Final = 32
 """Scores of one person that may wait beyond the limit before more are refused."""

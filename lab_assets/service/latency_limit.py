@@ -21,7 +21,7 @@ class LatencyLimit:
 
     Source:
         Brakmo, O'Malley, Peterson: "TCP Vegas: new techniques for congestion detection and avoidance", SIGCOMM 1994; as a limit of
-        concurrency: Netflix ``concurrency-limits``, ``VegasLimit`` (alpha 3 log10(limit), beta 6 log10(limit)).
+        concurrency: Netflix ``concurrency-limits``, ``VegasLimit``, with the 2 and 4 of Linux' ``tcp_vegas`` for its 3 and 6.
     """
 
     def __init__(self, *, least: int, most: int) -> None:
@@ -56,9 +56,9 @@ class LatencyLimit:
             return  # nothing was learned of a limit that was not reached
         queue = self._limit * (1 - min(1.0, self.quiet_s / latency_s))
         step = max(1.0, log10(self._limit))
-        if queue < 3 * step:
+        if queue < 2 * step:
             wanted = self._limit + step
-        elif queue > 6 * step:
+        elif queue > 4 * step:
             wanted = self._limit - step
         else:
             return
