@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Final
@@ -254,11 +255,12 @@ class Supervisor:
         return "it was stopped by a signal" if time.monotonic() - self.suspended_s > SUSPENDED_S else ""
 
     def _beat(self) -> None:
-        """Show whoever watches that this process works."""
-        try:
-            os.utime(self.files.state)
-        except FileNotFoundError:
-            self._state(ready=self.ready)
+        """Show whoever watches that this process works, and say again what is not there any more or was damaged."""
+        with suppress(OSError):  # a full disk: the next beat tries again
+            if self.files.read_state() is None:
+                self._state(ready=self.ready)
+            else:
+                os.utime(self.files.state)
 
     def _state(self, *, ready: bool) -> None:
         self.ready = ready

@@ -31,7 +31,7 @@ from lab_assets.ops.processes import log_of
 from lab_assets.ops.startup import wanted_components
 from lab_assets.ops.supervision.plan import Record, State, read_plan, read_state
 from lab_assets.ops.supervision.watch_files import LEADER, Look, Post
-from lab_assets.orchestration.private.run_database import UnfinishedRun, run_database, unfinished_runs
+from lab_assets.orchestration.private.run_database import FailedRuns, UnfinishedRun, failed_runs, run_database, unfinished_runs
 from lab_assets.process_stamp import family, is_suspended
 from lab_assets.settings import Settings
 from lab_assets.upkeep.storage import storage_of
@@ -112,6 +112,7 @@ def lab_status(settings: Settings) -> LabStatus:
     runs = [_run(settings, each) for each in unfinished_runs(run_database(home_folder(settings)))]
     problems = [f"{each.name} {each.problem}" for each in parts if each.problem]
     problems += [f"run {each.run_id[:8]} of {each.job} {each.problem}" for each in runs if each.problem]
+    problems += [_words(each) for each in failed_runs(run_database(home_folder(settings)))]
     problems += [f"little room is left on a disk ({room.words})" for room in rooms(settings) if room_state(room, settings) != "ok"]
     storage = storage_of(settings, now=datetime.now(UTC)) if settings.home.is_dir() else None
     problems += [storage.problem] if storage is not None and storage.problem else []
@@ -232,6 +233,14 @@ def _run(settings: Settings, run: UnfinishedRun) -> RunStatus:
         last_event_utc=last_event.isoformat(timespec="seconds") if last_event else None,
         pid=process.pid if process else None,
         problem=problem,
+    )
+
+
+def _words(failed: FailedRuns) -> str:
+    runs = "the last run" if failed.number == 1 else f"the last {failed.number} runs"
+    reason = failed.reason or "no reason is on record"
+    return (
+        f"{runs} of {failed.job} failed, at {failed.ended_utc:%Y-%m-%d %H:%M} UTC: {reason}; 'lab run log {failed.newest_id[:8]}' shows all"
     )
 
 

@@ -116,6 +116,31 @@ def test_a_run_that_does_not_get_beyond_its_start_is_a_problem(settings: Setting
     assert answer.problem.startswith("has been starting for 12")
 
 
+def test_a_job_whose_newest_runs_failed_is_a_problem_until_one_succeeds(settings: Settings, history: DagsterInstance) -> None:
+    job = small_graph.build_defs().resolve_job_def("ingest")
+
+    def run(**tags: str) -> str:
+        return job.execute_in_process(instance=history, tags=tags, raise_on_error=False).run_id
+
+    run()
+    assert lab_status(settings).problems == []
+    run(**{"test/fail": "yes"})
+    newest = run(**{"test/fail": "yes"})
+    (problem,) = lab_status(settings).problems
+    assert problem.startswith("the last 2 runs of ingest failed, at 20")
+    assert problem.endswith(f"Failure: as asked; 'lab run log {newest[:8]}' shows all")
+    run()
+    assert lab_status(settings).problems == []
+
+
+def test_a_run_that_was_lost_says_why_it_failed(settings: Settings, history: DagsterInstance) -> None:
+    run = a_run(history, DagsterRunStatus.STARTED)
+    history.report_run_failed(run, "its process is gone")
+    (problem,) = lab_status(settings).problems
+    assert "the last run of ingest failed" in problem
+    assert ": its process is gone; 'lab run log" in problem
+
+
 def test_the_daemons_heartbeat_is_read_as_dagster_keeps_it(settings: Settings, history: DagsterInstance) -> None:
     from dagster._daemon.types import DaemonHeartbeat
 

@@ -1,18 +1,19 @@
 """What Dagster's own database says about its daemon and its runs, read without Dagster, whose import takes seconds.
 
-Belongs here: reading heartbeats and unfinished runs where Dagster keeps its history in files. Does not belong here: what follows from
+Belongs here: reading heartbeats, unfinished and failed runs where Dagster keeps its history in files. Does not belong here: what follows from
 them. With a database server (``storage: postgres``) there is no such file, and Dagster's pages show the same.
 """
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 _WAIT_S: Final = 2.0
 _UNFINISHED: Final = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
@@ -38,6 +39,25 @@ class UnfinishedRun:
     created_utc: datetime
     changed_utc: datetime
     process: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRuns:
+    """Runs of one job that failed one after the other, up to its newest.
+
+    Attributes:
+        job: The job.
+        number: How many.
+        newest_id: Id of the newest.
+        ended_utc: When it ended.
+        reason: What it failed on, in one line; empty where it did not say.
+    """
+
+    job: str
+    number: int
+    newest_id: str
+    ended_utc: datetime
+    reason: str
 
 
 def run_database(dagster_home: Path) -> Path:
@@ -71,6 +91,42 @@ def unfinished_runs(database: Path) -> list[UnfinishedRun]:
         UnfinishedRun(run_id=run_id, job=job, status=status, created_utc=_moment(created), changed_utc=_moment(changed), process=process)
         for run_id, job, status, created, changed, process in rows
     ]
+
+
+def failed_runs(database: Path) -> list[FailedRuns]:
+    """Return, of each job whose newest ended run failed, how many did in a row; none where Dagster keeps its history elsewhere."""
+    query = (
+        "SELECT pipeline_name, count(*), max(id), run_id, update_timestamp FROM runs AS run WHERE status = 'FAILURE' AND id > coalesce("
+        "(SELECT max(id) FROM runs WHERE pipeline_name = run.pipeline_name AND status IN ('SUCCESS', 'CANCELED')), 0) GROUP BY pipeline_name"
+    )  # SQLite takes the columns beside max() from its row
+    try:
+        with _reading(database) as connection:
+            rows = connection.execute(query).fetchall()
+    except sqlite3.Error:
+        return []
+    return [
+        FailedRuns(job=job, number=number, newest_id=run_id, ended_utc=_moment(ended), reason=_reason(database, run_id))
+        for job, number, _, run_id, ended in rows
+    ]
+
+
+def _reason(database: Path, run_id: str) -> str:
+    """Return the innermost error of the first step that failed, or why the run was ended."""
+    query = (
+        "SELECT event FROM event_logs WHERE dagster_event_type IN ('STEP_FAILURE', 'PIPELINE_FAILURE') "
+        "ORDER BY dagster_event_type DESC, id LIMIT 1"
+    )
+    try:
+        with _reading(database.parent / "runs" / f"{run_id}.db") as connection:
+            found = connection.execute(query).fetchone()
+        event: dict[str, Any] = json.loads(found[0])["dagster_event"] if found else {}
+    except (sqlite3.Error, ValueError, KeyError):
+        return ""
+    error: dict[str, Any] | None = (event.get("event_specific_data") or {}).get("error")
+    words = str(event.get("message") or "")
+    while error:
+        words, error = str(error.get("message") or words), error.get("cause")
+    return words.strip().partition("\n")[0]
 
 
 @contextmanager
