@@ -16,7 +16,7 @@ empty :=
 space := $(empty) $(empty)
 PURE_FILES := $(subst $(space),$(comma),$(foreach room,$(PURE),lab_assets/$(room)/*))
 
-.PHONY: help setup demo test orders nemesis-pairs lint bench dev lock clean
+.PHONY: help setup demo test orders nemesis-pairs chaos lint bench dev lock clean
 
 help: ## Show the targets.
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 16
@@ -75,6 +75,9 @@ orders: setup ## Try fifty orders of arrival and two hundred late corrections.
 
 nemesis-pairs: setup ## Kill and stop every process, alone and in all pairs (some forty minutes; LAB_NEMESIS_PAIRS=n draws n cases).
 	LAB_NEMESIS_PAIRS=$${LAB_NEMESIS_PAIRS:-all} $(BIN)/python -m pytest -s --no-cov lab_assets_tests/supervision/test_nemesis_pairs.py
+
+chaos: setup ## Let random mishaps happen to a whole laboratory (MINUTES=30 for each of SEEDS="1 2 3"), and hold it against a quiet one.
+	$(BIN)/python -m lab_assets_tests.chaos --minutes $(or $(MINUTES),30) $(foreach seed,$(or $(SEEDS),1 2 3),--seed $(seed))
 
 lint: setup ## Check style, format and types.
 	$(BIN)/ruff check .

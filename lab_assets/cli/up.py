@@ -183,7 +183,7 @@ def _facts(laboratory: dict[str, Any]) -> list[str]:
         f"model: {serving['model_name']} version {serving['version']} since {serving['since_utc']}" if serving else "model: none serves"
     )
     lines += [
-        f"{each['name']}: started again {each['restarts']} times; last: {each['last_end']}"
+        f"{each['name']}: started again {_times(each['restarts'])}; last: {each['last_end']}"
         for each in laboratory["components"]
         if each["restarts"]
     ]
@@ -207,6 +207,10 @@ def _storage(storage: dict[str, Any]) -> str:
     days = storage["days_until_full"]
     lasts = "" if days is None else f", full in {days:.0f} day(s)"
     return f"disk: {in_words(storage['total_bytes'])} ({parts or 'nearly empty'}); {growth}; {in_words(storage['free_bytes'])} free{lasts}"
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def _duration(seconds: float | None) -> str:

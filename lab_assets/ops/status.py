@@ -30,7 +30,7 @@ from lab_assets.ops.dagster_home import home_folder
 from lab_assets.ops.processes import log_of
 from lab_assets.ops.startup import wanted_components
 from lab_assets.ops.supervision.plan import Record, State, read_plan, read_state
-from lab_assets.ops.supervision.watch_files import LEADER, Look, Post
+from lab_assets.ops.supervision.watch_files import LEADER, Look, Post, Wish
 from lab_assets.orchestration.private.run_database import FailedRuns, UnfinishedRun, failed_runs, run_database, unfinished_runs
 from lab_assets.process_stamp import family, is_suspended
 from lab_assets.settings import Settings
@@ -107,7 +107,8 @@ def lab_status(settings: Settings) -> LabStatus:
     Raises:
         LostError: the home's own record cannot be read.
     """
-    wanted = read_plan(settings) is not None
+    wish = Wish(settings.run)
+    wanted = read_plan(settings) is not None or (wish.stands() and wish.is_damaged)
     parts = [*_components(settings, wanted=wanted), _supervisor(settings, wanted=wanted)]
     runs = [_run(settings, each) for each in unfinished_runs(run_database(home_folder(settings)))]
     problems = [f"{each.name} {each.problem}" for each in parts if each.problem]

@@ -3,8 +3,6 @@
 Belongs here: times. Does not belong here: what the jobs do.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, Final
 

@@ -284,8 +284,8 @@ _KEPT = {
 _RECORDS = {"ml.predictions", "ml.decisions", "ml.explanations"}
 
 
-def contents(lake: Lakehouse) -> dict[str, list[str]]:
-    """Return what every table holds, as sorted texts of its rows; of predictions and decisions what counts now."""
+def contents(lake: Lakehouse, *, without: frozenset[str] = frozenset()) -> dict[str, list[str]]:
+    """Return what every table holds, as sorted texts of its rows without some columns; of predictions and decisions what counts now."""
     current = set(lake.polars(contract("ml.predictions"), ["prediction_id"], where=pl.col("ended_at_utc").is_null())["prediction_id"])
     held: dict[str, list[str]] = {}
     for name, table in contracts().items():
@@ -294,12 +294,13 @@ def contents(lake: Lakehouse) -> dict[str, list[str]]:
         rows = lake.polars(table)
         if name in _RECORDS:
             rows = rows.filter(pl.col("prediction_id").is_in(sorted(current)))
-        held[name] = _texts(table, rows)
+        held[name] = _texts(table, rows, without)
     return held
 
 
-def _texts(table: TableContract, rows: pl.DataFrame) -> list[str]:
-    columns = [name for name in table.column_names if name not in _VOLATILE or (table.full_name, name) in _KEPT]
+def _texts(table: TableContract, rows: pl.DataFrame, without: frozenset[str]) -> list[str]:
+    volatile = _VOLATILE | without
+    columns = [name for name in table.column_names if name not in volatile or (table.full_name, name) in _KEPT]
     return sorted(repr(row) for row in rows.select(columns).iter_rows())
 
 

@@ -144,6 +144,27 @@ def test_without_any_watcher_status_says_so_and_up_repairs_it(home: Settings) ->
     assert (lab_status(home).up, record_of(home, "web").pid) == (True, pid)
 
 
+def test_a_wish_that_a_power_cut_left_half_written_stands(home: Settings) -> None:
+    """Written again by whoever watches; with nobody left, status says so and another 'lab up' repairs it."""
+    part = web(home.home)
+    bring_up(home, part)
+    until("the watchers", lambda: all(watcher(home, each) for each in STANDBYS))
+    pid, content = record_of(home, "web").pid, plan_path(home).read_bytes()
+    os.truncate(plan_path(home), len(content) // 2)
+    until("the wish", lambda: plan_path(home).read_bytes() == content)
+    os.truncate(plan_path(home), len(content) // 2)
+    os.kill(watcher(home, LEADER), signal.SIGKILL)
+    until("another supervisor", lambda: plan_path(home).read_bytes() == content and lab_status(home).up)
+    until("three watchers", lambda: all(watcher(home, each) for each in STANDBYS))
+    for name in (*STANDBYS, LEADER):
+        os.kill(watcher(home, name), signal.SIGKILL)
+    until("their end", lambda: not any(watcher(home, each) for each in (*STANDBYS, LEADER)))
+    os.truncate(plan_path(home), len(content) // 2)
+    assert any("nobody restarts what dies" in each for each in lab_status(home).problems)
+    bring_up(home, part)
+    assert (lab_status(home).up, lives(pid)) == (True, False)
+
+
 def test_everything_ends_when_the_wish_or_the_home_is_gone(home: Settings) -> None:
     bring_up(home, web(home.home))
     pid = record_of(home, "web").pid

@@ -21,6 +21,7 @@ import psutil
 
 from lab_assets.home_identity import Place
 from lab_assets.ops.components import Component
+from lab_assets.ops.supervision.watch_files import Wish
 from lab_assets.process_identity import known_place
 from lab_assets.process_stamp import Stamp
 from lab_assets.settings import Settings
@@ -134,7 +135,7 @@ def now_utc() -> str:
 
 def plan_path(settings: Settings) -> Path:
     """Return where the wish is kept."""
-    return settings.run / "wanted.json"
+    return Wish(settings.run).path
 
 
 def state_path(settings: Settings) -> Path:

@@ -21,7 +21,7 @@ from lab_assets.ops.supervision.ending import end_all
 from lab_assets.ops.supervision.keeper import Keeper
 from lab_assets.ops.supervision.plan import Plan, Record, State, UpState, now_utc, read_plan, read_state, state_path, write_state
 from lab_assets.ops.supervision.spark_keeper import SparkKeeper
-from lab_assets.ops.supervision.watch_files import LEADER, STANDBYS, Look, Post, launch_watcher
+from lab_assets.ops.supervision.watch_files import LEADER, STANDBYS, Look, Post, Wish, launch_watcher
 from lab_assets.process_identity import COMPONENT
 from lab_assets.process_stamp import end, stamp_of
 from lab_assets.settings import Settings, get_settings
@@ -50,6 +50,7 @@ class Supervisor:
         self._watchers = [Look(Post(settings.run, name)) for name in STANDBYS]
         self._launched: list[subprocess.Popen[bytes]] = []
         self._written: dict[str, Any] = {}
+        self._wish = Wish(settings.run)
         self._wish_s = self._watchers_s = 0.0
         self._launched_s = 0.0
         self._wanted_s = time.monotonic()
@@ -76,6 +77,7 @@ class Supervisor:
         if time.monotonic() - self._wish_s < _WISH_INTERVAL_S:
             return True
         self._wish_s = time.monotonic()
+        self._wish.stands()
         try:
             plan = read_plan(self.settings)
         except LostError as error:
@@ -86,7 +88,7 @@ class Supervisor:
             if plan.asked_utc != self.plan.asked_utc:
                 self._follow(plan)
             return True
-        return time.monotonic() - self._wanted_s < _GONE_S and self.settings.home.exists()
+        return (self._wish.is_damaged or time.monotonic() - self._wanted_s < _GONE_S) and self.settings.home.exists()
 
     def _follow(self, plan: Plan) -> None:
         """Follow another wish: what is not as wanted is started now, however long it was to wait."""

@@ -1,6 +1,6 @@
-"""Who watches: the locks by which watchers know of one another.
+"""Who watches, and whether anything is wanted: the locks by which watchers know of one another, and the file they wait for.
 
-Belongs here: taking a place, showing that its holder works, seeing that another does not. Does not belong here: what the first of them
+Belongs here: taking a place, showing that its holder works, seeing that another does not, and that the wish stands. Does not belong here: what the first of them
 does (``supervisor.py``). Needs neither settings nor libraries beyond psutil: two of three watchers do nothing else.
 
 The system frees a lock when its holder dies, however it dies. A holder that hangs keeps it: so each shows every second that it works,
@@ -28,6 +28,46 @@ MODULE: Final = "lab_assets.ops.supervision.watcher"
 BEAT_S: Final = 1.0
 LONGEST_SILENCE_S: Final = 25.0
 SUSPENDED_S: Final = 2.0
+
+
+class Wish:
+    """The file that says what is meant to run. While it is there it stands, also where a power cut left half of it.
+
+    Attributes:
+        is_damaged: Whether it could not be read, nor be written again, at the last look.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.path = run / "wanted.json"
+        self._held = b""
+        self.is_damaged = False
+
+    def stands(self) -> bool:
+        """Return whether it is there; what it said last is written again where it is damaged."""
+        try:
+            content = self.path.read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        except OSError:  # a disk that fails for a moment takes nothing back
+            return True
+        self.is_damaged = not _is_json(content)
+        if not self.is_damaged:
+            self._held = content
+        elif self._held:
+            draft = self.path.with_suffix(".again")
+            with contextlib.suppress(OSError):  # a full disk: the next look tries again
+                draft.write_bytes(self._held)
+                draft.replace(self.path)
+                self.is_damaged = False
+        return True
+
+
+def _is_json(content: bytes) -> bool:
+    try:
+        json.loads(content)
+    except ValueError:
+        return False
+    return True
 
 
 class Post:

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from lab_assets.ops.supervision.watch_files import LEADER, STANDBYS, Look, Post
+from lab_assets.ops.supervision.watch_files import LEADER, STANDBYS, Look, Post, Wish
 
 _INTERVAL_S: Final = 0.5
 
@@ -26,8 +26,8 @@ def stand_by(home: Path) -> Post | None:
     run = home / "run"
     leader = Post(run, LEADER)
     own: Post | None = None
-    look = Look(leader)
-    while (run / "wanted.json").exists():
+    look, wish = Look(leader), Wish(run)
+    while wish.stands():
         if leader.take():
             if own is not None:
                 own.leave()
