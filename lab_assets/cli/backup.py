@@ -5,6 +5,7 @@ Belongs here: arguments and printing. Does not belong here: what a backup is (``
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,7 @@ def make(
 ) -> None:
     """Back the laboratory up into FOLDER (the word 'make' may be left out): a new or empty one, or that of earlier backups.
 
-    Keys are encrypted with a passphrase. Where none is stated and the folder has none yet, one is made and shown this once.
+    Keys are encrypted with a passphrase. At a terminal, where none is stated and the folder has none yet, one is made and shown this once.
     """
     from dataclasses import asdict
 
@@ -76,7 +77,7 @@ def make(
         engine,
         folder,
         by=actor_of(engine, by),
-        keys=KeysChoice(passphrase=stated_passphrase(passphrase_file), leave_out=without_keys),
+        keys=KeysChoice(passphrase=stated_passphrase(passphrase_file), leave_out=without_keys, may_make=sys.stdout.isatty()),
         copy_all=copy,
         keep=keep,
         say=(lambda _line: None) if as_json else lambda line: typer.echo(line, err=True),

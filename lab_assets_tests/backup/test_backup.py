@@ -216,7 +216,9 @@ def test_keys_are_read_with_their_passphrase_alone(plant: Plant, folder: Path, t
     snapshot = BackupFolder(folder).snapshot(report.name)
     assert (report.keys, report.passphrase) == ("encrypted", None)
     assert decrypt(BackupFolder(folder), snapshot.keys_file, WORD, home_id=snapshot.home_id) == {KEY: key}
-    made_up = back_up(plant, tmp_path / "b2", keys=KeysChoice())
+    with pytest.raises(BackupError, match="set LAB_BACKUP_PASSPHRASE"):
+        back_up(plant, tmp_path / "b2", keys=KeysChoice())  # as of a schedule, whose log would keep it
+    made_up = back_up(plant, tmp_path / "b2", keys=KeysChoice(may_make=True))
     assert made_up.passphrase is not None
     assert put_in(tmp_path / "b2", tmp_path / "with", passphrase=made_up.passphrase).keys == "restored"
     assert put_in(folder, tmp_path / "without", without_keys=True).keys == "left out"

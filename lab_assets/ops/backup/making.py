@@ -50,12 +50,14 @@ class KeysChoice:
     """What becomes of the keys.
 
     Attributes:
-        passphrase: What they are encrypted with; ``None``: one is made where one is needed.
+        passphrase: What they are encrypted with; ``None``: none was stated.
         leave_out: Leave them out.
+        may_make: Whether a passphrase may be made where one is needed and none was stated: somebody is there to write it down.
     """
 
     passphrase: str | None = None
     leave_out: bool = False
+    may_make: bool = False
 
 
 @dataclass(kw_only=True)
@@ -216,6 +218,11 @@ def _keys(
     if choice.passphrase is None and former is not None and former.keys == prints and (folder.keys_folder / former.keys_file).is_file():
         return prints, former.keys_file
     passphrase = choice.passphrase
+    if passphrase is None and not choice.may_make:
+        raise BackupError(
+            "the keys need a passphrase, and at no terminal is anybody who could write down one that is made: "
+            "set LAB_BACKUP_PASSPHRASE, name a --passphrase-file, or leave the keys out with --without-keys"
+        )
     if passphrase is None:
         passphrase = report.passphrase = sealed.new_passphrase()
     return prints, sealed.encrypt(folder, found, passphrase, home_id=home_id)
