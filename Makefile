@@ -73,7 +73,7 @@ test: setup ## Run every test, and hold the coverage of the pure rooms.
 orders: setup ## Try fifty orders of arrival and two hundred late corrections.
 	LAB_ORDERS=50 LAB_CORRECTIONS=200 $(BIN)/python -m pytest --numprocesses=$(WORKERS) --no-cov --timeout=3600 lab_assets_tests/orders
 
-nemesis-pairs: setup ## Kill and stop every process, alone and in all pairs (some forty minutes; LAB_NEMESIS_PAIRS=n draws n cases).
+nemesis-pairs: setup ## Kill and stop every process, alone and in all pairs (some forty minutes; LAB_NEMESIS_PAIRS=n draws n cases, none takes each process alone).
 	LAB_NEMESIS_PAIRS=$${LAB_NEMESIS_PAIRS:-all} $(BIN)/python -m pytest -s --no-cov lab_assets_tests/supervision/test_nemesis_pairs.py
 
 chaos: setup ## Let random mishaps happen to a whole laboratory (MINUTES=30 for each of SEEDS="1 2 3"), and hold it against a quiet one.
