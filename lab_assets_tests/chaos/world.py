@@ -25,7 +25,7 @@ from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import Ledger
 from lab_assets_tests.chaos.clock import SteppedClock
-from lab_assets_tests.cli.ports import free_port
+from lab_assets_tests.cli.ports import free_ports
 from lab_assets_tests.faults.laboratory import environment_of, lab_command
 from lab_assets_tests.no_spark import NoSparkKeeper
 from lab_assets_tests.orders.laboratory import File, corrections, simulated
@@ -142,7 +142,7 @@ def found_world(folder: Path, seed: int) -> World:
     put_into_service(Lakehouse(settings, NoSparkKeeper(settings, str(home)), Ledger(engine)))
     engine.dispose()
     make_inbox(settings)
-    service_port, dagster_port, mlflow_port = (free_port() for _ in range(3))
+    service_port, dagster_port, mlflow_port = free_ports(3)
     clock = SteppedClock.made(folder)
     environment = environment_of(
         settings,

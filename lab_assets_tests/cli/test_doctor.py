@@ -25,7 +25,7 @@ from lab_assets.stations.governance.lineage import update_lineage
 from lab_assets.stations.runner import has_news, update
 from lab_assets.stations.silver.reference import LOTS_STATION
 from lab_assets_tests.cli.commands import Lab
-from lab_assets_tests.cli.ports import free_port
+from lab_assets_tests.cli.ports import free_ports
 from lab_assets_tests.no_spark import NoSparkKeeper
 from lab_assets_tests.stations.rows import at, putting
 
@@ -33,7 +33,7 @@ from lab_assets_tests.stations.rows import at, putting
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """Ports that nobody else uses."""
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     return Settings(
         home=tmp_path / "lab", jars_dir=PROJECT_ROOT / ".jars", service_port=ports[0], dagster_port=ports[1], mlflow_port=ports[2]
     )

@@ -32,7 +32,7 @@ from lab_assets.ops.supervision.plan import read_plan, read_state, write_plan
 from lab_assets.ops.supervision.watch_files import STANDBYS, Post, posts
 from lab_assets.process_identity import marked
 from lab_assets.settings import PROJECT_ROOT, Settings
-from lab_assets_tests.cli.ports import free_port
+from lab_assets_tests.cli.ports import free_port, free_ports
 from lab_assets_tests.orchestration import small_graph
 from lab_assets_tests.supervision.parts import bring_up, lives, record_of, until, web
 
@@ -226,7 +226,7 @@ def launch(port: int) -> str:
 def laboratory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     """A whole laboratory with a small graph, ended with its test."""
     monkeypatch.setenv("LAB_SPARK_MEMORY", "512m")
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     settings = Settings(
         home=tmp_path / "lab", jars_dir=PROJECT_ROOT / ".jars", service_port=ports[0], dagster_port=ports[1], mlflow_port=ports[2]
     )

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ import pytest
 
 from lab_assets.registry.serving import registry_of
 from lab_assets.settings import PROJECT_ROOT, Settings
+from lab_assets_tests.cli.ports import free_ports
 from lab_assets_tests.end_to_end.laboratory import Laboratory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
@@ -34,19 +34,9 @@ LONG = bool(os.environ.get("LAB_TESTS_LONG"))
 """Whether what takes minutes is tried as well."""
 
 
-def _free_ports(number: int) -> list[int]:
-    probes = [socket.socket() for _ in range(number)]
-    for probe in probes:
-        probe.bind(("127.0.0.1", 0))
-    ports = [int(probe.getsockname()[1]) for probe in probes]
-    for probe in probes:
-        probe.close()
-    return ports
-
-
 def _at(laboratory: Laboratory, home: Path) -> Laboratory:
     """Return the laboratory in a place, with ports of its own."""
-    service, dagster, mlflow = map(str, _free_ports(3))
+    service, dagster, mlflow = map(str, free_ports(3))
     ports = {"LAB_SERVICE_PORT": service, "LAB_DAGSTER_PORT": dagster, "LAB_MLFLOW_PORT": mlflow}
     environment = laboratory.environment | ports | {"LAB_HOME": str(home), "LAB_BACKUP_PASSPHRASE": WORD, "COLUMNS": "200"}
     return replace(laboratory, settings=Settings(home=home), environment=environment)

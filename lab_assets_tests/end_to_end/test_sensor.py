@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +17,11 @@ import pytest
 from lab_assets.compute.spark_server import stop_server
 from lab_assets.ops.dagster_home import prepare_home
 from lab_assets.settings import PROJECT_ROOT
+from lab_assets_tests.cli.ports import free_port
 from lab_assets_tests.end_to_end.laboratory import Laboratory
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 NEW = "SEQ9999-0001_001"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _another_run(laboratory: Laboratory) -> bytes:
@@ -67,7 +61,7 @@ def test_a_dropped_file_is_ingested_and_scored_by_its_sensor(laboratory: Laborat
     # no worklist names the run: it is scored when its time of grace is over, and nothing but the sensor sees to that
     environment = {**laboratory.environment, "DAGSTER_HOME": str(prepare_home(laboratory.settings)), "LAB_CONTEXT_GRACE_S": "60"}
     log = (tmp_path / "dagster.log").open("wb")
-    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-p", str(_free_port())]
+    command = [str(Path(sys.executable).parent / "dagster"), "dev", "-p", str(free_port())]
     dev = subprocess.Popen(command, cwd=PROJECT_ROOT, env=environment, stdout=log, stderr=log, start_new_session=True)
     try:
         target = laboratory.settings.inbox / "hplc_shimadzu" / f"{NEW}.txt"

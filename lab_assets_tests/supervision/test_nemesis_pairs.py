@@ -30,7 +30,7 @@ from lab_assets.process_identity import COMPONENT, marked
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import Ledger
-from lab_assets_tests.cli.ports import free_port
+from lab_assets_tests.cli.ports import free_ports
 from lab_assets_tests.no_spark import NoSparkKeeper
 from lab_assets_tests.stations.ml.models import put_into_service
 from lab_assets_tests.supervision.parts import lives
@@ -97,7 +97,7 @@ class Laboratory:
 
 @pytest.fixture(scope="module")
 def laboratory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Laboratory]:
-    ports = [free_port() for _ in range(3)]
+    ports = free_ports(3)
     settings = Settings(
         home=tmp_path_factory.mktemp("nemesis") / "lab",
         jars_dir=PROJECT_ROOT / ".jars",
