@@ -101,10 +101,15 @@ class SparkFiles:
 
     def read_state(self) -> ServerState | None:
         """Return the state; ``None`` when there is none, it is half written, or it speaks of another home or start of the machine."""
+        state = self.stated()
+        return state if state is not None and state.place == known_place(self._settings) else None
+
+    def stated(self) -> ServerState | None:
+        """Return what is written, of whatever place; ``None`` when there is nothing, or it is half written."""
         try:
             content = json.loads(self.state.read_text())
             java = content.pop("java")
-            state = ServerState(
+            return ServerState(
                 place=Place(**content.pop("place")),
                 supervisor=Stamp(**content.pop("supervisor")),
                 java=Stamp(**java) if java else None,
@@ -112,7 +117,6 @@ class SparkFiles:
             )
         except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        return state if state.place == known_place(self._settings) else None
 
     def write_state(self, state: ServerState) -> None:
         """Replace the state atomically."""

@@ -257,7 +257,7 @@ class Supervisor:
     def _beat(self) -> None:
         """Show whoever watches that this process works, and say again what is not there any more or was damaged."""
         with suppress(OSError):  # a full disk: the next beat tries again
-            if self.files.read_state() is None:
+            if self.files.stated() is None:
                 self._state(ready=self.ready)
             else:
                 os.utime(self.files.state)

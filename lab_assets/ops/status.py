@@ -31,7 +31,14 @@ from lab_assets.ops.processes import log_of
 from lab_assets.ops.startup import wanted_components
 from lab_assets.ops.supervision.plan import Record, State, read_plan, read_state
 from lab_assets.ops.supervision.watch_files import LEADER, Look, Post, Wish
-from lab_assets.orchestration.private.run_database import FailedRuns, UnfinishedRun, failed_runs, run_database, unfinished_runs
+from lab_assets.orchestration.private.run_database import (
+    SINGLE_ASSETS,
+    FailedRuns,
+    UnfinishedRun,
+    failed_runs,
+    run_database,
+    unfinished_runs,
+)
 from lab_assets.process_stamp import family, is_suspended
 from lab_assets.settings import Settings
 from lab_assets.upkeep.storage import storage_of
@@ -239,10 +246,9 @@ def _run(settings: Settings, run: UnfinishedRun) -> RunStatus:
 
 def _words(failed: FailedRuns) -> str:
     runs = "the last run" if failed.number == 1 else f"the last {failed.number} runs"
+    job = "single assets" if failed.job == SINGLE_ASSETS else failed.job
     reason = failed.reason or "no reason is on record"
-    return (
-        f"{runs} of {failed.job} failed, at {failed.ended_utc:%Y-%m-%d %H:%M} UTC: {reason}; 'lab run log {failed.newest_id[:8]}' shows all"
-    )
+    return f"{runs} of {job} failed, at {failed.ended_utc:%Y-%m-%d %H:%M} UTC: {reason}; 'lab run log {failed.newest_id[:8]}' shows all"
 
 
 def _process_of(run: UnfinishedRun) -> psutil.Process | None:

@@ -12,17 +12,17 @@ from lab_assets.orchestration.jobs import CHECK_DRIFT, OVERSIGHT, RETRAIN, SCRUB
 from lab_assets.orchestration.maintenance import MAINTAIN
 from lab_assets.settings import get_settings
 
-HOUR: Final = "%Y-%m-%dT%H"
-DAY: Final = "%Y-%m-%d"
-MONTH: Final = "%Y-%m"
+_HOUR: Final = "%Y-%m-%dT%H"
+_DAY: Final = "%Y-%m-%d"
+_MONTH: Final = "%Y-%m"
 _LONG_LOG: Final = 1_000
 """Commits of the log of scores that are worth a run: a quarter of an hour of steady scoring."""
 
-Answer = dg.RunRequest | dg.SkipReason
+_Answer = dg.RunRequest | dg.SkipReason
 
 
 def _scheduled(
-    name: str, job: Any, *, cron: str, run: str, period: str, description: str, asked: Callable[[dg.RunRequest], Answer] | None = None
+    name: str, job: Any, *, cron: str, run: str, period: str, description: str, asked: Callable[[dg.RunRequest], _Answer] | None = None
 ) -> dg.ScheduleDefinition:
     """Declare a schedule with one run for each period; a tick fired again gives the same run key.
 
@@ -36,7 +36,7 @@ def _scheduled(
         asked: Decides whether the run is worth it, and with which settings; without it, it always is.
     """
 
-    def tick(context: dg.ScheduleEvaluationContext) -> Answer:
+    def tick(context: dg.ScheduleEvaluationContext) -> _Answer:
         at = context.scheduled_execution_time.strftime(period)
         request = dg.RunRequest(run_key=f"{run}:{at}", tags={"lab/as_of": at, "lab/trigger": "schedule"})
         return asked(request) if asked else request
@@ -52,7 +52,7 @@ def _scheduled(
     )
 
 
-def _where_the_log_is_long(request: dg.RunRequest) -> Answer:
+def _where_the_log_is_long(request: dg.RunRequest) -> _Answer:
     from lab_assets.contracts.ml import ONLINE_LOG
     from lab_assets.lake.data_files import local_path, log_names
     from lab_assets.lake.opening import is_remote
@@ -66,14 +66,14 @@ def _where_the_log_is_long(request: dg.RunRequest) -> Answer:
 
 
 daily_drift = _scheduled(
-    "daily_drift", CHECK_DRIFT, cron="0 5 * * *", run="drift", period=DAY, description="One drift check for each calendar day."
+    "daily_drift", CHECK_DRIFT, cron="0 5 * * *", run="drift", period=_DAY, description="One drift check for each calendar day."
 )
 monthly_retraining = _scheduled(
     "monthly_retraining",
     RETRAIN,
     cron="0 3 1 * *",
     run="retrain",
-    period=MONTH,
+    period=_MONTH,
     description="One retraining for each month, up to the gate.",
 )
 hourly_oversight = _scheduled(
@@ -81,7 +81,7 @@ hourly_oversight = _scheduled(
     OVERSIGHT,
     cron="20 * * * *",
     run="oversight",
-    period=HOUR,
+    period=_HOUR,
     description="Every layer each hour, whether or not files came: what was left is made, and every table is held against its contract.",
 )
 daily_scrub = _scheduled(
@@ -89,7 +89,7 @@ daily_scrub = _scheduled(
     SCRUB,
     cron="0 2 * * *",
     run="scrub",
-    period=DAY,
+    period=_DAY,
     description="Part of the originals and tables against their recorded digests each day: all of them in LAB_SCRUB_DAYS.",
 )
 nightly_maintenance = _scheduled(
@@ -97,7 +97,7 @@ nightly_maintenance = _scheduled(
     MAINTAIN,
     cron="30 1 * * *",
     run="maintenance",
-    period=DAY,
+    period=_DAY,
     description="Small files are put together each night, before the scrub reads its part of them.",
 )
 hourly_score_log = _scheduled(
@@ -105,7 +105,7 @@ hourly_score_log = _scheduled(
     MAINTAIN,
     cron="50 * * * *",
     run="score_log",
-    period=HOUR,
+    period=_HOUR,
     description="The log of scores, a commit a second, is put in order each hour in which it has grown long.",
     asked=_where_the_log_is_long,
 )

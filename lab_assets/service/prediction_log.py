@@ -173,16 +173,18 @@ class PredictionLog:
 
     def _commit_in_turn(self) -> bool:
         try:
-            self._rotate()
-        except OSError as error:
-            self.last_error = f"the spool cannot be made durable: {error}"
-            _LOG.error("prediction log: %s", self.last_error)
-        try:
+            try:
+                self._rotate()
+            except OSError as error:
+                self.last_error = f"the spool cannot be made durable: {error}"
+                _LOG.error("prediction log: %s", self.last_error)
             return self._commit_waiting()
         except Exception as error:  # noqa: BLE001 - what waits would wait for ever and without a word if the thread ended
             self._table = None
-            self.last_error = f"{type(error).__name__}: {error}"
-            _LOG.exception("prediction log: commit failed with %d waiting, will try again", self.pending)
+            words = f"{type(error).__name__}: {error}"
+            if words != self.last_error:
+                _LOG.exception("prediction log: failed with %d waiting, will try again", self.pending)
+            self.last_error = words
             return False
 
     # --- spool files

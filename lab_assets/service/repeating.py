@@ -28,6 +28,7 @@ class Repeating:
         self._work = work
         self._every_s = every_s
         self._failed = failed
+        self._last = ""
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -50,6 +51,10 @@ class Repeating:
     def _call(self) -> None:
         try:
             self._work()
+            self._last = ""
         except Exception as error:  # noqa: BLE001 - a thread that ended would leave what it watches as it was, for ever and without a word
-            _LOG.exception("%s failed and goes on", self._name)
+            words = f"{type(error).__name__}: {error}"
+            if words != self._last:  # once: what stays wrong would fill the log otherwise
+                _LOG.exception("%s failed and goes on", self._name)
+            self._last = words
             self._failed(error)

@@ -56,6 +56,7 @@ class People:
         self._ended.set()
         for thread in self._threads:
             thread.join(60)
+        self.world.problems += [f"{thread.name} got no answer for a minute" for thread in self._threads if thread.is_alive()]
 
     def _at_work(self, work: Callable[[], None]) -> None:
         try:
@@ -63,8 +64,11 @@ class People:
         except Exception as error:  # noqa: BLE001 - an answer that nobody expects is a problem of the laboratory, not the end of its test
             self.world.problems.append(f"{work.__name__[1:]}: {type(error).__name__}: {error}")
 
+    def _analyst(self) -> Person:
+        return Person(self.world.port, "analyst", self.world.passwords["analyst"])
+
     def _score(self) -> None:
-        number, person = 0, _Person(self.world, "analyst")
+        number, person = 0, self._analyst()
         while not self._ended.wait(PAUSE_S):
             number += 1
             features = {"worst_margin_so_far": number % 5 - 2.0, "pressure_ripple_pct": number % 7 + 0.5}
@@ -75,7 +79,7 @@ class People:
                 self.answers.risks[answer["prediction_id"]] = answer["risk"]
 
     def _read(self) -> None:
-        number, person, rng = 0, _Person(self.world, "analyst"), random.Random(1)
+        number, person, rng = 0, self._analyst(), random.Random(1)
         while not self._ended.wait(PAUSE_S * 4):
             number += 1
             code, _ = person.ask("GET", PAGES[number % len(PAGES)])
@@ -83,7 +87,7 @@ class People:
             if self.answers.risks:
                 self._look_up(person, rng.choice([*self.answers.risks]))
 
-    def _look_up(self, person: _Person, prediction_id: str) -> None:
+    def _look_up(self, person: Person, prediction_id: str) -> None:
         """Ask for a prediction that was answered before: it is known, and as it was."""
         code, answer = person.ask("GET", f"/v1/predictions/{prediction_id}")
         self.answers.codes["prediction", code] += 1
@@ -92,18 +96,18 @@ class People:
             self.world.problems.append(f"{prediction_id} was answered with {self.answers.risks[prediction_id]}, and later {code} {risk}")
 
     def _query(self) -> None:
-        person = _Person(self.world, "analyst")
+        person = self._analyst()
         while not self._ended.wait(1.0):
             code, _ = person.ask("POST", "/v1/query", {"sql": QUERY})
             self.answers.codes["query", code] += 1
 
 
-class _Person:
+class Person:
     """One person with a session, who signs in again when it is gone."""
 
-    def __init__(self, world: World, name: str) -> None:
-        self._world, self._name = world, name
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{world.port}", timeout=20.0)
+    def __init__(self, port: int, name: str, password: str) -> None:
+        self._name, self._password = name, password
+        self._http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=20.0)
         self._token = ""
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
@@ -121,5 +125,5 @@ class _Person:
         return answer.status_code, answer.json() if is_document else None
 
     def _sign_in(self) -> str:
-        answer = self._http.post("/v1/login", json={"user": self._name, "password": self._world.passwords[self._name]})
+        answer = self._http.post("/v1/login", json={"user": self._name, "password": self._password})
         return answer.json()["token"]

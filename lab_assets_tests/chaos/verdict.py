@@ -73,7 +73,7 @@ def judge(world: World, answers: Answers, folder: Path) -> Verdict:
     return Verdict(
         problems=[*world.problems, *problems, *_unanswered(answers)],
         tables=differences(_of_files(lake), _of_files(quiet.lake)),
-        unrecorded=_unrecorded(lake, answers),
+        unrecorded=unrecorded(lake, answers),
         audit="" if chain.ok else f"the audit trail does not hold: {chain.reason}",
     )
 
@@ -118,7 +118,8 @@ def _of_files(lake: Lakehouse) -> dict[str, list[str]]:
     return {name: [row for row in rows if ASKED not in row] for name, rows in found.items()}
 
 
-def _unrecorded(lake: Lakehouse, answers: Answers) -> list[str]:
+def unrecorded(lake: Lakehouse, answers: Answers) -> list[str]:
+    """Return predictions that the log holds twice, and those that were answered and that it does not hold as they were."""
     rows = lake.polars(contract("ml.online_log"), ["prediction_id", "risk"])
     held = dict(rows.iter_rows())
     doubled = rows.filter(rows["prediction_id"].is_duplicated())["prediction_id"].to_list()

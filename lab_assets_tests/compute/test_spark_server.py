@@ -196,6 +196,11 @@ def test_a_server_of_earlier_code_or_that_hangs_is_replaced(own: Settings) -> No
         assert not lives(first.java_pid)
         os.truncate(SparkFiles(own).state, 40)
         assert until(lambda: running_server(own) == second, timeout_s=10), "its state, damaged by a power cut, is not said again"
+        record = (own.home / "home.json").read_bytes()
+        os.truncate(own.home / "home.json", 10)
+        time.sleep(2)
+        assert lives(second.supervisor.pid), "the server ends with the home's own record"
+        (own.home / "home.json").write_bytes(record)
         os.kill(second.java_pid, signal.SIGSTOP)
         assert until(lambda: (third := running_server(own)) is not None and third.starts == 2, timeout_s=60)
         assert not lives(second.java_pid)

@@ -180,12 +180,13 @@ def test_a_failed_commit_keeps_everything_and_is_repeated(settings):
     log.close()
 
 
-def test_a_commit_that_fails_as_nobody_expected_does_not_end_the_log(settings, monkeypatch):
+@pytest.mark.parametrize("step", ["_commit", "_rotate"])
+def test_a_step_that_fails_as_nobody_expected_does_not_end_the_log(settings, monkeypatch, step):
     monkeypatch.setattr(prediction_log, "COMMIT_INTERVAL_S", 0.05)
     log = PredictionLog(settings)
     log.open()
     with monkeypatch.context() as broken:
-        broken.setattr(log, "_commit", lambda _: 1 / 0)
+        broken.setattr(log, step, lambda *_: 1 / 0)
         log.append(make(1))
         wait_for(lambda: log.last_error == "ZeroDivisionError: division by zero")
         assert log.pending == 1

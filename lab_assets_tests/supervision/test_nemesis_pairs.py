@@ -30,6 +30,7 @@ from lab_assets.process_identity import COMPONENT, marked
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import open_database, writing
 from lab_assets.state.ledger import Ledger
+from lab_assets_tests.chaos.people import Person
 from lab_assets_tests.cli.ports import free_ports
 from lab_assets_tests.no_spark import NoSparkKeeper
 from lab_assets_tests.stations.ml.models import put_into_service
@@ -56,8 +57,7 @@ class Scorer:
     """A person who asks for scores without a pause, and remembers what was no score."""
 
     def __init__(self, settings: Settings, password: str) -> None:
-        self._http = httpx.Client(base_url=f"http://127.0.0.1:{settings.service_port}", timeout=20)
-        self._password = password
+        self._person = Person(settings.service_port, "analyst", password)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._ask_always)
         self.failures: list[str] = []
@@ -72,19 +72,12 @@ class Scorer:
         self._thread.join()
 
     def _ask_always(self) -> None:
-        token = ""
         while not self._ended.wait(0.05):
-            try:
-                if not token:
-                    token = self._http.post("/v1/login", json={"user": "analyst", "password": self._password}).json()["token"]
-                answer = self._http.post("/v1/score", json=FEATURES, headers={"Authorization": f"Bearer {token}"})
-            except (httpx.HTTPError, KeyError, ValueError) as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-                continue
-            if answer.status_code == httpx.codes.OK:
+            code, answer = self._person.ask("POST", "/v1/score", FEATURES)
+            if code == httpx.codes.OK:
                 self.scores += 1
             else:
-                self.failures.append(f"{answer.status_code}: {answer.text[:200]}")
+                self.failures.append(f"{code or 'no answer'}: {answer}")
 
 
 @dataclass(frozen=True)

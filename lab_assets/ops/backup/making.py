@@ -220,7 +220,7 @@ def _keys(
     passphrase = choice.passphrase
     if passphrase is None and not choice.may_make:
         raise BackupError(
-            "the keys need a passphrase, and at no terminal is anybody who could write down one that is made: "
+            "the keys need a passphrase, and there is no terminal at which a new one could be shown: "
             "set LAB_BACKUP_PASSPHRASE, name a --passphrase-file, or leave the keys out with --without-keys"
         )
     if passphrase is None:

@@ -29,6 +29,7 @@ class Health:
         self._begun_s = 0.0
         self._answered_s: float | None = None
         self._heartbeat: str | None = None
+        self._cannot_ask = False
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
 
@@ -72,10 +73,14 @@ class Health:
 
     def _answers_at_all(self, *, ready: bool) -> bool:
         try:
-            return self._answers(ready=ready)
+            answers = self._answers(ready=ready)
         except Exception:  # noqa: BLE001 - a question that cannot be asked is one that is not answered; the thread that asks goes on
-            _LOG.exception("%s cannot be asked", self.component.name)
+            if not self._cannot_ask:  # once: it is asked up to four times a second
+                _LOG.exception("%s cannot be asked", self.component.name)
+            self._cannot_ask = True
             return False
+        self._cannot_ask = False
+        return answers
 
     def _answers(self, *, ready: bool) -> bool:
         if self.component.heartbeats is None:

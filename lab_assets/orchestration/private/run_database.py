@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+SINGLE_ASSETS: Final = "__ASSET_JOB"
+"""Dagster's name for the job of assets that somebody materialised by themselves."""
 _WAIT_S: Final = 2.0
 _UNFINISHED: Final = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
 _PROCESS_TAG: Final = ".dagster/lab_process"
