@@ -56,7 +56,7 @@ class People:
         self._ended.set()
         for thread in self._threads:
             thread.join(60)
-        self.world.problems += [f"{thread.name} got no answer for a minute" for thread in self._threads if thread.is_alive()]
+        self.world.problems.extend(f"{thread.name} got no answer for a minute" for thread in self._threads if thread.is_alive())
 
     def _at_work(self, work: Callable[[], None]) -> None:
         try:
