@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lab_assets.cli._exit_codes import INTERRUPTED
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -29,7 +31,8 @@ def demo(
 ) -> None:
     """Simulate a laboratory, ingest its files, train, approve, score, check drift; safe to run again.
 
-    Where the gate refuses the model, nothing is promoted or scored, the tables stay as they are, and the exit code is 1.
+    Where the gate refuses the model, nothing is promoted or scored, the tables stay as they are, and the exit code is 1. After Ctrl-C it
+    is 130, and the same command goes on from there.
     """
     from dataclasses import asdict
 
@@ -40,7 +43,11 @@ def demo(
 
     settings = get_settings()
     progress = Console(stderr=True)
-    report = Demo(settings, lots=lots, seed=seed, say=lambda line: progress.print(f"[dim]{line}[/dim]")).run()
+    try:
+        report = Demo(settings, lots=lots, seed=seed, say=lambda line: progress.print(f"[dim]{line}[/dim]")).run()
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted: what was made in {settings.home} stays, and 'lab demo' again goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
     if as_json:
         import orjson
 

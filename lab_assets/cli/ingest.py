@@ -5,9 +5,11 @@ Belongs here: the command, its summary and exit code. Does not belong here: inge
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lab_assets.cli._exit_codes import ENVIRONMENT, INTERRUPTED
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -15,9 +17,6 @@ if TYPE_CHECKING:
     from lab_assets.ops.batches import BatchReport
     from lab_assets.ops.jobs import JobOutcome
     from lab_assets.settings import Settings
-
-_ENVIRONMENT: Final = 2
-_INTERRUPTED: Final = 130
 
 
 def ingest(
@@ -53,7 +52,7 @@ def ingest(
         problems = list(look_now(settings, engine).problems.values())
     except InboxError as error:
         typer.secho(f"error: {error}", err=True, fg="red")
-        raise typer.Exit(_ENVIRONMENT) from None
+        raise typer.Exit(ENVIRONMENT) from None
     last = last_batch(engine)
 
     def waiting() -> int:
@@ -83,10 +82,10 @@ def ingest(
 
 def _exit_code(outcome: JobOutcome, problems: list[str]) -> int:
     if outcome.interrupted:
-        return _INTERRUPTED
+        return INTERRUPTED
     if not outcome.success:
-        return _ENVIRONMENT if outcome.fault else 1
-    return _ENVIRONMENT if problems else 0
+        return ENVIRONMENT if outcome.fault else 1
+    return ENVIRONMENT if problems else 0
 
 
 def _kept(settings: Settings, engine: Engine, report: BatchReport) -> str:

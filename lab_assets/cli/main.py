@@ -46,11 +46,11 @@ from lab_assets.cli import (
     user,
 )
 from lab_assets.cli import doctor as doctor_command
+from lab_assets.cli._exit_codes import ENVIRONMENT
 
 if TYPE_CHECKING:
     from lab_assets.fault_kinds import EnvironmentFaultError
 
-ENVIRONMENT_EXIT: Final = 2
 _AS_JSON: Final = "lab.as_json"
 _EXPECTED_FROM = ("lab_assets.", "sqlalchemy.exc", "deltalake.")
 
@@ -86,7 +86,7 @@ class OneLine:
 
             typer.echo(json.dumps({"error": fault.document}, indent=2))
         typer.secho(f"error: {fault}", err=True, fg="red")
-        return typer.Exit(ENVIRONMENT_EXIT)
+        return typer.Exit(ENVIRONMENT)
 
 
 def environment_fault(error: BaseException) -> EnvironmentFaultError | None:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.ops.environment import child_environment
+from lab_assets.ops.interrupts import interrupts_for_this_process
 from lab_assets.ops.jobs import JobOutcome, quiet, run_job, run_until_done
 from lab_assets.ops.warm_up import scratch_folder
 from lab_assets.settings import Settings
@@ -88,7 +89,12 @@ class Demo:
 
         Raises:
             DemoError: a step failed; the message names it and what to look at.
+            KeyboardInterrupt: a person ended it.
         """
+        with interrupts_for_this_process():
+            return self._run_all()
+
+    def _run_all(self) -> DemoReport:
         from lab_assets.state.database import open_database
         from lab_assets.state.upgrade import upgrade
 
@@ -121,7 +127,10 @@ class Demo:
         return self._ended(self._run(job))
 
     def _run(self, job: str, *, user: str | None = None) -> JobOutcome:
-        return run_job(self.settings, job, run_config=quiet(self.settings.log_level), tags={"lab/user": user} if user else None)
+        outcome = run_job(self.settings, job, run_config=quiet(self.settings.log_level), tags={"lab/user": user} if user else None)
+        if outcome.interrupted:
+            raise KeyboardInterrupt
+        return outcome
 
     def _ended(self, outcome: JobOutcome) -> str:
         if not outcome.success:

@@ -31,7 +31,7 @@ def interrupts_for_this_process() -> Iterator[None]:
         yield
         return
     resource_tracker.ensure_running()  # once begun, it would unblock interrupts for the thread that begins it
-    main, ended = threading.get_ident(), threading.Event()
+    main, ended, interrupted = threading.get_ident(), threading.Event(), threading.Event()
     before = signal.signal(_WAKE, lambda _number, _frame: None)
     noticed, told = os.pipe()
     os.set_blocking(told, False)
@@ -41,14 +41,17 @@ def interrupts_for_this_process() -> Iterator[None]:
     def forward() -> None:
         """Wake the main thread, whether the interrupt waits or a thread that was there before has taken it."""
         while not ended.is_set():
-            taken = select.select([noticed], [], [], _LOOK_EVERY_S)[0] and signal.SIGINT in os.read(noticed, 64)
+            came = os.read(noticed, 64) if select.select([noticed], [], [], _LOOK_EVERY_S)[0] else b""
+            taken = signal.SIGINT in came
             waits = signal.sigtimedwait({signal.SIGINT}, 0) is not None
+            if taken or waits or signal.SIGTERM in came:  # Dagster takes both for an interrupt
+                interrupted.set()
             if waits:
                 interrupt_main()
             if taken or waits:
                 signal.pthread_kill(main, _WAKE)
 
-    unraisable = sys.unraisablehook
+    unraisable, of_threads = sys.unraisablehook, threading.excepthook
 
     def not_lost(lost: sys.UnraisableHookArgs) -> None:
         """Interrupt again where the first was raised in a callback that swallows whatever is raised."""
@@ -57,7 +60,12 @@ def interrupts_for_this_process() -> Iterator[None]:
         else:
             interrupt_main()
 
-    sys.unraisablehook = not_lost
+    def quiet_when_interrupted(failed: threading.ExceptHookArgs) -> None:
+        """Pass over threads of libraries that fail because what they worked for was ended."""
+        if not interrupted.is_set():
+            of_threads(failed)
+
+    sys.unraisablehook, threading.excepthook = not_lost, quiet_when_interrupted
     watcher = threading.Thread(target=forward, name="interrupts", daemon=True)
     watcher.start()
     try:
@@ -65,7 +73,7 @@ def interrupts_for_this_process() -> Iterator[None]:
     finally:
         ended.set()
         watcher.join()
-        sys.unraisablehook = unraisable
+        sys.unraisablehook, threading.excepthook = unraisable, of_threads
         signal.set_wakeup_fd(told_before)
         for number in (noticed, told):
             os.close(number)

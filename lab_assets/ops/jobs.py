@@ -86,20 +86,24 @@ def run_job(
     """
     from dagster import DagsterExecutionInterruptedError
 
+    from lab_assets.orchestration.private.run_launcher import end_lost_runs, this_process
+
     run_id = str(uuid.uuid4())
     with dagster_instance(settings) as instance:
+        end_lost_runs(instance)
         definition = source().resolve_job_def(job)
         gc.freeze()  # what is imported stays: to look through it for garbage takes a fifth of the time of rows made in Python
         try:
             with output_given_back():
                 result = definition.execute_in_process(
                     run_config=dict(run_config or {}),
-                    tags={"lab/trigger": "cli", **(tags or {})},
+                    tags={"lab/trigger": "cli", **this_process(run_id), **(tags or {})},
                     instance=instance,
                     raise_on_error=False,
                     run_id=run_id,
                 )
         except (KeyboardInterrupt, DagsterExecutionInterruptedError):
+            _end(instance, run_id)
             return JobOutcome(job=job, run_id=run_id, success=False, interrupted=True, tags=_tags(instance, run_id))
         return _outcome(settings, job, result, _tags(instance, run_id))
 
@@ -121,6 +125,13 @@ def run_until_done(run: Callable[[], JobOutcome]) -> JobOutcome:
         batches += filter(None, [outcome.tags.get(BATCHES_TAG, "")])
         if not outcome.success or WAITING_TAG not in outcome.tags:
             return replace(outcome, tags={**outcome.tags, BATCHES_TAG: ", ".join(batches)})
+
+
+def _end(instance: DagsterInstance, run_id: str) -> None:
+    """Mark a run as canceled that was interrupted before it could say so itself."""
+    run = instance.get_run_by_id(run_id)
+    if run is not None and not run.is_finished:
+        instance.report_run_canceled(run, message="It was interrupted before its first step.")
 
 
 def _tags(instance: DagsterInstance, run_id: str) -> dict[str, str]:

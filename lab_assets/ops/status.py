@@ -225,8 +225,8 @@ def _run(settings: Settings, run: UnfinishedRun) -> RunStatus:
     process = _process_of(run)
     last_event = _last_event(settings, run.run_id)
     problem = ""
-    if run.status in {"STARTING", "STARTED"} and number and process is None:
-        problem = f"has lost its process {number}; it is found dead and repeated by itself"
+    if number and process is None:
+        problem = f"has lost its process {number}; 'lab up', or the next ingestion, ends it and takes up its work"
     elif process is not None and is_suspended(process):
         problem = f"hangs: its process {number} was stopped by a signal; 'kill -CONT {number}' lets it go on"
     elif run.status in {"NOT_STARTED", "STARTING"} and now - run.changed_utc > LATE_START:

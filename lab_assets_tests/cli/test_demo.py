@@ -1,15 +1,23 @@
-"""``lab demo`` where there is too little to train on: a message, whole tables and exit code 1, and no traceback."""
+"""``lab demo`` where there is too little to train on, and interrupted: a message, whole tables, an exit code, and no traceback."""
 
 from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
 
 import pytest
 
 from lab_assets.contracts.governance import LINEAGE
+from lab_assets.ops.dagster_home import home_folder
 from lab_assets.ops.demo import TRUTH
-from lab_assets.settings import Settings
+from lab_assets.orchestration.private.run_database import run_database, unfinished_runs
+from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.stations.all_stations import STATIONS
 from lab_assets.stations.governance.lineage import missing_lineage
 from lab_assets_tests.cli.commands import Lab
+from lab_assets_tests.faults.laboratory import environment_of, lab_command
 from lab_assets_tests.stations.small_laboratory import opened, rows_of, take, write_files
 
 
@@ -55,3 +63,36 @@ def test_a_demonstration_without_a_model_says_why_and_leaves_whole_tables(
         assert missing_lineage(lake) == {}
     again = lab("demo", "--lots", "30", "--json")
     assert (again.exit_code, again.document["serving"], len(again.document["refused"])) == (1, "none", 1)
+
+
+def test_an_interrupted_demonstration_goes_on_where_it_stopped(lab: Lab, settings: Settings) -> None:
+    """As a terminal does it, to every process of the group, while files are taken; no run is left that nobody ends."""
+    write_files(settings.inbox)
+    settings.run.mkdir(parents=True, exist_ok=True)
+    (settings.run / TRUTH).touch()
+    env = environment_of(settings, LAB_STABLE_S="0")
+    demo = subprocess.Popen(
+        lab_command("demo", "--lots", "30"),
+        env=env,
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert demo.stderr is not None
+    for line in demo.stderr:
+        if line.startswith("ingest ..."):
+            break
+    deadline = time.monotonic() + 120
+    while not unfinished_runs(run_database(home_folder(settings))):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.killpg(demo.pid, signal.SIGINT)
+    out, err = demo.communicate(timeout=60)
+    said = [line for line in err.splitlines() if " of 52 file(s)" not in line]
+    assert (demo.returncode, out) == (130, "")
+    assert "".join(said) == f"interrupted: what was made in {settings.home} stays, and 'lab demo' again goes on from there"
+    assert unfinished_runs(run_database(home_folder(settings))) == []
+    again = lab("demo", "--lots", "30")
+    assert (again.exit_code, "Files in: 52 committed" in again.stdout) == (1, True)

@@ -165,12 +165,31 @@ def test_a_run_killed_before_it_began_is_seen_at_once(instance: DagsterInstance,
 def test_a_run_whose_launcher_died_before_it_named_a_process_is_ended(instance: DagsterInstance) -> None:
     child = subprocess.Popen(["sleep", "60"])
     launcher = f"{child.pid}@{psutil.Process(child.pid).create_time()}"
-    run = starting(instance, **{LAUNCHER_TAG: launcher})
+    run = starting(instance)
+    instance.add_run_tags(run.run_id, {LAUNCHER_TAG: f"{launcher}@{run.run_id}"})
     assert end_lost_runs(instance) == {}
     child.kill()
     child.wait()
     assert end_lost_runs(instance) == {run.run_id: f"the process {child.pid} that launched it died meanwhile"}
     assert status_of(instance, run) is DagsterRunStatus.FAILURE
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED])
+def test_a_run_of_a_killed_command_is_ended_by_the_next(instance: DagsterInstance, status: DagsterRunStatus) -> None:
+    """A command runs its job in its own process; a run that is tried again has the tags of the first, and lives."""
+    command = subprocess.Popen(["sleep", "60"])
+    job = small_graph.build_defs().resolve_job_def("ingest")
+    run = instance.create_run_for_job(job, status=status)
+    named = {PROCESS_TAG: f"{command.pid}@{psutil.Process(command.pid).create_time()}@{run.run_id}"}
+    instance.add_run_tags(run.run_id, named)
+    again = instance.create_run_for_job(job, status=status, tags=named)
+    assert end_lost_runs(instance) == {}
+    command.kill()
+    command.wait()
+    (lost,) = end_lost_runs(instance).items()
+    assert lost[0] == run.run_id
+    assert lost[1].startswith(f"its process {command.pid} was killed, or lost with the machine")
+    assert [status_of(instance, each) for each in (run, again)] == [DagsterRunStatus.FAILURE, status]
 
 
 def test_the_warm_process_ends_with_the_one_that_started_it() -> None:

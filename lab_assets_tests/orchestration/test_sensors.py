@@ -16,7 +16,7 @@ import pytest
 from lab_assets.ingest.inbox_mark import mark_inbox
 from lab_assets.orchestration import sensors
 from lab_assets.orchestration.assets.bronze import WAITING_TAG
-from lab_assets.orchestration.private.run_launcher import PROCESS_TAG
+from lab_assets.orchestration.private.run_database import PROCESS_TAG
 from lab_assets.orchestration.sensors import TRIGGER, UNFINISHED_WORK, inbox
 from lab_assets.settings import get_settings
 from lab_assets.state.database import open_database
@@ -188,7 +188,8 @@ def test_a_run_killed_before_it_began_does_not_hold_up_the_next(source: Path, in
     (source / "a.txt").write_text("finished")
     gone = subprocess.Popen(["true"])
     gone.wait()
-    run = instance.create_run_for_job(good_run, tags={PROCESS_TAG: f"{gone.pid}@{time.time()}"})
+    run = instance.create_run_for_job(good_run)
+    instance.add_run_tags(run.run_id, {PROCESS_TAG: f"{gone.pid}@{time.time()}@{run.run_id}"})
     event = dg.DagsterEvent(event_type_value=dg.DagsterEventType.PIPELINE_STARTING.value, job_name="ingest")
     instance.report_dagster_event(event, run_id=run.run_id)
     assert wait_s(look(instance)) in {4, 5}

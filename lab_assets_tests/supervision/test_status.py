@@ -23,8 +23,7 @@ from lab_assets.ops.dagster_home import dagster_instance, home_folder
 from lab_assets.ops.processes import stop
 from lab_assets.ops.status import LabStatus, lab_status
 from lab_assets.ops.supervision.plan import State, read_plan, read_state
-from lab_assets.orchestration.private.run_database import newest_heartbeat, run_database
-from lab_assets.orchestration.private.run_launcher import PROCESS_TAG
+from lab_assets.orchestration.private.run_database import PROCESS_TAG, newest_heartbeat, run_database
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import writing
 from lab_assets.state.ledger_tables import INGEST_BATCHES
@@ -82,7 +81,10 @@ def history(settings: Settings) -> Iterator[DagsterInstance]:
 
 def a_run(history: DagsterInstance, status: DagsterRunStatus, process: str = "") -> DagsterRun:
     job = small_graph.build_defs().resolve_job_def("ingest")
-    return history.create_run_for_job(job, status=status, tags={PROCESS_TAG: process} if process else {})
+    run = history.create_run_for_job(job, status=status)
+    if process:
+        history.add_run_tags(run.run_id, {PROCESS_TAG: f"{process}@{run.run_id}"})
+    return run
 
 
 def test_runs_that_hang_or_lost_their_process_are_problems(settings: Settings, history: DagsterInstance) -> None:
@@ -100,7 +102,7 @@ def test_runs_that_hang_or_lost_their_process_are_problems(settings: Settings, h
     assert (answer[good.run_id].problem, answer[good.run_id].pid, answer[good.run_id].job) == ("", os.getpid(), "ingest")
     assert f"kill -CONT {child.pid}" in answer[hung.run_id].problem
     assert (answer[lost.run_id].problem, answer[lost.run_id].pid) == (
-        "has lost its process 99999999; it is found dead and repeated by itself",
+        "has lost its process 99999999; 'lab up', or the next ingestion, ends it and takes up its work",
         None,
     )
 
@@ -128,7 +130,7 @@ def test_a_job_whose_newest_runs_failed_is_a_problem_until_one_succeeds(settings
     newest = run(**{"test/fail": "yes"})
     (problem,) = lab_status(settings).problems
     assert problem.startswith("the last 2 runs of ingest failed, at 20")
-    assert problem.endswith(f"Failure: as asked; 'lab run log {newest[:8]}' shows all")
+    assert problem.endswith(f" UTC: as asked; 'lab run log {newest[:8]}' shows all")
     run()
     assert lab_status(settings).problems == []
 

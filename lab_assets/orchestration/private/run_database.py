@@ -19,7 +19,9 @@ SINGLE_ASSETS: Final = "__ASSET_JOB"
 """Dagster's name for the job of assets that somebody materialised by themselves."""
 _WAIT_S: Final = 2.0
 _UNFINISHED: Final = ("QUEUED", "NOT_STARTED", "STARTING", "STARTED", "CANCELING")
-_PROCESS_TAG: Final = ".dagster/lab_process"
+PROCESS_TAG: Final = ".dagster/lab_process"
+"""Tag of a run that names its process: its number, when it was created, as numbers are used again, and the run, as a run that is tried
+again is given the tags of the first. Dagster hides tags of this prefix, since the run's own events show people the number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +34,7 @@ class UnfinishedRun:
         status: Dagster's word: ``QUEUED``, ``NOT_STARTED``, ``STARTING``, ``STARTED``, ``CANCELING``.
         created_utc: When it was asked for.
         changed_utc: When its status changed last.
-        process: Number and birth of its process as its launcher noted them; empty before.
+        process: Number and birth of its process as whoever began it noted them; empty before.
     """
 
     run_id: str
@@ -86,13 +88,26 @@ def unfinished_runs(database: Path) -> list[UnfinishedRun]:
     )
     try:
         with _reading(database) as connection:
-            rows = connection.execute(query, (_PROCESS_TAG, *_UNFINISHED)).fetchall()
+            rows = connection.execute(query, (PROCESS_TAG, *_UNFINISHED)).fetchall()
     except sqlite3.Error:
         return []
     return [
-        UnfinishedRun(run_id=run_id, job=job, status=status, created_utc=_moment(created), changed_utc=_moment(changed), process=process)
-        for run_id, job, status, created, changed, process in rows
+        UnfinishedRun(
+            run_id=run_id,
+            job=job,
+            status=status,
+            created_utc=_moment(created),
+            changed_utc=_moment(changed),
+            process=named_process(named, run_id),
+        )
+        for run_id, job, status, created, changed, named in rows
     ]
+
+
+def named_process(named: str, run_id: str) -> str:
+    """Return number and birth of the process that a run's tag names; empty where the tag is that of another run, or there is none."""
+    process, _, of_run = named.rpartition("@")
+    return process if of_run == run_id else ""
 
 
 def failed_runs(database: Path) -> list[FailedRuns]:
@@ -128,7 +143,11 @@ def _reason(database: Path, run_id: str) -> str:
     words = str(event.get("message") or "")
     while error:
         words, error = str(error.get("message") or words), error.get("cause")
-    return words.strip().partition("\n")[0]
+    first, _, rest = words.strip().partition("\n")
+    kind, _, said = first.partition(": ")
+    if said and kind.count(".") and " " not in kind:  # the class of an error, as people need it least
+        first = said
+    return f"{first} {', '.join(rest.split(chr(10)))}" if first.endswith(":") else first  # as of a gate: the checks stand a line each
 
 
 @contextmanager

@@ -23,18 +23,16 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin
 from dagster._grpc.types import ExecuteRunArgs
 from dagster._serdes import serialize_value
 
+from lab_assets.orchestration.private.run_database import PROCESS_TAG, named_process
 from lab_assets.orchestration.private.run_processes import RunProcesses
 
 if TYPE_CHECKING:
     from dagster._serdes import ConfigurableClassData
 
-PROCESS_TAG: Final = ".dagster/lab_process"
-"""Tag of a run that names its process: its number and when it was created, as numbers are used again. Dagster hides tags of this
-prefix, since the run's own events show people the number."""
-
 LAUNCHER_TAG: Final = ".dagster/lab_launcher"
 """The same of the process that launches a run: between the two tags, the run's own process is known to that one alone."""
 
+_UNFINISHED: Final = [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED]
 _LOOPBACK: Final = ("localhost", "127.0.0.1", "::1")
 _CLOCK_TOLERANCE_S: Final = 2.0
 
@@ -53,20 +51,21 @@ class LocalRunLauncher(DefaultRunLauncher):
             super().launch_run(context)
             return
         arguments = ExecuteRunArgs(job_origin=origin, run_id=run.run_id, instance_ref=self._instance.get_ref())
-        self._instance.add_run_tags(run.run_id, {LAUNCHER_TAG: _named(os.getpid())})
+        self._instance.add_run_tags(run.run_id, {LAUNCHER_TAG: _named(os.getpid(), run.run_id)})
         process = self._processes.begin(serialize_value(arguments))
-        self._instance.add_run_tags(run.run_id, {PROCESS_TAG: _named(process)})
+        self._instance.add_run_tags(run.run_id, {PROCESS_TAG: _named(process, run.run_id)})
         self._run_ids.add(run.run_id)
 
     def terminate(self, run_id: str) -> bool:
         """Interrupt a run that was begun here; a run whose process is gone is canceled by saying so."""
         run = self._instance.get_run_by_id(run_id)
-        if run is None or run.is_finished or PROCESS_TAG not in run.tags:
+        named = "" if run is None else _own(run, PROCESS_TAG)
+        if run is None or run.is_finished or not named:
             return bool(super().terminate(run_id))
         self._instance.report_run_canceling(run)
-        process = _process(run.tags[PROCESS_TAG])
+        process = _process(named)
         if process is None:
-            self._instance.report_run_canceled(run, message=f"Its process {_number(run.tags[PROCESS_TAG])} is gone.")
+            self._instance.report_run_canceled(run, message=f"Its process {_number(named)} is gone.")
         else:
             process.send_signal(signal.SIGINT)
         return True
@@ -98,10 +97,10 @@ def _is_here(run: DagsterRun) -> bool:
 
 
 def end_lost_runs(instance: DagsterInstance) -> dict[str, str]:
-    """Mark runs as failed whose process died before it began its first step.
+    """Mark runs as failed whose process died.
 
-    Dagster asks after runs that have begun (``check_run_worker_health``), and waits minutes for one that was only launched; what it holds
-    back meanwhile waits as well. Dagster's own retries launch a run again that is marked so.
+    Dagster's daemon asks after runs that have begun (``check_run_worker_health``), while there is one, and waits minutes for a run that was
+    only launched; what it holds back meanwhile waits as well. Dagster's own retries launch a launched run again that is marked so.
 
     Args:
         instance: Whose runs.
@@ -110,22 +109,33 @@ def end_lost_runs(instance: DagsterInstance) -> dict[str, str]:
         What happened, by run.
     """
     lost: dict[str, str] = {}
-    for run in instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.STARTING])):
+    for run in instance.get_runs(RunsFilter(statuses=_UNFINISHED)):
         if not (problem := _lost(run)):
             continue
         now = instance.get_run_by_id(run.run_id)
-        if now is not None and now.status is DagsterRunStatus.STARTING:  # it may have begun, and ended, since the list was made
-            instance.report_run_failed(now, f"{problem}; nothing was begun, and the run is launched again")
+        if now is not None and now.status is run.status:  # it may have begun, and ended, since the list was made
+            instance.report_run_failed(now, problem)
             lost[run.run_id] = problem
     return lost
 
 
+def this_process(run_id: str) -> dict[str, str]:
+    """Return the tag of a run that goes on in this process itself."""
+    return {PROCESS_TAG: _named(os.getpid(), run_id)}
+
+
+def _own(run: DagsterRun, tag: str) -> str:
+    """Return the process that a tag of a run names; empty where the tag was that of the run before it."""
+    return named_process(run.tags.get(tag, ""), run.run_id)
+
+
 def _lost(run: DagsterRun) -> str:
-    """Return why a launched run will never begin; empty while its process lives, or may still come."""
-    own, launcher = run.tags.get(PROCESS_TAG), run.tags.get(LAUNCHER_TAG)
-    if own is not None:
-        return "" if _process(own) else f"its process {_number(own)} was killed, or lost with the machine, before it began"
-    if launcher is not None and _process(launcher) is None:
+    """Return why a run will never begin, or end; empty while its process lives, or may still come."""
+    own, launcher = _own(run, PROCESS_TAG), _own(run, LAUNCHER_TAG)
+    if own:
+        before = "" if run.status is DagsterRunStatus.STARTED else ", before it began"
+        return "" if _process(own) else f"its process {_number(own)} was killed, or lost with the machine{before}"
+    if launcher and _process(launcher) is None:
         return f"the process {_number(launcher)} that launched it died meanwhile"
     return ""
 
@@ -135,12 +145,12 @@ def _number(named: str) -> int:
     return int(named.partition("@")[0])
 
 
-def _named(pid: int) -> str:
-    """Return a process's number and its time of creation; a process that has ended already has none."""
+def _named(pid: int, run_id: str) -> str:
+    """Return a process's number, its time of creation and its run; a process that has ended already has no such time."""
     try:
-        return f"{pid}@{psutil.Process(pid).create_time()}"
+        return f"{pid}@{psutil.Process(pid).create_time()}@{run_id}"
     except psutil.NoSuchProcess:
-        return f"{pid}@0"
+        return f"{pid}@0@{run_id}"
 
 
 def _process(named: str) -> psutil.Process | None:
