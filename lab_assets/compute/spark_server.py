@@ -296,9 +296,11 @@ def stop_server(settings: Settings, *, timeout_s: float = 20.0) -> bool:
     return bool(members or orphans)
 
 
-def log_tail(path: Path, lines: int = 20) -> str:
-    """Return the last lines of a log."""
+def log_tail(path: Path, lines: int = 20, *, after: int = 0) -> str:
+    """Return the last lines of a log; of those after its first bytes, where it still has more."""
     try:
-        return "\n".join(path.read_text(errors="replace").splitlines()[-lines:])
+        text = path.read_bytes()
     except FileNotFoundError:
         return ""
+    new = text[after:] if len(text) >= after else text  # a shorter one was begun anew
+    return "\n".join(new.decode(errors="replace").splitlines()[-lines:])

@@ -13,8 +13,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -112,9 +113,10 @@ def start(settings: Settings, wanted: Sequence[Component], *, socket: Path, spar
         asked_utc=now_utc(),
     )
     (settings.run / "logs").mkdir(parents=True, exist_ok=True)
+    before = _Before.of(settings, (*(each.name for each in wanted), COMPONENT_NAME, LEADER))
     try:
         write_plan(settings, plan)
-        state, fresh = _wait(settings, plan, say)
+        state, fresh = _wait(settings, plan, before, say)
     except BaseException:
         if not watched:
             stop(settings)
@@ -194,7 +196,39 @@ def require_free_ports(wanted: Iterable[Component]) -> None:
         raise EnvironmentFaultError(Kind.PORT_TAKEN, places, what_to_do=f"end what uses it, or set {variables}; nothing was started")
 
 
-def _wait(settings: Settings, plan: Plan, say: Say) -> tuple[UpState, bool]:
+@dataclass(frozen=True, kw_only=True)
+class _Before:
+    """What was on record before processes were asked for: whatever is there besides came of the asking, whatever the clock says.
+
+    Attributes:
+        ends_utc: By component, when it had ended.
+        logs: Length of each component's log, bytes: what stands in it is of earlier times.
+    """
+
+    ends_utc: Mapping[str, Sequence[str]]
+    logs: Mapping[str, int]
+
+    @classmethod
+    def of(cls, settings: Settings, names: Iterable[str]) -> _Before:
+        """Look at a home."""
+        known = read_state(settings)
+        records = [] if known is None else [*known.processes, *([known.spark] if known.spark else [])]
+        return cls(
+            ends_utc={each.name: each.ends_utc for each in records},
+            logs={name: path.stat().st_size for name in names if (path := log_of(settings, name)).exists()},
+        )
+
+    def new_ends(self, record: Record) -> int:
+        """Return how often a component ended since."""
+        return len([each for each in record.ends_utc if each not in self.ends_utc.get(record.name, ())])
+
+    def last_words(self, settings: Settings, name: str) -> str:
+        """Return where a component's log lies, and its end as far as it was written since."""
+        path = log_of(settings, name)
+        return f"the end of {path}:\n{log_tail(path, 12, after=self.logs.get(name, 0)) or '(it says nothing)'}"
+
+
+def _wait(settings: Settings, plan: Plan, before: _Before, say: Say) -> tuple[UpState, bool]:
     """Wait until all answer; return how they are, and whether any was started meanwhile."""
     deadline = time.monotonic() + READY_TIMEOUT_S
     said: set[str] = set()
@@ -208,20 +242,21 @@ def _wait(settings: Settings, plan: Plan, say: Say) -> tuple[UpState, bool]:
             launched_s = time.monotonic()
             launched += [watcher] if (watcher := ensure_watched(settings)) else []
         if sum(1 for each in launched if each.poll()) >= ATTEMPTS:
-            path = log_of(settings, LEADER)
-            raise ProcessError(f"the supervisor could not be started; the end of {path}:\n{log_tail(path, 12)}")
+            raise ProcessError(f"the supervisor could not be started; {before.last_words(settings, LEADER)}")
         state = read_state(settings)
         records = _followed(state, plan)
         for record in records:
             if record.state is State.STARTING and record.name not in said:
                 said.add(record.name)
                 say(f"starting {record.name}")
-            if sum(1 for each in record.ends_utc if each >= plan.asked_utc) >= ATTEMPTS:
-                raise ProcessError(_failure(settings, record))
+            if before.new_ends(record) >= ATTEMPTS:
+                how = record.last_end.partition("; last words")[0]
+                words = before.last_words(settings, record.name)
+                raise ProcessError(f"{record.name} ended at once, {ATTEMPTS} times ({how}); {words}")
         if state is not None and records and all(each.state is State.RUNNING and each.process() for each in records):
             return state, bool(said)
         if time.monotonic() > deadline:
-            raise ProcessError(_silence(settings, records))
+            raise ProcessError(_silence(settings, records, before))
         time.sleep(0.1)
 
 
@@ -232,19 +267,11 @@ def _followed(state: UpState | None, plan: Plan) -> list[Record]:
     return [*state.processes, *([state.spark] if state.spark else [])]
 
 
-def _failure(settings: Settings, record: Record) -> str:
-    path = log_of(settings, record.name)
-    how = record.last_end.partition("; last words")[0]
-    return f"{record.name} ended at once, {ATTEMPTS} times ({how}); the end of {path}:\n{log_tail(path, 12)}"
-
-
-def _silence(settings: Settings, records: Sequence[Record]) -> str:
+def _silence(settings: Settings, records: Sequence[Record], before: _Before) -> str:
     if not records:
-        path = log_of(settings, LEADER)
-        return f"nothing supervises {settings.home} after {READY_TIMEOUT_S:.0f} s; the end of {path}:\n{log_tail(path, 12)}"
+        return f"nothing supervises {settings.home} after {READY_TIMEOUT_S:.0f} s; {before.last_words(settings, LEADER)}"
     late = next((each for each in records if each.state is not State.RUNNING), records[0])
-    path = log_of(settings, late.name)
-    return f"{late.name} did not answer within {READY_TIMEOUT_S:.0f} s; the end of {path}:\n{log_tail(path, 12)}"
+    return f"{late.name} did not answer within {READY_TIMEOUT_S:.0f} s; {before.last_words(settings, late.name)}"
 
 
 def log_of(settings: Settings, name: str) -> Path:

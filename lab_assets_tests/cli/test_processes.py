@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,13 @@ from lab_assets.ops.components import Component, code_socket, components, http_s
 from lab_assets.ops.dagster_home import dagster_instance, located
 from lab_assets.ops.environment import child_environment, stated_settings
 from lab_assets.ops.jobs import quiet, run_job
-from lab_assets.ops.processes import ProcessError, alone, start, stop
+from lab_assets.ops.processes import ProcessError, alone, log_of, start, stop
 from lab_assets.ops.startup import bring_up as bring_up_all
 from lab_assets.ops.status import lab_status
-from lab_assets.ops.supervision.plan import read_plan, read_state, write_plan
+from lab_assets.ops.supervision.plan import read_plan, read_state, state_path, write_plan
 from lab_assets.ops.supervision.watch_files import STANDBYS, Post, posts
 from lab_assets.process_identity import marked
+from lab_assets.process_stamp import kill
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets_tests.cli.ports import free_port, free_ports
 from lab_assets_tests.orchestration import small_graph
@@ -86,6 +88,25 @@ def test_when_one_ends_at_once_its_last_words_are_told_and_the_others_end(home: 
     with pytest.raises(ProcessError, match=r"(?s)broken ended at once, 2 times \(exit code 1\).*no licence"):
         bring_up(home, web(home.home), broken)
     assert (read_state(home), read_plan(home), marked(place_of(home))) == (None, None, [])
+
+
+def test_what_ended_before_is_no_failure_of_now_whatever_the_clock_says(home: Settings) -> None:
+    """All is killed, and the clock set back: the ends on record lie in the future. An old log says nothing of today."""
+    part = web(home.home)
+    bring_up(home, part)
+    kill(marked(place_of(home)))
+    document = json.loads(state_path(home).read_text())
+    (record,) = document["processes"]
+    record["ends_utc"] = [(datetime.now(UTC) + timedelta(minutes=number)).isoformat() for number in (20, 21, 22)]
+    state_path(home).write_text(json.dumps(document))
+    bring_up(home, part)
+    assert lives(record_of(home, "web").pid)
+    assert len(record_of(home, "web").ends_utc) >= 3
+    log_of(home, "broken").write_text("No space left on device\n")
+    broken = Component(name="broken", command=(sys.executable, "-c", "raise SystemExit('no licence')"), port=free_port(), health="/")
+    with pytest.raises(ProcessError, match="no licence") as failed:
+        bring_up(home, part, broken)
+    assert "No space" not in str(failed.value)
 
 
 def test_processes_of_an_earlier_program_are_ended_and_started_anew(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
