@@ -50,14 +50,19 @@ INJECTION_PROGRESS = TableContract(
 INSTRUMENT_HISTORY = TableContract(
     layer="features",
     name="instrument_history",
-    grain="one injection of one instrument: the state it leaves behind, as known from a time on, in one feature set",
+    grain="one injection, instrument and method: the state it leaves behind, as known from a time on, in one feature set",
     description="Health of instrument and column after each injection.",
     owner="team:data-science",
-    primary_key=("injection_id", "known_time_utc", "feature_set_version"),
+    primary_key=("injection_id", "instrument_id", "method_id", "known_time_utc", "feature_set_version"),
     columns=(
         Column(name="instrument_id", kind="string", meaning="instrument", nullable=False),
         Column(name="method_id", kind="string", meaning="test method", nullable=False),
-        Column(name="injection_id", kind="string", meaning="last injection considered", nullable=False),
+        Column(
+            name="injection_id",
+            kind="string",
+            meaning="last injection considered; where the method has none left on the instrument, the one that was taken away",
+            nullable=False,
+        ),
         *_TIMES,
         *_values("instrument_history"),
     ),

@@ -63,6 +63,11 @@ INJECTIONS = TableContract(
         Column(
             name="stated_instrument_name", kind="string", meaning="instrument as the file itself states it; empty: only the worklist does"
         ),
+        Column(
+            name="instrument_changed_at_utc",
+            kind="timestamp_utc",
+            meaning="when a worklist last put the run on another instrument than one before it did; empty where none did",
+        ),
     ),
 )
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, Final
 
 from lab_assets.domain.in_force import Facts, Row
@@ -134,6 +135,19 @@ class LimsRecords:
             for lot in {version.row["lot_id"] for version in self.samples.versions(name)}:
                 times |= self.lots.known_times(lot)
         return times
+
+    def instruments(self, injection_name: str, *, stated: str | None) -> list[str]:
+        """Return every instrument that a run was ever known to be on: the one its file states, else those its worklists plan, in order."""
+        planned = {version.row["instrument_id"] for version in self.plans.versions(injection_name)}
+        return [stated] if stated else sorted(planned - {None, ""})
+
+    def instrument_changed_at(self, injection_name: str, *, stated: str | None) -> datetime | None:
+        """Return when a worklist last put a run on another instrument; ``None`` where none did, or the file itself states it."""
+        if len(self.instruments(injection_name, stated=stated)) < 2:
+            return None
+        versions = sorted(self.plans.known_times(injection_name))
+        placed = [(known, self.context(injection_name, known_by=known).instrument_id) for known in versions]
+        return max((known for (_, before), (known, after) in pairwise(placed) if after != before), default=None)
 
 
 def sample_names(records: Iterable[Row], stated: Iterable[Any]) -> list[str]:

@@ -34,7 +34,8 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
     over the storage is that of the daily ones, each weighted with its minutes of readings, which equals the one over all readings of those
     days. Stress is storage time times ``exp(-dH/R (1/T - 1/298.15 K))`` at that temperature, or at the nominal one (``25C/60RH``) where the
     chamber has no readings. Samples never stored (release) have zero days and no temperature; samples not taken yet are left out. A sample
-    whose record was corrected later has a further row from then on, where the correction changes anything.
+    whose record was corrected later has a further row from then on, where the correction changes anything; a record that was corrected before
+    its sampling came has none.
 
     Args:
         samples: Every version of each sample's record: sample_name, chamber_id, storage_condition, stored_at_utc, sampled_at_utc,
@@ -56,10 +57,13 @@ def storage_exposure(samples: pl.DataFrame, chamber_days: pl.DataFrame) -> pl.Da
     utc = pl.Datetime("us", "UTC")
     taken = (
         samples.select(_SAMPLE_COLUMNS)
-        .drop_nulls(["sample_name", "sampled_at_utc"])
+        .drop_nulls("sample_name")
         .with_columns(known_time_utc=pl.max_horizontal("sampled_at_utc", "recorded_at_utc").cast(utc))
         .sort("sample_name", "recorded_at_utc", maintain_order=True)
-        .unique(subset=["sample_name", "known_time_utc"], keep="last", maintain_order=True)
+        .with_columns(_superseded_utc=pl.col("recorded_at_utc").shift(-1).over("sample_name"))
+        # a sampling that was planned for later and recorded otherwise meanwhile never took place
+        .filter(pl.col("_superseded_utc").is_null() | (pl.col("known_time_utc") < pl.col("_superseded_utc")))
+        .drop_nulls("sampled_at_utc")
         .with_row_index(_VERSION)
         .with_columns(first_day=pl.col("stored_at_utc").dt.date(), end_day=pl.col("sampled_at_utc").dt.date())
         .with_columns(storage_days=_storage_days())

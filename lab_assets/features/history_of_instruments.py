@@ -1,26 +1,28 @@
 """Features of the state that each injection leaves on its instrument, with method and column.
 
-Belongs here: turning rows of runs already known into feature rows with event time and known time.
-Does not belong here: lots (``history_of_lots.py``), choosing the row for a prediction (``join.py``), the running injection (``progress.py``).
+Belongs here: the feature rows of states, with event time and known time. Does not belong here: which runs are known of an instrument at a
+time (``instrument_runs.py``), lots (``history_of_lots.py``), choosing the row for a prediction (``join.py``), the running injection
+(``progress.py``).
 
 A row made at known time K uses only input rows whose own known time is at most K. So adding later-known rows never changes a row made before.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from itertools import groupby
 from math import isfinite, nan
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from lab_assets.features.definitions import FEATURE_SET_VERSION
+from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of
 from lab_assets.features.extra import extra_values, former_values
 from lab_assets.features.history_rows import mean, nulls, require, schema_of
+from lab_assets.features.instrument_runs import FIRST_PLATES, InstrumentRun, InstrumentRuns, KnownRuns
 from lab_assets.features.trace import fit_line
 
 if TYPE_CHECKING:
@@ -51,52 +53,26 @@ STANDARDS_BEFORE: Final = 10
 DRIFT_DAYS: Final = 30.0
 DRIFT_MIN_DAYS: Final = 1.0
 _DAY_S: Final = 86_400.0
-KEEP: Final = 400
-"""Injections kept in mind an instrument, and of each of its methods and columns."""
-
-
-@dataclass(frozen=True, kw_only=True, order=True)
-class InstrumentRun:
-    """One injection as the history sees it; ordered by time, then identity.
-
-    Attributes:
-        at: When it was injected.
-        injection_id: Injection.
-        method_id: Test method.
-        column_id: Column; empty where it is not known.
-        values: ``plates``, ``tailing``, ``retention_time_min`` of the main peak, ``standard_response``, ``pressure_mean_bar``,
-            ``pressure_ripple_pct``; ``nan`` where not known.
-        calibration_due_utc: When the calibration in force ends.
-    """
-
-    at: datetime
-    injection_id: str
-    method_id: str = field(compare=False)
-    column_id: str = field(compare=False)
-    values: Mapping[str, float] = field(compare=False)
-    calibration_due_utc: datetime | None = field(compare=False, default=None)
-
-    @property
-    def scopes(self) -> tuple[tuple[str, ...], ...]:
-        """What its history is kept by: the instrument, the method, the method on the column."""
-        return ((), (self.method_id,), (self.method_id, self.column_id))
 
 
 def instrument_history(rows: pl.DataFrame, *, of: Collection[str] | None = None) -> pl.DataFrame:
     """Return the state of instrument, method and column after each injection.
 
-    Deterministic: the order of the input rows does not matter. Where an injection occurs again with a later known time (a correction), the
-    corrected values count from then on; the state of the method's last injection is given once more with that known time, and rows known
-    before stay. Nothing is known before it happened. "Main peak" columns are empty for injections without one; ``standard_response`` is the
-    main peak's area per mg of pure standard (one unit an instrument) and empty except for standards.
+    Deterministic: the order of the input rows does not matter. Whatever is learned of an instrument's runs at a time - a run, a correction,
+    that a run was of another method or on another instrument - gives the state of each method it concerns once more with that known time,
+    as its last injection known then left it; rows known before stay. A method of which no injection is left has a row that knows nothing.
+    Nothing is known before it happened. "Main peak" columns are empty for injections without one; ``standard_response`` is the main peak's
+    area per mg of pure standard (one unit an instrument) and empty except for standards.
 
     Args:
-        rows: One row an injection and known time, columns ``INSTRUMENT_HISTORY_INPUT``; times are UTC datetimes.
+        rows: One row an injection, instrument and known time, columns ``INSTRUMENT_HISTORY_INPUT``; times are UTC datetimes. One without a
+            method says that the injection is on this instrument no longer.
         of: Injections whose states are worked out; the others only lead to them. ``None`` for all.
 
     Returns:
-        One row an injection and known time: instrument_id, method_id, injection_id, event_time_utc (start of the injection), known_time_utc,
-        feature_set_version and the features of the table; what is not known is null. Ordered by instrument, event and known time.
+        One row an injection, instrument, method and known time: instrument_id, method_id, injection_id, event_time_utc (start of the
+        injection), known_time_utc, feature_set_version and the features of the table; what is not known is null. Ordered by instrument,
+        event and known time.
 
     Raises:
         ValueError: a column that identifies or dates a row is missing.
@@ -107,123 +83,34 @@ def instrument_history(rows: pl.DataFrame, *, of: Collection[str] | None = None)
     keys = ["instrument_id", "known_time_utc", "injected_at_utc", "injection_id"]
     ordered = (
         rows.select([name for name in INSTRUMENT_HISTORY_INPUT if name in rows.columns])
-        .drop_nulls(["injection_id", "instrument_id", "method_id", "injected_at_utc", "known_time_utc"])
+        .drop_nulls(["injection_id", "instrument_id", "injected_at_utc", "known_time_utc"])
         .with_columns(known_time_utc=pl.max_horizontal("known_time_utc", "injected_at_utc"))
         .sort(keys)
         .unique(subset=["instrument_id", "injection_id", "known_time_utc"], keep="last", maintain_order=True)
     )
-    states: dict[str, _InstrumentState] = defaultdict(_InstrumentState)
-    made: dict[tuple[str, datetime], dict[str, Any]] = {}
-    for row in ordered.iter_rows(named=True):
-        state = states[row["instrument_id"]]
-        run = state.take(row)
-        if of is None or run.injection_id in of:
-            made[run.injection_id, row["known_time_utc"]] = _instrument_row(row, run, state.upto(run))
+    states: dict[str, KnownRuns] = defaultdict(KnownRuns)
+    made: list[dict[str, Any]] = []
+    for (instrument_id, known), learned in groupby(ordered.iter_rows(named=True), key=itemgetter("instrument_id", "known_time_utc")):
+        new = states[instrument_id].learn([InstrumentRun.of(row) for row in learned])
+        made += [_instrument_row(instrument_id, known, seen) for seen in new if of is None or seen.run.injection_id in of]
     keyed = ("instrument_id", "method_id", "injection_id")
-    order = ("instrument_id", "event_time_utc", "injection_id", "known_time_utc")
-    return pl.DataFrame(list(made.values()), schema=schema_of(keyed, "instrument_history")).sort(order)
+    order = ("instrument_id", "event_time_utc", "injection_id", "method_id", "known_time_utc")
+    return pl.DataFrame(made, schema=schema_of(keyed, "instrument_history")).sort(order)
 
 
-@dataclass(frozen=True, kw_only=True)
-class InstrumentRuns:
-    """The runs of an instrument up to one, oldest first, as extra features are given them.
-
-    Attributes:
-        run: The one.
-        runs: Those of the instrument, this one included; at most the last ``KEEP``.
-        of_method: Those of its method.
-        on_column: Those of its method on its column.
-        first_plates: Plates of the first main peaks of its method on its column.
-        injections_on_column: Injections known on its column up to it, ``nan`` where the column is not known.
-    """
-
-    run: InstrumentRun
-    runs: Sequence[InstrumentRun]
-    of_method: Sequence[InstrumentRun]
-    on_column: Sequence[InstrumentRun]
-    first_plates: Sequence[float]
-    injections_on_column: float
-
-
-_RUN_VALUES: Final = ("plates", "tailing", "retention_time_min", "standard_response", "pressure_mean_bar", "pressure_ripple_pct")
-
-
-@dataclass(kw_only=True)
-class _InstrumentState:
-    """What is known of one instrument so far, in order of injection."""
-
-    runs: dict[tuple[str, ...], list[InstrumentRun]] = field(default_factory=dict[tuple[str, ...], list[InstrumentRun]])
-    first_plates: dict[tuple[str, str], dict[str, float]] = field(default_factory=dict[tuple[str, str], dict[str, float]])
-    column_times: dict[str, list[datetime]] = field(default_factory=dict[str, list[datetime]])
-    known: dict[str, InstrumentRun] = field(default_factory=dict[str, InstrumentRun])
-
-    def take(self, row: Mapping[str, Any]) -> InstrumentRun:
-        """Take an input row in; return the run after which the state is another: its own, or the method's last where it is corrected."""
-        values = {name: _number(row.get(name)) for name in _RUN_VALUES}
-        if row.get("sample_role") not in {None, "standard", "suitability"}:
-            values["standard_response"] = nan
-        run = InstrumentRun(
-            at=row["injected_at_utc"],
-            injection_id=row["injection_id"],
-            method_id=row["method_id"],
-            column_id=row.get("column_id") or "",
-            values=values,
-            calibration_due_utc=row.get("calibration_due_utc"),
-        )
-        return self.last_of(run.method_id) if self.add(run) else run
-
-    def add(self, run: InstrumentRun) -> bool:
-        """Take a run in, in place of what was known of it before; return whether something was."""
-        before = self.known.get(run.injection_id)
-        if before is not None:
-            self._remove(before)
-        self.known[run.injection_id] = run
-        for scope in run.scopes:
-            kept = self.runs.setdefault(scope, [])
-            insort(kept, run)
-            del kept[:-KEEP]
-        insort(self.column_times.setdefault(run.column_id, []), run.at)
-        first = self.first_plates.setdefault((run.column_id, run.method_id), {})
-        if (len(first) < RECENT or run.injection_id in first) and isfinite(run.values["plates"]):
-            first[run.injection_id] = run.values["plates"]
-        return before is not None
-
-    def _remove(self, run: InstrumentRun) -> None:
-        for scope in run.scopes:
-            kept = self.runs[scope]
-            place = bisect_left(kept, run)
-            if place < len(kept) and kept[place] == run:
-                del kept[place]
-        self.column_times[run.column_id].remove(run.at)
-
-    def last_of(self, method_id: str) -> InstrumentRun:
-        """Return the last run of a method known so far."""
-        return self.runs[(method_id,)][-1]
-
-    def upto(self, run: InstrumentRun) -> InstrumentRuns:
-        """Return the runs known so far and not injected after this one."""
-        runs, of_method, on_column = (self.runs[scope][: bisect_right(self.runs[scope], run)] for scope in run.scopes)
-        return InstrumentRuns(
-            run=run,
-            runs=runs,
-            of_method=of_method,
-            on_column=on_column,
-            first_plates=list(self.first_plates.get((run.column_id, run.method_id), {}).values()),
-            injections_on_column=float(bisect_right(self.column_times[run.column_id], run.at)) if run.column_id else nan,
-        )
-
-
-def _instrument_row(row: Mapping[str, Any], run: InstrumentRun, seen: InstrumentRuns) -> dict[str, Any]:
-    features = _pressure_state(seen.runs, seen.of_method) | _column_state(seen) | _standard_state(seen.of_method)
-    features |= extra_values("instrument_history", seen) | former_values("instrument_history", seen)
-    due = run.calibration_due_utc
-    features["ih_days_to_calibration_due"] = (due - run.at).total_seconds() / _DAY_S if due is not None else nan
+def _instrument_row(instrument_id: str, known: datetime, seen: InstrumentRuns) -> dict[str, Any]:
+    features = dict.fromkeys(columns_of("instrument_history"), nan)
+    if seen.of_method:  # files are never given nothing
+        features |= _pressure_state(seen.runs, seen.of_method) | _column_state(seen) | _standard_state(seen.of_method)
+        features |= extra_values("instrument_history", seen) | former_values("instrument_history", seen)
+        due = seen.run.calibration_due_utc
+        features["ih_days_to_calibration_due"] = (due - seen.run.at).total_seconds() / _DAY_S if due is not None else nan
     return {
-        "instrument_id": row["instrument_id"],
-        "method_id": run.method_id,
-        "injection_id": run.injection_id,
-        "event_time_utc": run.at,
-        "known_time_utc": row["known_time_utc"],
+        "instrument_id": instrument_id,
+        "method_id": seen.run.method_id,
+        "injection_id": seen.run.injection_id,
+        "event_time_utc": seen.run.at,
+        "known_time_utc": known,
         "feature_set_version": FEATURE_SET_VERSION,
         **nulls(features),
     }
@@ -254,7 +141,7 @@ def _pressure_state(runs: Sequence[InstrumentRun], of_method: Sequence[Instrumen
 def _column_state(seen: InstrumentRuns) -> dict[str, float]:
     first, plates = seen.first_plates, mean(_last(seen.on_column, "plates", RECENT))
     return {
-        "ih_plates_ratio": plates / mean(first) if len(first) == RECENT and mean(first) > 0 else nan,
+        "ih_plates_ratio": plates / mean(first) if len(first) == FIRST_PLATES and mean(first) > 0 else nan,
         "ih_tailing": mean(_last(seen.on_column, "tailing", RECENT)),
         "ih_retention_drift_pct_per_day": _retention_drift(seen.on_column, seen.run.at),
         "ih_injections_on_column": seen.injections_on_column,
@@ -285,7 +172,3 @@ def _standard_state(of_method: Sequence[InstrumentRun]) -> dict[str, float]:
     drift = 100.0 * (mean(new) / mean(before) - 1.0) if len(before) >= STANDARDS_NEW and mean(before) > 0 else nan
     spread = float(np.std(last, ddof=1)) if len(last) >= 2 else nan
     return {"ih_standard_rsd_pct": 100.0 * spread / mean(last) if mean(last) > 0 else nan, "ih_standard_drift_pct": drift}
-
-
-def _number(value: float | None) -> float:
-    return nan if value is None else float(value)

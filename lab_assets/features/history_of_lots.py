@@ -23,12 +23,11 @@ if TYPE_CHECKING:
     import polars as pl
 
 LOT_HISTORY_INPUT: Final[tuple[str, ...]] = (
+    "result_id",
     "injection_id",
     "sample_name",
     "lot_id",
     "method_id",
-    "analyte",
-    "channel",
     "value",
     "spec_low",
     "spec_high",
@@ -42,8 +41,9 @@ LOT_HISTORY_INPUT: Final[tuple[str, ...]] = (
 def lot_history(results: pl.DataFrame) -> pl.DataFrame:
     """Return what is known of each lot from each known time on.
 
-    Values known at the same moment make one row. A correction (same sample, method, analyte, channel, replicate and injection, known later)
-    replaces the earlier value from its own known time on; earlier rows keep what was believed then. Values without a limit do not count.
+    Values known at the same moment make one row. A later version of a result replaces the earlier one from its own known time on; earlier
+    rows keep what was believed then. Two results of one preparation are two: an entry typed for the wrong sample takes nothing away that
+    the sample has itself. Values without a limit do not count.
     A result without ``known_time_utc`` is left out: nobody can say when it was known.
 
     Args:
@@ -62,19 +62,8 @@ def lot_history(results: pl.DataFrame) -> pl.DataFrame:
     ordered = (
         results.select(LOT_HISTORY_INPUT)
         .drop_nulls(["lot_id", "known_time_utc", "value"])
-        .with_columns(known_time_utc=pl.max_horizontal("known_time_utc", "measured_at_utc"))
-        .sort(
-            "lot_id",
-            "known_time_utc",
-            "measured_at_utc",
-            "sample_name",
-            "method_id",
-            "analyte",
-            "replicate",
-            "injection_id",
-            "channel",
-            "value",
-        )
+        .with_columns(_stated_utc="known_time_utc", known_time_utc=pl.max_horizontal("known_time_utc", "measured_at_utc"))
+        .sort("lot_id", "known_time_utc", "_stated_utc", "measured_at_utc", "sample_name", "method_id", "replicate", "result_id", "value")
     )
     made: list[dict[str, Any]] = []
     for _, lot in ordered.group_by("lot_id", maintain_order=True):
@@ -93,18 +82,14 @@ class KnownValue:
     margin: float
 
 
-RESULT_IDENTITY: Final = ("sample_name", "method_id", "analyte", "channel", "replicate", "injection_id")
-
-
 def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return the feature rows of one lot from its results in order of known time."""
-    known: dict[tuple[Any, ...], KnownValue] = {}
+    known: dict[str, KnownValue] = {}
     made: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
         margin = spec_margin(row["value"], low=row["spec_low"], high=row["spec_high"])
-        identity = tuple(row[name] for name in RESULT_IDENTITY)
         if isfinite(margin):
-            known[identity] = KnownValue(
+            known[row["result_id"]] = KnownValue(
                 measured_at=row["measured_at_utc"] or row["known_time_utc"],
                 sample_name=row["sample_name"] or "",
                 kind=method_kind(row["method_id"]),
@@ -112,7 +97,7 @@ def _lot_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
                 margin=margin,
             )
         else:
-            known.pop(identity, None)
+            known.pop(row["result_id"], None)
         is_last = index + 1 == len(rows) or rows[index + 1]["known_time_utc"] != row["known_time_utc"]
         if is_last and (known or made):
             made.append(_lot_row(row, list(known.values())))

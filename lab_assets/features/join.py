@@ -1,14 +1,19 @@
 """The point-in-time join: each model row gets what was known at its moment, and nothing later.
 
-Belongs here: choosing feature rows by event time and known time. Does not belong here: computing features, except the ones derived in the row.
+Belongs here: choosing feature rows by event time and known time, for many runs at once and for one. Does not belong here: computing
+features, except the ones derived in the row.
+
+A feature row says all that was known of its key from its known time on, until the next one of that key. So the row known last counts, also
+where its event is the earlier one: a result that went to another lot, or a sampling that was dated back, leaves an earlier newest event.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from lab_assets.domain.in_force import Row
 from lab_assets.features.context import context_features
 from lab_assets.features.definitions import names_of
 from lab_assets.features.inputs import TODAY, ModelInputs
@@ -23,7 +28,9 @@ SPINE: Final[tuple[str, ...]] = ("injection_id", "checkpoint_pct", *RUN_KEYS, "a
 LOOKBACK_DAYS: Final = 180.0
 """State of an instrument older than this says nothing about today's run."""
 
-_TIMES: Final = ("event_time_utc", "known_time_utc")
+TIMES: Final = ("event_time_utc", "known_time_utc")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _ROW: Final = "_spine_row"
 
 
@@ -39,8 +46,8 @@ def point_in_time_join(
 ) -> pl.DataFrame:
     """Return the spine with every feature that is asked for as it was known at ``as_of_utc``.
 
-    A feature row counts when both its event time and its known time are at or before ``as_of_utc``; of those the one with the latest event
-    time is taken, of equal ones the latest known. Keys: progress injection and checkpoint; instrument history instrument and method; lot
+    A feature row counts when both its event time and its known time are at or before ``as_of_utc``; of those the one known last is taken, of
+    equal ones that of the latest event. Keys: progress injection and checkpoint; instrument history instrument and method; lot
     history lot; storage sample. A run never sees its own outcome: where its own row of the instrument history was known
     by ``as_of_utc`` (scoring after the run), instrument and lot history are looked at as of the moment before the run started.
 
@@ -123,21 +130,20 @@ def _before_own_run(asked: pl.DataFrame, instrument_history: pl.DataFrame) -> pl
 def _latest(
     asked: pl.DataFrame, rows: pl.DataFrame, *, columns: Mapping[str, str], by: Sequence[str], as_of: str, oldest: timedelta | None
 ) -> pl.DataFrame:
-    """Return ``_spine_row`` and features, by name from their columns, of the latest row available at the as-of column, where there is one.
+    """Return ``_spine_row`` and features, by name from their columns, of the row known last at the as-of column, where there is one.
 
-    A row is available from the later of its two times on. Rows that become available after one with a later event time are never the
-    latest, so they are dropped first and an as-of join on availability finds the latest event.
+    A row is available from the later of its two times on.
     """
     import polars as pl
 
     utc = pl.Datetime("us", "UTC")
     values = [pl.col(column).cast(pl.Float64).alias(name) for name, column in columns.items()]
     candidates = (
-        rows.select(*by, *(pl.col(name).cast(utc) for name in _TIMES), *values)
-        .drop_nulls([*by, *_TIMES])
-        .with_columns(_available=pl.max_horizontal(*_TIMES))
-        .sort("_available", *_TIMES, maintain_order=True)
-        .filter(pl.col("event_time_utc") >= pl.col("event_time_utc").cum_max().over(by))
+        rows.select(*by, *(pl.col(name).cast(utc) for name in TIMES), *values)
+        .drop_nulls([*by, *TIMES])
+        .with_columns(_available=pl.max_horizontal(*TIMES))
+        .sort("_available", "known_time_utc", "event_time_utc", maintain_order=True)
+        .unique([*by, "_available"], keep="last", maintain_order=True)
     )
     wanted = asked.select(_ROW, *by, pl.col(as_of).alias("_at")).drop_nulls([*by, "_at"]).sort("_at")
     found = wanted.join_asof(
@@ -146,6 +152,47 @@ def _latest(
     if oldest is not None:
         found = found.filter(pl.col("event_time_utc") >= pl.col("_at") - oldest)
     return found.select(_ROW, *columns)
+
+
+def latest_of(rows: pl.DataFrame, at: datetime, *, oldest: timedelta | None = None) -> Row | None:
+    """Return the row known last among those of one key that are available at a moment, as ``point_in_time_join`` chooses it.
+
+    Args:
+        rows: Rows of one key, with ``TIMES``.
+        at: Nothing of a later event, or known later, counts.
+        oldest: A row whose event lies further back says nothing.
+    """
+    import numpy as np
+
+    if rows.is_empty():
+        return None
+    event, known = (rows[name].to_physical().to_numpy() for name in TIMES)  # microseconds since 1970
+    at_us = _microseconds(at)
+    available = np.flatnonzero((event <= at_us) & (known <= at_us))
+    if not available.size:
+        return None
+    since = np.maximum(event, known)
+    place = int(available[np.lexsort((event[available], known[available], since[available]))[-1]])
+    if oldest is not None and event[place] < _microseconds(at - oldest):
+        return None
+    return rows.row(place, named=True)
+
+
+def before_own_run(own: pl.DataFrame, at: datetime) -> datetime:
+    """Return the moment, or the one before a run started where its own outcome was known by then.
+
+    Args:
+        own: Rows of ``features.instrument_history`` of the run itself, with ``TIMES``.
+        at: The moment.
+    """
+    started, known = own["event_time_utc"].min(), own["known_time_utc"].min()
+    if isinstance(started, datetime) and isinstance(known, datetime) and known <= at:
+        return min(at, started - _MICROSECOND)
+    return at
+
+
+def _microseconds(at: datetime) -> int:
+    return (at - _EPOCH) // _MICROSECOND
 
 
 def _with_context(spine: pl.DataFrame, known: pl.DataFrame, inputs: ModelInputs) -> pl.DataFrame:

@@ -55,7 +55,7 @@ print(json.dumps({
                 if table != "context" and name in names_of(table) and name in contract(f"features.{table}").column_names},
     "points_seen": progress_features([0, 1, 2, 3, 4, 5], [0] * 6, checkpoint_pct=50, run_time_min=5.0)["points_seen"],
     "runs_of_method": instrument_history(pl.DataFrame([run | {"injection_id": "a"}, run | {"injection_id": "b"}]))["runs_of_method"].to_list(),
-    "lot_values": lot_history(pl.DataFrame([value | {"analyte": "x"}, value | {"analyte": "y"}]))["lot_values"].to_list(),
+    "lot_values": lot_history(pl.DataFrame([value | {"result_id": "x"}, value | {"result_id": "y"}]))["lot_values"].to_list(),
     "twice_the_checkpoint": context_features({}, checkpoint_pct=25, method_id=None)["twice_the_checkpoint"],
 }))
 """
@@ -67,7 +67,7 @@ print(json.dumps({
     "declared": [name for name in columns_of("lot_history") if name in contract("features.lot_history").column_names and name[-3:-1] == "_v"],
     "points_seen_v1": progress_features([0, 1, 2, 3, 4, 5], [0] * 6, checkpoint_pct=50, run_time_min=5.0)["points_seen_v1"],
     "runs_of_method_v1": instrument_history(pl.DataFrame([run | {"injection_id": "a"}, run | {"injection_id": "b"}]))["runs_of_method_v1"].to_list(),
-    "lot_values_v1": lot_history(pl.DataFrame([value | {"analyte": "x"}, value | {"analyte": "y"}]))["lot_values_v1"].to_list(),
+    "lot_values_v1": lot_history(pl.DataFrame([value | {"result_id": "x"}, value | {"result_id": "y"}]))["lot_values_v1"].to_list(),
 }))
 """
 

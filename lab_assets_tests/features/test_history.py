@@ -148,6 +148,64 @@ def test_runs_corrected_together_leave_one_state_of_the_last_run():
     assert (added["injection_id"], added["ih_tailing"]) == ("i002", pytest.approx((9 + 9 + 1) / 3))
 
 
+def test_a_run_that_was_of_another_method_leaves_the_first():
+    """Responses 10, 10 and 100; the last was a run of RS-01: ASSAY-01 is as its second run left it (0 %), as known from hour 50 on."""
+    standards = [run(n, sample_role="standard", standard_response=response) for n, response in enumerate((10.0, 10.0, 100.0))]
+    moved = standards[2] | {"method_id": "RS-01", "known_time_utc": T0 + timedelta(hours=50)}
+    before, after = history(standards), history([*standards, moved])
+    added = after.filter(pl.col("known_time_utc") >= T0 + timedelta(hours=50)).sort("method_id").to_dicts()
+    assert after.filter(pl.col("known_time_utc") < T0 + timedelta(hours=50)).equals(before)
+    assert [(row["method_id"], row["injection_id"], row["ih_standard_rsd_pct"]) for row in added] == [
+        ("ASSAY-01", "i001", 0.0),
+        ("RS-01", "i002", None),
+    ]
+
+
+def test_a_run_that_was_on_another_instrument_leaves_the_first():
+    """Its only run leaves LC1: nothing is known there from then on, and LC2 has its state from then on."""
+    there = run(0, tailing=1.5)
+    at = {"known_time_utc": T0 + timedelta(hours=50)}
+    made = history([there, there | at | {"method_id": None}, there | at | {"instrument_id": "LC2"}])
+    assert [
+        (row["instrument_id"], row["known_time_utc"], row["ih_tailing"], row["ih_injections_on_column"]) for row in made.to_dicts()
+    ] == [
+        ("LC1", T0 + timedelta(hours=0.2), 1.5, 1.0),
+        ("LC1", T0 + timedelta(hours=50), None, None),
+        ("LC2", T0 + timedelta(hours=50), 1.5, 1.0),
+    ]
+
+
+def test_a_run_of_another_column_leaves_the_first_plates():
+    """Plates 100, 1000, 1000, 1000, 1000, 1000; the first was on another column: the ratio is 1, not 1.2."""
+    runs = [run(n, plates=1000.0 if n else 100.0) for n in range(6)]
+    moved = runs[0] | {"column_id": "C2", "known_time_utc": T0 + timedelta(hours=50)}
+    assert last(runs)["ih_plates_ratio"] == pytest.approx(1000 / 820)
+    assert last([*runs, moved, run(60, plates=1000.0)])["ih_plates_ratio"] == pytest.approx(1.0)
+
+
+VERSIONS = st.lists(
+    st.tuples(st.integers(0, 9), st.integers(0, 80), st.sampled_from(["ASSAY-01", "RS-01", None]), st.sampled_from("CD"), st.floats(1, 2)),
+    max_size=30,
+    unique_by=lambda version: version[:2],
+)
+"""Number of a run, delay, method (none: it left the instrument), column, value."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(versions=VERSIONS)
+def test_what_is_known_at_the_end_is_all_that_counts_then(versions: list[tuple[int, int, str | None, str, float]]):
+    """A run of each method at hour 100, after records of any history of corrections, and after those that were right at once."""
+    rows = [
+        run(n, known_after_hours=delay, method_id=method, column_id=column, tailing=value, plates=1e4 * value, pressure_ripple_pct=value)
+        for n, delay, method, column, value in versions
+    ]
+    newest = {row["injection_id"]: row for row in sorted(rows, key=lambda row: row["known_time_utc"])}
+    right = [row | {"known_time_utc": row["injected_at_utc"] + timedelta(hours=0.2)} for row in newest.values() if row["method_id"]]
+    probes = [run(n, hours=n, method_id=method, column_id="C", plates=15e3) for n, method in ((100, "ASSAY-01"), (101, "RS-01"))]
+    of_probes = pl.col("injection_id").is_in(["i100", "i101"])
+    assert history([*rows, *probes]).filter(of_probes).equals(history([*right, *probes]).filter(of_probes))
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     data=st.lists(st.tuples(st.integers(0, 9), st.integers(0, 20), st.floats(1, 2)), min_size=1, max_size=25), of=st.sets(st.integers(0, 9))
@@ -177,10 +235,12 @@ def test_later_known_injections_never_change_an_older_row(data: list[tuple[int, 
 
 
 def result(day: str, value: float = 100.0, **more: Any) -> dict[str, Any]:
+    """A result as ``lot_history`` takes it; its identity is that of its injection, analyte and preparation."""
     at = datetime.fromisoformat(day).replace(tzinfo=UTC)
-    base = {"injection_id": f"i-{day}", "sample_name": "S1", "lot_id": "L1", "method_id": "ASSAY-01", "analyte": "API", "channel": "A"}
+    base = {"injection_id": f"i-{day}", "sample_name": "S1", "lot_id": "L1", "method_id": "ASSAY-01"}
     limits = {"spec_low": 95.0, "spec_high": 105.0, "replicate": 1}
-    return base | limits | {"value": value, "measured_at_utc": at, "known_time_utc": at + timedelta(hours=1)} | more
+    row = base | limits | {"value": value, "measured_at_utc": at, "known_time_utc": at + timedelta(hours=1)} | more
+    return {"result_id": f"{row['injection_id']}/{row.pop('analyte', 'API')}/{row['replicate']}"} | row
 
 
 def results(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -232,6 +292,16 @@ def test_a_correction_counts_from_its_own_known_time_on():
     assert after.head(1).equals(before)
     assert after["lot_results_known"].to_list() == [1, 1]
     assert after["lot_failures_known"].to_list() == [0, 1]
+
+
+def test_an_entry_for_the_wrong_sample_takes_nothing_of_the_samples_own():
+    """A failing entry of another result stands beside the sample's own from day 2, and leaves on day 3: without limits nothing counts."""
+    own, wrong = result("2025-01-01", injection_id=None), result("2025-01-02", 90.0, injection_id=None, result_id="R-X")
+    left = wrong | {"known_time_utc": datetime(2025, 1, 3, tzinfo=UTC), "spec_low": None, "spec_high": None}
+    made = lot_history(results([own, wrong, left]))
+    assert made["lot_results_known"].to_list() == [1, 2, 1]
+    assert made["lot_failures_known"].to_list() == [0, 1, 0]
+    assert made["lot_min_margin"].to_list() == [1.0, -1.0, 1.0]
 
 
 def test_nothing_is_known_before_it_happened_and_values_without_limits_do_not_count():

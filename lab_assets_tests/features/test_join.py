@@ -58,7 +58,7 @@ def combined(spine_frame: pl.DataFrame, *, lookback_days: Any = 20.0, **tables: 
 
 
 def brute_force(name: str, row: dict[str, Any], rows: list[dict[str, Any]], as_of: datetime) -> dict[str, Any] | None:
-    """The newest row of the key with both times at or before as-of; the definition, spelled out."""
+    """The row known last of the key with both times at or before as-of; the definition, spelled out."""
     found = [
         other
         for other in rows
@@ -67,7 +67,7 @@ def brute_force(name: str, row: dict[str, Any], rows: list[dict[str, Any]], as_o
         and other["known_time_utc"] <= as_of
         and (name != "instrument_history" or other["event_time_utc"] >= as_of - LOOKBACK)
     ]
-    return max(found, key=lambda other: (other["event_time_utc"], other["known_time_utc"]), default=None)
+    return max(found, key=lambda other: (other["known_time_utc"], other["event_time_utc"]), default=None)
 
 
 def own_limit(row: dict[str, Any], rows: list[dict[str, Any]]) -> datetime:
@@ -127,6 +127,21 @@ def test_a_correction_known_later_does_not_change_an_older_row():
     before, after = combined(asked, lot_history=[first]), combined(asked, lot_history=[first, corrected])
     assert before.row(0) == after.row(0)
     assert after["lot_min_margin"].to_list() == [0.1, -0.4]
+
+
+def test_a_correction_counts_whose_newest_event_is_the_earlier_one():
+    """On day 30 a failing result of day 2 went to another lot: what is left of this lot is of day 1. A sampling is dated back likewise."""
+    lots = [
+        {"lot_id": "L1", "event_time_utc": hour(24 * event), "known_time_utc": hour(24 * known), "lot_failures_known": failures}
+        for event, known, failures in ((1, 1, 0.0), (2, 2, 1.0), (1, 30, 0.0))
+    ]
+    stored = [
+        {"sample_name": "S1", "event_time_utc": hour(24 * event), "known_time_utc": hour(24 * known), "storage_days": float(event)}
+        for event, known in ((20, 20), (10, 30))
+    ]
+    made = combined(spine([{"as_of_utc": hour(24 * day)} for day in (3, 29, 30)]), lot_history=lots, storage_exposure=stored)
+    assert made["lot_failures_known"].to_list() == [1.0, 1.0, 0.0]
+    assert made["storage_days"].to_list() == [None, 20.0, 10.0]
 
 
 def test_own_outcome_is_never_seen_even_after_the_run():

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from lab_assets.stations.runner import update
 from lab_assets_tests.service.laboratory import train
 
 START = datetime(2025, 1, 6, tzinfo=UTC)
+_STATE_NO_INSTRUMENT = re.compile(r"hplc_shimadzu/SEQ\d+-\d*[13579]_\d+\.txt$")
+"""Traces of every second sequence do not say which instrument they are of: the worklist alone does."""
 ONE_EACH = ("lots", "samples", "sequences", "results")
 """Exports that are cut into a file a lot, sample, worklist or result day, so that each may come at its own time."""
 
@@ -67,6 +70,8 @@ def simulated(folder: Path, seed: int, lots: int) -> tuple[File, ...]:
         kind = path.stem.split("_")[0]
         if name.startswith("lims/") and kind in ONE_EACH:
             found += _cut(name, path.read_text(), kind)
+        elif _STATE_NO_INSTRUMENT.search(name):
+            found.append(File(name, re.sub(rb"Instrument Name\t[^\r\n]*", b"Instrument Name\t", path.read_bytes())))
         else:
             found.append(File(name, path.read_bytes()))
     return tuple(found)
@@ -129,18 +134,20 @@ def corrections(files: Sequence[File], seed: int, count: int) -> list[Correction
     plans = [row for row in rows_of(files, "sequences") if row["weight_mg"]]
     samples, lots, results = (rows_of(files, kind) for kind in ("samples", "lots", "results"))
     limits, windows = rows_of(files, "specifications"), rows_of(files, "processing_methods")
+    kinds = ["certificate", "windows", *_CORRECTED]
+    rng.shuffle(kinds)  # each kind in turn: none is left out
     made: list[Correction] = []
     for number in range(count):
         at = START + timedelta(days=120, hours=number)
         stamp = at.strftime("%Y-%m-%dT%H:%M:%SZ")
-        kind = rng.choice(("certificate", "windows", *_CORRECTED))
+        kind = kinds[number % len(kinds)]
         if kind == "certificate":
             corrected = [_certificate(rng)]
         elif kind == "windows":
             corrected = _windows(rng, windows)
         else:
             of_worklists = dict.fromkeys(_OF_WORKLISTS, plans)
-            records = {**of_worklists, "sample": samples, "lot": lots, "result": results, "limit": limits}
+            records = {**of_worklists, "sample": samples, "sampling": samples, "lot": lots, "result": results, "limit": limits}
             corrected = [_CORRECTED[kind](rng, records[kind])]
         folder = "metrology" if kind == "certificate" else "lims"
         rows = [{**row, "recorded_at_utc": stamp} for row in corrected]
@@ -161,6 +168,12 @@ def _of_another(column: str) -> Callable[[random.Random, list[dict[str, str]]], 
         return {**plan, column: rng.choice(sorted({other[column] for other in plans} - {plan[column]}))}
 
     return corrected
+
+
+def _instrument(rng: random.Random, plans: list[dict[str, str]]) -> dict[str, str]:
+    """Put a run on another instrument whose file does not say on which it was."""
+    plan = rng.choice([row for row in plans if _STATE_NO_INSTRUMENT.search(f"hplc_shimadzu/{row['injection_name']}.txt")])
+    return {**plan, "instrument_id": rng.choice(sorted({"LC-01", "LC-02", "LC-03"} - {plan["instrument_id"]}))}
 
 
 def _windows(rng: random.Random, windows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -191,13 +204,23 @@ def _sample(rng: random.Random, samples: list[dict[str, str]]) -> dict[str, str]
     return {**sample, "lot_id": other["lot_id"]} if rng.random() < 0.4 else {**sample, "analyst": "N. Corrected"}
 
 
+def _sampling(rng: random.Random, samples: list[dict[str, str]]) -> dict[str, str]:
+    """Date a sampling back, or forth."""
+    sample = rng.choice([row for row in samples if row["sampled_at_utc"]])
+    at = datetime.fromisoformat(sample["sampled_at_utc"]) + timedelta(days=rng.choice([-9, -3, 2]))
+    return {**sample, "sampled_at_utc": at.strftime("%Y-%m-%dT%H:%M:%SZ")}
+
+
 def _lot(rng: random.Random, lots: list[dict[str, str]]) -> dict[str, str]:
     lot = rng.choice(lots)
     return {**lot, "product": rng.choice(["NEBRILAT-10", "ORSAMIN-50", lot["product"]]), "batch_size_kg": f"{rng.uniform(100, 500):.1f}"}
 
 
 def _result(rng: random.Random, results: list[dict[str, str]]) -> dict[str, str]:
-    result = rng.choice(results)
+    """Correct a value, or the sample that it was entered for."""
+    result, other = rng.choice(results), rng.choice(results)
+    if rng.random() < 0.4:
+        return {**result, "sample_name": other["sample_name"]}
     return {**result, "value": f"{float(result['value']) * rng.uniform(0.5, 3):.2f}"}
 
 
@@ -230,8 +253,9 @@ _OF_WORKLISTS = {
     "purity": _purity,
     "role": _role,
     **{name: _of_another(name) for name in ("sample_name", "method_id", "sequence_id", "replicate", "column_id")},
+    "instrument": _instrument,
 }
-_CORRECTED = {**_OF_WORKLISTS, "sample": _sample, "lot": _lot, "result": _result, "limit": _limit}
+_CORRECTED = {**_OF_WORKLISTS, "sample": _sample, "sampling": _sampling, "lot": _lot, "result": _result, "limit": _limit}
 
 
 class Home:

@@ -10,6 +10,7 @@ import polars as pl
 from lab_assets.contracts.bronze import (
     CALIBRATIONS,
     CHAMBER_READINGS,
+    CHROMATOGRAMS,
     LIMS_RESULTS,
     LIMS_SAMPLES,
     LIMS_SEQUENCES,
@@ -61,13 +62,18 @@ def put_rare_rows(lake: Lakehouse) -> None:
 
 
 def put_corrections(lake: Lakehouse) -> None:
-    """Correct a weight, a value, a sample and a method; let a chamber become warm and another fall silent; make the tables from it."""
+    """Correct a weight, a value, a sample, an instrument and a method; let a chamber become warm and another fall silent; make the tables from it."""
     put = putting(lake)
     late = {"recorded_at_utc": datetime(2025, 2, 20, tzinfo=UTC), "source_file": "z.csv", "ingest_batch": 99}
     weighed = _first(lake, LIMS_SEQUENCES, pl.col("sample_role") == "sample")
     put(LIMS_SEQUENCES, {**weighed, **late, "weight_mg": weighed["weight_mg"] * 1.3, "source_sha256": "shaA"})
     last = lake.polars(LIMS_SEQUENCES, where=pl.col("sample_role") == "sample").sort("injection_name").row(-1, named=True)
     put(LIMS_SEQUENCES, {**last, **late, "sample_role": "blank", "source_sha256": "shaE"})
+    planned = _first(lake, LIMS_SEQUENCES, pl.col("sample_role") == "standard")
+    trace = _first(lake, CHROMATOGRAMS, pl.col("injection_name") == planned["injection_name"])
+    put(CHROMATOGRAMS, {**trace, "injection_name": "moved", "instrument_name": None, "source_sha256": "shaH"})
+    moved = {**planned, "injection_name": "moved"}
+    put(LIMS_SEQUENCES, {**moved, "source_sha256": "shaI"}, {**moved, **late, "instrument_id": "LC-03", "source_sha256": "shaJ"})
     entered = _first(lake, LIMS_RESULTS, pl.col("analyte") == "WATER")
     put(LIMS_RESULTS, {**entered, **late, "value": 3.4, "source_sha256": "shaB"})
     pulled = _first(lake, LIMS_SAMPLES, pl.col("chamber_id").is_not_null())

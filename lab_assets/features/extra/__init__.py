@@ -6,7 +6,7 @@ reading tables, anything that more than one feature needs.
 What ``value`` is given depends on the table that ``FEATURE`` names, and what it returns is a number, ``nan`` where nothing can be said:
 
 - ``injection_progress``: ``value(seen: SeenRun)``, a run up to a checkpoint (``lab_assets.features.progress``);
-- ``instrument_history``: ``value(state: InstrumentRuns)``, the runs of an instrument up to one (``lab_assets.features.history_of_instruments``);
+- ``instrument_history``: ``value(state: InstrumentRuns)``, the runs of an instrument up to one (``lab_assets.features.instrument_runs``);
 - ``lot_history``: ``value(known: Sequence[KnownValue])``, the values known of a lot (``lab_assets.features.history_of_lots``);
 - ``context``: ``value(row: Mapping[str, float | None])``, all other features of the row;
 - ``storage_exposure``, former computations alone: ``value(stored: Mapping[str, Any])``, a sample's record with the sums over its days in

@@ -15,7 +15,7 @@ from lab_assets.contracts.silver import RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.in_force import RECENCY, recency
 from lab_assets.features.definitions import FEATURE_SET_VERSION, FORMER_FEATURES, columns_of
 from lab_assets.features.exposure import storage_exposure
-from lab_assets.features.history_of_lots import LOT_HISTORY_INPUT, RESULT_IDENTITY, lot_history
+from lab_assets.features.history_of_lots import LOT_HISTORY_INPUT, lot_history
 from lab_assets.lake.among import among
 from lab_assets.stations.station import Group, Input, Station, keys_of, of, touched_by
 
@@ -36,22 +36,14 @@ def _of_results(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
-    """Say what was known of each lot from each known time on; a result that was withdrawn, or became another one's, leaves it then."""
+    """Say what was known of each lot from each known time on; a result that was withdrawn, or became another lot's, leaves it then."""
     import polars as pl
 
     rows = read.keyed(RESULTS, _RESULT, lot_id=keys["lot_id"])
     superseded = rows.drop_nulls("superseded_by")
-    later = read.keyed(
-        RESULTS, ["result_id", "result_version", "lot_id", "known_time_utc", *RESULT_IDENTITY], result_id=superseded["result_id"]
-    )
-    successor = later.select(
-        "result_id",
-        pl.col("result_version").alias("superseded_by"),
-        _left="known_time_utc",
-        **{f"_{name}": name for name in ("lot_id", *RESULT_IDENTITY)},
-    )
-    is_other = pl.any_horizontal(pl.col(f"_{name}").ne_missing(pl.col(name)) for name in ("lot_id", *RESULT_IDENTITY))
-    moved = superseded.join(successor, on=["result_id", "superseded_by"]).filter(is_other)
+    later = read.keyed(RESULTS, ["result_id", "result_version", "lot_id", "known_time_utc"], result_id=superseded["result_id"])
+    successor = later.select("result_id", superseded_by="result_version", _left="known_time_utc", _lot="lot_id")
+    moved = superseded.join(successor, on=["result_id", "superseded_by"]).filter(pl.col("_lot").ne_missing(pl.col("lot_id")))
     withdrawn = rows.drop_nulls("withdrawn_at_utc").with_columns(_left="withdrawn_at_utc")
     # without limits a value does not count, which is how it leaves
     empty = pl.lit(None, pl.Float64)
@@ -62,9 +54,13 @@ def _lot_history(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     return lot_history(pl.concat([rows.select(LOT_HISTORY_INPUT), *gone]))
 
 
-_RESULT: Final = (*LOT_HISTORY_INPUT, "result_id", "result_version", "superseded_by", "withdrawn_at_utc")
+_RESULT: Final = (*LOT_HISTORY_INPUT, "result_version", "superseded_by", "withdrawn_at_utc")
 _RESULTS: Final = Input(table=RESULTS, columns=_RESULT, touches=_of_results)
-_MARGINS: Final = of(RESULTS, *RESULT_IDENTITY, "value", "spec_low", "spec_high", "known_time_utc", "measured_at_utc", "withdrawn_at_utc")
+_MARGINS: Final = of(
+    RESULTS,
+    *("result_id", "sample_name", "method_id", "replicate", "injection_id", "value", "spec_low", "spec_high"),
+    *("known_time_utc", "measured_at_utc", "withdrawn_at_utc"),
+)
 LOT_HISTORY_STATION: Final = Station(
     target=LOT_HISTORY,
     within=("feature_set_version", FEATURE_SET_VERSION),

@@ -340,7 +340,7 @@ def _feeds() -> dict[str, tuple[str, ...]]:
     feeds["sample_name"] = of(LIMS_SEQUENCES, "sample_name") + of(INJECTIONS, "stated_sample_name")
     feeds["lot_id"] = of(LIMS_SAMPLES, "lot_id") + feeds["sample_name"]
     feeds["method_id"] = of(LIMS_SEQUENCES, "method_id", "recorded_at_utc") + of(INJECTIONS, "stated_method_name")
-    feeds["instrument_id"] = of(LIMS_SEQUENCES, "instrument_id") + of(INJECTIONS, "stated_instrument_name")
+    feeds["instrument_id"] = of(LIMS_SEQUENCES, "instrument_id", "recorded_at_utc") + of(INJECTIONS, "stated_instrument_name")
     for name in columns_of("injection_progress"):
         if name in FORMER_FEATURES:
             feeds[name] = tuple(dict.fromkeys(_TRACE_OF + _WINDOWS_OF + _STANDARDS_OF + _LIMITS_OF + _PRESSURE_OF))

@@ -6,6 +6,9 @@ Belongs here: which injections are touched, and gathering what the feature funct
 A changed run touches every later one of its instrument, and the last of its method before it: what was learned later is a state
 of the method's last run, which is another once a run comes or goes. States are worked out from the last runs before them, as many as the
 function keeps in mind, and not from the beginning: the cost of one more run does not grow with the history.
+
+Where files do not state their instrument the worklist says it, and may say otherwise later. Such a run has left a state on each of its
+instruments, on each as long as it was known to be there.
 """
 
 from __future__ import annotations
@@ -23,7 +26,8 @@ from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import PLAN_COLUMNS, LimsRecords
 from lab_assets.features.definitions import FEATURE_SET_VERSION, columns_of
-from lab_assets.features.history_of_instruments import INSTRUMENT_HISTORY_INPUT, KEEP, RECENT, instrument_history
+from lab_assets.features.history_of_instruments import INSTRUMENT_HISTORY_INPUT, instrument_history
+from lab_assets.features.instrument_runs import FIRST_KEPT, KEEP
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
 from lab_assets.stations.relations import certificates_since, injections_of_windows, since_certificates
@@ -41,8 +45,9 @@ LOOKED_BACK: Final = (timedelta(days=500), timedelta(days=2000), None)
 
 _RUN: Final = (
     *("injection_id", "injection_name", "source", "instrument_id", "method_id", "column_id", "injected_at_utc", "known_time_utc"),
-    *("stated_sample_name", "stated_method_name", "stated_instrument_name", "processing_id"),
+    *("stated_sample_name", "stated_method_name", "stated_instrument_name", "processing_id", "instrument_changed_at_utc"),
 )
+_PLACED: Final = ("injection_id", "injection_name", "instrument_id", "injected_at_utc", "instrument_changed_at_utc")
 _PEAK: Final = ("injection_id", "injection_name", "processing_id", "channel", "analyte", "area", "plates", "tailing", "retention_time_min")
 _PROGRESS: Final = ("injection_id", "injection_name", "checkpoint_pct", "known_time_utc", "pressure_mean_bar", "pressure_ripple_pct")
 _PLAN: Final = (*PLAN_COLUMNS, *RECENCY)
@@ -50,16 +55,40 @@ _METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY
 _MEASURED: Final = ("area", "plates", "tailing", "retention_time_min")
 
 
+def _on(instruments: pl.Series) -> pl.Expr:
+    """Hold for runs of some instruments, and for every run that was once known to be on another than today."""
+    import polars as pl
+
+    return among("instrument_id", instruments) | pl.col("instrument_changed_at_utc").is_not_null()
+
+
+def _placed(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return runs once for each instrument that they were ever known to be on.
+
+    Args:
+        read: Reads worklists.
+        runs: At least ``injection_name``, ``instrument_id``, ``instrument_changed_at_utc``.
+    """
+    import polars as pl
+
+    moved = runs.drop_nulls("instrument_changed_at_utc")
+    if moved.is_empty():
+        return runs
+    plans = read.keyed(LIMS_SEQUENCES, ["injection_name", "instrument_id"], injection_name=moved["injection_name"])
+    former = moved.drop("instrument_id").join(plans.drop_nulls().unique(), on="injection_name").select(runs.columns)
+    return pl.concat([runs, former]).unique(maintain_order=True)
+
+
 def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return every injection of the instruments of some runs from the first of these on."""
+    """Return every injection that was ever on the instruments of some runs from the first of these on."""
     import polars as pl
 
     since = runs.drop_nulls(["instrument_id", "injected_at_utc"]).group_by("instrument_id").agg(_since=pl.col("injected_at_utc").min())
     if since.is_empty():
         return read.empty(INJECTIONS, ("injection_id", "instrument_id"))
     start = since["_since"].min()
-    where = among("instrument_id", since["instrument_id"]) & (pl.col("injected_at_utc") >= pl.lit(start))
-    later = read.rows(INJECTIONS, ["injection_id", "instrument_id", "injected_at_utc"], where=where)
+    where = _on(since["instrument_id"]) & (pl.col("injected_at_utc") >= pl.lit(start))
+    later = _placed(read, read.rows(INJECTIONS, _PLACED, where=where))
     following = later.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("_since"))
     return following.select("injection_id", "instrument_id")
 
@@ -68,7 +97,7 @@ def _last_before(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     """Return the standing injections that were their method's last one at some time from some runs on.
 
     These are the last one before that was known as of the method when the first of the runs began and has been ever since, and those after
-    it, which became known later or were of another method for a time.
+    it, which became known later or were of another method, or on another instrument, for a time.
 
     Args:
         read: Reads the standing states.
@@ -92,32 +121,47 @@ def _last_before(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     nearby = among("instrument_id", since["instrument_id"]) & at.is_between(pl.lit(latest["event_time_utc"].min()), until)
     methods = read.rows(INSTRUMENT_HISTORY, ["injection_id", "method_id"], where=nearby).group_by("injection_id")
     moved = methods.agg(pl.col("method_id").n_unique()).filter(pl.col("method_id") > 1)["injection_id"]
+    moved = pl.concat([moved, _moved_runs(read, latest["event_time_utc"].min(), until)])
     certain = latest.filter(pl.col("known_time_utc") < pl.col("_since"), ~pl.col("injection_id").is_in(moved.implode()))
     last = certain.group_by(of_method).agg(_last=at.max())
     found = injections.join(last, on=of_method, how="left").filter(pl.col("_last").is_null() | (at >= pl.col("_last")))
     return found.select("injection_id", "instrument_id").unique()
 
 
+def _moved_runs(read: StationReader, start: Any, until: pl.Expr) -> pl.Series:
+    """Return the injections between two times that were known to be on several instruments."""
+    import polars as pl
+
+    at = pl.col("injected_at_utc").is_between(pl.lit(start), until)
+    return read.rows(INJECTIONS, ["injection_id"], where=at & pl.col("instrument_changed_at_utc").is_not_null())["injection_id"]
+
+
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
     import polars as pl
 
-    gone = keys_of(changes.removed, ("injection_id", "instrument_id"))
+    removed = _placed(read, changes.removed.select("injection_id", "injection_name", "instrument_id", "instrument_changed_at_utc"))
+    runs = _placed(read, changes.both)
     named = [pl.col("instrument_id"), pl.col("injected_at_utc")]
-    methods = pl.concat([changes.both.select(*named, method_id=name) for name in ("method_id", "stated_method_name")])
-    return pl.concat([_since(read, changes.both.select(named)), gone, _last_before(read, methods)])
+    methods = pl.concat([runs.select(*named, method_id=name) for name in ("method_id", "stated_method_name")])
+    return pl.concat([_since(read, runs.select(named)), keys_of(removed, ("injection_id", "instrument_id")), _last_before(read, methods)])
 
 
 def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return what changed worklist entries reach: on the instruments that they name as well, also where no entry does any more."""
     import polars as pl
 
-    names = changes.both["injection_name"].unique()
-    runs = read.keyed(INJECTIONS, ["injection_name", "instrument_id", "injected_at_utc"], injection_name=names)
-    plans = changes.both.select("injection_name", "method_id").unique()
-    return pl.concat([_since(read, runs), _last_before(read, runs.join(plans, on="injection_name").drop("injection_name"))])
+    planned = read.keyed(INJECTIONS, _PLACED, injection_name=changes.both["injection_name"].unique())
+    named = changes.both.select("injection_name", "instrument_id").drop_nulls().unique()
+    there = planned.drop("instrument_id").join(named, on="injection_name").select(planned.columns)
+    runs = pl.concat([_placed(read, planned), there]).unique(maintain_order=True)
+    methods = changes.both.select("injection_name", "method_id").unique()
+    asked = runs.join(methods, on="injection_name").select("instrument_id", "injected_at_utc", "method_id")
+    since = _since(read, runs.select("instrument_id", "injected_at_utc"))
+    return pl.concat([keys_of(runs, ("injection_id", "instrument_id")), since, _last_before(read, asked)])
 
 
 def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
-    return _since(read, read.keyed(INJECTIONS, ["instrument_id", "injected_at_utc"], injection_name=list(names)))
+    return _since(read, _placed(read, read.keyed(INJECTIONS, _PLACED, injection_name=list(names))))
 
 
 def _of_named_rows(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -125,7 +169,7 @@ def _of_named_rows(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _since(read, injections_of_windows(read, ["instrument_id", "injected_at_utc"], changes.both))
+    return _since(read, _placed(read, injections_of_windows(read, list(_PLACED), changes.both)))
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -136,7 +180,8 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Work out the states that some injections leave, each instrument from the last runs before them."""
     import polars as pl
 
-    wanted = read.keyed(INJECTIONS, _RUN, injection_id=keys["injection_id"]).join(keys, on=["injection_id", "instrument_id"], how="semi")
+    wanted = _placed(read, read.keyed(INJECTIONS, _RUN, injection_id=keys["injection_id"]))
+    wanted = wanted.join(keys, on=["injection_id", "instrument_id"], how="semi")
     wanted = wanted.drop_nulls(["instrument_id", "injected_at_utc", "known_time_utc"])
     if wanted.is_empty():
         return read.empty(INSTRUMENT_HISTORY, INSTRUMENT_HISTORY.column_names)
@@ -151,10 +196,10 @@ def _with_earlier(read: StationReader, wanted: pl.DataFrame) -> pl.DataFrame:
 
     since = wanted.group_by("instrument_id").agg(_since=pl.col("injected_at_utc").min())
     first_of_all, last_of_all = since["_since"].min(), since["_since"].max()
-    on_instruments, at = among("instrument_id", since["instrument_id"]), pl.col("injected_at_utc")
+    on_instruments, at = _on(since["instrument_id"]), pl.col("injected_at_utc")
 
     def runs(where: pl.Expr) -> pl.DataFrame:
-        found = read.rows(INJECTIONS, _RUN, where=on_instruments & where).drop_nulls(["injected_at_utc", "known_time_utc"])
+        found = _placed(read, read.rows(INJECTIONS, _RUN, where=on_instruments & where).drop_nulls(["injected_at_utc", "known_time_utc"]))
         return found.join(since, on="instrument_id").sort("injected_at_utc", "injection_id")
 
     scopes = (["instrument_id"], ["instrument_id", "method_id"], ["instrument_id", "method_id", "column_id"])
@@ -176,7 +221,8 @@ def _with_earlier(read: StationReader, wanted: pl.DataFrame) -> pl.DataFrame:
         later.select("instrument_id", "column_id").drop_nulls().unique(), on=["instrument_id", "column_id"], how="semi"
     )
     first = _first_on_columns(read, on_columns, later)
-    chosen = pl.concat([later, *(frame.select(later.columns) for frame in (*kept, on_columns, first))]).unique("injection_id")
+    chosen = pl.concat([later, *(frame.select(later.columns) for frame in (*kept, on_columns, first))])
+    chosen = chosen.unique(["injection_id", "instrument_id"])
     needed = pl.concat([frame["injection_id"] for frame in (*kept, first, later)]).unique()
     return chosen.with_columns(_measured=pl.col("injection_id").is_in(needed.implode()))
 
@@ -197,12 +243,12 @@ def _first_on_columns(read: StationReader, before: pl.DataFrame, later: pl.DataF
     pairs = later.select(scope).drop_nulls().unique()
     candidates = before.join(pairs, on=scope, how="semi").sort("known_time_utc", "injected_at_utc", "injection_id")
     numbered = candidates.with_columns(_number=pl.int_range(pl.len()).over(scope))
-    step = 10 * RECENT
+    step = 5 * FIRST_KEPT
     for place in range(0, candidates.height, step):
         found = numbered.filter(pl.col("_number") < place + step)
         named = read.keyed(PEAKS, ["injection_id", "plates"], injection_name=found["injection_name"]).drop_nulls("plates")
         with_plates = found.join(named.select("injection_id").unique(), on="injection_id", how="semi").group_by(scope).len()
-        short = pairs.join(with_plates.filter(pl.col("len") >= 2 * RECENT), on=scope, how="anti")
+        short = pairs.join(with_plates.filter(pl.col("len") >= FIRST_KEPT), on=scope, how="anti")
         if numbered.filter(pl.col("_number") >= place + step).join(short, on=scope, how="semi").is_empty():
             return found.drop("_number")
     return candidates
@@ -227,8 +273,8 @@ def _versions(read: StationReader, runs: pl.DataFrame) -> list[dict[str, Any]]:
     }
     facts = _Facts(records=records, methods=methods, certificates=certificates, peaks=peaks, pressures=pressures)
     made: list[dict[str, Any]] = []
-    for run in runs.iter_rows(named=True):
-        made += _differing([_input_row(run, moment, facts) for moment in _known_times(run, facts)])
+    for run in runs.unique("injection_id", maintain_order=True).iter_rows(named=True):
+        made += _by_instrument([_input_row(run, moment, facts) for moment in _known_times(run, facts)])
     return made
 
 
@@ -250,7 +296,8 @@ def _known_times(run: Row, facts: _Facts) -> list[datetime]:
     for plan in facts.records.plans.versions(run["injection_name"]):
         times |= facts.methods.known_times(plan.row["method_id"], run["source"])
     times |= facts.methods.known_times(run["stated_method_name"], run["source"])
-    times |= facts.certificates.known_times(run["instrument_id"], at=run["injected_at_utc"], after=end)
+    for instrument_id in facts.records.instruments(run["injection_name"], stated=run["stated_instrument_name"]):
+        times |= facts.certificates.known_times(instrument_id, at=run["injected_at_utc"], after=end)
     return [end, *sorted(moment for moment in times if moment > end)]
 
 
@@ -262,13 +309,13 @@ def _input_row(run: Row, moment: datetime, facts: _Facts) -> dict[str, Any]:
     windows = facts.methods.windows(context.method_id, run["source"], at=run["injected_at_utc"], known_by=moment)
     peak = facts.peaks.get((run["injection_id"], windows.processing_id, windows.main_analyte), {})
     pressure = facts.pressures.get(run["injection_id"], {})
-    certificate = facts.certificates.in_force(run["instrument_id"], at=run["injected_at_utc"], known_by=moment)
+    certificate = facts.certificates.in_force(context.instrument_id, at=run["injected_at_utc"], known_by=moment)
     weighed = {"area": peak.get("area"), "weight_mg": context.weight_mg, "standard_purity_pct": context.standard_purity_pct}
     return {
-        **{name: run[name] for name in ("injection_id", "instrument_id", "injected_at_utc")},
+        **{name: run[name] for name in ("injection_id", "injected_at_utc")},
         "known_time_utc": moment,
-        # until it was known to be on this instrument it left no state there
-        "method_id": context.method_id if context.instrument_id == run["instrument_id"] else None,
+        "instrument_id": context.instrument_id,
+        "method_id": context.method_id,
         "column_id": context.column_id,
         "sample_role": context.sample_role,
         **{name: peak.get(name) for name in _MEASURED[1:]},
@@ -278,14 +325,21 @@ def _input_row(run: Row, moment: datetime, facts: _Facts) -> dict[str, Any]:
     }
 
 
-def _differing(versions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Leave out versions that say the same as the one known before them."""
+def _by_instrument(versions: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return what was known of a run, one row where it differs from the one before, and one without a method where it left an instrument.
+
+    Until a run is known to be on an instrument, and of a method, it has left no state there.
+    """
     kept: list[dict[str, Any]] = []
+    standing: dict[str, Any] | None = None
     for row in versions:
-        if row["method_id"] is not None and (
-            not kept or any(kept[-1][name] != value for name, value in row.items() if name != "known_time_utc")
-        ):
+        is_placed = row["instrument_id"] is not None and row["method_id"] is not None
+        if standing is not None and (not is_placed or row["instrument_id"] != standing["instrument_id"]):
+            kept.append({**standing, "known_time_utc": row["known_time_utc"], "method_id": None})
+            standing = None
+        if is_placed and (standing is None or any(standing[name] != value for name, value in row.items() if name != "known_time_utc")):
             kept.append(row)
+            standing = row
     return kept
 
 
@@ -305,7 +359,9 @@ _PLANS: Final = Input(table=LIMS_SEQUENCES, columns=_PLAN, touches=_of_plans)
 _CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=CERTIFICATE_COLUMNS, touches=_of_certificates)
 _METHODS: Final = Input(table=PROCESSING_METHODS, columns=_METHOD, reads="whole", touches=_of_windows)
 
-_RUNS_OF: Final = of(INJECTIONS, "instrument_id", "injected_at_utc", "known_time_utc") + of(LIMS_SEQUENCES, "method_id", "recorded_at_utc")
+_RUNS_OF: Final = of(INJECTIONS, "stated_instrument_name", "injected_at_utc", "known_time_utc") + of(
+    LIMS_SEQUENCES, "instrument_id", "method_id", "recorded_at_utc"
+)
 _MAIN_PEAK: Final = of(PEAKS, "analyte", "channel", "processing_id") + of(PROCESSING_METHODS, *WINDOW_COLUMNS, "effective_from_utc")
 _COLUMN_OF: Final = _RUNS_OF + of(LIMS_SEQUENCES, "column_id")
 _STANDARDS_OF: Final = _RUNS_OF + of(PEAKS, "area") + _MAIN_PEAK + of(LIMS_SEQUENCES, "weight_mg", "standard_purity_pct", "sample_role")
@@ -327,13 +383,13 @@ _ANY_OF_THEM: Final = tuple(dict.fromkeys(source for sources in _FEEDS_OF.values
 INSTRUMENT_HISTORY_STATION: Final = Station(
     target=INSTRUMENT_HISTORY,
     within=("feature_set_version", FEATURE_SET_VERSION),
-    version=2,
+    version=3,
     inputs=(_RUNS, _PEAKS, _PRESSURES, _PLANS, _CERTIFICATES, _METHODS),
     make=_make,
-    group=Group(columns=("injection_id",), also=("instrument_id",)),
+    group=Group(columns=("injection_id", "instrument_id")),
     at_once=1_000_000,  # the states of an instrument follow from one another
     feeds={
-        "instrument_id": of(INJECTIONS, "instrument_id"),
+        "instrument_id": of(INJECTIONS, "stated_instrument_name") + of(LIMS_SEQUENCES, "instrument_id", "recorded_at_utc"),
         "method_id": of(LIMS_SEQUENCES, "method_id", "recorded_at_utc") + of(INJECTIONS, "stated_method_name"),
         "injection_id": of(INJECTIONS, "injection_id"),
         "event_time_utc": of(INJECTIONS, "injected_at_utc"),

@@ -67,24 +67,29 @@ class TrainingSet:
 def assemble(lake: Lakehouse, spine: pl.DataFrame, versions: dict[str, int], *, inputs: ModelInputs = TODAY) -> pl.DataFrame:
     """Join the features of a spine, those of today or a model's, as they were known, from fixed versions of the feature tables.
 
-    Only rows that the join can choose are read: those of the spine's injections, instruments, lots and samples.
+    Only rows that the join can choose are read: those of the spine's injections, instruments, lots and samples, and the runs' own history
+    wherever they were once known to be.
     """
     import polars as pl
 
     from lab_assets.features.join import LOOKBACK_DAYS, point_in_time_join
 
-    def rows(table: TableContract, *columns: str, since: bool = False) -> pl.DataFrame:
-        where = pl.all_horizontal(among(column, spine[column]) for column in columns if column in spine.columns)
-        if since and isinstance(first := spine["as_of_utc"].min(), datetime):
-            where = where & (pl.col("event_time_utc") >= first - timedelta(days=LOOKBACK_DAYS + 1))
+    def of(*columns: str) -> pl.Expr:
+        return pl.all_horizontal(among(column, spine[column]) for column in columns if column in spine.columns)
+
+    def rows(table: TableContract, where: pl.Expr) -> pl.DataFrame:
         return lake.polars(table, version=versions[table.full_name], where=where)
+
+    history = of("instrument_id") | of("injection_id")
+    if isinstance(first := spine["as_of_utc"].min(), datetime):
+        history &= pl.col("event_time_utc") >= first - timedelta(days=LOOKBACK_DAYS + 1)
 
     return point_in_time_join(
         spine,
-        progress=rows(INJECTION_PROGRESS, "injection_id", "injection_name"),
-        instrument_history=rows(INSTRUMENT_HISTORY, "instrument_id", since=True),
-        lot_history=rows(LOT_HISTORY, "lot_id"),
-        storage_exposure=rows(STORAGE_EXPOSURE, "sample_name"),
+        progress=rows(INJECTION_PROGRESS, of("injection_id", "injection_name")),
+        instrument_history=rows(INSTRUMENT_HISTORY, history),
+        lot_history=rows(LOT_HISTORY, of("lot_id")),
+        storage_exposure=rows(STORAGE_EXPOSURE, of("sample_name")),
         inputs=inputs,
     )
 

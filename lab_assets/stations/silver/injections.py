@@ -163,6 +163,7 @@ def _described(run: Mapping[str, Any], records: LimsRecords) -> dict[str, Any]:
         "stated_sample_name": run["sample_name"] or None,
         "stated_method_name": run["method_name"] or None,
         "stated_instrument_name": run["instrument_name"] or None,
+        "instrument_changed_at_utc": records.instrument_changed_at(run["injection_name"], stated=run["instrument_name"]),
         "known_time_utc": None if injected is None else injected + length,
     }
 
@@ -203,7 +204,7 @@ INJECTIONS_STATION: Final = Station(
     inputs=(_TRACES, _PLANS, _SAMPLES, _LOTS, _CERTIFICATES, _METHODS),
     make=_make,
     group=Group(columns=("injection_id",), also=("injection_name",)),
-    version=2,
+    version=3,
     feeds={
         **copied(INJECTIONS, _TRACES, _PLANS, _SAMPLES, _LOTS),
         "injection_id": of(CHROMATOGRAMS, *PARTS),
@@ -211,6 +212,7 @@ INJECTIONS_STATION: Final = Station(
         "lot_id": of(LIMS_SAMPLES, "lot_id"),
         "method_id": _METHOD_OF,
         "instrument_id": of(CHROMATOGRAMS, "instrument_name") + of(LIMS_SEQUENCES, "instrument_id"),
+        "instrument_changed_at_utc": of(CHROMATOGRAMS, "instrument_name") + of(LIMS_SEQUENCES, "instrument_id", "recorded_at_utc"),
         "analyst": of(LIMS_SEQUENCES, "analyst") + of(CHROMATOGRAMS, "operator"),
         "calibration_id": of(CALIBRATIONS, "certificate_id", "performed_at_utc", "recorded_at_utc") + _AT,
         "calibration_valid": of(CALIBRATIONS, "outcome", "valid_until_utc", "performed_at_utc", "recorded_at_utc") + _AT,

@@ -284,7 +284,7 @@ _PROCESSED_BY: Final = (
     + of(LIMS_SEQUENCES, "method_id")
     + of(INJECTIONS, "method_id", "stated_method_name", "source", "injected_at_utc")
 )
-_MATCHED: Final = of(VENDOR_PEAKS, "retention_time", "retention_unit") + of(CHROMATOGRAMS, "x", "x_unit")
+_MATCHED: Final = of(VENDOR_PEAKS, "retention_time", "retention_unit") + of(CHROMATOGRAMS, "x", "y", "x_unit")
 
 PEAKS_STATION: Final = Station(
     target=PEAKS,
