@@ -129,3 +129,11 @@ def test_a_former_computation_sees_the_sums_and_has_a_column_of_its_own(monkeypa
     row = exposure([sample(2)], chamber([25, 25], excursion_min=60.0))
     assert (row["storage_excursion_min"], row["storage_excursion_min_v0"]) == (120.0, 2.0)
     assert exposure([sample(2, stored_at_utc=None)], [])["storage_excursion_min_v0"] is None
+
+
+def test_a_sampling_that_was_corrected_before_it_came_is_no_storage():
+    """Recorded on day 1 as planned for day 300, on day 31 as taken on day 30; what is recorded late is known from then on."""
+    day = {number: STORED + timedelta(days=number) for number in (1, 31, 40)}
+    records = [sample(300, recorded_at_utc=day[1]), sample(30, recorded_at_utc=day[31]), sample(28, recorded_at_utc=day[40])]
+    made = storage_exposure(pl.DataFrame(records, schema=SAMPLE_SCHEMA), pl.DataFrame(chamber([25.0] * 301), schema=DAY_SCHEMA))
+    assert made.select("known_time_utc", "storage_days").rows() == [(day[31], 30.0), (day[40], 28.0)]
