@@ -6,7 +6,6 @@ they are made (``exceptions.py``).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -16,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import METHOD_TRENDS, SUITABILITY
-from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
+from lab_assets.contracts.silver import INJECTIONS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, parameters_in_force
 from lab_assets.domain.in_force import Row
 from lab_assets.stations.gold.frames import rows_by
+from lab_assets.stations.gold.investigations import investigations_of, is_failing
 
 if TYPE_CHECKING:
     import polars as pl
@@ -42,25 +42,11 @@ _LOST: Final = ("injection_id", "injection_name", "source", "sample_role", "lot_
 _CHART: Final = ("product", "method_id", "analyte", "unit")
 
 
-def is_failing() -> pl.Expr:
-    """Hold for results that are out of specification now."""
-    import polars as pl
-
-    return pl.col("is_current") & (pl.col("state") == "fail")
-
-
 def result_subject() -> pl.Expr:
     """Return what a failing result is about: the closest that is known of its lot."""
     import polars as pl
 
     return pl.coalesce("lot_id", "sample_name", "injection_id", "result_id")
-
-
-def is_investigation() -> pl.Expr:
-    """Hold for events that open or close an investigation."""
-    import polars as pl
-
-    return pl.col("event").is_in(["oos_opened", "oos_closed"])
 
 
 def out_of_specification(read: StationReader, subjects: pl.Series) -> list[dict[str, Any]]:
@@ -72,19 +58,16 @@ def out_of_specification(read: StationReader, subjects: pl.Series) -> list[dict[
     of_subject = pl.col("lot_id").is_null() & is_failing() & result_subject().is_in(subjects.implode())
     without = read.rows(RESULTS, RESULT_COLUMNS, where=of_subject)
     failing = pl.concat([of_lots, without])
-    events = read.keyed(PROCESS_EVENTS, sample_name=failing["sample_name"]).filter(is_investigation())
-    steps = Counter(events.select("sample_name", "event").iter_rows())
+    investigations = investigations_of(read, failing["sample_name"])
     made: list[dict[str, Any]] = []
     for row in failing.iter_rows(named=True):
-        opened, closed = steps[row["sample_name"], "oos_opened"], steps[row["sample_name"], "oos_closed"]
-        is_closed = closed >= max(1, opened)
-        investigation = "closed" if is_closed else "open" if opened else "not opened"
+        investigation = investigations.get(row["sample_name"], "not opened")
         preparation = "" if row["replicate"] is None else f", preparation {row['replicate']}"
         made.append(
             _exception(
                 "oos",
                 row["result_id"],
-                severity="info" if is_closed else "critical",
+                severity="info" if investigation == "closed" else "critical",
                 subject=row["lot_id"] or row["sample_name"] or row["injection_id"] or row["result_id"],
                 lot_id=row["lot_id"],
                 evidence=f"{_test(row)}: {number(row['value'])} {row['unit']}, allowed {_limits(row)}"

@@ -17,6 +17,7 @@ from lab_assets.contracts.gold import EXCEPTIONS, METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.stations.gold import exception_kinds as kinds
 from lab_assets.stations.gold.frames import target_rows
+from lab_assets.stations.gold.investigations import EVENT_COLUMNS, failing_results_of, is_failing
 from lab_assets.stations.station import Group, Input, Station, of
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ def _subjects(kind: str, rows: pl.DataFrame, subject: pl.Expr) -> pl.DataFrame:
 
 
 def _by_results(_read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _subjects("oos", changes.both.filter(kinds.is_failing()), kinds.result_subject())
+    return _subjects("oos", changes.both.filter(is_failing()), kinds.result_subject())
 
 
 def _by_events(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the subjects of the failing results that changed investigations are about."""
-    investigations = changes.both.filter(kinds.is_investigation())
-    failing = read.keyed(RESULTS, sample_name=investigations["sample_name"]).filter(kinds.is_failing())
+    failing = failing_results_of(read, ["lot_id", "sample_name", "injection_id", "result_id"], changes.both)
     return _subjects("oos", failing, kinds.result_subject())
 
 
@@ -99,7 +99,7 @@ _RESULTS: Final = Input(
     columns=kinds.RESULT_COLUMNS,
     touches=_by_results,
 )
-_EVENTS: Final = Input(table=PROCESS_EVENTS, columns=("event_id", "sample_name", "event"), touches=_by_events)
+_EVENTS: Final = Input(table=PROCESS_EVENTS, columns=EVENT_COLUMNS, touches=_by_events)
 _POINTS: Final = Input(
     table=METHOD_TRENDS,
     columns=(
