@@ -18,6 +18,7 @@ from lab_assets.contracts.gold import METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, parameters_in_force
 from lab_assets.domain.in_force import Row
+from lab_assets.domain.run_context import STANDARD_ROLES
 from lab_assets.stations.gold.frames import rows_by
 from lab_assets.stations.gold.investigations import investigations_of, is_failing
 
@@ -32,7 +33,8 @@ condition tolerances)."""
 
 _ANY_SIZE: Final = Context(prec=320, rounding=ROUND_HALF_UP)
 """Digits enough for the largest float and four decimals."""
-_PLANNED: Final = ("sample", "standard", "suitability")
+_PLANNED: Final = ("sample", *sorted(STANDARD_ROLES))
+"""Roles whose results count for something; a blank needs no certificate."""
 RESULT_COLUMNS: Final = (
     *("result_id", "is_current", "injection_id", "sample_name", "lot_id", "method_id", "analyte", "value", "unit"),
     *("spec_low", "spec_high", "state", "replicate", "measured_at_utc", "known_time_utc"),
