@@ -13,7 +13,6 @@ from functools import lru_cache
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, parameters_in_force
@@ -21,6 +20,7 @@ from lab_assets.domain.in_force import Row
 from lab_assets.domain.run_context import STANDARD_ROLES
 from lab_assets.stations.gold.frames import rows_by
 from lab_assets.stations.gold.investigations import investigations_of, is_failing
+from lab_assets.stations.relations import records_of_certificates
 
 if TYPE_CHECKING:
     import polars as pl
@@ -151,10 +151,11 @@ def calibration_lapses(read: StationReader, subjects: pl.Series) -> list[dict[st
 
 def _failed_certificates(read: StationReader, instruments: pl.Series) -> list[dict[str, Any]]:
     """Return certificates of which a parameter failed and was not recorded otherwise since."""
-    known = parameters_in_force(read.keyed(CALIBRATIONS, PARAMETER_COLUMNS, instrument_id=instruments).iter_rows(named=True))
+    known = parameters_in_force(records_of_certificates(read, PARAMETER_COLUMNS, instruments).iter_rows(named=True))
     failed: dict[tuple[str, str], list[Row]] = {}
+    wanted = frozenset(instruments)
     for row in known:
-        if row["outcome"] == "fail":
+        if row["outcome"] == "fail" and row["instrument_id"] in wanted:
             failed.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
     made: list[dict[str, Any]] = []
     for (instrument_id, certificate_id), rows in failed.items():

@@ -70,14 +70,16 @@ def _by_systems(_read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _by_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the instruments of certificates that failed by any record: one that passes may be the correction of one that failed."""
+    """Return the instruments of certificates that failed by any record.
+
+    A record that passes may be the correction of one that failed, one of another instrument that of where it failed.
+    """
     import polars as pl
 
-    columns = ["instrument_id", "certificate_id", "outcome"]
+    columns = ["instrument_id", "outcome"]
     held = read.keyed(CALIBRATIONS, columns, certificate_id=changes.both["certificate_id"])
     failed = pl.concat([held, changes.both.select(columns)]).filter(pl.col("outcome") == "fail")
-    of_changed = failed.join(changes.both, on=["instrument_id", "certificate_id"], how="semi")
-    return _subjects("calibration", of_changed, pl.col("instrument_id"))
+    return _subjects("calibration", failed, pl.col("instrument_id"))
 
 
 def _by_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -154,7 +156,7 @@ EXCEPTIONS_STATION: Final = Station(
     inputs=(_RESULTS, _EVENTS, _POINTS, _SYSTEMS, _CERTIFICATES, _INJECTIONS, _DAYS),
     make=_make,
     group=Group(columns=("kind", "subject")),
-    version=2,
+    version=3,
     feeds={
         "exception_id": (
             *(*of(RESULTS, "result_id"), *of(METHOD_TRENDS, "result_id", "point_no", "rules"), *of(SUITABILITY, "sequence_id", "analyte")),

@@ -61,7 +61,7 @@ def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the injections on an instrument from the time of a changed certificate on, as any record of it says."""
+    """Return the injections on the instruments of a changed certificate from its time on, as any record of it says."""
     import polars as pl
 
     since = since_certificates(read, changes.both)
@@ -202,7 +202,7 @@ INJECTIONS_STATION: Final = Station(
     inputs=(_TRACES, _PLANS, _SAMPLES, _LOTS, _CERTIFICATES, _METHODS),
     make=_make,
     group=Group(columns=("injection_id",), also=("injection_name",)),
-    version=2,
+    version=3,
     feeds={
         **copied(INJECTIONS, _TRACES, _PLANS, _SAMPLES, _LOTS),
         "injection_id": of(CHROMATOGRAMS, *PARTS),
