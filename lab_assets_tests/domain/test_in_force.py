@@ -235,7 +235,7 @@ def test_a_certificate_whose_day_was_corrected_holds_from_the_right_day_on(first
     assert found.certificate_id == ("C1" if second == 3 else "C0")
 
 
-def test_a_certificate_recorded_for_another_instrument_holds_there_only_from_then_on() -> None:
+def test_a_certificate_corrected_to_another_instrument_holds_there_from_then_on() -> None:
     """On day 1 the flow and on day 2 the lamp were recorded for LC; on day 5 the flow for LD, on day 7 for LC again."""
     flow = [_certificate("C1", 0, recorded=1), *(_certificate("C1", 0, recorded=at) for at in (5, 7))]
     flow[1] |= {"instrument_id": "LD", "outcome": "fail"}
