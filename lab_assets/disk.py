@@ -48,8 +48,8 @@ def room_of(folder: Path) -> Room:
     Raises:
         OSError: it cannot be asked.
     """
-    told = os.statvfs(folder)
-    return Room(folder=folder, free_bytes=told.f_bavail * told.f_frsize, free_files=told.f_favail if told.f_files else None)
+    found = os.statvfs(folder)
+    return Room(folder=folder, free_bytes=found.f_bavail * found.f_frsize, free_files=found.f_favail if found.f_files else None)
 
 
 def rooms(settings: Settings) -> list[Room]:

@@ -1,6 +1,6 @@
 """What a setting may be, in words that name the allowed values.
 
-Belongs here: rules of single values, and how a broken one is told. Does not belong here: the settings themselves (``settings.py``),
+Belongs here: rules of single values, and how a broken one is named. Does not belong here: the settings themselves (``settings.py``),
 rules that need to look at a home or a server (``lab_assets.ops.setting_checks``).
 """
 

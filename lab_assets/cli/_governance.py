@@ -50,7 +50,7 @@ ByOption = Annotated[
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Turn refusals and bad input into a line on stderr and exit code 1; what the environment does is told by the root command.
+    """Turn refusals and bad input into a line on stderr and exit code 1; what the environment does is said by the root command.
 
     Raises:
         EnvironmentFaultError: the environment kept something from being done.

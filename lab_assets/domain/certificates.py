@@ -6,15 +6,18 @@ A certificate holds from when it was performed until the next one is. It is know
 stated; a parameter recorded later, or recorded again because it was wrong, makes a further version of it, in whose place the former no
 longer counts, and changes nothing that was known before. It is good while no parameter in force failed and the first of them has not
 expired.
+
+A record is that of one parameter of one certificate, so the two identify it: the instrument is part of what it says. Recorded again for
+another instrument, the parameter holds on that one only from then on. Records of one file and time stand beside each other: a
+certificate may so be of several instruments, or of several points of a parameter.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.domain.in_force import ALWAYS, RECENCY, Row, Version, in_force, recency, utc
@@ -31,7 +34,7 @@ CERTIFICATE_COLUMNS: Final = (
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """One certificate of one instrument.
+    """One certificate as it holds on one instrument.
 
     Attributes:
         certificate_id: Its number.
@@ -55,8 +58,9 @@ class Certificates:
 
     def __init__(self, rows: Iterable[Row]) -> None:
         found: dict[str, list[_State]] = {}
-        for (instrument, number), known in _by_certificate(rows).items():
-            found.setdefault(instrument, []).extend(_states(number, known))
+        for number, known in _by_certificate(rows).items():
+            for instrument, state in _states(number, known):
+                found.setdefault(instrument, []).append(state)
         self._of = {instrument: _Ordered(states) for instrument, states in found.items()}
 
     def in_force(self, instrument_id: str | None, *, at: datetime | None, known_by: datetime | None = None) -> Certificate | None:
@@ -75,55 +79,76 @@ class Certificates:
         return set() if states is None else states.known_times(utc(at), utc(after))
 
 
-def counting_since(rows: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows of certificates that may be in force, by what is known then, at a moment or any time after it.
+def counting_since(rows: pl.DataFrame, since: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of certificates that may be in force on some instruments, by what is known then, at a moment or any time after it.
 
     Args:
-        rows: Rows of ``bronze.calibrations`` with the column ``since``, one moment an instrument; empty for now.
+        rows: Every row of ``bronze.calibrations`` of the certificates of these instruments.
+        since: ``instrument_id`` and ``since``, one moment an instrument; empty for now.
     """
     import polars as pl
 
-    one, performed = ["instrument_id", "certificate_id"], pl.col("performed_at_utc")
+    performed, number = pl.col("performed_at_utc"), "certificate_id"
     bounds = (
         rows.filter(performed.is_not_null())
-        .group_by(*one, "since")
+        .with_columns(_instruments=pl.col("instrument_id").n_unique().over(number))
+        .join(since, on="instrument_id")
+        .group_by("instrument_id", number, "since", "_instruments")
         .agg(_first=performed.min(), _last=performed.max(), _known=pl.max_horizontal("performed_at_utc", "recorded_at_utc").max())
     )
     # whatever its versions say, the last of those that were settled by the moment is in force then or was followed by another
-    is_settled = pl.col("since").is_null() | (pl.col("_known") <= pl.col("since"))
+    is_settled = (pl.col("_instruments") == 1) & (pl.col("since").is_null() | (pl.col("_known") <= pl.col("since")))
     settled = pl.col("_first").filter(is_settled).max().over("instrument_id")
     counting = bounds.filter(settled.is_null() | (pl.col("_last") >= settled))
-    return rows.join(counting, on=one, how="semi")
+    return rows.join(counting, on=number, how="semi")
 
 
 def parameters_in_force(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows of certificates that count, with everything known: not those that were recorded again since."""
+    """Return the rows of certificates that count, with everything known: not those that were recorded again since.
+
+    Args:
+        rows: Every row of some certificates.
+    """
     return [row for known in _by_certificate(rows).values() for row in _in_force(_parameters(known), None)]
 
 
-def _by_certificate(rows: Iterable[Row]) -> dict[tuple[str, str], list[Row]]:
-    found: dict[tuple[str, str], list[Row]] = {}
+def instruments_of_certificates(rows: Iterable[Row]) -> dict[str, str]:
+    """Return the instrument of each certificate by its number, with everything known; of several, the one recorded last.
+
+    Args:
+        rows: Every row of some certificates; outcome and end of validity are not asked for.
+    """
+    found: dict[str, str] = {}
+    for number, known in _by_certificate(rows).items():
+        counting = [version for versions in _parameters(known).values() if (version := in_force(versions)) is not None]
+        found[number] = max((version.known, recency(row), row["instrument_id"]) for version in counting for row in version.row)[-1]
+    return found
+
+
+def _by_certificate(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    return _by("certificate_id", (row for row in rows if row["performed_at_utc"] is not None))
+
+
+def _by(column: str, rows: Iterable[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
     for row in rows:
-        if row["performed_at_utc"] is not None:
-            found.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
+        found.setdefault(row[column], []).append(row)
     return found
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What was known of a certificate from a time on.
+    """What was known of a certificate on one instrument from a time on.
 
     Attributes:
         certificate: What was known.
         known: From when on.
-        until: Up to when, which no longer belongs to it; ``None`` for the last state.
-        reach: The earlier of the times at which this state and the one before it say that the certificate was performed.
+        until: Up to when, which no longer belongs to it; ``None`` where that is still known.
     """
 
     certificate: Certificate
     known: datetime
     until: datetime | None
-    reach: datetime
 
     @property
     def place(self) -> tuple[datetime, datetime, str]:
@@ -141,8 +166,10 @@ class _Ordered:
     def __init__(self, states: Iterable[_State]) -> None:
         self._by_effect = sorted(states, key=lambda state: state.place)
         self._effective = [state.place[0] for state in self._by_effect]
-        self._by_known = sorted(self._by_effect, key=lambda state: state.known)
-        self._known = [state.known for state in self._by_known]
+        # a state that ends is news of when it was performed as one that begins is
+        times = ((state.place[0], moment) for state in self._by_effect for moment in (state.known, state.until))
+        self._news = sorted((moment, performed) for performed, moment in times if moment is not None)
+        self._known = [moment for moment, _ in self._news]
 
     def in_force(self, at: datetime | None, known_by: datetime | None) -> Certificate | None:
         """Return what ``lab_assets.domain.in_force.in_force`` does: the last of those effective and known by then."""
@@ -154,18 +181,23 @@ class _Ordered:
 
     def known_times(self, at: datetime, after: datetime) -> set[datetime]:
         """Return the known times after a time of those that say or said before that they were effective by a moment."""
-        return {state.known for state in self._by_known[bisect_right(self._known, after) :] if state.reach <= at}
+        return {moment for moment, performed in self._news[bisect_right(self._known, after) :] if performed <= at}
 
 
-def _states(number: str, rows: Sequence[Row]) -> Iterator[_State]:
-    """Yield what was known of a certificate from each time on at which one of its parameters was recorded."""
+def _states(number: str, rows: Sequence[Row]) -> Iterator[tuple[str, _State]]:
+    """Yield each instrument of a certificate with what was known of it there, from each time on at which one of its records changed it."""
     parameters = _parameters(rows)
-    moments = sorted({version.known for versions in parameters.values() for version in versions})
-    known = [_certificate(number, _in_force(parameters, moment)) for moment in moments]
-    performed = [utc(each.performed_at_utc) for each in known]
-    reach = [performed[0], *(min(pair) for pair in pairwise(performed))]
-    for place, (certificate, moment) in enumerate(zip(known, moments, strict=True)):
-        yield _State(certificate, moment, moments[place + 1] if place + 1 < len(moments) else None, reach[place])
+    standing: dict[str, tuple[datetime, list[Row]]] = {}
+    for moment in sorted({version.known for versions in parameters.values() for version in versions}):
+        known = _by("instrument_id", _in_force(parameters, moment))
+        for instrument, (since, held) in list(standing.items()):
+            if known.get(instrument) != held:
+                yield instrument, _State(_certificate(number, held), since, moment)
+                del standing[instrument]
+        for instrument, held in known.items():
+            standing.setdefault(instrument, (moment, held))
+    for instrument, (since, held) in standing.items():
+        yield instrument, _State(_certificate(number, held), since, None)
 
 
 def _parameters(rows: Sequence[Row]) -> dict[str, list[Version]]:
@@ -183,7 +215,7 @@ def _parameters(rows: Sequence[Row]) -> dict[str, list[Version]]:
     return {parameter: list(versions.values()) for parameter, versions in found.items()}
 
 
-def _in_force(parameters: dict[str, list[Version]], known_by: datetime | None) -> list[Row]:
+def _in_force(parameters: Mapping[str, list[Version]], known_by: datetime | None) -> list[Row]:
     """Return the rows of the version of each parameter that counted by a time."""
     counting = (in_force(versions, known_by=known_by) for versions in parameters.values())
     return [row for version in counting if version is not None for row in version.row]

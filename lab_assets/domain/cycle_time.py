@@ -11,6 +11,8 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Final
 
+from lab_assets.domain.investigations import INVESTIGATION_EVENTS
+
 STEPS: Final = (
     "manufactured",
     "sampled",
@@ -18,8 +20,7 @@ STEPS: Final = (
     "prepared",
     "analysed",
     "reviewed",
-    "oos_opened",
-    "oos_closed",
+    *INVESTIGATION_EVENTS,
     "released",
     "rejected",
 )

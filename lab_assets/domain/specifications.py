@@ -4,6 +4,10 @@ Belongs here: choosing limits by product, method and analyte. Does not belong he
 
 A limit is in force from its effective time on, and known from the time it was recorded; see ``in_force.py``. A version that states no
 limit withdraws the test.
+
+Product, method and analyte identify a limit. The number of its specification does not: one specification holds the limits of many tests,
+and keeps its number through their versions. So a row of a limit for another product corrects nothing; a limit that was recorded for the
+wrong product is withdrawn there.
 """
 
 from __future__ import annotations

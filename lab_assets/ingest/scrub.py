@@ -99,7 +99,7 @@ def scrub(
         ledger: What was recorded.
         today: The day whose part is due; ``None`` for every file.
         others: What was found beside the files.
-        say: Told how far it is.
+        say: Given how far it is.
     """
     log = AuditLog(ledger.engine)
     parts = None if today is None else due_parts(log, settings.scrub_days, today)

@@ -59,7 +59,7 @@ class TableRows:
         return rows_in(self.contract, self.table)
 
     def _left(self, condition: pl.Expr) -> list[str]:
-        """Return the files that may hold rows for which a condition holds; all of them where that cannot be told."""
+        """Return the files that may hold rows for which a condition holds; all of them where that cannot be seen."""
         import polars as pl
 
         skips = getattr(condition, "_skip_batch_predicate", None)  # polars' own rule for row groups, which it has no public name for

@@ -125,7 +125,7 @@ def _home(settings: Settings) -> Check:
 
 
 def _disk(settings: Settings) -> Check:
-    """Hold the room of every disk against the levels of the settings: it is told before it runs out."""
+    """Hold the room of every disk against the levels of the settings: a warning comes before it runs out."""
     found = [(room, room_state(room, settings)) for room in rooms(settings)]
     state = next(worst for worst in ("failed", "warning", "ok") if any(each == worst for _, each in found))
     short = [room for room, each in found if each != "ok"]

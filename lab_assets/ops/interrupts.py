@@ -33,9 +33,9 @@ def interrupts_for_this_process() -> Iterator[None]:
     resource_tracker.ensure_running()  # once begun, it would unblock interrupts for the thread that begins it
     main, ended, interrupted = threading.get_ident(), threading.Event(), threading.Event()
     before = signal.signal(_WAKE, lambda _number, _frame: None)
-    noticed, told = os.pipe()
-    os.set_blocking(told, False)
-    told_before = signal.set_wakeup_fd(told, warn_on_full_buffer=False)
+    noticed, waking = os.pipe()
+    os.set_blocking(waking, False)
+    waking_before = signal.set_wakeup_fd(waking, warn_on_full_buffer=False)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
     def forward() -> None:
@@ -74,8 +74,8 @@ def interrupts_for_this_process() -> Iterator[None]:
         ended.set()
         watcher.join()
         sys.unraisablehook, threading.excepthook = unraisable, of_threads
-        signal.set_wakeup_fd(told_before)
-        for number in (noticed, told):
+        signal.set_wakeup_fd(waking_before)
+        for number in (noticed, waking):
             os.close(number)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         signal.signal(_WAKE, before)

@@ -204,7 +204,7 @@ def _current(settings: Settings) -> Engine | None:
 
 
 def known_ledger(settings: Settings) -> Ledger | None:
-    """Open what was committed, as it is; ``None`` where that cannot be told, which 'database' tells of."""
+    """Open what was committed, as it is; ``None`` where that cannot be seen, which 'database' reports."""
     from lab_assets.state.ledger import Ledger
 
     engine = _current(settings)

@@ -65,7 +65,7 @@ def alone(settings: Settings, *, wait_s: float = ANOTHER_TIMEOUT_S, say: Say = l
     Args:
         settings: Whose processes.
         wait_s: How long to wait, seconds.
-        say: Told that it waits.
+        say: Given a line when it waits.
 
     Raises:
         ProcessError: another command holds it for longer.
@@ -96,7 +96,7 @@ def start(settings: Settings, wanted: Sequence[Component], *, socket: Path, spar
         wanted: Components in the order of starting.
         socket: The code server's socket.
         spark: Whether the embedded Spark server is kept warm.
-        say: Told what happens.
+        say: Given what happens.
 
     Raises:
         EnvironmentFaultError: a port is taken.
@@ -148,7 +148,7 @@ def clear_the_way(settings: Settings, wanted: Sequence[Component], *, say: Say =
     Args:
         settings: Whose processes.
         wanted: Components that are to run.
-        say: Told what is ended, and why.
+        say: Given what is ended, and why.
 
     Raises:
         EnvironmentFaultError: a port is taken by somebody else.

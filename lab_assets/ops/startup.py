@@ -25,7 +25,7 @@ def bring_up(settings: Settings, *, code_module: str = CODE_MODULE, say: Callabl
     Args:
         settings: Whose laboratory.
         code_module: Module that holds the Dagster graph.
-        say: Told what happens.
+        say: Given what happens.
 
     Raises:
         EnvironmentFaultError: a port is taken, or the database cannot be brought to this version.

@@ -50,7 +50,7 @@ _SPARE_S: Final = 0.8
 """A look that goes on ends so long before the daemon would begin the next one."""
 _PAUSE_S: Final = 0.4
 _TELL_AGAIN_S: Final = 600.0
-"""Failed looks are kept for a year: a problem that lasts is told as one every ten minutes."""
+"""Failed looks are kept for a year: a problem that lasts becomes one every ten minutes."""
 _SHARE: Final = 0.1
 """Largest part of the time that is spent on looking: with many files known, pauses are longer."""
 
@@ -69,14 +69,14 @@ def _watch(_inbox: Path, _database: str) -> "InboxWatch":
 
 
 _SAID: Final[dict[str, float]] = {}
-"""When each problem of the inbox was last told as a failed look, monotonic seconds."""
+"""When each problem of the inbox last became a failed look, monotonic seconds."""
 
 
 def _tell(problem: str) -> dg.SkipReason:
     """Tell of a problem of the inbox: as a failed look when it is new and again after a while, in between as the reason of a skipped one.
 
     Raises:
-        Failure: it was not told of late.
+        Failure: it has not become a failed look of late.
     """
     now = time.monotonic()
     if now - _SAID.get(problem, -math.inf) >= _TELL_AGAIN_S:

@@ -1,4 +1,4 @@
-"""The anchor file of the audit trail: which heads the chain has had, told outside of the database.
+"""The anchor file of the audit trail: which heads the chain has had, kept outside of the database.
 
 Belongs here: writing and reading its lines. Does not belong here: what follows from them (``audit_faults.py``).
 

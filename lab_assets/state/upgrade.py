@@ -69,7 +69,7 @@ def upgrade(settings: Settings, *, say: Callable[[str], None], server_is_backed_
 
     Args:
         settings: Whose database.
-        say: Told before it begins, and what was done.
+        say: Given what begins, and what was done.
         server_is_backed_up: A person said that a database on a server has been backed up; we cannot copy one.
 
     Returns:

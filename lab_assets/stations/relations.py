@@ -7,7 +7,7 @@ Every function reads tables by key; which ones is said, since a station that use
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SAMPLES, LIMS_SEQUENCES
@@ -100,9 +100,10 @@ def injections_of_windows(read: StationReader, columns: list[str], processing: p
 
 
 def since_certificates(read: StationReader, certificates: pl.DataFrame) -> pl.DataFrame:
-    """Return the instruments of some rows of ``bronze.calibrations``, and from when on these certificates may have been in force.
+    """Return the instruments of the certificates of some rows of ``bronze.calibrations``, and from when on these may have been in force.
 
-    A record may correct when a certificate was performed: the earliest time of any record counts.
+    A record may correct when a certificate was performed, and on which instrument: every instrument that any record names is touched, each
+    from the earliest time of any record for it.
 
     Reads ``bronze.calibrations``: ``instrument_id``, ``certificate_id``, ``performed_at_utc``.
 
@@ -111,10 +112,18 @@ def since_certificates(read: StationReader, certificates: pl.DataFrame) -> pl.Da
     """
     import polars as pl
 
-    named = ["instrument_id", "certificate_id"]
-    held = read.keyed(CALIBRATIONS, [*named, "performed_at_utc"], certificate_id=certificates["certificate_id"])
-    every = pl.concat([held.join(certificates, on=named, how="semi"), certificates.select(held.columns)])
+    held = read.keyed(CALIBRATIONS, ["instrument_id", "performed_at_utc"], certificate_id=certificates["certificate_id"])
+    every = pl.concat([held, certificates.select(held.columns)])
     return every.group_by("instrument_id").agg(pl.col("performed_at_utc").min())
+
+
+def records_of_certificates(read: StationReader, columns: Sequence[str], instruments: pl.Series) -> pl.DataFrame:
+    """Return every record of the certificates that any record gives to some instruments: also the records that give them to others.
+
+    Reads ``bronze.calibrations``: ``instrument_id``, ``certificate_id``, and the columns.
+    """
+    numbers = read.keyed(CALIBRATIONS, ["certificate_id"], instrument_id=instruments)["certificate_id"]
+    return read.keyed(CALIBRATIONS, columns, certificate_id=numbers)
 
 
 def certificates_since(read: StationReader, since: pl.DataFrame) -> Certificates:
@@ -128,5 +137,5 @@ def certificates_since(read: StationReader, since: pl.DataFrame) -> Certificates
         read: Reads the station's inputs.
         since: ``instrument_id`` and ``since``, one row an instrument; empty for now.
     """
-    every = read.keyed(CALIBRATIONS, CERTIFICATE_COLUMNS, instrument_id=since["instrument_id"])
-    return Certificates(counting_since(every.join(since, on="instrument_id")).iter_rows(named=True))
+    every = records_of_certificates(read, CERTIFICATE_COLUMNS, since["instrument_id"])
+    return Certificates(counting_since(every, since).iter_rows(named=True))

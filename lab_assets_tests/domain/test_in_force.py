@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lab_assets.domain.certificates import Certificates, counting_since, parameters_in_force
+from lab_assets.domain.certificates import Certificates, counting_since, instruments_of_certificates, parameters_in_force
 from lab_assets.domain.in_force import ALWAYS, RECENCY, Facts, Version, in_force, in_order, natural, recency, utc
 from lab_assets.domain.processing_methods import NO_WINDOWS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LimsRecords
@@ -235,6 +235,38 @@ def test_a_certificate_whose_day_was_corrected_holds_from_the_right_day_on(first
     assert found.certificate_id == ("C1" if second == 3 else "C0")
 
 
+def test_a_certificate_corrected_to_another_instrument_holds_there_from_then_on() -> None:
+    """On day 1 the flow and on day 2 the lamp were recorded for LC; on day 5 the flow for LD, on day 7 for LC again."""
+    flow = [_certificate("C1", 0, recorded=1), *(_certificate("C1", 0, recorded=at) for at in (5, 7))]
+    flow[1] |= {"instrument_id": "LD", "outcome": "fail"}
+    lamp = _certificate("C1", 0, recorded=2, parameter="lamp", valid_until_utc=day(3))
+    for rows in permutations([*flow[:2], lamp]):
+        certificates = Certificates(rows)
+
+        def known(instrument: str, by: float | None, certificates: Certificates = certificates) -> tuple[bool, datetime | None] | None:
+            found = certificates.in_force(instrument, at=day(3), known_by=None if by is None else day(by))
+            return None if found is None else (found.passed, found.valid_until_utc)
+
+        assert [known("LC", by) for by in (0, 1, 4, 5, None)] == [None, (True, day(4)), *[(True, day(3))] * 3]
+        assert [known("LD", by) for by in (4, 5, None)] == [None, (False, day(4)), (False, day(4))]
+        assert certificates.known_times("LC", at=day(3), after=day(1)) == {day(2), day(5)}
+        assert {(row["instrument_id"], row["parameter"]) for row in parameters_in_force(rows)} == {("LD", "flow"), ("LC", "lamp")}
+        assert instruments_of_certificates(rows) == {"C1": "LD"}
+    left = Certificates(flow[:2])
+    assert [left.in_force("LC", at=day(3), known_by=day(by)) is None for by in (4, 5)] == [False, True]
+    assert left.latest("LC") is None
+    assert left.known_times("LC", at=day(3), after=day(1)) == {day(5)}, "that it was of another instrument"
+    back = Certificates(flow)
+    assert [back.in_force("LC", at=day(3), known_by=day(by)) is None for by in (4, 5, 6, 7)] == [False, True, True, False]
+    assert back.latest("LD") is None
+    assert instruments_of_certificates(flow) == {"C1": "LC"}
+
+
+def test_a_certificate_of_one_file_may_be_of_several_instruments() -> None:
+    rows = [_certificate("C1", 0, source_row=1), _certificate("C1", 0, source_row=2, instrument_id="LD")]
+    assert [latest is not None for latest in map(Certificates(rows).latest, ("LC", "LD", "LE"))] == [True, True, False]
+
+
 def test_a_parameter_at_several_points_of_one_file_fails_at_any_of_them() -> None:
     """Flow at 1 and at 2 mL/min on one sheet: neither corrects the other. A later file under the same path replaces both."""
     points = [_certificate("C1", 0, outcome="fail", source_row=1), _certificate("C1", 0, source_row=2)]
@@ -311,18 +343,17 @@ def test_certificates_that_others_had_followed_are_not_needed() -> None:
     for _ in range(500):
         rows = [
             _certificate(f"C{rng.randrange(6)}", rng.randrange(12), recorded=rng.choice([None, rng.randrange(14)]), parameter=f"p{row % 2}")
-            | {"outcome": rng.choice(["pass", "fail"]), "source_row": row}
+            | {"outcome": rng.choice(["pass", "fail"]), "source_row": row, "instrument_id": rng.choice(["LC", "LC", "LC", "LD"])}
             for row in range(rng.randrange(1, 14))
         ]
         since = rng.randrange(14)
-        frame = pl.DataFrame(rows, infer_schema_length=None).with_columns(since=pl.lit(day(since)))
-        counting = counting_since(frame).to_dicts()
+        frame = pl.DataFrame(rows, infer_schema_length=None)
+        counting = counting_since(frame, pl.DataFrame({"instrument_id": ["LC"], "since": [day(since)]})).to_dicts()
         narrowed += len(counting) < len(rows)
         every, some = Certificates(rows), Certificates(counting)
         for at in range(since, 16):
             for known_by in (*map(day, range(since, 16)), None):
                 assert some.in_force("LC", at=day(at), known_by=known_by) == every.in_force("LC", at=day(at), known_by=known_by)
-        assert Certificates(counting_since(frame.with_columns(since=pl.lit(None, pl.Datetime("us", "UTC")))).to_dicts()).latest(
-            "LC"
-        ) == every.latest("LC")
+        now = pl.DataFrame({"instrument_id": ["LC"], "since": [None]}, schema_overrides={"since": pl.Datetime("us", "UTC")})
+        assert Certificates(counting_since(frame, now).to_dicts()).latest("LC") == every.latest("LC")
     assert narrowed > 100

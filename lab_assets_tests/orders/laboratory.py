@@ -236,7 +236,7 @@ def _certificate(rng: random.Random) -> dict[str, str]:
     performed, number = START + timedelta(days=rng.uniform(-20, 60)), rng.randint(1, 3)
     return {
         "certificate_id": f"CAL-X-{number:03d}",
-        "instrument_id": f"LC-{number:02d}",
+        "instrument_id": f"LC-{rng.choice([number, number, number % 3 + 1]):02d}",
         "parameter": "flow",
         "deviation": "0.4",
         "tolerance": "1.0",

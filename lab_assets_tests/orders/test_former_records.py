@@ -174,14 +174,14 @@ def _exports_of_one_name_in_two_folders(files: list[File]) -> tuple[list[File], 
     return [*files, second], [first]
 
 
-def _a_lot_known_before_the_runs_that_is_told_later(files: list[File]) -> tuple[list[File], list[File]]:
+def _a_lot_known_before_the_runs_that_is_recorded_later(files: list[File]) -> tuple[list[File], list[File]]:
     """A record from before its runs says that a sample is of another lot; it comes when they are scored, and changes no feature of theirs."""
     name, _, _ = _a_sample(files)
     (row,) = [row for row in rows_of(files, "samples") if row["sample_name"] == name]
     other = next(lot["lot_id"] for lot in rows_of(files, "lots") if lot["lot_id"] != row["lot_id"])
     unjudged = [file for file in files if not file.path.startswith(("lims/results_", "lims/events_"))]
-    told = (datetime.fromisoformat(row["recorded_at_utc"]) + timedelta(seconds=1)).isoformat()
-    return unjudged, [_moved([row], "told", lot_id=other, recorded_at_utc=told)]
+    later = (datetime.fromisoformat(row["recorded_at_utc"]) + timedelta(seconds=1)).isoformat()
+    return unjudged, [_moved([row], "later", lot_id=other, recorded_at_utc=later)]
 
 
 def _a_weight_corrected_and_put_back(files: list[File]) -> tuple[list[File], list[File]]:
@@ -200,7 +200,7 @@ def _moved(rows: Rows, name: str, **values: str) -> File:
         _runs_of_one_name_on_two_systems,
         _exports_of_one_name_in_two_folders,
         _a_sample_that_moved_twice,
-        _a_lot_known_before_the_runs_that_is_told_later,
+        _a_lot_known_before_the_runs_that_is_recorded_later,
         _a_weight_corrected_and_put_back,
         _windows_of_standards_with_a_method_of_their_own,
         _sample_of_a_moved_run,

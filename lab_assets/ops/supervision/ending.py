@@ -33,7 +33,7 @@ def end_all(place: Place, records: Sequence[Record], *, say: Callable[[str], Non
     Args:
         place: The laboratory.
         records: What is known to have been started.
-        say: Told what happens.
+        say: Given what happens.
 
     Returns:
         Names of the components of which something ran.

@@ -139,7 +139,7 @@ class Supervisor:
         try:
             write_state(self.settings, state)
             self._written = content
-        except OSError as error:  # a full disk is told of by others; what runs goes on
+        except OSError as error:  # others report a full disk; what runs goes on
             if self._written:
                 sys.stderr.write(f"{now_utc()} the state cannot be written: {error}\n")
             self._written = {}

@@ -6,7 +6,6 @@ they are made (``exceptions.py``).
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time
 from decimal import ROUND_HALF_UP, Context, Decimal
@@ -14,12 +13,14 @@ from functools import lru_cache
 from math import fsum, isfinite
 from typing import TYPE_CHECKING, Any, Final
 
-from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.gold import METHOD_TRENDS, SUITABILITY
-from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
+from lab_assets.contracts.silver import INJECTIONS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, parameters_in_force
 from lab_assets.domain.in_force import Row
+from lab_assets.domain.run_context import STANDARD_ROLES
 from lab_assets.stations.gold.frames import rows_by
+from lab_assets.stations.gold.investigations import investigations_of, is_failing
+from lab_assets.stations.relations import records_of_certificates
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,7 +33,8 @@ condition tolerances)."""
 
 _ANY_SIZE: Final = Context(prec=320, rounding=ROUND_HALF_UP)
 """Digits enough for the largest float and four decimals."""
-_PLANNED: Final = ("sample", "standard", "suitability")
+_PLANNED: Final = ("sample", *sorted(STANDARD_ROLES))
+"""Roles whose results count for something; a blank needs no certificate."""
 RESULT_COLUMNS: Final = (
     *("result_id", "is_current", "injection_id", "sample_name", "lot_id", "method_id", "analyte", "value", "unit"),
     *("spec_low", "spec_high", "state", "replicate", "measured_at_utc", "known_time_utc"),
@@ -42,25 +44,11 @@ _LOST: Final = ("injection_id", "injection_name", "source", "sample_role", "lot_
 _CHART: Final = ("product", "method_id", "analyte", "unit")
 
 
-def is_failing() -> pl.Expr:
-    """Hold for results that are out of specification now."""
-    import polars as pl
-
-    return pl.col("is_current") & (pl.col("state") == "fail")
-
-
 def result_subject() -> pl.Expr:
     """Return what a failing result is about: the closest that is known of its lot."""
     import polars as pl
 
     return pl.coalesce("lot_id", "sample_name", "injection_id", "result_id")
-
-
-def is_investigation() -> pl.Expr:
-    """Hold for events that open or close an investigation."""
-    import polars as pl
-
-    return pl.col("event").is_in(["oos_opened", "oos_closed"])
 
 
 def out_of_specification(read: StationReader, subjects: pl.Series) -> list[dict[str, Any]]:
@@ -72,19 +60,16 @@ def out_of_specification(read: StationReader, subjects: pl.Series) -> list[dict[
     of_subject = pl.col("lot_id").is_null() & is_failing() & result_subject().is_in(subjects.implode())
     without = read.rows(RESULTS, RESULT_COLUMNS, where=of_subject)
     failing = pl.concat([of_lots, without])
-    events = read.keyed(PROCESS_EVENTS, sample_name=failing["sample_name"]).filter(is_investigation())
-    steps = Counter(events.select("sample_name", "event").iter_rows())
+    investigations = investigations_of(read, failing["sample_name"])
     made: list[dict[str, Any]] = []
     for row in failing.iter_rows(named=True):
-        opened, closed = steps[row["sample_name"], "oos_opened"], steps[row["sample_name"], "oos_closed"]
-        is_closed = closed >= max(1, opened)
-        investigation = "closed" if is_closed else "open" if opened else "not opened"
+        investigation = investigations.get(row["sample_name"], "not opened")
         preparation = "" if row["replicate"] is None else f", preparation {row['replicate']}"
         made.append(
             _exception(
                 "oos",
                 row["result_id"],
-                severity="info" if is_closed else "critical",
+                severity="info" if investigation == "closed" else "critical",
                 subject=row["lot_id"] or row["sample_name"] or row["injection_id"] or row["result_id"],
                 lot_id=row["lot_id"],
                 evidence=f"{_test(row)}: {number(row['value'])} {row['unit']}, allowed {_limits(row)}"
@@ -166,10 +151,11 @@ def calibration_lapses(read: StationReader, subjects: pl.Series) -> list[dict[st
 
 def _failed_certificates(read: StationReader, instruments: pl.Series) -> list[dict[str, Any]]:
     """Return certificates of which a parameter failed and was not recorded otherwise since."""
-    known = parameters_in_force(read.keyed(CALIBRATIONS, PARAMETER_COLUMNS, instrument_id=instruments).iter_rows(named=True))
+    known = parameters_in_force(records_of_certificates(read, PARAMETER_COLUMNS, instruments).iter_rows(named=True))
     failed: dict[tuple[str, str], list[Row]] = {}
+    wanted = frozenset(instruments)
     for row in known:
-        if row["outcome"] == "fail":
+        if row["outcome"] == "fail" and row["instrument_id"] in wanted:
             failed.setdefault((row["instrument_id"], row["certificate_id"]), []).append(row)
     made: list[dict[str, Any]] = []
     for (instrument_id, certificate_id), rows in failed.items():

@@ -17,6 +17,7 @@ from lab_assets.contracts.gold import EXCEPTIONS, METHOD_TRENDS, SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PROCESS_EVENTS, RESULTS, STORAGE_CONDITIONS
 from lab_assets.stations.gold import exception_kinds as kinds
 from lab_assets.stations.gold.frames import target_rows
+from lab_assets.stations.gold.investigations import EVENT_COLUMNS, failing_results_of, is_failing
 from lab_assets.stations.station import Group, Input, Station, of
 
 if TYPE_CHECKING:
@@ -49,13 +50,12 @@ def _subjects(kind: str, rows: pl.DataFrame, subject: pl.Expr) -> pl.DataFrame:
 
 
 def _by_results(_read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _subjects("oos", changes.both.filter(kinds.is_failing()), kinds.result_subject())
+    return _subjects("oos", changes.both.filter(is_failing()), kinds.result_subject())
 
 
 def _by_events(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the subjects of the failing results that changed investigations are about."""
-    investigations = changes.both.filter(kinds.is_investigation())
-    failing = read.keyed(RESULTS, sample_name=investigations["sample_name"]).filter(kinds.is_failing())
+    failing = failing_results_of(read, ["lot_id", "sample_name", "injection_id", "result_id"], changes.both)
     return _subjects("oos", failing, kinds.result_subject())
 
 
@@ -70,14 +70,16 @@ def _by_systems(_read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _by_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the instruments of certificates that failed by any record: one that passes may be the correction of one that failed."""
+    """Return the instruments of certificates that failed by any record.
+
+    A record that passes may be the correction of one that failed, one of another instrument that of where it failed.
+    """
     import polars as pl
 
-    columns = ["instrument_id", "certificate_id", "outcome"]
+    columns = ["instrument_id", "outcome"]
     held = read.keyed(CALIBRATIONS, columns, certificate_id=changes.both["certificate_id"])
     failed = pl.concat([held, changes.both.select(columns)]).filter(pl.col("outcome") == "fail")
-    of_changed = failed.join(changes.both, on=["instrument_id", "certificate_id"], how="semi")
-    return _subjects("calibration", of_changed, pl.col("instrument_id"))
+    return _subjects("calibration", failed, pl.col("instrument_id"))
 
 
 def _by_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -99,7 +101,7 @@ _RESULTS: Final = Input(
     columns=kinds.RESULT_COLUMNS,
     touches=_by_results,
 )
-_EVENTS: Final = Input(table=PROCESS_EVENTS, columns=("event_id", "sample_name", "event"), touches=_by_events)
+_EVENTS: Final = Input(table=PROCESS_EVENTS, columns=EVENT_COLUMNS, touches=_by_events)
 _POINTS: Final = Input(
     table=METHOD_TRENDS,
     columns=(
@@ -154,7 +156,7 @@ EXCEPTIONS_STATION: Final = Station(
     inputs=(_RESULTS, _EVENTS, _POINTS, _SYSTEMS, _CERTIFICATES, _INJECTIONS, _DAYS),
     make=_make,
     group=Group(columns=("kind", "subject")),
-    version=2,
+    version=3,
     feeds={
         "exception_id": (
             *(*of(RESULTS, "result_id"), *of(METHOD_TRENDS, "result_id", "point_no", "rules"), *of(SUITABILITY, "sequence_id", "analyte")),

@@ -14,6 +14,7 @@ from lab_assets.contracts.gold import SUITABILITY
 from lab_assets.contracts.silver import INJECTIONS, PEAKS
 from lab_assets.domain.calibration import rsd_pct
 from lab_assets.domain.in_force import Row
+from lab_assets.domain.run_context import STANDARD_ROLES
 from lab_assets.domain.suitability import SuitabilityCriteria, SuitabilityMeasures, judge_suitability
 from lab_assets.stations.gold.frames import target_rows
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 CRITERIA: Final = SuitabilityCriteria(min_tailing=0.8, max_tailing=1.8, max_rsd_pct=2.0, min_signal_to_noise=None)
 """Repeatability of the standard within 2.0 % and symmetry 0.8-1.8 (USP <621>). Plates and resolution are asked for by single
 methods only; signal to noise speaks of a sensitivity solution, which a standard is not."""
-_STANDARD_ROLES: Final = ("standard", "suitability")
 
 
 def _sequences_of_injections(_read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -48,7 +48,7 @@ def _sequences_of_peaks(read: StationReader, changes: Changes) -> pl.DataFrame:
 def _standards(injections: pl.DataFrame) -> pl.DataFrame:
     import polars as pl
 
-    return injections.filter(pl.col("sample_role").is_in(_STANDARD_ROLES), pl.col("sequence_id").is_not_null())
+    return injections.filter(pl.col("sample_role").is_in(sorted(STANDARD_ROLES)), pl.col("sequence_id").is_not_null())
 
 
 def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:

@@ -35,7 +35,7 @@ def scrub_laboratory(
         settings: Whose laboratory.
         ledger: What was recorded.
         today: The day whose part of the files is due; ``None`` for every file. Databases, models and tables are looked at each time.
-        say: Told how far it is.
+        say: Given how far it is.
     """
     others = [*_tables(settings, ledger), *_databases(settings), *_models(settings, ledger)]
     return scrub(settings, ledger, today=today, others=others, say=say)

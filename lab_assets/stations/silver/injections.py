@@ -18,7 +18,7 @@ from lab_assets.domain.in_force import RECENCY
 from lab_assets.domain.injection_identity import PARTS, newest_of_channels, with_identity
 from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS, ProcessingMethods
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
-from lab_assets.stations.relations import certificates_since, since_certificates
+from lab_assets.stations.relations import certificates_since, samples_of_lots, since_certificates
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
@@ -57,12 +57,11 @@ def _of_samples(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the injections of the samples of changed lots."""
-    samples = read.keyed(LIMS_SAMPLES, ["sample_name"], lot_id=changes.both["lot_id"])
-    return read.keyed(INJECTIONS, _KEY, sample_name=samples["sample_name"])
+    return read.keyed(INJECTIONS, _KEY, sample_name=samples_of_lots(read, changes.both["lot_id"]))
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
-    """Return the injections on an instrument from the time of a changed certificate on, as any record of it says."""
+    """Return the injections on the instruments of a changed certificate from its time on, as any record of it says."""
     import polars as pl
 
     since = since_certificates(read, changes.both)

@@ -14,7 +14,8 @@ from lab_assets.contracts.bronze import CALIBRATIONS
 from lab_assets.contracts.bronze import DOCUMENTS as BRONZE_DOCUMENTS
 from lab_assets.contracts.bronze import IMAGES as BRONZE_IMAGES
 from lab_assets.contracts.silver import DOCUMENTS, IMAGES
-from lab_assets.domain.in_force import RECENCY, Facts, Row
+from lab_assets.domain.certificates import instruments_of_certificates
+from lab_assets.domain.in_force import RECENCY, Row
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
 
 if TYPE_CHECKING:
@@ -86,14 +87,15 @@ def _documents(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Put the pages of each document together, and find the certificate it is."""
     import polars as pl
 
-    rows = read.rows(CALIBRATIONS, _CERTIFICATE).drop_nulls("certificate_id").iter_rows(named=True)
-    certificates = Facts.of_rows(rows, ("certificate_id",), known=("recorded_at_utc", "performed_at_utc"))
-    known = {str(number): certificates.row(number)["instrument_id"] for number in certificates.keys()}  # noqa: SIM118 - no mapping
     pages = read.keyed(BRONZE_DOCUMENTS, source_sha256=keys["document_id"])
     documents = whole_documents(pages.to_dicts())
-    named = _standing_in([document["text"] for document in documents], list(known))
+    # a number may hold any character, so texts are searched for those that are known: of all certificates only these are read
+    numbers = read.rows(CALIBRATIONS, ["certificate_id"])["certificate_id"].drop_nulls().unique().to_list()
+    named = _standing_in([document["text"] for document in documents], numbers)
+    records = read.keyed(CALIBRATIONS, _CERTIFICATE, certificate_id={number for each in named for number in each})
+    instruments = instruments_of_certificates(records.iter_rows(named=True))
     made = [
-        document | certificate_in(document["text"], {number: known[number] for number in numbers})
+        document | certificate_in(document["text"], {number: instruments[number] for number in numbers})
         for document, numbers in zip(documents, named, strict=True)
     ]
     schema = {name: pl.Int64() if name == "n_pages" else pl.String() for name in DOCUMENTS.column_names}
@@ -106,14 +108,14 @@ _DOCUMENT_PAGES: Final = Input(
     touches=_documents_of_pages,
     reads="whole",
 )
-_CERTIFICATE: Final = ("certificate_id", "instrument_id", "performed_at_utc", "recorded_at_utc", *RECENCY)
+_CERTIFICATE: Final = ("certificate_id", "instrument_id", "parameter", "performed_at_utc", "recorded_at_utc", *RECENCY)
 _CERTIFICATES: Final = Input(table=CALIBRATIONS, columns=_CERTIFICATE, touches=_documents_that_name, reads="whole")
 DOCUMENTS_STATION: Final = Station(
     target=DOCUMENTS,
     inputs=(_DOCUMENT_PAGES, _CERTIFICATES),
     make=_documents,
     group=Group(columns=("document_id",)),
-    version=2,
+    version=3,
     feeds=copied(DOCUMENTS, _DOCUMENT_PAGES)
     | {
         "document_id": of(BRONZE_DOCUMENTS, "source_sha256"),

@@ -13,12 +13,13 @@ from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.silver import INJECTIONS, INSTRUMENTS, LOTS, PROCESS_EVENTS, SAMPLES
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS
 from lab_assets.domain.in_force import RECENCY, Facts
-from lab_assets.stations.relations import certificates_since
-from lab_assets.stations.station import Group, Input, Make, Station, copied, of, touched_by
+from lab_assets.stations.relations import certificates_since, since_certificates
+from lab_assets.stations.station import Group, Input, Make, Station, copied, keys_of, of, touched_by
 
 if TYPE_CHECKING:
     import polars as pl
 
+    from lab_assets.lake.changes import Changes
     from lab_assets.stations.reading import StationReader
 
 
@@ -95,6 +96,11 @@ def _instruments(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     return with_certificates.with_columns(pl.col("injections").fill_null(0))
 
 
+def _by_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
+    """Return every instrument that any record of changed certificates names."""
+    return keys_of(since_certificates(read, changes.both), ["instrument_id"])
+
+
 _OF_CERTIFICATES: Final = ("instrument_id", "calibration_id", "calibration_outcome", "calibration_due_utc")
 _RUNS: Final = Input(
     table=INJECTIONS,
@@ -104,14 +110,14 @@ _RUNS: Final = Input(
 _CERTIFICATES: Final = Input(
     table=CALIBRATIONS,
     columns=CERTIFICATE_COLUMNS,
-    touches=touched_by(instrument_id="instrument_id"),
+    touches=_by_certificates,
 )
 INSTRUMENTS_STATION: Final = Station(
     target=INSTRUMENTS,
     inputs=(_RUNS, _CERTIFICATES),
     make=_instruments,
     group=Group(columns=("instrument_id",)),
-    version=2,
+    version=3,
     feeds={
         "instrument_id": of(INJECTIONS, "instrument_id") + of(CALIBRATIONS, "instrument_id"),
         "software": of(INJECTIONS, "software", "injected_at_utc"),

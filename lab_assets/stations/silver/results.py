@@ -19,7 +19,14 @@ from lab_assets.domain.processing_methods import METHOD_COLUMNS, WINDOW_COLUMNS,
 from lab_assets.domain.run_context import LOT_COLUMNS, PLAN_COLUMNS, SAMPLE_COLUMNS, LimsRecords, sample_names
 from lab_assets.domain.sequence_results import MeasuredRun, SequenceResults
 from lab_assets.domain.specifications import LIMIT_COLUMNS, Specifications
-from lab_assets.stations.relations import injections_of_methods, injections_of_samples, injections_of_windows
+from lab_assets.stations.relations import (
+    injections_of_methods,
+    injections_of_samples,
+    injections_of_windows,
+    names_in_sequences,
+    names_of_plans,
+    samples_of_lots,
+)
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -43,34 +50,25 @@ _PEAK: Final = ("injection_id", "injection_name", "channel", "analyte", "area", 
 
 
 def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
-    """Return the runs of every sequence in which a worklist ever planned one of some injections, and these themselves."""
-    import polars as pl
+    """Return the runs of some injections."""
+    return keys_of(read.keyed(INJECTIONS, ["injection_id"], injection_name=names), {"injection_id": "key"})
 
-    given = pl.Series(list(names), dtype=pl.String).unique()
-    plans = read.keyed(LIMS_SEQUENCES, ["sequence_id"], injection_name=given)
-    planned = read.keyed(LIMS_SEQUENCES, ["injection_name"], sequence_id=plans["sequence_id"])
-    together = pl.concat([given, planned["injection_name"]]).unique()
-    return keys_of(read.keyed(INJECTIONS, ["injection_id"], injection_name=together), {"injection_id": "key"})
+
+def _beside(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
+    """Return the runs of every sequence in which a worklist ever planned one of some injections, and these themselves."""
+    return _of_names(read, names_in_sequences(read, names))
 
 
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the runs of the sequences of changed ones, and changed ones themselves: one that is gone is found by nothing else."""
     import polars as pl
 
-    return pl.concat([keys_of(changes.both, {"injection_id": "key"}), _of_names(read, changes.both["injection_name"])])
+    return pl.concat([keys_of(changes.both, {"injection_id": "key"}), _beside(read, changes.both["injection_name"])])
 
 
 def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the runs of the sequences of changed worklist entries; a plan without its run counts as well: a standard is still to come."""
-    import polars as pl
-
-    names = pl.concat(
-        [
-            changes.both["injection_name"],
-            read.keyed(LIMS_SEQUENCES, ["injection_name"], sequence_id=changes.both["sequence_id"])["injection_name"],
-        ]
-    )
-    return _of_names(read, names)
+    return _of_names(read, names_of_plans(read, changes.both))
 
 
 def _of_samples(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -87,7 +85,7 @@ def _with_samples(read: StationReader, samples: pl.Series) -> pl.DataFrame:
 
 
 def _of_lots(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _with_samples(read, read.keyed(LIMS_SAMPLES, ["sample_name"], lot_id=changes.both["lot_id"])["sample_name"])
+    return _with_samples(read, samples_of_lots(read, changes.both["lot_id"]))
 
 
 def _of_entries(_read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -105,7 +103,7 @@ def _of_specifications(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
     """Return the runs of changed methods and those beside them: their standards may be of a method of their own."""
-    return _of_names(read, injections_of_windows(read, ["injection_name"], changes.both)["injection_name"])
+    return _beside(read, injections_of_windows(read, ["injection_name"], changes.both)["injection_name"])
 
 
 def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from lab_assets.contracts.bronze import SPECIFICATIONS
 from lab_assets.contracts.gold import LOT_DISPOSITION
 from lab_assets.contracts.silver import LOTS, PROCESS_EVENTS, RESULTS, SAMPLES
+from lab_assets.domain.investigations import INVESTIGATION_EVENTS, investigations
 from lab_assets.domain.specifications import Specifications
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations.gold.lot_disposition import LOT_DISPOSITION_STATION, lot_row, release_samples
@@ -45,7 +46,7 @@ def lot(*results: dict[str, Any], samples: Any = (), events: Any = (), limits: A
         "product": "NEBRILAT-10",
         "results": list(results),
         "samples": list(samples or (sample("S1"),)),
-        "events": list(events),
+        "investigations": investigations(events),
         "limits": [limit()] if limits is None else list(limits),
     }
 
@@ -204,6 +205,31 @@ def test_what_moves_between_lots_touches_the_lot_it_left_and_the_one_it_came_to(
     for (table, row), expected in zip(rows.items(), (["open", "open"], ["open", "pass"]), strict=True):
         lakehouse.replace_where(table, lakehouse.local_rows(table, [{**row, "lot_id": "B"}]), "sample_name = 'S'")
         assert states() == expected
+
+
+def test_an_investigation_goes_with_its_sample_to_another_lot(lakehouse: Lakehouse, put: Put) -> None:
+    """Opened and closed while sample and retest were thought to be of lot A; both are of lot B."""
+    put(LOTS, *({"lot_id": name, "product": "P", "manufactured_at_utc": at(5), "recorded_at_utc": at(5)} for name in ("A", "B")))
+    put(SPECIFICATIONS, {**limit(), "spec_id": "1", "product": "P", "unit": "%"})
+    samples = [{**row, "recorded_at_utc": at(5)} for row in (sample("S"), sample("S-R", "retest", "S"))]
+    value = {"value": 1.0, "unit": "%", "result_version": 1, "is_current": True}
+    results = [{**result("S", "fail", 6), **value}, {**result("S-R", "pass", 8), **value}]
+
+    def states() -> list[str]:
+        update(lakehouse, LOT_DISPOSITION_STATION)
+        return lakehouse.polars(LOT_DISPOSITION).sort("lot_id")["state"].to_list()
+
+    for table, rows in ((SAMPLES, samples), (RESULTS, results)):
+        put(table, *({**row, "lot_id": "A"} for row in rows))
+    opened, closed = ({**event("S", name), "lot_id": "A", "at_utc": at(7), "recorded_at_utc": at(7)} for name in INVESTIGATION_EVENTS)
+    put(PROCESS_EVENTS, opened, closed)
+    assert states() == ["pass", "open"]
+    for table, rows in ((SAMPLES, samples), (RESULTS, results)):
+        moved = lakehouse.local_rows(table, [{**row, "lot_id": "B"} for row in rows])
+        lakehouse.replace_where(table, moved, "sample_name IN ('S', 'S-R')")
+    assert states() == ["open", "pass"]
+    put(PROCESS_EVENTS, {**opened, "event_id": "again"})
+    assert states() == ["open", "fail"], "an event that names lot A is about the sample in lot B"
 
 
 def a_lot(random: Random) -> Change:
