@@ -134,6 +134,7 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
         with only_one(lake, name):
             mark_anew(lake, [name], "it was damaged")
             aside = lake.give_up(station.target)
+            lineage.begun_anew(lake, [name])
     before = lake.version(station.target)
     outcome = update(lake, station, run_id=run_id, rebuild=True, say=say)
     plain = [column.name for column in station.target.columns if "<" not in column.kind and column.kind != "binary"]
