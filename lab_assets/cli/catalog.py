@@ -15,6 +15,7 @@ from lab_assets.cli._governance import JsonOption, database, print_json, print_t
 
 if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
+    from lab_assets.lake.table_life import TableLife
 
 app = typer.Typer(help="The catalogue of tables.", no_args_is_help=True)
 
@@ -123,9 +124,10 @@ def lineage(
 ) -> None:
     """Show what a version was made from, back to the files; or what a column is worked out of.
 
-    What no run has recorded yet is read from the commits.
+    What no run has recorded yet is read from the commits. A table that began anew counts from 0 again: shown is the version that is there,
+    or, where there is none of that number, the one that an earlier life of the table had, which is said.
     """
-    from lab_assets.governance.lineage import column_upstream, upstream
+    from lab_assets.governance.lineage import column_upstream, is_of, upstream
     from lab_assets.governance.relations import lineage_of
     from lab_assets.settings import get_settings
 
@@ -134,41 +136,72 @@ def lineage(
         if column is not None:
             _show_columns(table, column, column_upstream(rows, table, column), as_json=as_json)
             return
-        rows += _to_come(table, rows)
+        life = _life(table)
+        rows += _to_come(table, rows, life)
         mine = [row for row in rows if row["output"] == table and row.get("output_column") is None]
         if not mine:
             raise ValueError(_no_lineage(table))
-        chosen = version or max(mine, key=lambda row: row["recorded_at_utc"])["output_version"]
-        found = upstream(rows, table, chosen)
+        present = [row for row in mine if is_of(life, row)]
+        chosen = version or max(present or mine, key=lambda row: row["recorded_at_utc"])["output_version"]
+        of_it = [row for row in mine if row["output_version"] == chosen]
+        is_earlier = bool(of_it) and not any(is_of(life, row) for row in of_it)
+        if life is not None and not all(is_of(life, row) for row in of_it):
+            typer.secho(_words_of_lives(table, chosen, life, is_earlier=is_earlier), err=True, fg="yellow")
+        found = upstream(rows, table, chosen, life=life)
         if as_json:
-            print_json({"output": table, "output_version": chosen, "lineage": found})
+            print_json({"output": table, "output_version": chosen, "earlier_life": is_earlier, "lineage": found})
         else:
             columns = ("output", "output_version", "input", "input_version", "run_id", "code_version", "recorded_at_utc")
             print_table(columns, [[row[column] for column in columns] for row in found], title=f"{table} version {chosen}")
 
 
-def _to_come(asked: str, recorded: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+def _words_of_lives(table: str, version: str, life: TableLife, *, is_earlier: bool) -> str:
+    """Say that a number was given in an earlier life of a table."""
+    anew = f"{table} began anew at {life.began_at_utc:%Y-%m-%d %H:%M:%S} UTC and counts from 0 since"
+    if is_earlier:
+        return f"version {version} belongs to an earlier life of the table and is not there any more: {anew}"
+    return f"an earlier life of the table had a version {version} as well, which is not shown: {anew}"
+
+
+def _life(asked: str) -> TableLife | None:
+    """Return the life of a table that is there; ``None`` of models, and where nothing was ever written."""
+    from lab_assets.contracts.all_contracts import contracts
+    from lab_assets.lake.reader import LakeReader
+    from lab_assets.lake.table_life import present_life
+    from lab_assets.settings import get_settings
+    from lab_assets.state.ledger import Ledger
+
+    known = contracts()
+    return present_life(LakeReader(get_settings(), Ledger(database())), known[asked]) if asked in known else None
+
+
+def _to_come(asked: str, recorded: Sequence[Mapping[str, Any]], life: TableLife | None) -> list[dict[str, Any]]:
     """Return what commits state that is not recorded yet; another damaged table than the one that was asked for is left out and named."""
     from lab_assets.contracts.all_contracts import contracts
+    from lab_assets.governance.lineage import is_of
     from lab_assets.lake.opening import DamagedTableError
     from lab_assets.lake.reader import LakeReader
     from lab_assets.settings import get_settings
     from lab_assets.state.ledger import Ledger
-    from lab_assets.stations.governance.lineage import rows_to_come
+    from lab_assets.stations.governance.lineage import STATION, not_among, rows_to_come
 
     lake, found = LakeReader(get_settings(), Ledger(database())), list[dict[str, Any]]()
     newest = dict.fromkeys(contracts(), -1)
     for row in recorded:
         if row["output"] in newest and row.get("output_column") is None:
             newest[row["output"]] = max(newest[row["output"]], int(row["output_version"]))
+    reached = lake.ledger.progress(STATION)
+    since = {name: min(version, reached.get(name, version)) for name, version in newest.items()}  # a table that began anew is behind
+    if any(row["output"] == asked and row.get("output_column") is None and not is_of(life, row) for row in recorded):
+        since[asked] = -1
     for contract in contracts().values():
         try:
-            found += rows_to_come(lake, contract, newest[contract.full_name])
+            found += rows_to_come(lake, contract, since[contract.full_name])
         except DamagedTableError as error:
             if contract.full_name == asked:
                 raise
             typer.secho(f"warning: its newest versions are not shown: {error}", err=True, fg="yellow")
-    return found
+    return not_among(recorded, found)
 
 
 def _show_columns(table: str, column: str, found: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

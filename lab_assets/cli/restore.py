@@ -204,11 +204,15 @@ def _print_rebuilt(done: LakeRebuilt, seconds: float) -> None:
     if not done.did_anything:
         typer.echo("every table is there; nothing was made anew")
         return
+    from lab_assets.stations.former_rows import LOST_WITH_A_TABLE
+
     read = done.replayed
     typer.echo(
         f"{len(done.bronze)} bronze table(s) from {read.files} original(s) in {read.batches} batch(es), {len(done.made)} made from them"
     )
     typer.echo(f"{done.scored} prediction(s) made anew; {seconds:.1f} s in all")
+    for name in done.former_lost:
+        typer.secho(f"{name}: {LOST_WITH_A_TABLE}", err=True, fg="yellow")
     for name, version in done.records_lost.items():
         if version > 0:
             typer.secho(

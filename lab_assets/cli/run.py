@@ -140,7 +140,8 @@ def rollback(
 ) -> None:
     """Take back what RUN wrote: tables made from others are set back, its predictions end; bronze and records stay.
 
-    Predictions that others made from what it wrote end until the next scoring; those that come out the same count again.
+    Predictions that others made from what it wrote end until the next scoring; those that come out the same count again. Rows of former
+    feature sets that rest on it go, and nothing makes them again.
 
     The next run makes these tables anew from their inputs. Where others have written since to any of them, or made other tables of them, all
     are made anew at once, and what rests on them follows.
@@ -171,6 +172,7 @@ def rollback(
         "set_back": {name: {"as": plan.set_back[name], "version": version} for name, version in done.set_back.items()},
         "made_anew": {name: outcome.version for name, outcome in done.made_anew.items()},
         "followed": {name: outcome.version for name, outcome in done.followed.items()},
+        "former_rows_gone": done.former_gone,
         "predictions_ended": done.ended,
         "predictions_waiting": done.waiting,
         "predictions_version": done.marked_in,
@@ -185,6 +187,10 @@ def rollback(
         typer.echo(f"{name}: as it was at version {plan.set_back[name]}; this is version {version}, and the next run makes it anew")
     for name, outcome in (*done.made_anew.items(), *done.followed.items()):
         typer.echo(f"{name}: {outcome.words()}")
+    for name, count in done.former_gone.items():
+        typer.echo(
+            f"{name}: {count} row(s) of former feature sets rested on the run and are gone; no program makes them again, earlier versions hold them"
+        )
     if plan.scored:
         typer.echo(f"{done.ended} prediction(s) and their decisions ended; which earlier ones count again the next run says when it scores")
     if done.waiting:

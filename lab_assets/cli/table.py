@@ -95,7 +95,7 @@ def restore(
 ) -> None:
     """Make an earlier version of TABLE the latest one, as a new commit; nothing is lost.
 
-    What is made from other tables is made anew by the next run, so that nothing is missing afterwards.
+    What is made from other tables is made anew by the next run, so that nothing is missing afterwards. Rows of former feature sets stay.
     """
     from lab_assets.contracts.governance import LINEAGE
     from lab_assets.governance.grants import require_manage
@@ -171,7 +171,8 @@ def rebuild(
 
     Bronze and records (predictions, decisions, training sets) are not made from other tables: the command says what to do instead.
     From governance.lineage it takes rows away that two runs wrote at once, and adds what the commits say and it lacks.
-    A table that is gone or whose log is damaged begins anew, without its earlier versions; what is left of it is laid aside.
+    A table that is gone or whose log is damaged begins anew, without its earlier versions; what is left of it is laid aside. Rows of former
+    feature sets that it held do not come back.
     """
     from lab_assets.governance.grants import require_manage
     from lab_assets.lake.versions import TableViewError, shown
@@ -195,13 +196,16 @@ def rebuild(
             done = rebuild_table(lake, each, run_id=run_id, say=lambda line: typer.echo(line, err=True))
             counts = {"groups": done.outcome.groups, "groups_differed": done.outcome.changed}
             counts |= {"rows_added": done.added.height, "rows_removed": done.removed.height}
-            lost = {"lost": done.lost, "aside": None if done.aside is None else str(done.aside)} if done.lost else {}
+            aside = None if done.aside is None else str(done.aside)
+            lost = {"lost": done.lost, "aside": aside, "not_made_again": done.not_made_again} if done.lost else {}
             new = {"version": done.outcome.version, "run": run_id, **counts, **lost}
             audit.append(
                 actor=actor, action="table.rebuild", target=each, old={"version": done.before}, new=new, reason=reason, origin=ORIGIN
             )
             found.append({"table": each, "previous": done.before, "version": done.outcome.version, "run_id": run_id, **counts, **lost})
             if not as_json:
+                if done.not_made_again:
+                    typer.secho(f"{each}: {done.not_made_again}", err=True, fg="yellow")
                 if done.aside is not None:
                     typer.echo(f"{each}: what was left of it lies in {done.aside}")
                 differed = f"{done.outcome.changed} of {done.outcome.groups} group(s) differed; " if each in stations() else ""

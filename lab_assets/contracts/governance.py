@@ -16,8 +16,8 @@ LINEAGE = TableContract(
     grain="one input of one version of one table or model; or one input column of one column, from a version on",
     description="What each version was made from, by which run and code.",
     owner="team:governance",
-    primary_key=("output", "output_version", "output_column", "input", "input_version", "input_column", "run_id"),
-    version=2,
+    primary_key=("output", "output_version", "output_table_id", "output_column", "input", "input_version", "input_column", "run_id"),
+    version=3,
     columns=(
         Column(name="output", kind="string", meaning="what was made: layer.table or model:name", nullable=False),
         Column(name="output_version", kind="string", meaning="its version", nullable=False),
@@ -33,6 +33,12 @@ LINEAGE = TableContract(
         Column(name="run_id", kind="string", meaning="run that made it", nullable=False),
         Column(name="code_version", kind="string", meaning="version of the code that made it", nullable=False),
         Column(name="recorded_at_utc", kind="timestamp_utc", meaning="when it was made", nullable=False),
+        Column(
+            name="output_table_id",
+            kind="string",
+            meaning="Delta's id of the table that the version is of: one that began anew has another, and counts from 0 again; "
+            "empty on rows about columns and models, and where it was not recorded",
+        ),
     ),
 )
 

@@ -112,6 +112,29 @@ def delete(table: DeltaTable, predicate: str, *, derivation: Derivation | None =
     return commit if metrics["num_removed_files"] else None
 
 
+def delete_keys(table: DeltaTable, keys: pa.Table, *, derivation: Derivation | None = None) -> str | None:
+    """Delete the rows that have one of some keys, in one commit, and return its identity; ``None`` when there were none.
+
+    Args:
+        table: The table, opened under its lock.
+        keys: Columns that tell a row together; each key at most once.
+        derivation: Why they go, recorded in the commit.
+    """
+    commit = uuid.uuid4().hex
+    metrics = (
+        table.merge(
+            keys,
+            " AND ".join(f"target.`{name}` = source.`{name}`" for name in keys.column_names),
+            source_alias="source",
+            target_alias="target",
+            commit_properties=_properties(commit, derivation=derivation),
+        )
+        .when_matched_delete()
+        .execute()
+    )
+    return commit if metrics["num_target_rows_deleted"] else None
+
+
 def update(table: DeltaTable, key: str, rows: pa.Table, *, derivation: Derivation | None = None) -> str | None:
     """Write some columns of the rows that have a key, in one commit, and return its identity; ``None`` when no row had to be written.
 

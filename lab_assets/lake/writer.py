@@ -150,6 +150,22 @@ class LakeWriter(LakeReader):
             before = table.version()
             return self._read_back(contract, commits.delete(table, predicate, derivation=derivation), above=before)
 
+    def delete_keys(self, contract: TableContract, keys: pa.Table, *, derivation: Derivation | None = None) -> int:
+        """Delete the rows that have one of some keys in one commit; earlier versions stay readable.
+
+        Args:
+            contract: Table.
+            keys: Columns that tell a row together; each key at most once.
+            derivation: Why they go, as what the commit was made from.
+
+        Returns:
+            Version of the table afterwards.
+        """
+        with self.locked(contract):
+            table = self._open_to_write(contract)
+            before = table.version()
+            return self._read_back(contract, commits.delete_keys(table, keys, derivation=derivation), above=before)
+
     def compact(self, contract: TableContract, *, target_bytes: int | None = None) -> int:
         """Put a table's small files together; no row changes, and earlier versions keep their files.
 

@@ -5,7 +5,7 @@ Belongs here: which tables are lost, and the order in which they come back. Does
 
 What files say and what follows from it comes back equal, row by row. Records (predictions, decisions, training sets, what the service
 answered) were made once, from models and moments: nothing makes the same again. Those that a backup has put back are kept as they are;
-those that are gone are named, and runs are scored anew.
+those that are gone are named, and runs are scored anew. So are tables whose rows of former feature sets are gone with them.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class LakeRebuilt:
         replayed: What reading the originals again came to.
         bronze: Bronze tables that were made anew.
         made: Tables of stations that were made anew, in flow order.
+        former_lost: Tables of stations that began anew without the rows of former feature sets that they may have held.
         records_lost: Tables of records that begin anew, empty; each with the version it had.
         records_kept: Tables of records that are older than the ledger knew and were kept; each with the version it had.
         scored: Runs that were scored again.
@@ -61,6 +62,7 @@ class LakeRebuilt:
     replayed: Replayed = field(default_factory=Replayed)
     bronze: list[str] = field(default_factory=list[str])
     made: list[str] = field(default_factory=list[str])
+    former_lost: list[str] = field(default_factory=list[str])
     records_lost: dict[str, int] = field(default_factory=dict[str, int])
     records_kept: dict[str, int] = field(default_factory=dict[str, int])
     scored: int = 0
@@ -115,6 +117,7 @@ def rebuild_lake(
     lineage.catch_up(lake, run_id=run_id, say=say)
     if done.did_anything:
         new = {"bronze": done.bronze, "made": done.made, "records_lost": done.records_lost, "records_kept": done.records_kept}
+        new |= {"former_lost": done.former_lost}
         new |= {"files_read_again": done.replayed.files, "files_read_otherwise": done.replayed.differing_files, "scored": done.scored}
         AuditLog(lake.ledger.engine).append(actor=by, action="lake.rebuild", target="lake", new=new, reason=reason, origin="restore")
     return done
@@ -172,6 +175,7 @@ def _made(lake: Lakehouse, lost: dict[str, int], done: LakeRebuilt, run_id: str,
             found = rebuild(lake, name, run_id=run_id, say=say)
             done.made.append(name)
             done.aside += [str(found.aside)] if found.aside is not None else []
+            done.former_lost += [name] if found.not_made_again else []
 
 
 def _copies(lake: Lakehouse, lost: dict[str, int], run_id: str) -> None:
@@ -184,7 +188,7 @@ def _copies(lake: Lakehouse, lost: dict[str, int], run_id: str) -> None:
     if lost:  # versions of tables that were made anew begin at 0 again
         progress = lake.ledger.progress(lineage.STATION)
         begin = [name for name in progress if name in lost or LINEAGE.full_name in lost]
-        lake.ledger.set_progress(lineage.STATION, dict.fromkeys(begin, -1))
+        lineage.begun_anew(lake, begin)
 
 
 def _score(lake: Lakehouse, lost: dict[str, int], done: LakeRebuilt, run_id: str, say: Callable[[str], None]) -> None:

@@ -6,7 +6,8 @@ anywhere. Does not belong here: taking back a run (``rollback.py``), asking peop
 
 A table that a station makes is marked to be made anew before it is set back, both under the station's lock: what is set back is made again
 by the next run of the stations, and is then what a rebuild gives. Bronze and records follow from nothing else in the lake: they stay, or
-are set back by force with all that follows. Predictions that rest on what is set back are marked at once as ended, with their decisions,
+are set back by force with all that follows. Of a table that holds rows of former feature sets as well, what its station makes today is set back
+alone (``former_rows.py``). Predictions that rest on what is set back are marked at once as ended, with their decisions,
 and count again when the next scoring makes the same (``ml/taken_back.py``).
 """
 
@@ -25,6 +26,7 @@ from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
 from lab_assets.stations.all_stations import downstream, stations
+from lab_assets.stations.former_rows import LOST_WITH_A_TABLE, restore_beside_former
 from lab_assets.stations.governance import lineage
 from lab_assets.stations.ml import ended_reasons, lost_records, predictions
 from lab_assets.stations.ml.online import TARGETS, fold_anew, folding_alone
@@ -95,6 +97,7 @@ class Rebuilt:
         removed: Rows that only the former version has.
         lost: What was wrong with the table, where it was damaged and begins anew without its earlier versions; else empty.
         aside: Where what was left of it lies now.
+        not_made_again: What of it nothing makes again, in words, where it begins anew; else empty.
     """
 
     outcome: StationOutcome
@@ -103,12 +106,14 @@ class Rebuilt:
     removed: pl.DataFrame
     lost: str = ""
     aside: Path | None = None
+    not_made_again: str = ""
 
 
 def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str], None] = lambda _line: None) -> Rebuilt:
     """Make a table anew from its inputs, and say what differed.
 
-    One that is gone or whose log is damaged begins anew: what is left of it is laid aside. Of the lineage, rows that two programs wrote at
+    One that is gone or whose log is damaged begins anew: what is left of it is laid aside. Rows of former feature sets that it held do not
+    come back, which the outcome says. Of the lineage, rows that two programs wrote at
     once are taken away, and what it lacks is read from the commits.
 
     Args:
@@ -127,18 +132,28 @@ def rebuild(lake: Lakehouse, name: str, *, run_id: str = "", say: Callable[[str]
     if name == LINEAGE.full_name:
         return _rebuilt_lineage(lake, run_id)
     station = stations()[name]
-    lost, aside = "", None
+    lost, aside, not_made_again = "", None, ""
     if (error := lake.damage(station.target)) is not None:
         lost = error.problem
-        say(f"{lost}; it begins anew, without its earlier versions")
+        not_made_again = "" if station.within is None else LOST_WITH_A_TABLE
+        say("; ".join([lost, "it begins anew, without its earlier versions", *filter(None, [not_made_again])]))
         with only_one(lake, name):
             mark_anew(lake, [name], "it was damaged")
             aside = lake.give_up(station.target)
+            lineage.begun_anew(lake, [name])
     before = lake.version(station.target)
     outcome = update(lake, station, run_id=run_id, rebuild=True, say=say)
     plain = [column.name for column in station.target.columns if "<" not in column.kind and column.kind != "binary"]
     changes = lake.changes(station.target, plain, since=before, until=outcome.version)
-    return Rebuilt(outcome=outcome, before=before, added=changes.added, removed=changes.removed, lost=lost, aside=aside)
+    return Rebuilt(
+        outcome=outcome,
+        before=before,
+        added=changes.added,
+        removed=changes.removed,
+        lost=lost,
+        aside=aside,
+        not_made_again=not_made_again,
+    )
 
 
 def _rebuilt_lineage(lake: Lakehouse, run_id: str) -> Rebuilt:
@@ -205,7 +220,8 @@ def consequences(name: str, before: int) -> str:
 def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bool = False) -> Restored:
     """Make an earlier version of a table the latest one, as a new commit.
 
-    A table that a station makes is made anew by the station's next run, so that what it lacks does not stay a hole.
+    A table that a station makes is made anew by the station's next run, so that what it lacks does not stay a hole. Rows of former feature
+    sets, which no run makes again, are not taken away.
 
     Args:
         lake: Tables.
@@ -256,9 +272,20 @@ def rests_on(names: set[str]) -> list[str]:
     return [*made, *([PREDICTIONS.full_name] if SCORED_FROM & {*names, *made} else [])]
 
 
-def set_back(lake: Lakehouse, name: str, version: int, reason: str) -> int:
-    """Set back a table that a station makes: marked first, so that a process that dies in between leaves work and no hole."""
+def set_back(lake: Lakehouse, name: str, version: int, reason: str, *, with_former: bool = False) -> int:
+    """Set back a table that a station makes: marked first, so that a process that dies in between leaves work and no hole.
+
+    Args:
+        lake: Tables.
+        name: ``layer.table``.
+        version: Version to go back to.
+        reason: Why.
+        with_former: Set back rows of former feature sets as well, which no run makes again.
+
+    Returns:
+        Version of the table afterwards.
+    """
     station = stations()[name]
     with only_one(lake, name):
         mark_anew(lake, [name], reason)
-        return lake.restore(station.target, version)
+        return lake.restore(station.target, version) if with_former else restore_beside_former(lake, station, version)

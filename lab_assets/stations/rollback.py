@@ -8,6 +8,10 @@ all go back to before the run, and fit together again; the next run makes them a
 wrote: then all are made anew at once from their inputs, in flow order, and what rests on them follows. A table that went back alone would
 empty what is made of it (incident: the lots of a first run were set back, and every disposition of the second was gone until the third).
 
+Rows of former feature sets are made by nobody any more. Those that the run brought while such a set was today's, and those that others made
+of what it wrote, must not count as known and go, with no others in their place; all others stay (``former_rows.py``). Earlier versions of
+the table hold them, and ``lab table restore`` brings them back, where the run turns out to have been right.
+
 The predictions that the run made end, as do those that others made from what it wrote, until the next scoring, as after a restore
 (``ml/taken_back.py``). Those that it had superseded stay as they are: whether they are right by what is known now the next scoring says.
 """
@@ -25,9 +29,10 @@ from lab_assets.lake.derivation import RUN, STATION, Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.provenance import code_version
 from lab_assets.stations.all_stations import downstream, stations
+from lab_assets.stations.former_rows import former_rows_since, take_away_former
 from lab_assets.stations.ml import ended_reasons, predictions
 from lab_assets.stations.ml.prediction_records import ended, mark
-from lab_assets.stations.ml.taken_back import ARRANGING, resting_on
+from lab_assets.stations.ml.taken_back import ARRANGING, resting_on, versions_made_of
 from lab_assets.stations.restoring import RestoringError, rests_on, set_back
 from lab_assets.stations.runner import StationOutcome, mark_anew, only_one, update
 
@@ -209,6 +214,7 @@ class RolledBack:
         set_back: Version afterwards of each table that was set back; the next run of the stations makes them anew.
         made_anew: What each station did that made its table anew at once.
         followed: What each station did whose table rests on those.
+        former_gone: Rows of former feature sets that are gone and not made again, by table.
         ended: Predictions of the run that count no more.
         waiting: Predictions of others, made from what it wrote, that do not count until the next scoring.
         marked_in: Version of ``ml.predictions`` that says so of them; ``None`` where there are none.
@@ -218,6 +224,7 @@ class RolledBack:
     set_back: dict[str, int]
     made_anew: dict[str, StationOutcome]
     followed: dict[str, StationOutcome]
+    former_gone: dict[str, int]
     ended: int
     waiting: int
     marked_in: int | None
@@ -248,7 +255,9 @@ def rollback(
         ends = [*(ended(name, at_utc, reason) for name in own), *(ended(name, at_utc, why) for name in resting)]
         mark(lake, ends, derivation)
         marked_in = lake.version(PREDICTIONS) if ends else None
-    restored = {name: set_back(lake, name, version, reason) for name, version in plan.set_back.items()}
+    former_gone = {name: former_rows_since(lake, stations()[name], version) for name, version in plan.set_back.items()}
+    restored = {name: set_back(lake, name, version, reason, with_former=True) for name, version in plan.set_back.items()}
+    former_gone |= _take_away_former(lake, plan, derivation)
     made: dict[str, StationOutcome] = {}
     followed: dict[str, StationOutcome] = {}
     for name, station in stations().items():
@@ -260,11 +269,27 @@ def rollback(
         set_back=restored,
         made_anew=made,
         followed=followed,
+        former_gone={name: count for name, count in former_gone.items() if count},
         ended=len(own),
         waiting=len(resting),
         marked_in=marked_in,
         kept=plan.kept,
     )
+
+
+def _take_away_former(lake: Lakehouse, plan: RollbackPlan, derivation: Derivation) -> dict[str, int]:
+    """Take away what rests on a run of former feature sets, from tables that are made anew; return how many rows, by table."""
+    made = {name: stations()[name] for name in (*plan.made_anew, *plan.followed) if stations()[name].within is not None}
+    if not made:
+        return {}
+    tables = plan.run.tables
+    since = {name: min(versions) for name, versions in tables.items() if name in stations()}
+    resting = versions_made_of(lake, [station.target for station in made.values()], since)
+    gone: dict[str, int] = {}
+    for name, station in made.items():
+        with only_one(lake, name):
+            gone[name] = take_away_former(lake, station, sorted({*resting[name], *tables.get(name, ())}), derivation)
+    return gone
 
 
 def _own_predictions(lake: Lakehouse, run: RunWrites) -> list[str]:

@@ -37,12 +37,13 @@ def replace_groups(lake: Lakehouse, station: Station, rows: pl.DataFrame, groups
     if groups.height <= MOST_NAMED:
         lake.replace_where(target, rows.to_arrow(), _predicate(station, groups), derivation=derivation)
         return
-    standing = lake.polars(target).cast(dict(rows.schema))  # pyright: ignore[reportArgumentType]
-    kept = rows_outside(station, standing, groups)
-    if station.within is not None:
-        column, value = station.within
-        kept = standing.filter(pl.col(column) != value).vstack(kept.filter(pl.col(column) == value))
-    lake.replace(target, kept.vstack(rows).to_arrow(), derivation=derivation)
+    own = None if station.within is None else pl.col(station.within[0]) == station.within[1]
+    standing = lake.polars(target, list(target.column_names), where=own).cast(dict(rows.schema))  # pyright: ignore[reportArgumentType]
+    written = rows_outside(station, standing, groups).vstack(rows).to_arrow()
+    if station.within is None:
+        lake.replace(target, written, derivation=derivation)
+    else:  # rows beside them may have columns that the contract has no more
+        lake.replace_where(target, written, _own(station.within), derivation=derivation)
 
 
 def rows_of(station: Station, rows: pl.DataFrame, groups: pl.DataFrame) -> pl.DataFrame:
@@ -67,4 +68,8 @@ def _key_of(station: Station) -> list[str]:
 
 def _predicate(station: Station, groups: pl.DataFrame) -> str:
     predicate = station.group.predicate(groups)
-    return predicate if station.within is None else f"({predicate}) AND `{station.within[0]}` = '{station.within[1]}'"
+    return predicate if station.within is None else f"({predicate}) AND {_own(station.within)}"
+
+
+def _own(within: tuple[str, str]) -> str:
+    return f"`{within[0]}` = '{within[1]}'"

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from lab_assets.cli.restore import _print_rebuilt
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
 from lab_assets.contracts.core import TableContract
 from lab_assets.ingest.raw_store import RawStore
@@ -95,6 +96,24 @@ def test_one_lost_table_is_filled_and_the_others_are_left_alone(plant: Plant, ta
     assert rows_of(plant, but=RECORDED) == rows
     assert reconciliation(plant.lake) == {}
     assert plant.lake.version(stations()["silver.peaks"].target) == version
+
+
+FEATURES = ["features.injection_progress", "features.instrument_history"]
+"""Feature tables that have rows here."""
+
+
+def test_lost_feature_tables_are_named_since_former_sets_do_not_come_back(plant: Plant, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of a lost lake that had rows; none where one is only made again because what it rests on was lost."""
+    shutil.rmtree(plant.settings.home / "lake")
+    done = _rebuild(plant)
+    assert sorted(done.former_lost) == FEATURES
+    _print_rebuilt(done, 1.0)
+    said = capsys.readouterr().err
+    assert [name for name in FEATURES if f"{name}: rows of former feature sets that it held do not come back" in said] == FEATURES
+    shutil.rmtree(plant.settings.home / "lake" / CHROMATOGRAMS.layer / CHROMATOGRAMS.name)
+    again = _rebuild(plant)
+    assert set(FEATURES) & set(again.made)
+    assert again.former_lost == []
 
 
 def test_a_rebuild_that_was_killed_keeps_ingestion_waiting_and_goes_on(plant: Plant) -> None:

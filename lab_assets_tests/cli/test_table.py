@@ -244,6 +244,42 @@ def test_lineage_that_no_run_has_recorded_is_read_from_the_commits(lab: Lab, lot
     assert lab("catalog", "lineage", "bronze.lims_lots").exit_code == 1
 
 
+def test_the_lineage_of_a_version_is_that_of_the_table_that_is_there(lab: Lab, lots: Lakehouse) -> None:
+    """Two versions, then the last commit is lost: the table begins anew and has a version 1 again, made of other versions by another run."""
+    lab("table", "rebuild", "silver.lots")
+    putting(lots)(LIMS_LOTS, {"lot_id": "L3", "product": "P", "recorded_at_utc": at(4)}, batch=2)
+    update(lots, stations()["silver.lots"], run_id="run-2")
+    update_lineage(lots, [])
+    commit_path(local_path(lots.uri(LOTS)), 2).unlink()
+    (made,) = lab("table", "rebuild", "silver.lots", "--json").document
+    assert made["version"] == 1
+    shown = lab("catalog", "lineage", "silver.lots", "--version", "1", "--json")
+    steps = [row for row in shown.document["lineage"] if row["output"] == "silver.lots"]
+    read = str(lots.version(LIMS_LOTS))
+    assert [(row["input"], row["input_version"], row["run_id"]) for row in steps] == [("bronze.lims_lots", read, made["run_id"])]
+    assert shown.document["earlier_life"] is False
+    assert "an earlier life of the table had a version 1 as well, which is not shown: silver.lots began anew at" in shown.stderr
+    gone = lab("catalog", "lineage", "silver.lots", "--version", "2", "--json")
+    assert gone.document["earlier_life"] is True
+    assert [row["run_id"] for row in gone.document["lineage"] if row["output"] == "silver.lots"] == ["run-2"]
+    assert "version 2 belongs to an earlier life of the table and is not there any more: silver.lots began anew at" in gone.stderr
+    assert newest_lineage(lab, "silver.lots") == ("1", made["run_id"])
+    created = lab("catalog", "lineage", "silver.lots", "--version", "0", "--json").document["lineage"]
+    assert [row["input"] for row in created] == ["contract:silver.lots"]
+
+
+def test_lineage_of_a_table_that_began_anew_is_read_from_its_commits(lab: Lab, lots: Lakehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where no run has recorded any of it, and its earlier life came further."""
+    lab("table", "rebuild", "silver.lots")
+    putting(lots)(LIMS_LOTS, {"lot_id": "L3", "product": "P", "recorded_at_utc": at(4)}, batch=2)
+    update(lots, stations()["silver.lots"], run_id="run-2")
+    update_lineage(lots, [])
+    commit_path(local_path(lots.uri(LOTS)), 2).unlink()
+    monkeypatch.setattr(lineage, "update_lineage", lambda *_args, **_more: 0)
+    (made,) = lab("table", "rebuild", "silver.lots", "--json").document
+    assert newest_lineage(lab, "silver.lots") == ("1", made["run_id"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,8 @@ def test_the_catalogue(home: Engine, lots: Settings) -> None:
     assert lab("catalog", "list", "--layer", "nothing").exit_code == 1
     assert lab("catalog", "lineage", "silver.samples").exit_code == 1
     assert [row["input"] for row in document("catalog", "lineage", "silver.lots")["lineage"]] == ["external"]
-    made = [*made_from("silver.lots", 0, {"bronze.lims_lots": 4}), *made_from("bronze.lims_lots", 4, {"files:7": 1}, run_id="q")]
+    now = datetime.now(UTC)  # rows of before the table was made would be of an earlier life of it
+    made = [*made_from("silver.lots", 0, {"bronze.lims_lots": 4}, at=now), *made_from("bronze.lims_lots", 4, {"files:7": 1}, run_id="q")]
     column = {**made[0], "output_column": "lot_id", "input_column": "lot_id", "input_version": "declared"}
     write_table(lots, "governance.lineage", [*made, column])
     steps = document("catalog", "lineage", "silver.lots")["lineage"]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from deltalake import DeltaTable, write_deltalake
 
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
@@ -73,6 +74,20 @@ def few(station: Station) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     theirs = writing.rows_of(station, standing, groups)
     own = theirs if station.within is None else theirs.filter(pl.col(station.within[0]) == station.within[1])
     return standing, groups, own[1:]
+
+
+@pytest.mark.parametrize("most", [MOST_NAMED, 0], ids=["few", "many"])
+def test_former_rows_keep_columns_that_the_contract_has_no_more(lake: Lakehouse, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three rows of a former set have 7.0 in the column of a feature that was taken away since; today's rows have none."""
+    standing, groups, rows = few(PROGRESS)
+    lake.version(PROGRESS.target)
+    wider = standing.with_columns(retired=pl.when(pl.col("feature_set_version") == "fs0-former").then(7.0))
+    write_deltalake(lake.uri(PROGRESS.target), wider.to_arrow(), mode="append", schema_mode="merge")
+    monkeypatch.setattr(writing, "MOST_NAMED", most)
+    replace_groups(lake, PROGRESS, rows, groups, Derivation(inputs={}))
+    held = pl.DataFrame(pl.from_arrow(DeltaTable(lake.uri(PROGRESS.target)).to_pyarrow_table()))
+    assert held.filter(pl.col("feature_set_version") == "fs0-former")["retired"].to_list() == [7.0, 7.0, 7.0]
+    assert held.height < standing.height
 
 
 @pytest.mark.parametrize("station", [TRENDS, CONDITIONS, RESULTS, PROGRESS], ids=lambda station: station.name)

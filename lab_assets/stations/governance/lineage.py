@@ -9,6 +9,9 @@ Every version of every table has its rows, of this table as well: those of its v
 there is other news. So its newest version alone has none yet, and a run without news writes nothing: rows of the newest version would make
 a version that lacks its own, without end. What another program committed states nothing: its row names ``external`` in place of inputs,
 and ``written_by_others`` tells of it until the table is made anew or set back.
+
+A table that was lost and began anew counts its versions from 0 again. Its rows name Delta's id of the table, by which they are told from
+those of its earlier life, which stay.
 """
 
 from __future__ import annotations
@@ -27,8 +30,9 @@ from lab_assets.lake.commits import COMMIT_ID
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.lake.log_history import history
-from lab_assets.lake.opening import open_table
+from lab_assets.lake.opening import DamagedTableError, open_table
 from lab_assets.lake.reader import LakeReader
+from lab_assets.lake.table_life import TableLife, life_of, present_life
 from lab_assets.provenance import code_version
 from lab_assets.state.station_work import MADE_ANEW
 from lab_assets.stations.runner import only_one
@@ -67,7 +71,8 @@ def update_lineage(lake: Lakehouse, stations: Sequence[Station], *, run_id: str 
             since = progress.get(table.full_name, -1)
             if version > since:
                 reached[table.full_name] = version
-                rows += rows_of_commits(table, _commits(lake, table, since, version))
+                commits = _commits(lake, table, since, version)
+                rows += rows_of_commits(table, commits, _table_id(lake, table))
         for station in stations:
             feeds = feeds_number(station)
             if progress.get(f"feeds:{station.name}") != feeds and lake.versions_as_they_are([station.name])[station.name] >= 0:
@@ -103,6 +108,16 @@ def catch_up(lake: Lakehouse, *, run_id: str = "", say: Callable[[str], None]) -
         say(f"{STATION} does not have the newest versions yet, the next run adds them: {error}")
 
 
+def begun_anew(lake: Lakehouse, names: Iterable[str]) -> None:
+    """Read the lineage of tables that began anew from their version 0 on."""
+    lake.ledger.set_progress(STATION, dict.fromkeys(names, -1))
+
+
+def _table_id(lake: Lakehouse, table: TableContract) -> str | None:
+    life = present_life(lake, table)
+    return None if life is None else life.table_id
+
+
 def rows_to_come(lake: LakeReader, table: TableContract, since: int) -> list[dict[str, Any]]:
     """Return the lineage of the newest versions of a table, which their commits state and nobody has recorded yet; nothing is written.
 
@@ -118,7 +133,7 @@ def rows_to_come(lake: LakeReader, table: TableContract, since: int) -> list[dic
     if last <= since or (opened := open_table(table, lake.uri(table), lake.ledger)) is None:
         return []
     commits = history(opened, opened.version() - since)
-    return rows_of_commits(table, [entry for entry in commits if int(entry["version"]) > since])
+    return rows_of_commits(table, [entry for entry in commits if int(entry["version"]) > since], life_of(opened).table_id)
 
 
 def _commits(lake: Lakehouse, table: TableContract, since: int, until: int) -> list[dict[str, Any]]:
@@ -132,8 +147,8 @@ def _commits(lake: Lakehouse, table: TableContract, since: int, until: int) -> l
     return [entry for entry in found if since < int(entry["version"]) <= until]
 
 
-def rows_of_commits(table: TableContract, history: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return the lineage of some versions of a table, oldest first."""
+def rows_of_commits(table: TableContract, history: Iterable[Mapping[str, Any]], table_id: str | None) -> list[dict[str, Any]]:
+    """Return the lineage of some versions of a table, which Delta calls by an id, oldest first."""
     rows: list[dict[str, Any]] = []
     for entry in sorted(history, key=lambda entry: entry["version"]):
         version = int(entry["version"])
@@ -150,6 +165,7 @@ def rows_of_commits(table: TableContract, history: Iterable[Mapping[str, Any]]) 
                 "run_id": "" if found is None else found.run_id,
                 "code_version": "" if found is None else found.code_version,
                 "recorded_at_utc": datetime.fromtimestamp(entry["timestamp"] / 1000, tz=UTC),
+                "output_table_id": table_id,
             }
             for name, read in sorted(inputs.items())
         ]
@@ -227,7 +243,24 @@ def _pairs(entries: Any) -> list[tuple[str, int]]:
     return [(entry["key"], entry["value"]) if isinstance(entry, dict) else (entry[0], entry[1]) for entry in entries]
 
 
-_KEY: Final = ("output", "output_version", "output_column", "input", "input_version", "input_column", "run_id")
+_KEY: Final = LINEAGE.primary_key
+_BEFORE_IDS: Final = (*(name for name in _KEY if name != "output_table_id"), "recorded_at_utc")
+"""What tells rows that were written before ids of tables were: a commit's moment is the same whenever it is read."""
+
+
+def not_among(held: Iterable[Mapping[str, Any]], rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows, each once, that are not among those that are held."""
+    keys, before_ids = set[tuple[Any, ...]](), set[tuple[Any, ...]]()
+    for row in held:
+        keys.add(_named(row, _KEY))
+        if not row.get("output_table_id"):
+            before_ids.add(_named(row, _BEFORE_IDS))
+    new = {key: row for row in rows if (key := _named(row, _KEY)) not in keys and _named(row, _BEFORE_IDS) not in before_ids}
+    return list(new.values())
+
+
+def _named(row: Mapping[str, Any], names: Sequence[str]) -> tuple[Any, ...]:
+    return tuple(row.get(name) for name in names)
 
 
 def _not_there(lake: Lakehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -239,8 +272,7 @@ def _not_there(lake: Lakehouse, rows: Sequence[dict[str, Any]]) -> list[dict[str
         return []
     versions = sorted({row["output_version"] for row in rows})
     where = pl.col("output").is_in(outputs) & pl.col("output_version").is_in(versions)
-    held = set(lake.polars(LINEAGE, list(_KEY), where=where).iter_rows())
-    return list({key: row for row in rows if (key := tuple(row.get(name) for name in _KEY)) not in held}.values())
+    return not_among(lake.polars(LINEAGE, [*_KEY, "recorded_at_utc"], where=where).iter_rows(named=True), rows)
 
 
 def without_doubled(lake: Lakehouse, *, run_id: str = "") -> pl.DataFrame:
@@ -292,7 +324,7 @@ def missing_lineage(lake: Lakehouse) -> dict[str, list[int]]:
 def written_by_others(lake: LakeReader) -> dict[str, list[int]]:
     """Return, by table, the recorded versions that another program wrote and that the table still rests on.
 
-    It does no longer where the table was set back to before them since, or its station has made every row anew.
+    It does no longer where the table was set back to before them since, its station has made every row anew, or it began anew.
     """
     import polars as pl
 
@@ -300,10 +332,14 @@ def written_by_others(lake: LakeReader) -> dict[str, list[int]]:
     if last[STATION] < 0:
         return {}
     is_restore = (pl.col("input") == pl.col("output")) & pl.col("output_column").is_null()
-    rows = lake.polars(LINEAGE, ["output", "output_version", "input", "input_version"], where=(pl.col("input") == EXTERNAL) | is_restore)
+    columns = ["output", "output_version", "output_table_id", "recorded_at_utc", "input", "input_version"]
+    rows = lake.polars(LINEAGE, columns, where=(pl.col("input") == EXTERNAL) | is_restore)
+    lives = {name: _life_if_whole(lake, name) for name in set(rows.filter(pl.col("input") == EXTERNAL)["output"])}
     others: dict[str, set[int]] = {}
     back: dict[str, list[tuple[int, int]]] = {}
-    for name, version, given, read in rows.iter_rows():
+    for name, version, table_id, at_utc, given, read in rows.iter_rows():
+        if (life := lives.get(name)) is not None and not life.holds(table_id, at_utc):
+            continue
         if given == EXTERNAL:
             others.setdefault(name, set()).add(int(version))
         elif read.isdecimal():
@@ -319,3 +355,11 @@ def written_by_others(lake: LakeReader) -> dict[str, list[int]]:
         if resting:
             found[name] = resting
     return found
+
+
+def _life_if_whole(lake: LakeReader, name: str) -> TableLife | None:
+    """Return the life of a table; ``None`` where there is none, or its log is damaged, which others say."""
+    try:
+        return present_life(lake, contracts()[name])
+    except DamagedTableError:
+        return None

@@ -14,8 +14,8 @@ turn out other.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from lab_assets.contracts.all_contracts import contract
 from lab_assets.contracts.core import TableContract
@@ -75,10 +75,28 @@ def _versions_resting(lake: Lakehouse, table: TableContract, first: Mapping[str,
         return [0]
     found: list[int] = []
     for entry in history:
-        stated = Derivation.of_commit(entry)
-        if stated is None:
+        if Derivation.of_commit(entry) is None:
             if not str(entry.get("operation")).startswith(ARRANGING):
                 found.append(int(entry["version"]))
-        elif any(str(read).isdecimal() and int(read) >= first[name] for name, read in stated.inputs.items() if name in first):
+        elif _has_read(entry, first):
             found.append(int(entry["version"]))
     return found
+
+
+def _has_read(entry: Mapping[str, Any], first: Mapping[str, int]) -> bool:
+    """Return whether a commit says that it read some version from the first on, by table."""
+    stated = Derivation.of_commit(entry)
+    inputs = {} if stated is None else stated.inputs
+    return any(str(read).isdecimal() and int(read) >= first[name] for name, read in inputs.items() if name in first)
+
+
+def versions_made_of(lake: Lakehouse, tables: Iterable[TableContract], since: Mapping[str, int]) -> dict[str, list[int]]:
+    """Return the versions of some tables whose commits say that they were made of what is taken back, by table.
+
+    Args:
+        lake: Tables.
+        tables: The tables.
+        since: First version that is taken back, by table.
+    """
+    first = _first_resting(lake, since)
+    return {table.full_name: [int(entry["version"]) for entry in lake.history(table) if _has_read(entry, first)] for table in tables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from lab_assets.contracts.governance import LINEAGE
 from lab_assets.contracts.ml import PREDICTIONS, TRAINING_SETS
 from lab_assets.contracts.silver import LOTS
 from lab_assets.definitions import build_defs
+from lab_assets.lake.data_files import local_path
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.service.prediction_log import PredictionLog
@@ -27,6 +29,7 @@ from lab_assets.state.ledger_tables import STATION_PROGRESS
 from lab_assets.stations.all_stations import STATIONS, station
 from lab_assets.stations.governance.lineage import DECLARED, EXTERNAL, STATION, missing_lineage, update_lineage, written_by_others
 from lab_assets.stations.ml.predictions import Scoring, score_waiting
+from lab_assets.stations.restoring import rebuild
 from lab_assets.stations.runner import update
 from lab_assets_tests.service.predictions import make
 from lab_assets_tests.stations.ml.models import put_into_service
@@ -166,6 +169,48 @@ def test_what_others_wrote_is_told_of_until_it_is_made_anew_or_set_back(lake: La
     write_as_another(lake, lots, lake.polars(lots).head(1))
     update_lineage(lake, STATIONS)
     assert written_by_others(lake) == {"silver.lots": [lake.version(lots)]}
+
+
+def lose_and_rebuild(lake: Lakehouse, table: TableContract) -> None:
+    shutil.rmtree(local_path(lake.uri(table)))
+    rebuild(lake, table.full_name)
+
+
+def test_a_table_that_began_anew_has_rows_for_each_version_from_0_on(lake: Lakehouse) -> None:
+    """Equal ones as well: its version 0 was made by the same contract. Repeated after a kill nothing is doubled."""
+    update_lineage(lake, STATIONS)
+    first = {row["output_table_id"] for row in of(lake, "silver.lots")}
+    lose_and_rebuild(lake, LOTS)
+    update_lineage(lake, STATIONS)
+    new = [row for row in of(lake, "silver.lots") if row["output_table_id"] not in first]
+    assert [(row["output_version"], row["input"]) for row in new] == [("0", "contract:silver.lots"), ("1", "bronze.lims_lots")]
+    assert len({row["output_table_id"] for row in new}) == len(first) == 1
+    rows = lake.row_count(LINEAGE)
+    forget_progress(lake)
+    update_lineage(lake, STATIONS)
+    assert lake.row_count(LINEAGE) == rows
+
+
+def test_rows_from_before_ids_were_recorded_are_not_written_again(lake: Lakehouse) -> None:
+    update_lineage(lake, STATIONS)
+    held = lake.polars(LINEAGE).with_columns(output_table_id=pl.lit(None, dtype=pl.String))
+    lake.replace(LINEAGE, held.to_arrow(), derivation=Derivation(inputs={"test": 1}))
+    forget_progress(lake)
+    update_lineage(lake, STATIONS)
+    added = lake.polars(LINEAGE).filter(pl.col("output") != LINEAGE.full_name)
+    assert added.height == held.filter(pl.col("output") != LINEAGE.full_name).height
+
+
+def test_what_others_wrote_in_an_earlier_life_of_a_table_is_not_named(lake: Lakehouse) -> None:
+    """The other program's version was 2 and the last; the table is lost, begins anew, and has a version 2 of our own."""
+    assert write_as_another(lake, LOTS, lake.polars(LOTS).head(1)) == 2
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake) == {"silver.lots": [2]}
+    lose_and_rebuild(lake, LOTS)
+    putting(lake)(contract("bronze.lims_lots"), {"lot_id": "NEW", "product": "P", "recorded_at_utc": at(1)}, batch=2)
+    assert update(lake, station("silver.lots")).version == 2
+    update_lineage(lake, STATIONS)
+    assert written_by_others(lake) == {}
 
 
 def test_the_service_states_where_its_commits_come_from(lake: Lakehouse) -> None:
