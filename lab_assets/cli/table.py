@@ -102,7 +102,7 @@ def restore(
     from lab_assets.lake.versions import TableViewError, written_table
     from lab_assets.settings import get_settings
     from lab_assets.state.audit_chain import AuditLog
-    from lab_assets.stations.restoring import RestoringError, consequences
+    from lab_assets.stations.restoring import RestoringError, consequences, require_may_be_set_back
     from lab_assets.stations.restoring import restore as restore_table
 
     contract, engine = contract_named(name), database()
@@ -112,6 +112,7 @@ def restore(
     before = written_table(get_settings(), contract).version()
     if version >= before:
         raise TableViewError(f"{name} is at version {before}; name an earlier one")
+    require_may_be_set_back(name)
     if words := consequences(name, before):
         if not force:
             raise RestoringError(f"{words}. --force sets it back all the same")

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from lab_assets.contracts.bronze import QUARANTINE
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.governance import ACCESS, AUDIT, LINEAGE
-from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, PREDICTIONS
+from lab_assets.contracts.ml import DECISIONS, EXPLANATIONS, ONLINE_LOG, PREDICTIONS
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.state.clock import utc_now
@@ -195,6 +195,19 @@ class Restored:
     marked_in: int | None = None
 
 
+def require_may_be_set_back(name: str) -> None:
+    """Refuse the log of what people were answered.
+
+    Raises:
+        RestoringError: it is that one; the message says what brings its files back.
+    """
+    if name == ONLINE_LOG.full_name:
+        raise RestoringError(
+            f"{name} holds what people were answered, and the service goes on writing it: nothing is taken away from it, by force either. "
+            f"Files that are damaged come back from a backup: 'lab restore DIR --only lake/{name.replace('.', '/')}'"
+        )
+
+
 def consequences(name: str, before: int) -> str:
     """Return what follows from setting a table back that no station makes, for who is asked to force it; empty for others."""
     kind = kind_of(name)
@@ -230,10 +243,12 @@ def restore(lake: Lakehouse, contract: TableContract, version: int, *, force: bo
         force: Set back bronze or a record as well.
 
     Raises:
-        RestoringError: it is bronze or a record, and not forced; the message says what follows.
+        RestoringError: it is bronze or a record, and not forced; the message says what follows. Or it is the log of what people were answered,
+            of which nothing is taken away: the service goes on writing it, and nobody could say what was lost between two commits.
         DamagedTableError: the log of that version is not whole.
     """
     name, before = contract.full_name, lake.version(contract)
+    require_may_be_set_back(name)
     if not force and (words := consequences(name, before)):
         raise RestoringError(f"{words}. --force sets it back all the same")
     reason, rests = f"restored to version {version}", rests_on({name})

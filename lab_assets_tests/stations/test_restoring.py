@@ -16,7 +16,7 @@ import typer
 from lab_assets.cli.main import app
 from lab_assets.contracts.all_contracts import contract, contracts
 from lab_assets.contracts.bronze import LIMS_LOTS
-from lab_assets.contracts.ml import DECISIONS, PREDICTIONS
+from lab_assets.contracts.ml import DECISIONS, ONLINE_LOG, PREDICTIONS
 from lab_assets.ingest.ingestor import Ingestor
 from lab_assets.lake.derivation import Derivation
 from lab_assets.lake.lakehouse import Lakehouse
@@ -159,6 +159,11 @@ def second_run(lake: Lakehouse, run_id: str) -> dict[str, list[dict[str, Any]]]:
     for station in STATIONS[STATIONS.index(stations()["silver.results"]) :]:
         update(lake, station, run_id=run_id)
     return before
+
+
+def test_nothing_is_taken_away_of_what_people_were_answered(lake: Lakehouse) -> None:
+    with pytest.raises(RestoringError, match=r"nothing is taken away from it, by force either.*lab restore DIR --only lake/ml/online_log"):
+        restore(lake, ONLINE_LOG, 0, force=True)
 
 
 def test_a_faulty_run_is_taken_back(lake: Lakehouse) -> None:
