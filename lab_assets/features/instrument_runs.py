@@ -100,7 +100,8 @@ class KnownRuns:
     def learn(self, runs: Iterable[InstrumentRun]) -> list[InstrumentRuns]:
         """Take in what became known at one time; return the states that are new.
 
-        These are those of runs heard of for the first time, and those of the last run of each method that anything was learned of.
+        These are those of runs heard of for the first time, as runs of their method, and those of the last run of each method that anything
+        was learned of.
 
         Args:
             runs: Each injection once; one without a method is on this instrument no longer.
@@ -115,7 +116,7 @@ class KnownRuns:
             if run.method_id:
                 self._add(run)
                 concerned[run.method_id] = run
-                new += [run] if before is None else []
+                new += [run] if before is None or before.method_id != run.method_id else []
         last = [self._last_of(method_id) or run for method_id, run in concerned.items()]
         return [self._upto(run) for run in {(run.method_id, run.injection_id): run for run in (*new, *last)}.values()]
 

@@ -71,6 +71,8 @@ def put_edges(lake: Lakehouse) -> None:
         {**plan["SEQ2025-0003_006"], **late, "method_id": "ASSAY-01"},
         {**plan["SEQ2025-0002_006"], **late, "sample_name": "S25-0002"},
     )
+    later = {**_LATE, "recorded_at_utc": datetime(2025, 2, 11, tzinfo=UTC), "source_sha256": "shaL", "method_id": "ASSAY-01"}
+    put(LIMS_SEQUENCES, *({**plan[f"SEQ2025-0004_00{number}"], **later} for number in (2, 3, 4)))
     put(
         CALIBRATIONS,
         _certificate("CAL-E", "LC-02", outcome="fail", performed=datetime(2025, 1, 3, tzinfo=UTC), recorded=_at(4)),
