@@ -38,6 +38,7 @@ class Kind(StrEnum):
     OTHER_HOME = "other_home"
     OTHER_KEY = "other_key"
     NOT_SHARED = "not_shared"
+    UNFINISHED_RESTORE = "unfinished_restore"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,10 @@ WORDS: Final = {
     Kind.NOT_SHARED: _Words(
         what="Spark's workers do not share a folder with this process",
         what_to_do="mount LAB_HOME (and the lake) on every host of LAB_SPARK_REMOTE under the same path; until then no file is taken there",
+    ),
+    Kind.UNFINISHED_RESTORE: _Words(
+        what="a restore into this place is not finished, and until it is this is no laboratory",
+        what_to_do="nothing was changed, finish it with 'lab restore'",
     ),
 }
 

@@ -24,6 +24,7 @@ import psutil
 from filelock import FileLock
 
 from lab_assets.settings import Settings
+from lab_assets.unfinished_restore import require_no_unfinished_restore
 
 _BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 _LOCK_WAIT_S: Final = 30.0
@@ -89,6 +90,7 @@ def place_of(settings: Settings) -> Place:
 
     Raises:
         LostError: the record cannot be read.
+        EnvironmentFaultError: it would be written in a home whose restore was not finished.
         OSError: the home cannot be written.
     """
     return Place(home_id=_record(settings).home_id, path=str(settings.home.resolve()), boot_id=boot_id())
@@ -165,6 +167,7 @@ def _record(settings: Settings, *, also: Iterable[str] = (), without: Iterable[s
     known, added, given_up = _read(settings), tuple(also), set(without)
     if known is not None and set(added) <= set(known.kept) and not given_up & set(known.kept):
         return known
+    require_no_unfinished_restore(settings)
     settings.home.mkdir(parents=True, exist_ok=True)
     with FileLock(record_path(settings).with_suffix(".lock"), timeout=_LOCK_WAIT_S):
         known = _read(settings) or _Record(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lab_assets.cli._governance import JsonOption, database, print_json, print_table
+from lab_assets.cli._interrupts import saying_what_is_kept
 from lab_assets.cli._lake import note_lineage, open_lake
 from lab_assets.cli.table import contract_named
 
@@ -37,7 +38,8 @@ def maintain(
     from lab_assets.contracts.all_contracts import contracts
 
     chosen = [contract_named(name) for name in names] if names else list(contracts().values())
-    with open_lake(database()) as lake:
+    kept = "every table is whole, what was done stays, and 'lab maintain' again does the rest"
+    with saying_what_is_kept(lambda: kept), open_lake(database()) as lake:
         tables = [found for each in chosen if (found := _table(lake, each, dry_run=dry_run)) is not None]
         beside = [] if names else _beside(lake, dry_run=dry_run)
         if not dry_run:

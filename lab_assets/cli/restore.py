@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lab_assets.cli._governance import ByOption, JsonOption, actor_of, print_json
+from lab_assets.cli._interrupts import saying_what_is_kept
 from lab_assets.cli._passphrase import PassphraseFile, WithoutKeys, asked_passphrase, stated_passphrase
 
 if TYPE_CHECKING:
     from lab_assets.ops.backup.parts import PartRestored
-    from lab_assets.ops.backup.restoring import Chosen, RestoreReport
+    from lab_assets.ops.backup.restore_report import Chosen, RestoreReport
     from lab_assets.ops.lake_from_raw import LakeRebuilt
     from lab_assets.settings import Settings
 
@@ -43,15 +44,19 @@ def restore(
     replace: Annotated[bool, typer.Option("--replace", help="Lay aside what is in the place, instead of refusing.")] = False,
     passphrase_file: PassphraseFile = None,
     without_keys: WithoutKeys = False,
+    without_damaged: Annotated[
+        bool, typer.Option("--without-damaged", help="Leave out files that are damaged in the backup, and name them, instead of refusing.")
+    ] = False,
     reason: Annotated[str, typer.Option("--reason", help="Why; kept in the audit trail.")] = "",
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make the laboratory of a backup in an empty place, verified and held against itself; another path and machine will do.
 
-    Exit code 0: everything is as it was. 1: something is not, and is named.
+    Exit code 0: everything is as it was. 1: something is not, and is named. After Ctrl-C it is 130, and the same command goes on; until
+    it has finished, no other command takes the place for a laboratory.
     """
-    from lab_assets.ops.backup.restoring import Chosen
+    from lab_assets.ops.backup.restore_report import Chosen
     from lab_assets.settings import get_settings
 
     if lake_from_raw:
@@ -73,7 +78,7 @@ def restore(
     if only is not None:
         _part(settings, chosen, only, reason=reason, by=by, as_json=as_json)
     else:
-        _whole(settings, chosen, replace=replace, as_json=as_json)
+        _whole(settings, chosen, replace=replace, without_damaged=without_damaged, as_json=as_json)
 
 
 def _require_down(settings: Settings) -> None:
@@ -95,22 +100,38 @@ def _with_passphrase(chosen: Chosen) -> Chosen:
         return chosen
     found = BackupFolder(chosen.folder.expanduser().resolve())
     found.home_id()
-    snapshot = found.snapshot(chosen.name) if chosen.name else found.newest()
-    return changed(chosen, passphrase=asked_passphrase()) if snapshot is not None and snapshot.keys_file else chosen
+    snapshot = found.snapshot(chosen.name or found.newest_name())
+    return changed(chosen, passphrase=asked_passphrase()) if snapshot.keys_file else chosen
 
 
-def _whole(settings: Settings, chosen: Chosen, *, replace: bool, as_json: bool) -> None:
+def _whole(settings: Settings, chosen: Chosen, *, replace: bool, without_damaged: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
+    from lab_assets.ops.backup.going_on import choice_that_goes_on
     from lab_assets.ops.backup.restoring import restore as restore_home
 
     say = (lambda _line: None) if as_json else lambda line: typer.echo(line, err=True)
-    report = restore_home(settings, _with_passphrase(chosen), by=_shell(), replace=replace, say=say)
+    goes_on = choice_that_goes_on(settings, chosen)
+    if goes_on != chosen:
+        say(f"going on with the restore of backup {goes_on.name}, which was interrupted here")
+    chosen = _with_passphrase(goes_on)
+    with saying_what_is_kept(lambda: _kept(settings)):
+        report = restore_home(settings, chosen, by=_shell(), replace=replace, without_damaged=without_damaged, say=say)
     if as_json:
         print_json(asdict(report))
     else:
         _print_whole(report)
     raise typer.Exit(1 if report.problems else 0)
+
+
+def _kept(settings: Settings) -> str:
+    """Say what an interrupted restore leaves."""
+    from lab_assets.unfinished_restore import command_to_finish, unfinished_restore
+
+    mark = unfinished_restore(settings)
+    if mark is None:
+        return f"nothing of the backup was written to {settings.home}"
+    return f"what was written stays, and {settings.home} is no laboratory until '{command_to_finish(settings, mark)}' has finished it"
 
 
 def _shell() -> str:
@@ -147,7 +168,12 @@ def _part(settings: Settings, chosen: Chosen, only: str, *, reason: str, by: str
     from lab_assets.state.audit_chain import AuditError, AuditLog
     from lab_assets.state.database import open_database
 
-    done = restore_part(settings, _with_passphrase(chosen) if only.endswith(".key") else chosen, only)
+    if only.endswith(".key"):
+        chosen = _with_passphrase(chosen)
+    with saying_what_is_kept(
+        lambda: f"what was brought back stays; 'lab restore {chosen.folder} --only {only}' again brings back the rest"
+    ):
+        done = restore_part(settings, chosen, only)
     if done.restored:
         new = {"backup": done.backup, "files": len(done.restored), "first": done.restored[:20], "aside": done.aside[:20]}
         try:
@@ -191,7 +217,8 @@ def _lake_from_raw(settings: Settings, *, reason: str, by: str | None, as_json: 
         require_manage(engine, by)
     begun = time.monotonic()
     say = (lambda _line: None) if as_json else lambda line: typer.echo(f"{time.monotonic() - begun:6.1f} s  {line}", err=True)
-    with open_lake(engine) as lake:
+    kept = "the tables that were made stay, and 'lab restore --lake-from-raw' again makes those that are still lost"
+    with saying_what_is_kept(lambda: kept), open_lake(engine) as lake:
         done = rebuild_lake(lake, by=actor_of(engine, by), reason=reason or "tables were lost", run_id=new_run_id("restore"), say=say)
     if as_json:
         print_json({**asdict(done), "seconds": round(time.monotonic() - begun, 1)})

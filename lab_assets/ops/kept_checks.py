@@ -12,10 +12,12 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Final
 
 from lab_assets.environment_errors import fault_of
+from lab_assets.fault_kinds import EnvironmentFaultError
 from lab_assets.home_identity import Kept, LostError, has_made, is_new, record_path
 from lab_assets.ops.checks import Check, place_of_fault
 from lab_assets.ops.dagster_home import home_folder
 from lab_assets.settings import Settings
+from lab_assets.unfinished_restore import require_no_unfinished_restore
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -27,6 +29,7 @@ _RESTORE: Final = "put it back from a backup with 'lab restore'; see docs/recove
 
 def _identity(settings: Settings) -> Check:
     """See that a home says which one it is, and what was made in it."""
+    require_no_unfinished_restore(settings)
     path = record_path(settings)
     try:
         new, kept = is_new(settings), {each for each in Kept if has_made(settings, each)}
@@ -199,7 +202,7 @@ def _current(settings: Settings) -> Engine | None:
             return None
         engine = open_engine(settings)
         return engine if revision_of(settings, engine) == HEAD else None
-    except (SQLAlchemyError, LostError):
+    except (SQLAlchemyError, LostError, EnvironmentFaultError):
         return None
 
 

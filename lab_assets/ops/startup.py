@@ -17,6 +17,7 @@ from lab_assets.ops.dagster_home import CODE_MODULE, dagster_instance, write_wor
 from lab_assets.ops.processes import clear_the_way, start
 from lab_assets.ops.supervision.plan import UpState, read_plan
 from lab_assets.settings import Settings
+from lab_assets.unfinished_restore import require_no_unfinished_restore
 
 
 def bring_up(settings: Settings, *, code_module: str = CODE_MODULE, say: Callable[[str], None] = lambda _line: None) -> UpState:
@@ -28,10 +29,11 @@ def bring_up(settings: Settings, *, code_module: str = CODE_MODULE, say: Callabl
         say: Given what happens.
 
     Raises:
-        EnvironmentFaultError: a port is taken, or the database cannot be brought to this version.
+        EnvironmentFaultError: a restore was interrupted here, a port is taken, or the database cannot be brought to this version.
         ProcessError: a process ended or did not answer in time.
         JarsMissingError: Java or the JARs are missing.
     """
+    require_no_unfinished_restore(settings)
     known = read_plan(settings)
     socket = Path(known.socket) if known is not None else code_socket(settings)
     wanted = components(settings, code_module=code_module, socket_path=socket)

@@ -29,6 +29,7 @@ from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import Kept, LostError, must_hold, note_made, require_kept
 from lab_assets.settings import Settings
 from lab_assets.state.laboratory import claim, is_owner
+from lab_assets.unfinished_restore import require_no_unfinished_restore
 
 HEAD: Final = "0008"
 """Newest revision in ``migrations/versions``; a test holds it against Alembic's own answer."""
@@ -59,8 +60,10 @@ def open_engine(settings: Settings, *, pooled: bool = True) -> Engine:
         pooled: Whether connections are kept open between uses.
 
     Raises:
+        EnvironmentFaultError: a backup is being put back into the home, or that was interrupted.
         DatabaseUnavailableError: SQLite's folder cannot be made. Using the engine raises ``DatabaseLostError`` where the file was lost.
     """
+    require_no_unfinished_restore(settings)
     url = make_url(settings.database_url)
     options: dict[str, Any] = {ANCHOR_OPTION: str(settings.run / "audit_anchor.jsonl")}
     pool: dict[str, Any] = {} if pooled else {"poolclass": NullPool}
@@ -161,7 +164,9 @@ def is_made(settings: Settings) -> bool:
 
     Raises:
         DatabaseLostError: there is none, though it was made here before.
+        EnvironmentFaultError: a backup is being put back into the home, or that was interrupted.
     """
+    require_no_unfinished_restore(settings)
     path = database_file(settings)
     if path is None:
         return True

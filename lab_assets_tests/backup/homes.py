@@ -9,12 +9,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
+from lab_assets.cli.main import app
 from lab_assets.contracts.all_contracts import contracts
 from lab_assets.governance.mask_methods import MaskKey
 from lab_assets.home_identity import place_of
-from lab_assets.ops.backup.making import BackupReport, KeysChoice, make_backup
-from lab_assets.ops.backup.restoring import Chosen, RestoreReport, restore
-from lab_assets.settings import Settings
+from lab_assets.ingest.raw_store import RawStore
+from lab_assets.ingest.reconciler import Reconciler
+from lab_assets.ingest.scrub import scrub
+from lab_assets.lake.damaged_tables import damaged_tables
+from lab_assets.ops.backup.backup_report import BackupReport
+from lab_assets.ops.backup.making import KeysChoice, make_backup
+from lab_assets.ops.backup.restore_report import Chosen, RestoreReport
+from lab_assets.ops.backup.restoring import restore
+from lab_assets.settings import Settings, get_settings
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
 from lab_assets_tests.faults.ingestion import Plant, plant_at, run_of
@@ -78,3 +87,30 @@ def killed_at(place: str, work: Callable[[], object], settings: Settings) -> int
     child = WarmProcess(work, environment_of(settings, LAB_FAILPOINT=place), settings.home.parent / "output")  # type: ignore[arg-type]  # what it returns is nobody's
     child.communicate(timeout=120)
     return child.returncode
+
+
+def problems_of(plant: Plant) -> list[str]:
+    """What audit trail, tables, ledger and originals have against a laboratory."""
+    ledger = plant.lake.ledger
+    found = [] if (checked := AuditLog(ledger.engine).verify()).ok else [checked.reason]
+    found += [each.problem for each in damaged_tables(plant.settings, ledger)]
+    found += Reconciler(plant.lake, RawStore(plant.settings.raw)).settle()
+    return found + [f"{each.problem}: {each.object}" for each in scrub(plant.settings, ledger).findings]
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of a file, whatever its rights."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.chmod(0o600)
+    path.write_bytes(bytes(content))
+
+
+def lab_in(home: Path, *arguments: str) -> tuple[int, str, str]:
+    """Give a command to the laboratory of a home, in this process; return its exit code and what it wrote."""
+    get_settings.cache_clear()
+    try:
+        done = CliRunner().invoke(app, list(arguments), env={"LAB_HOME": str(home), "LAB_BACKUP_PASSPHRASE": WORD})
+    finally:
+        get_settings.cache_clear()
+    return done.exit_code, done.stdout, done.stderr

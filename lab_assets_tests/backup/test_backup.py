@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import stat
 import threading
 from functools import partial
@@ -15,55 +14,19 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from lab_assets.contracts.bronze import CHROMATOGRAMS, FILES
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import place_of
-from lab_assets.ingest.raw_store import RawStore
-from lab_assets.ingest.reconciler import Reconciler
-from lab_assets.ingest.scrub import scrub
-from lab_assets.lake.damaged_tables import damaged_tables
 from lab_assets.ops.backup.folder import BackupError, BackupFolder
 from lab_assets.ops.backup.keys import decrypt
 from lab_assets.ops.backup.making import KeysChoice, make_backup
 from lab_assets.ops.backup.parts import restore_part
-from lab_assets.ops.backup.restoring import Chosen
+from lab_assets.ops.backup.restore_report import Chosen
 from lab_assets.ops.backup.verifying import verify
 from lab_assets.settings import get_settings
 from lab_assets.state.audit_chain import AuditLog
 from lab_assets.state.database import open_database
-from lab_assets_tests.backup.homes import WORD, back_up, killed_at, other, plant_with_files, put_in, rows_of
+from lab_assets_tests.backup.homes import WORD, back_up, killed_at, other, plant_with_files, problems_of, put_in, rows_of
 from lab_assets_tests.faults.ingestion import KILLED, Plant, run_of, tmpfs, unmount
 
 KEY = "run/mask.key"
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Plant, Path]:
-    """A laboratory and a folder with one backup of it; tests copy what they change."""
-    plant = plant_with_files(tmp_path_factory.mktemp("made") / "lab")
-    folder = plant.settings.home.parent / "backups"
-    back_up(plant, folder)
-    return plant, folder
-
-
-@pytest.fixture
-def plant(made: tuple[Plant, Path], tmp_path: Path) -> Plant:
-    """A laboratory of the test's own."""
-    shutil.copytree(made[0].settings.home, tmp_path / "lab")
-    return other(made[0], tmp_path / "lab")
-
-
-@pytest.fixture
-def folder(made: tuple[Plant, Path], tmp_path: Path) -> Path:
-    """A folder with one backup, of the test's own."""
-    shutil.copytree(made[1], tmp_path / "backups")
-    return tmp_path / "backups"
-
-
-def _problems(plant: Plant) -> list[str]:
-    """What audit trail, tables, ledger and originals have against a laboratory."""
-    ledger = plant.lake.ledger
-    found = [] if (checked := AuditLog(ledger.engine).verify()).ok else [checked.reason]
-    found += [each.problem for each in damaged_tables(plant.settings, ledger)]
-    found += Reconciler(plant.lake, RawStore(plant.settings.raw)).settle()
-    return found + [f"{each.problem}: {each.object}" for each in scrub(plant.settings, ledger).findings]
 
 
 def test_a_restored_laboratory_is_the_one_that_was_backed_up(made: tuple[Plant, Path], plant: Plant, tmp_path: Path) -> None:
@@ -84,7 +47,7 @@ def test_a_restored_laboratory_is_the_one_that_was_backed_up(made: tuple[Plant, 
     assert stat.S_IMODE((restored.settings.home / KEY).stat().st_mode) == 0o600
     assert stat.S_IMODE(restored.settings.raw.stat().st_mode) == 0o700
     assert (restored.settings.home / commit.relative_to(plant.settings.home)).stat().st_mtime_ns == written_ns
-    assert _problems(restored) == []
+    assert problems_of(restored) == []
     actions = [entry.action for entry in AuditLog(restored.lake.ledger.engine).entries()]
     assert actions[-3:] == ["backup.begin", "home.restore", "integrity.scrub"]
 
@@ -158,7 +121,7 @@ def test_backups_of_a_laboratory_that_is_written_to_are_each_of_one_moment(plant
     for number, report in enumerate(reports):
         put_in(tmp_path / "b", tmp_path / f"home{number}", name=report.name)
         restored = other(plant, tmp_path / f"home{number}")
-        assert _problems(restored) == []
+        assert problems_of(restored) == []
         ledger, lake = restored.lake.ledger, restored.lake
         assert lake.version(CHROMATOGRAMS) == ledger.noted_version(CHROMATOGRAMS.full_name)
         versions.append(lake.version(CHROMATOGRAMS))
@@ -280,11 +243,12 @@ def test_an_interrupted_restore_is_no_laboratory_and_goes_on(plant: Plant, folde
     assert (tmp_path / "new" / ".restoring").is_file()
     later = back_up(plant, folder)
     with pytest.raises(BackupError, match="the begin of a restore of another backup"):
-        put_in(folder, tmp_path / "new")
+        put_in(folder, tmp_path / "new", name=later.name)
     first = next(name for name in BackupFolder(folder).names() if name != later.name)
-    assert put_in(folder, tmp_path / "new", name=first).problems == []
+    report = put_in(folder, tmp_path / "new")
+    assert (report.backup, report.problems) == (first, []), "the same command goes on, although a newer backup was made meanwhile"
     assert not (tmp_path / "new" / ".restoring").exists()
-    assert _problems(other(plant, tmp_path / "new")) == []
+    assert problems_of(other(plant, tmp_path / "new")) == []
 
 
 def test_single_files_come_back_and_others_stay(plant: Plant, folder: Path) -> None:
@@ -304,7 +268,7 @@ def test_single_files_come_back_and_others_stay(plant: Plant, folder: Path) -> N
     assert [Path(each).read_bytes() for each in done.aside] == [b"other bytes"]
     restore_part(plant.settings, chosen, KEY)
     assert (home / KEY).read_bytes() == key
-    assert _problems(plant) == []
+    assert problems_of(plant) == []
     with pytest.raises(BackupError, match="holds nothing at 'lake/gold/nothing'"):
         restore_part(plant.settings, chosen, "lake/gold/nothing")
 

@@ -23,7 +23,7 @@ from lab_assets.governance.users import create_user
 from lab_assets.lake.writer import LakeWriter
 from lab_assets.ops.backup.making import KeysChoice, make_backup
 from lab_assets.ops.backup.parts import restore_part
-from lab_assets.ops.backup.restoring import Chosen
+from lab_assets.ops.backup.restore_report import Chosen
 from lab_assets.ops.checks import Check
 from lab_assets.ops.kept_checks import KEPT
 from lab_assets.ops.lake_checks import LAKE

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from filelock import FileLock
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 
 from lab_assets.contracts.all_contracts import contracts
 from lab_assets.contracts.ml import ONLINE_LOG
@@ -33,6 +33,7 @@ from lab_assets.ops.backup.folder import BackupError
 from lab_assets.ops.dagster_home import home_folder
 from lab_assets.settings import Settings
 from lab_assets.state.ledger import Ledger
+from lab_assets.state.ledger_tables import ARRIVALS
 from lab_assets.stations.all_stations import stations
 
 ANCHOR: Final = "run/audit_anchor.jsonl"
@@ -135,6 +136,7 @@ def freeze(settings: Settings, work: Path) -> Contents:
         if pinned >= 0:
             _table(settings, contents, ledger, name, pinned)
     contents.sources += list(_others(settings))
+    contents.damaged |= _lost_originals(ledger, contents)
     ledger.engine.dispose()
     return contents
 
@@ -257,6 +259,14 @@ def _others(settings: Settings) -> Iterator[Source]:
     record = settings.home / "home.json"
     if record.is_file():
         yield Source(path="home.json", file=record)
+
+
+def _lost_originals(ledger: Ledger, contents: Contents) -> dict[str, str]:
+    """Return the originals that the ledger knows and nobody can back up any more, by place: an earlier backup may hold them."""
+    there = {source.sha256 for source in contents.sources if source.path.startswith("raw/")}
+    with ledger.engine.connect() as connection:
+        known = connection.execute(select(ARRIVALS.c.file_id).where(ARRIVALS.c.file_id != "").distinct()).scalars()
+        return {f"raw/{sha256[:2]}/{sha256}": "it is missing" for sha256 in sorted(known) if sha256 not in there}
 
 
 def _files(folder: Path) -> list[Path]:

@@ -8,6 +8,7 @@ Belongs here: layout, storing, reading, removing. Does not belong here: what a l
     objects/<aa>/<sha256>            contents, shared by all backups
     keys/<sha256>.json               keys, encrypted (``keys.py``)
     snapshots/<time>-<digest>.json   one backup: each file with its digest; the name holds the digest of the list itself
+    damaged.json                     digests of contents that were found damaged; the next backup stores them anew
 
 A list is written last and at once: a backup that was interrupted leaves contents that no list names, and the earlier backups as they were.
 """
@@ -17,10 +18,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 import shutil
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +33,15 @@ FORMAT: Final = 1
 _MARKER: Final = "lab-backup.json"
 _CHUNK: Final = 1 << 20
 _DIGEST_IN_NAME: Final = 16
+_DAMAGED: Final = "damaged.json"
 
 
 class BackupError(RuntimeError):
     """A backup cannot be made, read or put back; the message says where, why and what to do."""
+
+
+class DamagedListError(BackupError):
+    """The list of a backup was changed or cannot be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +80,7 @@ class Snapshot:
         keys: Digest of each key by its place, or empty where they were left out.
         keys_file: File of the encrypted keys below ``keys/``; empty where there are none.
         damaged: What was not as it should be in the laboratory itself, by place.
+        hashed_again: First digit of the digests of those earlier contents that were hashed again for it; see ``reuse.py``.
         files: Every file.
     """
 
@@ -88,6 +96,7 @@ class Snapshot:
     keys: dict[str, str] = field(default_factory=dict[str, str])
     keys_file: str = ""
     damaged: dict[str, str] = field(default_factory=dict[str, str])
+    hashed_again: str = ""
     files: tuple[FileEntry, ...] = ()
 
     @property
@@ -120,6 +129,8 @@ class BackupFolder:
             content = json.loads((self.root / _MARKER).read_text())
             made_by, home_id = int(content["format"]), str(content["home_id"])
         except (FileNotFoundError, ValueError, KeyError, TypeError) as error:
+            if (newest := self.newest()) is not None:  # every list says it as well
+                return newest.home_id
             raise BackupError(f"{self.root} is no folder of backups: {_MARKER} is missing or cannot be read") from error
         if made_by > FORMAT:
             raise BackupError(f"{self.root} was written by a newer version of the product (format {made_by}, known is {FORMAT}): update it")
@@ -131,7 +142,7 @@ class BackupFolder:
         Raises:
             BackupError: it holds something else.
         """
-        if self.is_made():
+        if self.is_made() or self.newest() is not None:
             if (other := self.home_id()) != home_id:
                 raise BackupError(
                     f"{self.root} holds backups of another laboratory ({other[:8]}, this one is {home_id[:8]}): name another folder"
@@ -140,8 +151,9 @@ class BackupFolder:
             raise BackupError(f"{self.root} holds something else than backups: name an empty or a new folder, or that of an earlier backup")
         for folder in (self.root, self.root / "objects", self.snapshots_folder, self.keys_folder):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self.is_made():
-            _write_whole(self.root / _MARKER, json.dumps({"format": FORMAT, "home_id": home_id}).encode())
+        marker = json.dumps({"format": FORMAT, "home_id": home_id}).encode()
+        if not self.is_made() or (self.root / _MARKER).read_bytes() != marker:
+            _write_whole(self.root / _MARKER, marker)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -220,26 +232,94 @@ class BackupFolder:
         """Return the names of the backups, oldest first."""
         return sorted(path.stem for path in self.snapshots_folder.glob("*.json"))
 
-    def newest(self) -> Snapshot | None:
-        """Return the newest backup; ``None`` where there is none."""
+    def newest_name(self) -> str:
+        """Return the name of the newest backup.
+
+        Raises:
+            BackupError: there is none.
+        """
         names = self.names()
-        return self.snapshot(names[-1]) if names else None
+        if not names:
+            raise BackupError(f"{self.root} holds no finished backup")
+        return names[-1]
+
+    def newest(self) -> Snapshot | None:
+        """Return the newest backup whose list can be read; ``None`` where there is none."""
+        return next(self._readable(), None)
+
+    def whole(self) -> list[Snapshot]:
+        """Return the backups whose lists can be read, oldest first."""
+        return list(self._readable())[::-1]
+
+    def _readable(self) -> Iterator[Snapshot]:
+        for name in reversed(self.names()):
+            with suppress(DamagedListError):
+                yield self.snapshot(name)
+
+    def damaged_lists(self) -> dict[str, str]:
+        """Return the backups whose lists cannot be read, by name, with what to do."""
+        found: dict[str, str] = {}
+        for name in self.names():
+            try:
+                self.snapshot(name)
+            except DamagedListError as error:
+                found[name] = str(error)
+        return found
+
+    def without(self, contents: Collection[str], *, but: str) -> list[str]:
+        """Return the other backups that name none of some contents, oldest first."""
+        return [each.name for each in self.whole() if each.name != but and not any(entry.sha256 in contents for entry in each.files)]
 
     def snapshot(self, name: str) -> Snapshot:
         """Return one backup, its list of files verified.
 
         Raises:
-            BackupError: there is none of that name, or its list was changed.
+            DamagedListError: its list was changed or cannot be read.
+            BackupError: there is none of that name.
         """
         path = self.snapshots_folder / f"{name}.json"
         try:
             content = path.read_bytes()
-        except OSError as error:
+        except FileNotFoundError as error:
             known = ", ".join(self.names()) or "none"
-            raise BackupError(f"{self.root} holds no backup {name!r} that can be read; there are: {known}") from error
+            raise BackupError(f"{self.root} holds no backup {name!r}; there are: {known}") from error
+        except OSError as error:
+            raise DamagedListError(self._about_list(path, f"cannot be read ({error.strerror})")) from error
         if not name.endswith(f"-{hashlib.sha256(content).hexdigest()[:_DIGEST_IN_NAME]}"):
-            raise BackupError(f"{path} was changed since it was written: name another backup ('lab backup list {self.root}' shows them)")
+            raise DamagedListError(self._about_list(path, "was changed since it was written"))
         return _snapshot_of(name, json.loads(content))
+
+    def _about_list(self, path: Path, problem: str) -> str:
+        root = shlex.quote(str(self.root))
+        return (
+            f"{path}, the list of one backup, {problem}, and the other backups are as they were: name another one with --backup "
+            f"('lab backup list {root}' shows them), or set this list aside with 'mv {shlex.quote(str(path))} {root}'"
+        )
+
+    def damaged_contents(self) -> set[str]:
+        """Return the digests of contents that were found damaged and were not mended since."""
+        try:
+            return {str(each) for each in json.loads((self.root / _DAMAGED).read_text())}
+        except (OSError, ValueError, TypeError):
+            return set()
+
+    def note_damaged(self, contents: Iterable[str], *, sound: Collection[str] = ()) -> bool:
+        """Note contents that are damaged, beside those that were noted before; return whether the folder could be written.
+
+        Args:
+            contents: Their digests.
+            sound: Digests of contents that are not damaged, whatever was noted before.
+        """
+        known = self.damaged_contents()
+        now = {*known, *contents} - {*sound}
+        try:
+            if now and now != known:
+                _write_whole(self.root / _DAMAGED, json.dumps(sorted(now)).encode())
+            elif not now:
+                (self.root / _DAMAGED).unlink(missing_ok=True)
+        except OSError:  # a folder mounted for reading: whoever asked says what is damaged, and a later backup finds it
+            return False
+        return True
 
     def write(self, snapshot: Snapshot) -> Snapshot:
         """Write the list of a backup whose contents are all kept, durable when this returns; that makes it one."""
@@ -253,18 +333,26 @@ class BackupFolder:
     def prune(self, keep: int) -> list[str]:
         """Remove all but the newest backups, and contents that none of those names.
 
+        The newest one of a laboratory in which nothing was damaged stays in any case: it may hold what is damaged there now. While a list
+        cannot be read, nobody knows what it needs, and nothing is removed.
+
         Args:
             keep: How many stay, at least 1.
 
         Returns:
             The names of those that were removed.
         """
-        gone = self.names()[: -max(keep, 1)]
-        if not gone:
+        names = self.names()
+        before, newest = names[: -max(keep, 1)], names[-max(keep, 1) :]
+        if not before or self.damaged_lists():
             return []
+        kept = [self.snapshot(name) for name in newest]
+        if all(each.damaged for each in kept):
+            whole = [name for name in before if not self.snapshot(name).damaged]
+            kept += [self.snapshot(name) for name in whole[-1:]]
+        gone = [name for name in before if name not in {each.name for each in kept}]
         for name in gone:
             (self.snapshots_folder / f"{name}.json").unlink()
-        kept = [self.snapshot(name) for name in self.names()]
         named = {entry.sha256 for each in kept for entry in each.files}
         for path in (self.root / "objects").glob("??/*"):
             if path.name not in named:

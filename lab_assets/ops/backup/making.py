@@ -11,7 +11,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,8 +23,11 @@ from lab_assets.fault_kinds import EnvironmentFaultError, Kind
 from lab_assets.home_identity import place_of
 from lab_assets.lake.archive_folder import files_stay
 from lab_assets.ops.backup import keys as sealed
+from lab_assets.ops.backup.backup_report import BackupReport
 from lab_assets.ops.backup.contents import Contents, Source, freeze, require_embedded
 from lab_assets.ops.backup.folder import BackupError, BackupFolder, FileEntry, Snapshot, digest_of_file
+from lab_assets.ops.backup.reuse import Reuse
+from lab_assets.ops.backup.verifying import keys_problem
 from lab_assets.ops.environment import stated_settings
 from lab_assets.provenance import code_version
 from lab_assets.settings import Settings
@@ -60,47 +63,6 @@ class KeysChoice:
     may_make: bool = False
 
 
-@dataclass(kw_only=True)
-class BackupReport:
-    """What one backup came to.
-
-    Attributes:
-        name: Its name.
-        folder: Where it is.
-        made_at_utc: Moment of the ledger's state.
-        files: Files in it.
-        bytes: Bytes of them.
-        new_files: Files whose contents were not kept before.
-        new_bytes: Bytes of those.
-        linked_files: Those of them that are another name of the original file.
-        tables: Tables in it.
-        keys: ``encrypted``, ``none`` (there are none) or ``left out``.
-        passphrase: A passphrase that was made for the keys; shown this once.
-        damaged: What is damaged in the laboratory itself and not in the backup, by place.
-        waiting: Files in the inbox that were not taken in yet, which no backup holds.
-        same_disk: Whether the backup lies on the disk of the laboratory.
-        removed: Earlier backups that were removed, as asked for.
-        seconds: Time of each part.
-    """
-
-    name: str = ""
-    folder: str = ""
-    made_at_utc: str = ""
-    files: int = 0
-    bytes: int = 0
-    new_files: int = 0
-    new_bytes: int = 0
-    linked_files: int = 0
-    tables: int = 0
-    keys: str = "none"
-    passphrase: str | None = None
-    damaged: dict[str, str] = field(default_factory=dict[str, str])
-    waiting: int = 0
-    same_disk: bool = False
-    removed: list[str] = field(default_factory=list[str])
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-
-
 def make_backup(
     settings: Settings,
     engine: Engine,
@@ -134,7 +96,9 @@ def make_backup(
     folder.make(place.home_id)
     report = BackupReport(folder=str(folder.root), same_disk=_same_disk(folder.root, settings.home))
     with folder.alone(), folder.workspace() as work, _files_stay(settings):
+        report.damaged_lists = folder.damaged_lists()
         former = folder.newest()
+        reuse = Reuse(folder, former)
         snapshot = _keys(settings, folder, former, keys, report, home_id=place.home_id)
         audit = AuditLog(engine)
         audit.append(actor=by, action="backup.begin", target=str(folder.root), reason="asked for", origin=ORIGIN)
@@ -145,7 +109,7 @@ def make_backup(
         report.seconds["settling"] = time.monotonic() - begun
         failpoint("backup_settled")
         say(f"{len(contents.sources)} file(s) as of {report.made_at_utc[:19]} UTC, settled in {report.seconds['settling']:.1f} s")
-        entries = _store(folder, contents, former, report, copy_all=copy_all, say=say)
+        entries = _store(folder, contents, former, reuse, report, copy_all=copy_all, say=say)
         failpoint("backup_stored")
         made = Snapshot(
             made_at_utc=report.made_at_utc,
@@ -159,14 +123,22 @@ def make_backup(
             keys=snapshot[0],
             keys_file=snapshot[1],
             damaged=contents.damaged,
+            hashed_again=reuse.digit,
             files=tuple(entries),
         )
         made = folder.write(made)
         report.removed = folder.prune(keep) if keep is not None else []
+        settled = reuse.settle()
+        report.mended, report.damaged_contents, report.hashed_bytes = settled.mended, settled.left, reuse.hashed_bytes
     report.name, report.files, report.bytes, report.damaged = made.name, len(made.files), made.bytes, dict(contents.damaged)
     report.waiting = _waiting(settings, engine)
     report.seconds["storing"] = time.monotonic() - begun - report.seconds["settling"]
     new = {"backup": made.name, "files": report.files, "bytes": report.bytes, "keys": report.keys, "damaged": sorted(report.damaged)[:100]}
+    new |= {
+        "mended": report.mended,
+        "damaged_contents": sorted(report.damaged_contents)[:100],
+        "damaged_lists": sorted(report.damaged_lists),
+    }
     audit.append(actor=by, action="backup.make", target=str(folder.root), new=new, reason="asked for", origin=ORIGIN)
     return report
 
@@ -215,12 +187,15 @@ def _keys(
         report.keys = "left out"
         return {}, ""
     report.keys = "encrypted"
-    if choice.passphrase is None and former is not None and former.keys == prints and (folder.keys_folder / former.keys_file).is_file():
-        return prints, former.keys_file
+    problem = ""
+    if choice.passphrase is None and former is not None and former.keys == prints:
+        if not (problem := keys_problem(folder, former)):
+            return prints, former.keys_file
+        problem = f"{folder.keys_folder / former.keys_file}, which holds the keys of the earlier backups, is {problem}: "
     passphrase = choice.passphrase
     if passphrase is None and not choice.may_make:
         raise BackupError(
-            "the keys need a passphrase, and there is no terminal at which a new one could be shown: "
+            f"{problem}the keys need a passphrase, and there is no terminal at which a new one could be shown: "
             "set LAB_BACKUP_PASSPHRASE, name a --passphrase-file, or leave the keys out with --without-keys"
         )
     if passphrase is None:
@@ -232,15 +207,23 @@ def _store(
     folder: BackupFolder,
     contents: Contents,
     former: Snapshot | None,
+    reuse: Reuse,
     report: BackupReport,
     *,
     copy_all: bool,
     say: Callable[[str], None],
 ) -> list[FileEntry]:
     known = {entry.path: entry for entry in former.files} if former else {}
-    trusted = {entry.sha256 for entry in known.values()}
     links = not copy_all and report.same_disk
-    planned = [(source, _kept_before(folder, source, known, trusted)) for source in contents.sources]
+    planned: list[tuple[Source, FileEntry | None]] = []
+    said = time.monotonic()
+    for source in contents.sources:
+        planned.append((source, _kept_before(source, known, reuse)))
+        if time.monotonic() - said > _SAID_EVERY_S:
+            said = time.monotonic()
+            say(
+                f"{len(planned)} of {len(contents.sources)} file(s) looked for, {reuse.hashed_bytes / 1e6:.0f} MB of earlier contents hashed"
+            )
     needed = sum(_size(source.file) for source, kept in planned if kept is None and not (links and source.may_be_linked))
     _require_space(folder, needed, "the new files")
     entries: list[FileEntry] = []
@@ -271,8 +254,8 @@ class _DamagedFileError(OSError):
     """A file of the laboratory does not hold what was committed, or cannot be read."""
 
 
-def _kept_before(folder: BackupFolder, source: Source, known: dict[str, FileEntry], trusted: set[str]) -> FileEntry | None:
-    """Return the entry of a file whose contents the folder holds already, without reading it; ``None`` where it has to be stored."""
+def _kept_before(source: Source, known: dict[str, FileEntry], reuse: Reuse) -> FileEntry | None:
+    """Return the entry of a file whose contents the folder holds already, without reading the file; ``None`` where it is to be stored."""
     try:
         status = source.file.stat()
     except OSError:
@@ -281,7 +264,7 @@ def _kept_before(folder: BackupFolder, source: Source, known: dict[str, FileEntr
     if source.sha256 is None and not (same is not None and (same.size, same.mtime_ns) == (status.st_size, status.st_mtime_ns)):
         return None
     sha256 = source.sha256 or (same.sha256 if same else "")
-    if sha256 not in trusted or not folder.holds(sha256, status.st_size):
+    if not reuse.is_sound(sha256, status.st_size):
         return None
     return FileEntry(path=source.path, sha256=sha256, size=status.st_size, mode=status.st_mode & 0o777, mtime_ns=status.st_mtime_ns)
 

@@ -14,9 +14,11 @@ from typing import Final
 from lab_assets.home_identity import is_new, place_of, record_path
 from lab_assets.ops.backup.contents import LAKE
 from lab_assets.ops.backup.folder import BackupError, Snapshot
-from lab_assets.ops.backup.restoring import Chosen, is_there, place_of_entry, write_file, write_key
+from lab_assets.ops.backup.restore_report import Chosen
+from lab_assets.ops.backup.restoring import is_there, place_of_entry, write_file, write_key
 from lab_assets.ops.backup.verifying import problem_of
 from lab_assets.settings import Settings
+from lab_assets.unfinished_restore import require_no_unfinished_restore
 
 
 @dataclass(kw_only=True)
@@ -53,7 +55,9 @@ def restore_part(settings: Settings, chosen: Chosen, only: str) -> PartRestored:
 
     Raises:
         BackupError: the backup holds nothing of that name, or of another laboratory, or a stored file is not sound.
+        EnvironmentFaultError: a whole restore was interrupted in this home, and is to be finished first.
     """
+    require_no_unfinished_restore(settings)
     wanted = only.strip("/")
     named_key = wanted.endswith(".key")
     given = chosen if named_key else Chosen(folder=chosen.folder, name=chosen.name, without_keys=True)
@@ -77,7 +81,9 @@ def restore_part(settings: Settings, chosen: Chosen, only: str) -> PartRestored:
             done.kept += 1
             continue
         if problem := problem_of(folder, entry.sha256):
-            raise BackupError(f"{entry.path} in backup {snapshot.name} is {problem}: name an earlier backup with --backup")
+            others = folder.without({entry.sha256}, but=snapshot.name)
+            another = f"--backup {others[-1]} holds others" if others else "no other backup in the folder is without it"
+            raise BackupError(f"{entry.path} in backup {snapshot.name} is {problem}; {another}")
         _lay_aside(settings, target, moment, done)
         write_file(folder, entry, target)
         done.restored.append(entry.path)

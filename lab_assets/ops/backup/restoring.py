@@ -1,156 +1,100 @@
 """Putting a backup back: a whole laboratory in a new place.
 
-Belongs here: the order of steps, what has to be settled afterwards. Does not belong here: single files (``parts.py``), making tables anew
-from the originals (``lab_assets.ops.lake_from_raw``).
+Belongs here: the order of steps, writing files. Does not belong here: what has to be settled afterwards (``settling.py``), single files
+(``parts.py``), making tables anew from the originals (``lab_assets.ops.lake_from_raw``).
 
-A place that is being filled carries a mark, and its database comes last: until everything is there and verified, no command takes it for a
-laboratory. What was there already from an interrupted restore of the same backup is kept.
+A place that is being filled carries a mark (``lab_assets.unfinished_restore``), and its database comes last: until everything is there and
+verified, no command takes it for a laboratory. What was there already from an interrupted restore of the same backup is kept, unless
+somebody worked there since.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from lab_assets.disk import existing
 from lab_assets.failpoints import failpoint
 from lab_assets.home_identity import Kept, give_up, record_path
 from lab_assets.lake.data_files import local_path
-from lab_assets.ops.backup import keys as sealed
-from lab_assets.ops.backup.contents import DATABASE, LAKE, require_embedded
+from lab_assets.ops.backup.contents import DATABASE, LAKE, MLFLOW, require_embedded
 from lab_assets.ops.backup.folder import BackupError, BackupFolder, FileEntry, Snapshot, digest_of_file
+from lab_assets.ops.backup.going_on import choice_that_goes_on, has_log, written_since
 from lab_assets.ops.backup.making import READING_SETTINGS, no_room
+from lab_assets.ops.backup.restore_report import Chosen, RestoreReport
+from lab_assets.ops.backup.settling import settle
+from lab_assets.ops.backup.verifying import problem_of
 from lab_assets.ops.environment import stated_settings
 from lab_assets.settings import Settings
+from lab_assets.state.database import utc_text
+from lab_assets.unfinished_restore import UnfinishedRestore, end_restore, mark_restore, restoring_here, unfinished_restore
 
-if TYPE_CHECKING:
-    from lab_assets.lake.lakehouse import Lakehouse
-
-_MARK: Final = ".restoring"
 _LAST: Final = (DATABASE, "home.json")
+_NEEDED: Final = (*_LAST, MLFLOW)
+"""Without these no laboratory can be made: nothing makes them a second time."""
+_DRAFT: Final = ".restoring"
+_BESIDE_DATABASES: Final = ("-wal", "-shm", "-journal")
 _RESERVE_BYTES: Final = 64 << 20
 _SAID_EVERY_S: Final = 2.0
-ORIGIN: Final = "restore"
-
-
-@dataclass(kw_only=True)
-class RestoreReport:
-    """What putting a backup back came to.
-
-    Attributes:
-        backup: Its name.
-        home: Where the laboratory is now.
-        made_at_utc: Moment of the backup.
-        files: Files written.
-        bytes: Bytes of them.
-        tables: Tables in it.
-        keys: ``restored``, ``none`` (the backup has none) or ``left out``.
-        aside: Where what was in the place before lies now; empty where it was empty.
-        reconciled: What was set right in ledger and tables.
-        ended_runs: Runs that were under way when the backup was made, and are ended here.
-        audit: What the check of the audit trail says.
-        problems: What is not as it should be.
-        settings: Settings of the backed-up laboratory that this one reads files by and does not have.
-        seconds: Time of each part.
-    """
-
-    backup: str
-    home: str
-    made_at_utc: str
-    files: int = 0
-    bytes: int = 0
-    tables: int = 0
-    keys: str = "none"
-    aside: str = ""
-    reconciled: list[str] = field(default_factory=list[str])
-    ended_runs: int = 0
-    audit: str = ""
-    problems: list[str] = field(default_factory=list[str])
-    settings: dict[str, str] = field(default_factory=dict[str, str])
-    seconds: dict[str, float] = field(default_factory=dict[str, float])
-
-
-@dataclass(frozen=True, kw_only=True)
-class Chosen:
-    """Which backup is put back, and with what.
-
-    Attributes:
-        folder: Folder of backups.
-        name: Name of one; ``None``: the newest.
-        passphrase: Of its keys.
-        without_keys: Leave the keys out.
-    """
-
-    folder: Path
-    name: str | None = None
-    passphrase: str | None = None
-    without_keys: bool = False
-
-    def open(self) -> tuple[BackupFolder, Snapshot, dict[str, bytes]]:
-        """Return the folder, the backup and its keys; nothing has been written when something of it is missing.
-
-        Raises:
-            BackupError: there is no such backup, or its keys need another passphrase.
-        """
-        folder = BackupFolder(self.folder.expanduser().resolve())
-        home_id = folder.home_id()
-        names = folder.names()
-        if not names:
-            raise BackupError(f"{folder.root} holds no finished backup")
-        snapshot = folder.snapshot(self.name or names[-1])
-        if not snapshot.keys_file or self.without_keys:
-            return folder, snapshot, {}
-        if self.passphrase is None:
-            raise BackupError(
-                "the keys of this backup are encrypted: give the passphrase with --passphrase-file or LAB_BACKUP_PASSPHRASE, or leave the "
-                "keys out with --without-keys (pseudonyms of people are others from then on)"
-            )
-        return folder, snapshot, sealed.decrypt(folder, snapshot.keys_file, self.passphrase, home_id=home_id)
 
 
 def restore(
-    settings: Settings, chosen: Chosen, *, by: str, replace: bool = False, say: Callable[[str], None] = lambda _line: None
+    settings: Settings,
+    chosen: Chosen,
+    *,
+    by: str,
+    replace: bool = False,
+    without_damaged: bool = False,
+    say: Callable[[str], None] = lambda _line: None,
 ) -> RestoreReport:
     """Make the laboratory of a backup in a place of its own, and hold it against itself.
 
     Args:
         settings: Of the new place: its home, and where its tables lie.
-        chosen: The backup.
+        chosen: The backup; where none is named, the one whose restore was interrupted there, else the newest.
         by: Who asks.
         replace: Lay aside what is in the place, instead of refusing.
+        without_damaged: Leave out files whose stored contents are damaged, and name them, instead of refusing.
         say: Given progress.
 
     Raises:
-        BackupError: the backup is not whole, or the place is not free.
+        BackupError: the backup is not whole, the place is not free, or somebody worked there since the restore was interrupted.
         EnvironmentFaultError: the disk has too little room.
     """
     require_embedded(settings)
-    folder, snapshot, keys = chosen.open()
+    folder, snapshot, keys = choice_that_goes_on(settings, chosen).open()
     home = settings.home.resolve()
     if home.is_relative_to(folder.root) or folder.root.is_relative_to(home):
         raise BackupError(f"{home} and the backups in {folder.root} lie in one another: name another place")
     report = RestoreReport(backup=snapshot.name, home=str(home), made_at_utc=snapshot.made_at_utc, tables=len(snapshot.tables))
     report.aside = _free(settings, snapshot, replace=replace)
     begun = time.monotonic()
-    for place in (home, settings.run, settings.raw, settings.quarantine):
-        place.mkdir(parents=True, exist_ok=True, mode=0o700 if place != home else 0o755)
-    (home / _MARK).write_text(snapshot.name)
-    _require_space(settings, snapshot)
-    _write_all(settings, folder, snapshot, report, say)
-    report.keys = _write_keys(settings, keys, snapshot)
-    report.seconds["writing"] = time.monotonic() - begun
-    failpoint("restore_written")
-    _settle(settings, snapshot, report, by=by, say=say)
-    (home / _MARK).unlink()
+    home.mkdir(parents=True, exist_ok=True)
+    mark = _marked(settings, folder, snapshot)
+    for place in (settings.run, settings.raw, settings.quarantine):
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        with FileLock(settings.run / "restore.lock", timeout=0), restoring_here(settings):
+            _require_space(settings, snapshot)
+            _remove_drafts(home, local_path(settings.lake))
+            _write_all(settings, folder, snapshot, report, say, without_damaged=without_damaged)
+            mark_restore(settings, dataclasses.replace(mark, is_settling=True))
+            report.keys = _write_keys(settings, keys, snapshot)
+            report.seconds["writing"] = time.monotonic() - begun
+            failpoint("restore_written")
+            settle(settings, snapshot, report, by=by, say=say)
+            end_restore(settings)
+    except Timeout as error:
+        raise BackupError(f"another 'lab restore' is at work on {home}; wait until it has ended") from error
     report.seconds["settling"] = time.monotonic() - begun - report.seconds["writing"]
     own = stated_settings(settings)
     report.settings = {name: value for name, value in snapshot.settings.items() if own.get(name) != value}
@@ -164,13 +108,18 @@ def _free(settings: Settings, snapshot: Snapshot, *, replace: bool) -> str:
     home = settings.home.resolve()
     lake = local_path(settings.lake).resolve()
     taken = [place for place in dict.fromkeys((home, lake)) if place.exists() and (not place.is_dir() or any(place.iterdir()))]
-    mark = home / _MARK
-    if mark.is_file() and mark.read_text() == snapshot.name:
+    mark = unfinished_restore(settings)
+    goes_on = mark is not None and mark.backup == snapshot.name
+    done = written_since(settings, snapshot, mark) if mark is not None and goes_on else ""
+    if not taken or (goes_on and not done):
         return ""
-    if not taken:
-        return ""
+    if done and not replace:
+        raise BackupError(
+            f"{home / DATABASE} was written to since the restore of backup {snapshot.name} was interrupted ({done}), and going on would "
+            f"overwrite that: nothing was changed; repeat the command with --replace to lay {home} aside as it is and begin anew"
+        )
     if not replace:
-        what = "the begin of a restore of another backup" if mark.is_file() else "something already"
+        what = "the begin of a restore of another backup" if mark is not None else "something already"
         raise BackupError(
             f"{taken[0]} holds {what}: name an empty or new place with --home, or lay it aside with --replace "
             f"(to bring single files back into a laboratory that is there, see --only)"
@@ -180,6 +129,23 @@ def _free(settings: Settings, snapshot: Snapshot, *, replace: bool) -> str:
         if place.exists():
             place.rename(place.with_name(f"{place.name}.before-restore-{moment}"))
     return str(taken[0].with_name(f"{taken[0].name}.before-restore-{moment}"))
+
+
+def _marked(settings: Settings, folder: BackupFolder, snapshot: Snapshot) -> UnfinishedRestore:
+    """Return the mark of the place, written before anything else is; an earlier restore of the same backup stays as far as it was."""
+    known = unfinished_restore(settings)
+    mark = known or UnfinishedRestore(backup=snapshot.name, folder="", begun_at_utc=utc_text())
+    mark = dataclasses.replace(mark, folder=str(folder.root))
+    if mark != known:
+        mark_restore(settings, mark)
+    return mark
+
+
+def _remove_drafts(*roots: Path) -> None:
+    """Remove what a restore that was killed had begun to write."""
+    for root in dict.fromkeys(roots):
+        for path in root.rglob(f".*{_DRAFT}"):
+            path.unlink(missing_ok=True)
 
 
 def _require_space(settings: Settings, snapshot: Snapshot) -> None:
@@ -203,34 +169,67 @@ def place_of_entry(settings: Settings, path: str) -> Path:
     return settings.home / path
 
 
-def _write_all(settings: Settings, folder: BackupFolder, snapshot: Snapshot, report: RestoreReport, say: Callable[[str], None]) -> None:
+def _write_all(
+    settings: Settings,
+    folder: BackupFolder,
+    snapshot: Snapshot,
+    report: RestoreReport,
+    say: Callable[[str], None],
+    *,
+    without_damaged: bool,
+) -> None:
     order = sorted(snapshot.files, key=lambda entry: entry.path in _LAST)
     lost: dict[str, str] = {}
     said = time.monotonic()
     for number, entry in enumerate(order, start=1):
-        if entry.path in _LAST and lost:
+        if entry.path in _LAST and lost and not without_damaged:
             break
         target = place_of_entry(settings, entry.path)
         if not is_there(target, entry) and (problem := write_file(folder, entry, target)):
             lost[entry.path] = problem
+            continue
         report.files, report.bytes = report.files + 1, report.bytes + entry.size
         if time.monotonic() - said > _SAID_EVERY_S:
             said = time.monotonic()
             say(f"{number} of {len(order)} file(s), {report.bytes / 1e6:.0f} MB")
     if lost:
-        first = "; ".join(f"{path} is {problem}" for path, problem in list(lost.items())[:5])
-        raise BackupError(
-            f"{len(lost)} file(s) of backup {snapshot.name} in {folder.root} are not what was stored ({first}): {report.home} is not a "
-            f"laboratory yet; put back an earlier backup ('lab backup list {folder.root}') in another place"
-        )
+        folder.note_damaged(entry.sha256 for entry in snapshot.files if entry.path in lost)
+        _require_none_needed(folder, snapshot, report, lost, without_damaged=without_damaged)
+        report.problems += [f"{path} is {problem} in the backup and was left out: see docs/recovery.md" for path, problem in lost.items()]
     for path, problem in snapshot.damaged.items():
         report.problems.append(f"{path} was damaged in the laboratory when it was backed up: {problem}")
+
+
+def _require_none_needed(
+    folder: BackupFolder, snapshot: Snapshot, report: RestoreReport, lost: dict[str, str], *, without_damaged: bool
+) -> None:
+    """Refuse to go on without files whose stored contents are damaged, unless that was asked for and a laboratory can be had.
+
+    Raises:
+        BackupError: it says which other backups do not hold them, and what else helps.
+    """
+    needed = [path for path in lost if path in _NEEDED]
+    if without_damaged and not needed:
+        return
+    first = "; ".join(f"{path} is {problem}" for path, problem in list(lost.items())[:5])
+    others = folder.without({entry.sha256 for entry in snapshot.files if entry.path in lost}, but=snapshot.name)
+    another = (
+        f"backup {others[-1]} holds none of these contents: name it with --backup and another place"
+        if others
+        else "no other backup in the folder is without them"
+    )
+    leave_out = "" if needed else "; or give --without-damaged, which leaves them out and names them"
+    raise BackupError(
+        f"{len(lost)} file(s) of backup {snapshot.name} in {folder.root} are not what was stored ({first}): {report.home} is not a "
+        f"laboratory yet; where the backed-up laboratory still stands, 'lab backup {folder.root}' stores anew what it still holds, and this "
+        f"command goes on; {another}{leave_out}"
+    )
 
 
 def is_there(target: Path, entry: FileEntry) -> bool:
     """Return whether a file has its bytes already, from a restore that was interrupted."""
     try:
-        return target.stat().st_size == entry.size and digest_of_file(target) == entry.sha256
+        return not has_log(target) and target.stat().st_size == entry.size and digest_of_file(target) == entry.sha256
     except OSError:
         return False
 
@@ -238,16 +237,20 @@ def is_there(target: Path, entry: FileEntry) -> bool:
 def write_file(folder: BackupFolder, entry: FileEntry, target: Path) -> str:
     """Write one file with its rights and time; return what is wrong with the stored one, empty when it is sound."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = target.with_name(f".{uuid.uuid4().hex}.restoring")
+    draft = target.with_name(f".{uuid.uuid4().hex}{_DRAFT}")
     try:
         shutil.copyfile(folder.object_path(entry.sha256), draft)
         if digest_of_file(draft) != entry.sha256:
             return "changed"
         draft.chmod(entry.mode)
         os.utime(draft, ns=(entry.mtime_ns, entry.mtime_ns))
+        for suffix in _BESIDE_DATABASES if target.suffix == ".db" else ():  # SQLite would write what is of another one into this one
+            target.with_name(f"{target.name}{suffix}").unlink(missing_ok=True)
         draft.replace(target)
-    except FileNotFoundError:
-        return "missing"
+    except OSError:
+        if problem := problem_of(folder, entry.sha256):
+            return problem
+        raise
     finally:
         draft.unlink(missing_ok=True)
     return ""
@@ -272,74 +275,3 @@ def write_key(home: Path, path: str, content: bytes) -> None:
     descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
-
-
-def _settle(settings: Settings, snapshot: Snapshot, report: RestoreReport, *, by: str, say: Callable[[str], None]) -> None:
-    """Bring what was copied to life: newest forms, runs of then ended, ledger and tables held against each other."""
-    from lab_assets.compute.session import SessionKeeper
-    from lab_assets.ingest.inbox_mark import mark_inbox
-    from lab_assets.lake.damaged_tables import damaged_tables
-    from lab_assets.lake.lakehouse import Lakehouse
-    from lab_assets.registry.serving import registry_of
-    from lab_assets.state.audit_chain import AuditLog
-    from lab_assets.state.database import open_database
-    from lab_assets.state.ledger import Ledger
-    from lab_assets.state.taken_paths import known_sources
-    from lab_assets.state.upgrade import upgrade
-
-    registry_of(settings).make_portable()
-    report.ended_runs = _end_runs(settings)
-    done = upgrade(settings, say=say)
-    engine = open_database(settings)
-    ledger = Ledger(engine)
-    for source in ("", *known_sources(engine)):
-        (settings.inbox / source).mkdir(parents=True, exist_ok=True)
-    mark_inbox(settings, anew=True)
-    lake = Lakehouse(settings, SessionKeeper(settings), ledger)
-    report.reconciled = [*([done.words] if done else []), *_reconcile(lake, report)]
-    new = {"backup": snapshot.name, "from": snapshot.place, "to": report.home, "keys": report.keys, "ended_runs": report.ended_runs}
-    new |= {"audit_at_backup": list(snapshot.audit), "problems": report.problems[:50]}
-    AuditLog(engine).append(actor=by, action="home.restore", target=snapshot.home_id, new=new, reason="asked for", origin=ORIGIN)
-    say("verifying the audit trail and the tables")
-    checked = AuditLog(engine).verify()
-    report.audit = f"{checked.entries} entries, chain whole" if checked.ok else checked.reason
-    report.problems += [] if checked.ok else [f"audit trail: {checked.reason}"]
-    report.problems += [each.problem for each in damaged_tables(settings, ledger)]
-    engine.dispose()
-
-
-def _reconcile(lake: Lakehouse, report: RestoreReport) -> list[str]:
-    from lab_assets.ingest.raw_store import RawStore
-    from lab_assets.ingest.reconciler import LakeBehindError, Reconciler
-    from lab_assets.lake.opening import DamagedTableError
-
-    locks = lake.settings.run / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(locks / "ingest.lock"):
-            return Reconciler(lake, RawStore(lake.settings.raw)).settle()
-    except (LakeBehindError, DamagedTableError) as error:
-        report.problems.append(str(error))
-        return []
-
-
-def _end_runs(settings: Settings) -> int:
-    """End runs that were under way when the backup was made: their processes are nowhere."""
-    from dagster import DagsterRunStatus, RunsFilter
-
-    from lab_assets.ops.dagster_home import dagster_instance, home_folder
-
-    if not (home_folder(settings) / "storage").is_dir():
-        return 0
-    under_way = [
-        DagsterRunStatus.QUEUED,
-        DagsterRunStatus.NOT_STARTED,
-        DagsterRunStatus.STARTING,
-        DagsterRunStatus.STARTED,
-        DagsterRunStatus.CANCELING,
-    ]
-    with dagster_instance(settings) as instance:
-        runs = instance.get_runs(RunsFilter(statuses=under_way))
-        for run in runs:
-            instance.report_run_failed(run, "it was under way when the laboratory was backed up; its work is taken up by the next run")
-        return len(runs)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from lab_assets.ops.backup.folder import BackupFolder, Snapshot, digest_of_file
+from lab_assets.ops.backup.folder import BackupFolder, DamagedListError, Snapshot, digest_of_file
 
 _SAID_EVERY_S: Final = 2.0
 
@@ -26,6 +26,7 @@ class Verified:
         findings: What is missing or changed, by place in the backup.
         damaged: What was damaged in the laboratory when it was backed up, by place.
         keys: Whether keys are in the newest of them.
+        is_noted: Whether the folder notes what is missing or changed, so that the next backup stores it anew.
     """
 
     backups: list[str] = field(default_factory=list[str])
@@ -34,6 +35,7 @@ class Verified:
     findings: dict[str, str] = field(default_factory=dict[str, str])
     damaged: dict[str, str] = field(default_factory=dict[str, str])
     keys: bool = False
+    is_noted: bool = True
 
     @property
     def ok(self) -> bool:
@@ -42,7 +44,7 @@ class Verified:
 
 
 def verify(folder: BackupFolder, names: Sequence[str], *, say: Callable[[str], None] = lambda _line: None) -> Verified:
-    """Hash the contents of backups again.
+    """Hash the contents of backups again; what is missing or changed is noted in the folder, for the next backup to store it anew.
 
     Args:
         folder: Folder of backups.
@@ -50,13 +52,17 @@ def verify(folder: BackupFolder, names: Sequence[str], *, say: Callable[[str], N
         say: Given progress.
 
     Raises:
-        BackupError: the list of one was changed, or there is none of that name.
+        BackupError: there is none of that name.
     """
     found = Verified()
     seen: dict[str, str] = {}
     said = time.monotonic()
     for name in names:
-        snapshot = folder.snapshot(name)
+        try:
+            snapshot = folder.snapshot(name)
+        except DamagedListError as error:
+            found.findings[f"snapshots/{name}.json"] = str(error)
+            continue
         found.backups.append(name)
         found.damaged |= snapshot.damaged
         found.keys = bool(snapshot.keys_file)
@@ -69,8 +75,10 @@ def verify(folder: BackupFolder, names: Sequence[str], *, say: Callable[[str], N
             if time.monotonic() - said > _SAID_EVERY_S:
                 said = time.monotonic()
                 say(f"{found.files} file(s), {found.bytes / 1e6:.0f} MB hashed, {len(found.findings)} finding(s)")
-        if problem := _keys_problem(folder, snapshot):
+        if problem := keys_problem(folder, snapshot):
             found.findings[f"keys/{snapshot.keys_file}"] = problem
+    damaged = [sha256 for sha256, problem in seen.items() if problem]
+    found.is_noted = folder.note_damaged(damaged, sound=seen.keys() - damaged)
     return found
 
 
@@ -84,7 +92,8 @@ def problem_of(folder: BackupFolder, sha256: str) -> str:
         return "unreadable"
 
 
-def _keys_problem(folder: BackupFolder, snapshot: Snapshot) -> str:
+def keys_problem(folder: BackupFolder, snapshot: Snapshot) -> str:
+    """Return what is wrong with the keys of a backup: ``missing`` or ``changed``; empty when they are whole, or left out."""
     if not snapshot.keys_file:
         return ""
     try:
