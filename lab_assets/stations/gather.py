@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Final, Protocol
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 LOOKED_BACK: Final = (timedelta(days=20), STANDARDS_LOOKBACK)
 """How far back an instrument's standards are looked for, until there are enough."""
 LONGEST_RUN: Final = timedelta(days=2)
 """No run takes longer."""
 RUN_COLUMNS: Final = (
     *("injection_id", "injection_name", "source", "instrument_id", "method_id", "sample_role", "injected_at_utc", "known_time_utc"),
-    *("stated_sample_name", "stated_method_name", "stated_instrument_name"),
+    *("stated_sample_name", "stated_method_name", "stated_instrument_name", "instrument_changed_at_utc"),
 )
 PEAK_COLUMNS: Final = ("injection_id", "injection_name", "processing_id", *STANDARD_PEAK_COLUMNS)
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -223,7 +224,8 @@ def _planned_before(read: KeyedReader, asked: Sequence[_Asked], looked_back: tim
     instruments = sorted({instrument for each in asked for instrument in each.instruments})
     # a standard is old by its end, which is some time after its begin
     since = first - looked_back - LONGEST_RUN
-    where = pl.col("instrument_id").is_in(instruments) & pl.col("injected_at_utc").is_between(since, last)
+    once_there = pl.col("instrument_id").is_in(instruments) | pl.col("instrument_changed_at_utc").is_not_null()
+    where = once_there & pl.col("injected_at_utc").is_between(since, last)
     runs = read.rows(INJECTIONS, RUN_COLUMNS, where=where).drop_nulls("known_time_utc")
     plans = read.keyed(LIMS_SEQUENCES, COLUMNS[LIMS_SEQUENCES.full_name], injection_name=runs["injection_name"])
     standards = _planned_standards(plans)
@@ -235,12 +237,13 @@ def _chosen_before(asked: Sequence[_Asked], runs: pl.DataFrame, plans: pl.DataFr
     records = LimsRecords(plans.iter_rows(named=True), (), ())
     ordered = runs.sort("known_time_utc", "injection_id")
     of_method: dict[tuple[str, str], list[tuple[datetime, str, datetime]]] = {}
-    for injection_id, name, instrument, ended in ordered.select(
-        "injection_id", "injection_name", "instrument_id", "known_time_utc"
-    ).iter_rows():
+    columns = ("injection_id", "injection_name", "stated_instrument_name", "instrument_changed_at_utc", "known_time_utc")
+    for injection_id, name, stated, moved_at, ended in ordered.select(columns).iter_rows():
         for method in {version.row["method_id"] for version in records.plans.versions(name)}:
-            certain_from = standard_from(records, name, method)
-            of_method.setdefault((instrument, method), []).append((ended, injection_id, certain_from))
+            # one that was moved is not there for good, or was not always
+            certain_from = standard_from(records, name, method) if moved_at is None else _NEVER
+            for instrument in records.instruments(name, stated=stated):
+                of_method.setdefault((instrument, method), []).append((ended, injection_id, certain_from))
     chosen: set[str] = set()
     is_enough = True
     for each in asked:

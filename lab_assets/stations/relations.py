@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from lab_assets.contracts.bronze import CALIBRATIONS, LIMS_SAMPLES, LIMS_SEQUENCES
 from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.domain.certificates import CERTIFICATE_COLUMNS, Certificates, counting_since
+from lab_assets.lake.among import among
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,6 +98,32 @@ def injections_of_methods(read: StationReader, columns: list[str], methods: pl.D
 def injections_of_windows(read: StationReader, columns: list[str], processing: pl.DataFrame) -> pl.DataFrame:
     """Return the injections that some rows of ``bronze.processing_methods`` may concern; see ``injections_of_methods``."""
     return injections_of_methods(read, columns, processing.select("source", method_id="method_name"))
+
+
+def on_instruments(instruments: pl.Series) -> pl.Expr:
+    """Hold for runs of some instruments, and for every run that was once known to be on another than today."""
+    import polars as pl
+
+    return among("instrument_id", instruments) | pl.col("instrument_changed_at_utc").is_not_null()
+
+
+def placed(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
+    """Return runs once for each instrument that they were ever known to be on: where files do not state it, the worklist may change it.
+
+    Reads ``bronze.lims_sequences``: ``injection_name``, ``instrument_id``.
+
+    Args:
+        read: Reads worklists.
+        runs: At least ``injection_name``, ``instrument_id``, ``instrument_changed_at_utc``.
+    """
+    import polars as pl
+
+    moved = runs.drop_nulls("instrument_changed_at_utc")
+    if moved.is_empty():
+        return runs
+    plans = read.keyed(LIMS_SEQUENCES, ["injection_name", "instrument_id"], injection_name=moved["injection_name"])
+    former = moved.drop("instrument_id").join(plans.drop_nulls().unique(), on="injection_name").select(runs.columns)
+    return pl.concat([runs, former]).unique(maintain_order=True)
 
 
 def since_certificates(read: StationReader, certificates: pl.DataFrame) -> pl.DataFrame:

@@ -20,6 +20,7 @@ import polars.selectors as cs
 from lab_assets.contracts.bronze import CHAMBER_READINGS, CHROMATOGRAMS, LIMS_SEQUENCES
 from lab_assets.contracts.core import TableContract
 from lab_assets.contracts.features import INSTRUMENT_HISTORY
+from lab_assets.contracts.silver import INJECTIONS
 from lab_assets.lake.changes import Changes, difference
 from lab_assets.lake.lakehouse import Lakehouse
 from lab_assets.stations import reading
@@ -194,15 +195,20 @@ class Net:
         yield self._tried(each, how, here, there)
         yield self._tried(each, f"{how}, undone", there, here, with_rows=self.effort is USUAL)
 
-    def _may_be(self, each: Input, plans: pl.DataFrame) -> bool:
-        """Return whether no run is by another method than before, where its row, which follows from its plan, would say so as well."""
-        if each.table is not LIMS_SEQUENCES or self.station.name != INSTRUMENT_HISTORY.full_name:
+    def _may_be(self, each: Input, rows: pl.DataFrame) -> bool:
+        """Return whether rows go with the others: a run's row follows from its plan, and is on the instrument that its file states."""
+        if self.station.name != INSTRUMENT_HISTORY.full_name:
             return True
+        if each.table is INJECTIONS:
+            return rows.filter(pl.col("stated_instrument_name") != pl.col("instrument_id")).is_empty()
+        if each.table is not LIMS_SEQUENCES:
+            return True
+        of_run = ["injection_name", "method_id", "instrument_id"]
         last = [
-            frame.sort("recorded_at_utc").group_by("injection_name").agg(pl.col("method_id").last())
-            for frame in (plans, self.frames[each.name])
+            frame.sort("recorded_at_utc").group_by("injection_name").agg(pl.col(of_run[1:]).last())
+            for frame in (rows, self.frames[each.name])
         ]
-        return last[0].join(last[1], on=["injection_name", "method_id"], how="anti").is_empty()
+        return last[0].join(last[1], on=of_run, how="anti", nulls_equal=True).is_empty()
 
     def _tried(self, each: Input, how: str, before: State, after: State, *, with_rows: bool = True) -> Tried:
         """Compare; of slow stations rows are compared one way, groups both ways."""

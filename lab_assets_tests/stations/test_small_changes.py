@@ -37,9 +37,10 @@ REACHES_FARTHER = {
     ("features.injection_progress", "silver.injections"): (2, "that a run is measured against earlier standards shows test_look_back.py"),
     ("features.injection_progress", "bronze.lims_sequences"): (3, "no run stood in two worklists"),
     ("features.injection_progress", "bronze.processing_methods"): (2, "standards are by the method of their first samples"),
-    ("features.instrument_history", "silver.injections"): (1, "the methods of runs near by are read to name less"),
-    ("features.instrument_history", "bronze.lims_sequences"): (2, "the last runs before one that comes are found by its own row as well"),
-    ("features.instrument_history", "bronze.processing_methods"): (3, "later runs of the instrument are touched by any"),
+    ("features.instrument_history", "silver.injections"): (2, "methods and instruments of runs near by are read to name less"),
+    ("features.injection_progress", "silver.peaks"): (2, "no standard by whose peaks others are measured was on several instruments"),
+    ("features.instrument_history", "bronze.lims_sequences"): (3, "the last runs before one that comes are found by its own row as well"),
+    ("features.instrument_history", "bronze.processing_methods"): (4, "later runs of the instrument are touched by any"),
 }
 """Of some relations how many reads are for what the laboratory at hand does not show, and why."""
 

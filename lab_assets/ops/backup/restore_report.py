@@ -25,7 +25,7 @@ class RestoreReport:
         tables: Tables in it.
         keys: ``restored``, ``none`` (the backup has none) or ``left out``.
         aside: Where what was in the place before lies now; empty where it was empty.
-        reconciled: What ledger and tables had to be told.
+        reconciled: What was set right in ledger and tables.
         ended_runs: Runs that were under way when the backup was made, and are ended here.
         audit: What the check of the audit trail says.
         problems: What is not as it should be.

@@ -34,7 +34,6 @@ from lab_assets.features.expectation import MethodExpectation
 from lab_assets.features.join import RUN_KEYS
 from lab_assets.features.progress import checkpoint_time
 from lab_assets.features.run_facts import STANDARD_PEAK_COLUMNS, STANDARDS_LOOKBACK, RunBook, RunIdentity
-from lab_assets.lake.among import among
 from lab_assets.stations.features.progress_worker import Known, KnownRun, ProgressWorker
 from lab_assets.stations.gather import LONGEST_RUN, RUN_COLUMNS, gather, identity_of, without_own_standards
 from lab_assets.stations.relations import (
@@ -43,6 +42,8 @@ from lab_assets.stations.relations import (
     injections_of_windows,
     names_in_sequences,
     names_of_plans,
+    on_instruments,
+    placed,
     samples_of_lots,
 )
 from lab_assets.stations.station import Group, Input, Station, copied, keys_of, of
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 _KEY: Final = ("injection_id", "injection_name")
 _RUN: Final = (
     *(*_KEY, "source", "instrument_id", "method_id", "product", "sample_role", "sequence_id", "injected_at_utc", "known_time_utc"),
-    *("run_time_min", "stated_sample_name", "stated_method_name", "stated_instrument_name", "processing_id"),
+    *("run_time_min", "stated_sample_name", "stated_method_name", "stated_instrument_name", "processing_id", "instrument_changed_at_utc"),
 )
 _REACH: Final = STANDARDS_LOOKBACK + LONGEST_RUN
 """A standard counts for runs that end this long after it at most."""
@@ -147,7 +148,11 @@ def _measured_against(read: StationReader, runs: pl.DataFrame, *, beside: pl.Dat
     """
     import polars as pl
 
-    known = runs.drop_nulls(["instrument_id", "injected_at_utc"])
+    known = placed(read, runs)
+    if also is not None:  # also where no entry puts them any more
+        there = also.select("injection_name", "instrument_id").unique()
+        known = pl.concat([known, runs.drop("instrument_id").join(there, on="injection_name").select(known.columns)])
+    known = known.drop_nulls(["instrument_id", "injected_at_utc"])
     known = known.filter(pl.col("injection_name").is_in(_ever_standards(read, known["injection_name"], also).implode()))
     if known.is_empty():
         return read.empty(INJECTIONS, _KEY)
@@ -158,11 +163,12 @@ def _measured_against(read: StationReader, runs: pl.DataFrame, *, beside: pl.Dat
     later = read.rows(
         INJECTIONS,
         list(dict.fromkeys((*_RUN, *RUN_COLUMNS))),
-        where=among("instrument_id", since["instrument_id"])
+        where=on_instruments(since["instrument_id"])
         & pl.col("known_time_utc").is_between(pl.lit(known["injected_at_utc"].min()), pl.lit(since["until"].max()) + _REACH),
     )
     reached = pl.col("known_time_utc").is_between(pl.col("since"), pl.col("until") + _REACH)
-    later = later.join(since, on="instrument_id").filter(reached).join(beside, on="injection_id", how="anti")
+    later = placed(read, later).join(since, on="instrument_id").filter(reached).join(beside, on="injection_id", how="anti")
+    later = later.unique("injection_id", maintain_order=True)
     alone = without_own_standards(read, [identity_of(row) for row in later.iter_rows(named=True)])
     return later.filter(pl.col("injection_id").is_in(alone)).select(_KEY)
 

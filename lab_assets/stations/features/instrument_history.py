@@ -30,7 +30,7 @@ from lab_assets.features.history_of_instruments import INSTRUMENT_HISTORY_INPUT,
 from lab_assets.features.instrument_runs import FIRST_KEPT, KEEP
 from lab_assets.features.reference import standard_response
 from lab_assets.lake.among import among
-from lab_assets.stations.relations import certificates_since, injections_of_windows, since_certificates
+from lab_assets.stations.relations import certificates_since, injections_of_windows, on_instruments, placed, since_certificates
 from lab_assets.stations.station import Group, Input, Station, keys_of, of
 
 if TYPE_CHECKING:
@@ -55,30 +55,6 @@ _METHOD: Final = tuple(dict.fromkeys((*METHOD_COLUMNS, *WINDOW_COLUMNS, *RECENCY
 _MEASURED: Final = ("area", "plates", "tailing", "retention_time_min")
 
 
-def _on(instruments: pl.Series) -> pl.Expr:
-    """Hold for runs of some instruments, and for every run that was once known to be on another than today."""
-    import polars as pl
-
-    return among("instrument_id", instruments) | pl.col("instrument_changed_at_utc").is_not_null()
-
-
-def _placed(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
-    """Return runs once for each instrument that they were ever known to be on.
-
-    Args:
-        read: Reads worklists.
-        runs: At least ``injection_name``, ``instrument_id``, ``instrument_changed_at_utc``.
-    """
-    import polars as pl
-
-    moved = runs.drop_nulls("instrument_changed_at_utc")
-    if moved.is_empty():
-        return runs
-    plans = read.keyed(LIMS_SEQUENCES, ["injection_name", "instrument_id"], injection_name=moved["injection_name"])
-    former = moved.drop("instrument_id").join(plans.drop_nulls().unique(), on="injection_name").select(runs.columns)
-    return pl.concat([runs, former]).unique(maintain_order=True)
-
-
 def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     """Return every injection that was ever on the instruments of some runs from the first of these on."""
     import polars as pl
@@ -87,8 +63,8 @@ def _since(read: StationReader, runs: pl.DataFrame) -> pl.DataFrame:
     if since.is_empty():
         return read.empty(INJECTIONS, ("injection_id", "instrument_id"))
     start = since["_since"].min()
-    where = _on(since["instrument_id"]) & (pl.col("injected_at_utc") >= pl.lit(start))
-    later = _placed(read, read.rows(INJECTIONS, _PLACED, where=where))
+    where = on_instruments(since["instrument_id"]) & (pl.col("injected_at_utc") >= pl.lit(start))
+    later = placed(read, read.rows(INJECTIONS, _PLACED, where=where))
     following = later.join(since, on="instrument_id").filter(pl.col("injected_at_utc") >= pl.col("_since"))
     return following.select("injection_id", "instrument_id")
 
@@ -139,8 +115,8 @@ def _moved_runs(read: StationReader, start: Any, until: pl.Expr) -> pl.Series:
 def _of_runs(read: StationReader, changes: Changes) -> pl.DataFrame:
     import polars as pl
 
-    removed = _placed(read, changes.removed.select("injection_id", "injection_name", "instrument_id", "instrument_changed_at_utc"))
-    runs = _placed(read, changes.both)
+    removed = placed(read, changes.removed.select("injection_id", "injection_name", "instrument_id", "instrument_changed_at_utc"))
+    runs = placed(read, changes.both)
     named = [pl.col("instrument_id"), pl.col("injected_at_utc")]
     methods = pl.concat([runs.select(*named, method_id=name) for name in ("method_id", "stated_method_name")])
     return pl.concat([_since(read, runs.select(named)), keys_of(removed, ("injection_id", "instrument_id")), _last_before(read, methods)])
@@ -153,7 +129,7 @@ def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
     planned = read.keyed(INJECTIONS, _PLACED, injection_name=changes.both["injection_name"].unique())
     named = changes.both.select("injection_name", "instrument_id").drop_nulls().unique()
     there = planned.drop("instrument_id").join(named, on="injection_name").select(planned.columns)
-    runs = pl.concat([_placed(read, planned), there]).unique(maintain_order=True)
+    runs = pl.concat([placed(read, planned), there]).unique(maintain_order=True)
     methods = changes.both.select("injection_name", "method_id").unique()
     asked = runs.join(methods, on="injection_name").select("instrument_id", "injected_at_utc", "method_id")
     since = _since(read, runs.select("instrument_id", "injected_at_utc"))
@@ -161,7 +137,7 @@ def _of_plans(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_names(read: StationReader, names: Iterable[Any]) -> pl.DataFrame:
-    return _since(read, _placed(read, read.keyed(INJECTIONS, _PLACED, injection_name=list(names))))
+    return _since(read, placed(read, read.keyed(INJECTIONS, _PLACED, injection_name=list(names))))
 
 
 def _of_named_rows(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -169,7 +145,7 @@ def _of_named_rows(read: StationReader, changes: Changes) -> pl.DataFrame:
 
 
 def _of_windows(read: StationReader, changes: Changes) -> pl.DataFrame:
-    return _since(read, _placed(read, injections_of_windows(read, list(_PLACED), changes.both)))
+    return _since(read, placed(read, injections_of_windows(read, list(_PLACED), changes.both)))
 
 
 def _of_certificates(read: StationReader, changes: Changes) -> pl.DataFrame:
@@ -180,7 +156,7 @@ def _make(read: StationReader, keys: pl.DataFrame) -> pl.DataFrame:
     """Work out the states that some injections leave, each instrument from the last runs before them."""
     import polars as pl
 
-    wanted = _placed(read, read.keyed(INJECTIONS, _RUN, injection_id=keys["injection_id"]))
+    wanted = placed(read, read.keyed(INJECTIONS, _RUN, injection_id=keys["injection_id"]))
     wanted = wanted.join(keys, on=["injection_id", "instrument_id"], how="semi")
     wanted = wanted.drop_nulls(["instrument_id", "injected_at_utc", "known_time_utc"])
     if wanted.is_empty():
@@ -196,10 +172,10 @@ def _with_earlier(read: StationReader, wanted: pl.DataFrame) -> pl.DataFrame:
 
     since = wanted.group_by("instrument_id").agg(_since=pl.col("injected_at_utc").min())
     first_of_all, last_of_all = since["_since"].min(), since["_since"].max()
-    on_instruments, at = _on(since["instrument_id"]), pl.col("injected_at_utc")
+    there, at = on_instruments(since["instrument_id"]), pl.col("injected_at_utc")
 
     def runs(where: pl.Expr) -> pl.DataFrame:
-        found = _placed(read, read.rows(INJECTIONS, _RUN, where=on_instruments & where).drop_nulls(["injected_at_utc", "known_time_utc"]))
+        found = placed(read, read.rows(INJECTIONS, _RUN, where=there & where).drop_nulls(["injected_at_utc", "known_time_utc"]))
         return found.join(since, on="instrument_id").sort("injected_at_utc", "injection_id")
 
     scopes = (["instrument_id"], ["instrument_id", "method_id"], ["instrument_id", "method_id", "column_id"])
