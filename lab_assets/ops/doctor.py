@@ -7,6 +7,7 @@ mending.
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -30,6 +31,8 @@ from lab_assets.settings import SOURCE_SETTINGS, Settings, unknown_variables, va
 
 JAVA_VERSIONS: Final = (17, 21)
 LEAST_MEMORY_GIB: Final = 3.0
+LEAST_ADDRESSES_GIB: Final = 4.0
+"""Libraries set addresses aside by the GiB, for arenas and stacks of threads, and hang or end without them."""
 MOST_CLOCK_SKEW_S: Final = 5.0
 
 
@@ -44,11 +47,14 @@ def _examined(check: Callable[[Settings], Check], settings: Settings) -> Check:
     """Make a check; what the environment does to it is its finding."""
     try:
         return check(settings)
-    except Exception as error:
-        fault = fault_of(error, settings)
-        if fault is None:
-            raise
-        return Check(name=check.__name__.removeprefix("_"), state="failed", found=place_of_fault(fault), mend=fault.what_to_do)
+    except Exception as error:  # noqa: BLE001 - every other check is made all the same
+        fault, name = fault_of(error, settings), check.__name__.removeprefix("_")
+        if fault is None:  # a library that could be loaded in part alone, for want of memory, fails in ways of its own
+            found = f"it could not be looked at ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
+            return Check(
+                name=name, state="failed", found=found, mend="mend first what else fails here, above all 'memory'; then look again"
+            )
+        return Check(name=name, state="failed", found=place_of_fault(fault), mend=fault.what_to_do)
 
 
 def _python(_settings: Settings) -> Check:
@@ -148,6 +154,12 @@ def _growth(settings: Settings) -> Check:
 
 
 def _memory(_settings: Settings) -> Check:
+    limit_bytes = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit_bytes != resource.RLIM_INFINITY and limit_bytes < LEAST_ADDRESSES_GIB * 2**30:
+        found = (
+            f"this process may take {limit_bytes / 2**30:.1f} GiB of addresses ('ulimit -v'), and libraries need {LEAST_ADDRESSES_GIB:.0f}"
+        )
+        return Check(name="memory", state="failed", found=found, mend="take the limit off ('ulimit -v unlimited')")
     available_gib = psutil.virtual_memory().available / 2**30
     state = "ok" if available_gib >= LEAST_MEMORY_GIB else "warning"
     mend = "" if state == "ok" else f"all processes together need about {LEAST_MEMORY_GIB:.0f} GiB; end others, or lower LAB_SPARK_MEMORY"

@@ -190,7 +190,7 @@ def test_ingestion_and_commands_refuse_a_damaged_table(plant: Plant) -> None:
 
 def test_a_query_of_a_damaged_or_lost_table_is_refused_in_one_line(plant: Plant) -> None:
     """At the machine with what is wrong and the way back; who asks the service is sent to the administrator."""
-    laboratory, sql = found(plant.settings), f"SELECT count(*) FROM {CHROMATOGRAMS.full_name}"
+    laboratory, sql = found(plant.settings), "SELECT count(*) FROM bronze.chromatograms"
     folder = local_path(plant.lake.uri(CHROMATOGRAMS))
     last = commit_path(folder, plant.lake.version(CHROMATOGRAMS))
     whole, mend = last.read_bytes(), "Restore the table's folder from the last backup ('lab restore')."
