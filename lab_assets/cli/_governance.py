@@ -82,11 +82,11 @@ def fail(message: str) -> None:
 
 
 def database() -> Engine:
-    """Open the installation's database, migrated."""
+    """Open the database of the laboratory that was made; a command that only needs one makes none."""
     from lab_assets.settings import get_settings
-    from lab_assets.state.database import open_database
+    from lab_assets.state.database import open_made
 
-    return open_database(get_settings())
+    return open_made(get_settings())
 
 
 def actor_of(engine: Engine, user: str | None) -> str:
