@@ -22,11 +22,13 @@ import psutil
 from lab_assets.compute.jars import JarsMissingError, java_executable, present_jars, required_jars
 from lab_assets.disk import existing, room_state, rooms, unwritable
 from lab_assets.environment_errors import fault_of
+from lab_assets.listening import WAY_OUT, host_problem
 from lab_assets.ops.checks import Check, place_of_fault
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.kept_checks import KEPT
 from lab_assets.ops.lake_checks import LAKE
 from lab_assets.ops.processes import read_state
+from lab_assets.setting_rules import nearest
 from lab_assets.settings import SOURCE_SETTINGS, Settings, unknown_variables, variable_of
 
 JAVA_VERSIONS: Final = (17, 21)
@@ -38,8 +40,8 @@ MOST_CLOCK_SKEW_S: Final = 5.0
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
-    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _growth, _memory, _clock, _ports)
-    checks = (*machine, _spark, *KEPT, *LAKE, _inbox, _formats)
+    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _growth, _memory, _clock)
+    checks = (*machine, _address, _ports, _spark, *KEPT, *LAKE, _inbox, _formats)
     return [_examined(check, settings) for check in checks]
 
 
@@ -90,11 +92,18 @@ def _jars(settings: Settings) -> Check:
 def _settings(settings: Settings) -> Check:
     """Tell of variables that set nothing, and of sources that have no drop folder."""
     unknown = [f"{name} sets nothing{f', did you mean {right}?' if right else ''}" for name, right in unknown_variables().items()]
-    strangers = [f"{variable} names {source!r}, which has no drop folder" for variable, source in sources_without_folder(settings)]
+    strangers = [
+        f"{variable} names {source!r}, which has no drop folder{f', did you mean {right}?' if (right := _like(settings, source)) else ''}"
+        for variable, source in sources_without_folder(settings)
+    ]
     if not unknown and not strangers:
         return Check(name="settings", state="ok", found=f"{len(settings.model_fields_set)} set, all known")
     mend = "correct the names in the environment and in .env; lab_assets/settings.py lists every setting"
     return Check(name="settings", state="warning", found="; ".join([*unknown, *strangers]), mend=mend)
+
+
+def _like(settings: Settings, source: str) -> str:
+    return nearest(source, [each.name for each in settings.inbox.iterdir() if each.is_dir()])
 
 
 def sources_without_folder(settings: Settings) -> list[tuple[str, str]]:
@@ -190,6 +199,12 @@ def _clock(settings: Settings) -> Check:
     state = "ok" if abs(skew_s) <= MOST_CLOCK_SKEW_S else "warning"
     mend = "" if state == "ok" else "synchronise the clocks of this machine and of the file server"
     return Check(name="clock", state=state, found=f"file times differ by {skew_s:+.1f} s", mend=mend)
+
+
+def _address(settings: Settings) -> Check:
+    if problem := host_problem(settings.host):
+        return Check(name="address", state="failed", found=problem, mend=WAY_OUT)
+    return Check(name="address", state="ok", found=f"the service can listen at {settings.host}")
 
 
 def _ports(settings: Settings) -> Check:

@@ -24,7 +24,7 @@ ORDER = (
     ("setting_rules",),
     ("settings",),
     ("failpoints", "disk", "provenance", "home_identity", "process_stamp", "grpc_health", "fault_kinds"),
-    ("process_identity",),
+    ("process_identity", "listening"),
     ("environment_errors",),
     ("domain",),
     ("features",),
