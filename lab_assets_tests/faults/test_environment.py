@@ -70,7 +70,7 @@ def test_no_free_inodes_are_named_and_doctor_works(tmp_path: Path) -> None:
     home = folder(tmp_path / "lab")
     env = environment_of(Settings(home=home))
     mount = NO_INODES.format(inodes=2, home=home) + f" && touch {home}/ballast"
-    assert_told(in_namespace(mount, *lab_command(*QUERY, "--json"), env=env), Kind.NO_INODES, f"the disk of {home} has 0 free inodes")
+    assert_told(in_namespace(mount, *lab_command("ingest", "--json"), env=env), Kind.NO_INODES, f"the disk of {home} has 0 free inodes")
     doctor = in_namespace(mount, *lab_command("doctor", "--json"), env=env)
     checks = {check["name"]: check for check in json.loads(doctor.stdout)["checks"]}
     assert (doctor.returncode, doctor.stderr, checks["disk"]["state"], checks["clock"]["state"]) == (1, "", "failed", "warning")
