@@ -35,6 +35,7 @@ class Kind(StrEnum):
     NEWER_TABLE = "newer_table"
     FOREIGN_COMMITS = "foreign_commits"
     OLDER_SERVER = "older_server"
+    NO_LABORATORY = "no_laboratory"
     OTHER_HOME = "other_home"
     OTHER_KEY = "other_key"
     NOT_SHARED = "not_shared"
@@ -112,6 +113,10 @@ WORDS: Final = {
     Kind.OLDER_SERVER: _Words(
         what="a server of an older version of the product still runs",
         what_to_do="'lab down' ends it, and 'lab up' starts one of this version",
+    ),
+    Kind.NO_LABORATORY: _Words(
+        what="no laboratory",
+        what_to_do="'lab demo', 'lab up' or 'lab ingest' makes one; where one should be, correct LAB_HOME or mount its disk; nothing was made",
     ),
     Kind.OTHER_HOME: _Words(
         what="the database belongs to another laboratory",

@@ -67,7 +67,9 @@ def refusals() -> Iterator[None]:
     try:
         with naming_environment_faults(get_settings()):
             yield
-    except (ValueError, PermissionError, AuditError, PolicyError, QueryFailedError, DamagedTableError, KeyError) as error:
+    except QueryFailedError as error:  # who has the machine may know in which way a table is damaged
+        fail(str(error.__cause__ if isinstance(error.__cause__, DamagedTableError) else error))
+    except (ValueError, PermissionError, AuditError, PolicyError, DamagedTableError, KeyError) as error:
         fail(str(error.args[0]) if error.args else str(error))
     except SQLAlchemyError as error:
         fail(f"the database refused: {str(error).splitlines()[0]}")
@@ -80,11 +82,11 @@ def fail(message: str) -> None:
 
 
 def database() -> Engine:
-    """Open the installation's database, migrated."""
+    """Open the database of the laboratory that was made; a command that only needs one makes none."""
     from lab_assets.settings import get_settings
-    from lab_assets.state.database import open_database
+    from lab_assets.state.database import open_made
 
-    return open_database(get_settings())
+    return open_made(get_settings())
 
 
 def actor_of(engine: Engine, user: str | None) -> str:

@@ -5,9 +5,10 @@ Belongs here: arguments and printing. Does not belong here: the chain.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,6 +24,10 @@ from lab_assets.cli._governance import (
     print_table,
     refusals,
 )
+
+if TYPE_CHECKING:
+    from lab_assets.governance.audit_acceptance import Proposal
+    from lab_assets.state.audit_faults import Fault
 
 app = typer.Typer(help="The audit trail: append-only, chained by hashes, anchored outside the database.", no_args_is_help=True)
 
@@ -90,14 +95,20 @@ def examine(as_json: JsonOption = False) -> None:
     if result.ok:
         typer.echo("nothing is wrong that was not accepted")
         return
-    typer.echo(_ways_out(all(fault.fault_id for fault in result.faults)))
+    typer.echo(_ways_out(result.faults, proposals))
     raise typer.Exit(1)
 
 
-def _ways_out(acceptable: bool) -> str:
+def _ways_out(faults: Sequence[Fault], proposals: Sequence[Proposal]) -> str:
     restore = "put the newer database, or the anchor file that belongs to it, back ('lab restore')"
-    if not acceptable:
+    if not all(fault.fault_id for fault in faults):
         return f"what can be done: {restore}; an entry that was changed or is missing cannot be accepted"
+    whole = next((each for each in proposals if {fault.fault_id for fault in faults} <= set(each.faults)), None)
+    if whole is not None:
+        return (
+            f"what can be done: {restore}; or QA confirms what {whole.by} proposed ('lab audit accept {whole.seq} --as USER --reason WHY'), "
+            "to take it as it is"
+        )
     return f"what can be done: {restore}; or an administrator proposes to take it as it is ('lab audit accept --as USER --reason WHY') and QA confirms"
 
 

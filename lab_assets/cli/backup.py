@@ -66,15 +66,12 @@ def make(
     from dataclasses import asdict
 
     from lab_assets.governance.grants import require_manage
-    from lab_assets.ops.backup.folder import BackupError
     from lab_assets.ops.backup.making import KeysChoice, make_backup
     from lab_assets.settings import get_settings
-    from lab_assets.state.database import is_made, open_database
+    from lab_assets.state.database import open_made
 
     settings = get_settings()
-    if not is_made(settings):
-        raise BackupError(f"there is no laboratory in {settings.home} to back up: set LAB_HOME")
-    engine = open_database(settings)
+    engine = open_made(settings)
     if by is not None:
         require_manage(engine, by)
     before = _names(folder)

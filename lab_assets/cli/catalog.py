@@ -5,7 +5,7 @@ Belongs here: arguments and printing. Does not belong here: contracts, lineage i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -27,6 +27,14 @@ def _state(contract: TableContract) -> dict[str, Any]:
 
     version, rows = table_state(get_settings(), contract)
     return {"version": version, "rows": rows}
+
+
+def _summaries(found: Iterable[TableContract]) -> list[dict[str, Any]]:
+    from lab_assets.settings import get_settings
+    from lab_assets.state.database import require_laboratory
+
+    require_laboratory(get_settings())
+    return [_summary(contract) for contract in found]
 
 
 def _summary(contract: TableContract) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def list_(layer: Annotated[str | None, typer.Option(help="Only this schema.")] =
         chosen = [contract for contract in contracts().values() if layer in {None, contract.layer}]
         if not chosen:
             raise ValueError(f"no schema {layer!r}; known: {', '.join(sorted({item.layer for item in contracts().values()}))}")
-        _print_summaries([_summary(contract) for contract in chosen], as_json=as_json)
+        _print_summaries(_summaries(chosen), as_json=as_json)
 
 
 @app.command()
@@ -65,7 +73,7 @@ def search(words: Annotated[list[str], typer.Argument(help="Words that all occur
 
     with refusals():
         found = [contract for contract in contracts().values() if all(word.lower() in text(contract) for word in words)]
-        _print_summaries([_summary(contract) for contract in found], as_json=as_json)
+        _print_summaries(_summaries(found), as_json=as_json)
 
 
 @app.command()

@@ -22,8 +22,10 @@ MIN_DRIFTED: Final = 2
 def drift(*, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
     """Show the last comparison of recent inputs and risks with the model's reference."""
     from lab_assets.settings import get_settings
+    from lab_assets.state.database import require_laboratory
 
     with refusals():
+        require_laboratory(get_settings())
         report = last_check(get_settings())
     if as_json:
         import orjson

@@ -47,6 +47,7 @@ from lab_assets.cli import (
 )
 from lab_assets.cli import doctor as doctor_command
 from lab_assets.cli._exit_codes import ENVIRONMENT
+from lab_assets.cli._log_lines import logs_in_one_line
 
 if TYPE_CHECKING:
     from lab_assets.fault_kinds import EnvironmentFaultError
@@ -131,6 +132,8 @@ class LabGroup(TyperGroup):
 
     def invoke(self, ctx: typer.Context) -> Any:
         """Run the command that was named."""
+        if not ctx.params.get("traceback"):
+            logs_in_one_line()
         with OneLine(traceback=bool(ctx.params.get("traceback")), as_json=bool(ctx.meta.get(_AS_JSON))):
             try:
                 return super().invoke(ctx)

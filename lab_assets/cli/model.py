@@ -163,10 +163,10 @@ def rollback(
 
 def _opened() -> tuple[Settings, Engine]:
     from lab_assets.settings import get_settings
-    from lab_assets.state.database import open_database
+    from lab_assets.state.database import open_made
 
     settings = get_settings()
-    return settings, open_database(settings)
+    return settings, open_made(settings)
 
 
 def _approvals(engine: Engine) -> Approvals:

@@ -46,7 +46,7 @@ def reconcile(
     from lab_assets.ingest.reconciler import Reconciler
     from lab_assets.lake.lakehouse import Lakehouse
     from lab_assets.settings import get_settings
-    from lab_assets.state.database import open_database
+    from lab_assets.state.database import open_database, open_made
     from lab_assets.state.ledger import Ledger
 
     settings = get_settings()
@@ -54,7 +54,7 @@ def reconcile(
         raise ReconcileError(f"{'--accept-lake' if accept_lake else '--new-database'} needs --reason: it is a decision about data")
     if new_database:
         _give_up_database(settings)
-    engine = open_database(settings)
+    engine = open_database(settings) if new_database else open_made(settings)
     if new_database:
         from lab_assets.state.audit_chain import AuditLog
 

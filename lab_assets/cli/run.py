@@ -115,8 +115,10 @@ def log_of(run_id: RunId, *, as_json: JsonOption = False) -> None:
     from lab_assets.ops.dagster_home import dagster_instance, home_folder
     from lab_assets.orchestration.run_history import events_of
     from lab_assets.settings import get_settings
+    from lab_assets.state.database import require_laboratory
 
     settings = get_settings()
+    require_laboratory(settings)
     if not home_folder(settings).is_dir():
         raise RunError(f"no run was made in {settings.home} yet")
     with dagster_instance(settings) as instance:

@@ -18,6 +18,7 @@ from lab_assets.cli._lake import new_run_id, note_lineage, open_lake
 
 if TYPE_CHECKING:
     from lab_assets.contracts.core import TableContract
+    from lab_assets.settings import Settings
 
 app = typer.Typer(help="Versions of tables: history, diff, restore, as-of, rebuild.", no_args_is_help=True)
 
@@ -29,9 +30,8 @@ Limit = Annotated[int, typer.Option(min=1, help="Most rows shown.")]
 def history(name: Name, *, limit: Limit = 20, as_json: JsonOption = False) -> None:
     """Show the commits of TABLE, newest first."""
     from lab_assets.lake.versions import table_history
-    from lab_assets.settings import get_settings
 
-    commits = table_history(get_settings(), contract_named(name), limit=limit)
+    commits = table_history(*_made(name), limit=limit)
     if as_json:
         print_json({"table": name, "commits": commits})
     else:
@@ -50,9 +50,8 @@ def diff(
 ) -> None:
     """Show the rows that only version NEW has and those that only version OLD has."""
     from lab_assets.lake.versions import table_difference
-    from lab_assets.settings import get_settings
 
-    found = table_difference(get_settings(), contract_named(name), old, new)
+    found = table_difference(*_made(name), old, new)
     if as_json:
         print_json({"table": name, "old": old, "new": new, **found})
         return
@@ -71,9 +70,8 @@ def as_of(
 ) -> None:
     """Show TABLE as it was at a version or a time."""
     from lab_assets.lake.versions import table_at
-    from lab_assets.settings import get_settings
 
-    version, count, rows = table_at(get_settings(), contract_named(name), _moment(when), limit=limit)
+    version, count, rows = table_at(*_made(name), _moment(when), limit=limit)
     if as_json:
         print_json({"table": name, "version": version, "row_count": count, "rows": rows})
         return
@@ -218,6 +216,16 @@ def rebuild(
         note_lineage(lake, run_id=run_id)
     if as_json:
         print_json(found)
+
+
+def _made(name: str) -> tuple[Settings, TableContract]:
+    """Return a table that was named, and whose: of a laboratory that was made."""
+    from lab_assets.settings import get_settings
+    from lab_assets.state.database import require_laboratory
+
+    contract = contract_named(name)
+    require_laboratory(get_settings())
+    return get_settings(), contract
 
 
 def contract_named(name: str) -> TableContract:

@@ -35,7 +35,6 @@ from lab_assets.settings import Settings
 START_TIMEOUT_S = 120.0
 COMPONENT_NAME = "spark"
 SUPERVISOR_MODULE = "lab_assets.compute.spark_supervisor"
-_HALF_WRITTEN_S = 5.0
 _BEGINNING_S = 15.0
 SESSION_PARAMETER = "session_id"
 """Parameter of a Spark Connect URL that names a session shared by several processes; none of them may end it."""
@@ -271,13 +270,18 @@ def live_leases(files: SparkFiles, place: Place) -> int:
             lives = Place(**content["place"]) == place and Stamp(**content["holder"]).process() is not None
         except FileNotFoundError:
             continue
-        except (ValueError, KeyError, TypeError):
-            lives = time.time() - path.stat().st_mtime < _HALF_WRITTEN_S
+        except (ValueError, KeyError, TypeError):  # half written, or damaged: its name says whose it is
+            lives = _holder_lives(path)
         if lives:
             alive += 1
         else:
             path.unlink(missing_ok=True)
     return alive
+
+
+def _holder_lives(lease_file: Path) -> bool:
+    number = lease_file.name.partition("-")[0]
+    return number.isdecimal() and psutil.pid_exists(int(number))
 
 
 def stop_server(settings: Settings, *, timeout_s: float = 20.0) -> bool:

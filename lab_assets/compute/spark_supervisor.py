@@ -166,6 +166,8 @@ class Supervisor:
         self.java: subprocess.Popen[bytes] | None = None
         self.born: Stamp | None = None
         self.ending = False
+        self.token = secrets.token_urlsafe(32)
+        self.stated: ServerState | None = None
 
     def run(self) -> int:
         """Supervise until idle or asked to end; return the exit code."""
@@ -195,7 +197,7 @@ class Supervisor:
             elif hung := self._hung():
                 self.last_end = hung
                 self._kill_java()
-            self._beat()
+            self.beat()
             time.sleep(0.25)
         return 0
 
@@ -212,7 +214,7 @@ class Supervisor:
         with self.files.log.open("ab") as log:
             self.java = subprocess.Popen(
                 java_command(self.settings, self.port),
-                env=java_environment(self.files.token.read_text().strip()),
+                env=java_environment(self.token),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -228,7 +230,7 @@ class Supervisor:
                 self.last_end = hung or f"it did not answer within {LONGEST_START_S:.0f} s of its start"
                 self._kill_java()
                 break
-            self._beat()
+            self.beat()
             time.sleep(0.1)
         self.answered_s = self.probed_s = time.monotonic()
         self._state(ready=self.java.poll() is None)
@@ -254,28 +256,29 @@ class Supervisor:
         self.suspended_s = self.suspended_s or time.monotonic()
         return "it was stopped by a signal" if time.monotonic() - self.suspended_s > SUSPENDED_S else ""
 
-    def _beat(self) -> None:
+    def beat(self) -> None:
         """Show whoever watches that this process works, and say again what is not there any more or was damaged."""
         with suppress(OSError):  # a full disk: the next beat tries again
-            if self.files.stated() is None:
+            if not self._token_is_written():
+                self._write_token()
+            if self.stated is None or self.files.stated() != self.stated:
                 self._state(ready=self.ready)
             else:
                 os.utime(self.files.state)
 
     def _state(self, *, ready: bool) -> None:
         self.ready = ready
-        self.files.write_state(
-            ServerState(
-                place=self.place,
-                program=program_digest(),
-                supervisor=stamp_of(os.getpid()),
-                java=self.born,
-                port=self.port,
-                starts=self.starts,
-                ready=ready,
-                last_end=self.last_end,
-            )
+        self.stated = ServerState(
+            place=self.place,
+            program=program_digest(),
+            supervisor=stamp_of(os.getpid()),
+            java=self.born,
+            port=self.port,
+            starts=self.starts,
+            ready=ready,
+            last_end=self.last_end,
         )
+        self.files.write_state(self.stated)
 
     def _kill_java(self) -> None:
         """End a server that hangs, with its workers."""
@@ -297,7 +300,13 @@ class Supervisor:
     def _write_token(self) -> None:
         descriptor = os.open(self.files.token, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as handle:
-            handle.write(secrets.token_urlsafe(32))
+            handle.write(self.token)
+
+    def _token_is_written(self) -> bool:
+        try:
+            return self.files.token.read_bytes() == self.token.encode()
+        except FileNotFoundError:
+            return False
 
     def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
         self.ending = True

@@ -8,7 +8,6 @@ Belongs here: the order of the steps and what is answered when one refuses. Does
 
 from __future__ import annotations
 
-import logging
 import secrets
 from pathlib import Path
 from typing import Final
@@ -31,7 +30,6 @@ from lab_assets.state.laboratory import digest_of_key, note_key, noted_key
 from lab_assets.state.ledger import Ledger
 
 _SQL_IN_AUDIT: Final = 4000
-_LOG: Final = logging.getLogger(__name__)
 
 
 def _require_same_key(engine: Engine, key: MaskKey, path: Path) -> None:
@@ -97,7 +95,7 @@ class QueryGateway:
 
         Raises:
             QueryRefusedError: it may not be run; the message says what is allowed.
-            QueryFailedError: a table is damaged.
+            QueryFailedError: a table is damaged; its cause, which is not for everybody, says in which way.
         """
         try:
             query, policy = self._authorize(sql, user)
@@ -171,5 +169,4 @@ class QueryGateway:
         except ProtocolError as error:
             raise QueryRefusedError(str(error)) from error
         except DamagedTableError as error:
-            _LOG.exception("%s cannot be opened for queries", name)
             raise QueryFailedError(f"{name} is damaged and is not read until it is mended; tell the administrator") from error

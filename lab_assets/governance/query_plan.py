@@ -6,7 +6,6 @@ rewriting (``gateway.py``), the audit trail. Imports little: processes that only
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _DATA_FILE: Final = re.compile(r"(?P<layer>[a-z]+)/(?P<table>[a-z_]+)/(?:[^/\"']+/)*[^/\"']+\.parquet")
-_LOG: Final = logging.getLogger(__name__)
 
 
 class QueryRefusedError(ValueError):
@@ -117,14 +115,13 @@ class QueryRunner:
 
         Raises:
             QueryRefusedError: a name or type in it does not fit the tables.
-            QueryFailedError: it was run and did not finish.
+            QueryFailedError: it was run and did not finish; where a table cannot be opened, its cause says why.
         """
         import duckdb
 
         try:
             snapshot = self._snapshots.get(plan.tables)
         except (duckdb.Error, RuntimeError) as error:  # a damaged table is a RuntimeError
-            _LOG.exception("tables %s cannot be opened for queries", list(plan.table_versions))
             raise QueryFailedError(_unread(error)) from error
         try:
             with _timed(snapshot.cursor(), plan.limits.seconds) as cursor:

@@ -7,6 +7,7 @@ mending.
 from __future__ import annotations
 
 import re
+import resource
 import subprocess
 import sys
 import time
@@ -21,22 +22,26 @@ import psutil
 from lab_assets.compute.jars import JarsMissingError, java_executable, present_jars, required_jars
 from lab_assets.disk import existing, room_state, rooms, unwritable
 from lab_assets.environment_errors import fault_of
+from lab_assets.listening import WAY_OUT, host_problem
 from lab_assets.ops.checks import Check, place_of_fault
 from lab_assets.ops.components import components, port_is_free
 from lab_assets.ops.kept_checks import KEPT
 from lab_assets.ops.lake_checks import LAKE
 from lab_assets.ops.processes import read_state
+from lab_assets.setting_rules import nearest
 from lab_assets.settings import SOURCE_SETTINGS, Settings, unknown_variables, variable_of
 
 JAVA_VERSIONS: Final = (17, 21)
 LEAST_MEMORY_GIB: Final = 3.0
+LEAST_ADDRESSES_GIB: Final = 4.0
+"""Libraries set addresses aside by the GiB, for arenas and stacks of threads, and hang or end without them."""
 MOST_CLOCK_SKEW_S: Final = 5.0
 
 
 def examine(settings: Settings) -> list[Check]:
     """Run every check; none changes anything but a short-lived file in ``LAB_HOME``."""
-    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _growth, _memory, _clock, _ports)
-    checks = (*machine, _spark, *KEPT, *LAKE, _inbox, _formats)
+    machine: tuple[Callable[[Settings], Check], ...] = (_python, _settings, _java, _jars, _home, _disk, _growth, _memory, _clock)
+    checks = (*machine, _address, _ports, _spark, *KEPT, *LAKE, _inbox, _formats)
     return [_examined(check, settings) for check in checks]
 
 
@@ -44,11 +49,14 @@ def _examined(check: Callable[[Settings], Check], settings: Settings) -> Check:
     """Make a check; what the environment does to it is its finding."""
     try:
         return check(settings)
-    except Exception as error:
-        fault = fault_of(error, settings)
-        if fault is None:
-            raise
-        return Check(name=check.__name__.removeprefix("_"), state="failed", found=place_of_fault(fault), mend=fault.what_to_do)
+    except Exception as error:  # noqa: BLE001 - every other check is made all the same
+        fault, name = fault_of(error, settings), check.__name__.removeprefix("_")
+        if fault is None:  # a library that could be loaded in part alone, for want of memory, fails in ways of its own
+            found = f"it could not be looked at ({type(error).__name__}: {str(error).partition(chr(10))[0][:200]})"
+            return Check(
+                name=name, state="failed", found=found, mend="mend first what else fails here, above all 'memory'; then look again"
+            )
+        return Check(name=name, state="failed", found=place_of_fault(fault), mend=fault.what_to_do)
 
 
 def _python(_settings: Settings) -> Check:
@@ -84,11 +92,18 @@ def _jars(settings: Settings) -> Check:
 def _settings(settings: Settings) -> Check:
     """Tell of variables that set nothing, and of sources that have no drop folder."""
     unknown = [f"{name} sets nothing{f', did you mean {right}?' if right else ''}" for name, right in unknown_variables().items()]
-    strangers = [f"{variable} names {source!r}, which has no drop folder" for variable, source in sources_without_folder(settings)]
+    strangers = [
+        f"{variable} names {source!r}, which has no drop folder{f', did you mean {right}?' if (right := _like(settings, source)) else ''}"
+        for variable, source in sources_without_folder(settings)
+    ]
     if not unknown and not strangers:
         return Check(name="settings", state="ok", found=f"{len(settings.model_fields_set)} set, all known")
     mend = "correct the names in the environment and in .env; lab_assets/settings.py lists every setting"
     return Check(name="settings", state="warning", found="; ".join([*unknown, *strangers]), mend=mend)
+
+
+def _like(settings: Settings, source: str) -> str:
+    return nearest(source, [each.name for each in settings.inbox.iterdir() if each.is_dir()])
 
 
 def sources_without_folder(settings: Settings) -> list[tuple[str, str]]:
@@ -148,6 +163,12 @@ def _growth(settings: Settings) -> Check:
 
 
 def _memory(_settings: Settings) -> Check:
+    limit_bytes = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if limit_bytes != resource.RLIM_INFINITY and limit_bytes < LEAST_ADDRESSES_GIB * 2**30:
+        found = (
+            f"this process may take {limit_bytes / 2**30:.1f} GiB of addresses ('ulimit -v'), and libraries need {LEAST_ADDRESSES_GIB:.0f}"
+        )
+        return Check(name="memory", state="failed", found=found, mend="take the limit off ('ulimit -v unlimited')")
     available_gib = psutil.virtual_memory().available / 2**30
     state = "ok" if available_gib >= LEAST_MEMORY_GIB else "warning"
     mend = "" if state == "ok" else f"all processes together need about {LEAST_MEMORY_GIB:.0f} GiB; end others, or lower LAB_SPARK_MEMORY"
@@ -178,6 +199,12 @@ def _clock(settings: Settings) -> Check:
     state = "ok" if abs(skew_s) <= MOST_CLOCK_SKEW_S else "warning"
     mend = "" if state == "ok" else "synchronise the clocks of this machine and of the file server"
     return Check(name="clock", state=state, found=f"file times differ by {skew_s:+.1f} s", mend=mend)
+
+
+def _address(settings: Settings) -> Check:
+    if problem := host_problem(settings.host):
+        return Check(name="address", state="failed", found=problem, mend=WAY_OUT)
+    return Check(name="address", state="ok", found=f"the service can listen at {settings.host}")
 
 
 def _ports(settings: Settings) -> Check:

@@ -1,4 +1,4 @@
-"""Settings that would lose or corrupt data in silence, tried against the servers that they name.
+"""Settings that nothing could start by, or that would lose or corrupt data in silence, tried against the servers that they name.
 
 Belongs here: checks that need a server, for ``lab doctor`` and the start. Does not belong here: rules of single values
 (``lab_assets.setting_rules``), what a run checks by itself (``lab_assets.ingest.shared_folders``, ``lab_assets.state.laboratory``).
@@ -10,17 +10,19 @@ from typing import Final
 
 from sqlalchemy import Engine, text
 
+from lab_assets.listening import require_host
 from lab_assets.settings import Settings
 
 _HISTORY: Final = ("audit", "serving_history", "approvals", "users")
 
 
 def require_sound(settings: Settings) -> None:
-    """Refuse to start with settings that would corrupt.
+    """Refuse to start with settings by which the service could not, or that would corrupt.
 
     Raises:
-        EnvironmentFaultError: the workers of another Spark server do not share the folders of the laboratory.
+        EnvironmentFaultError: nothing can listen at the address, or the workers of another Spark server do not share the folders.
     """
+    require_host(settings.host)
     if settings.spark_remote:
         require_shared_folders(settings)
 

@@ -29,7 +29,7 @@ from lab_assets.ops.components import Component
 from lab_assets.ops.dagster_home import home_folder
 from lab_assets.ops.processes import log_of
 from lab_assets.ops.startup import wanted_components
-from lab_assets.ops.supervision.plan import Record, State, read_plan, read_state
+from lab_assets.ops.supervision.plan import Record, State, is_state_damaged, read_plan, read_state, state_path
 from lab_assets.ops.supervision.watch_files import LEADER, Look, Post, Wish
 from lab_assets.orchestration.private.run_database import (
     SINGLE_ASSETS,
@@ -39,7 +39,8 @@ from lab_assets.orchestration.private.run_database import (
     run_database,
     unfinished_runs,
 )
-from lab_assets.process_stamp import family, is_suspended
+from lab_assets.process_identity import known_place, marked
+from lab_assets.process_stamp import Stamp, family, is_suspended, stamp_of
 from lab_assets.settings import Settings
 from lab_assets.upkeep.storage import storage_of
 
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 LATE_START: Final = timedelta(seconds=60)
 LONG_SILENCE: Final = timedelta(minutes=30)
 _ANSWER_S: Final = 2.0
+_UNREADABLE: Final = "{} cannot be read; the supervisor writes it again within a second, and without one 'lab up' does"
 
 
 class _Document(BaseModel):
@@ -118,7 +120,8 @@ def lab_status(settings: Settings) -> LabStatus:
     wanted = read_plan(settings) is not None or (wish.stands() and wish.is_damaged)
     parts = [*_components(settings, wanted=wanted), _supervisor(settings, wanted=wanted)]
     runs = [_run(settings, each) for each in unfinished_runs(run_database(home_folder(settings)))]
-    problems = [f"{each.name} {each.problem}" for each in parts if each.problem]
+    problems = [_UNREADABLE.format(state_path(settings))] if is_state_damaged(settings) else []
+    problems += [f"{each.name} {each.problem}" for each in parts if each.problem]
     problems += [f"run {each.run_id[:8]} of {each.job} {each.problem}" for each in runs if each.problem]
     problems += [_words(each) for each in failed_runs(run_database(home_folder(settings)))]
     problems += [f"little room is left on a disk ({room.words})" for room in rooms(settings) if room_state(room, settings) != "ok"]
@@ -132,13 +135,27 @@ def lab_status(settings: Settings) -> LabStatus:
 def _components(settings: Settings, *, wanted: bool) -> list[ComponentStatus]:
     plan, state = read_plan(settings), read_state(settings)
     parts = plan.components if plan else wanted_components(settings)
-    known = {each.name: each for each in state.processes} if state else {}
+    known = {each.name: each for each in state.processes} if state else _marked(settings, parts)
     records = [known.get(each.name) or Record(name=each.name, address=each.address) for each in parts]
     with ThreadPoolExecutor(len(records) + 1) as together:
         spark = together.submit(_spark, settings, (state.spark if state else None), wanted=wanted)
         looked = list(together.map(lambda each: _component(settings, *each, wanted=wanted), zip(parts, records, strict=True)))
         kept = plan.spark if plan else not settings.spark_remote
         return [*looked, *([spark.result()] if kept else [])]
+
+
+def _marked(settings: Settings, parts: Iterable[Component]) -> dict[str, Record]:
+    """Return what can be seen of components without the supervisor's word: the oldest process that was started as each."""
+    place = known_place(settings)
+    if place is None or not is_state_damaged(settings):
+        return {}
+    found: dict[str, Record] = {}
+    for each in parts:
+        ages = [(stamp_of(process.pid).born, process.pid) for process in marked(place, each.name)]
+        stamp = Stamp(pid=min(ages)[1], born=min(ages)[0]) if ages else None
+        unknown = "" if ages else "nobody can say how"
+        found[each.name] = Record(name=each.name, address=each.address, state=State.RUNNING, stamp=stamp, last_end=unknown)
+    return found
 
 
 def _component(settings: Settings, component: Component, record: Record, *, wanted: bool) -> ComponentStatus:
@@ -181,6 +198,9 @@ def _supervisor(settings: Settings, *, wanted: bool) -> ComponentStatus:
     process = record.process()
     if process is not None:
         return _of(settings, record, State.HUNG if Look(post).hangs() or is_suspended(process) else State.RUNNING, process)
+    if post.is_held():  # the system frees the lock of whoever dies
+        problem = f"works, but {post.path}, which says who it is, cannot be read; it writes it again within seconds"
+        return ComponentStatus(name=LEADER, state=State.RUNNING, problem=problem)
     if not wanted:
         return ComponentStatus(name=LEADER, state=State.STOPPED)
     return ComponentStatus(name=LEADER, state=State.DIED, problem="is gone, and nobody restarts what dies: 'lab up' starts it again")

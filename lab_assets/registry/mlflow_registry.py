@@ -205,7 +205,10 @@ class ModelRegistry:
                 copied = self._fetch(source, BUNDLE_FOLDER, Path(scratch))
             except (MlflowException, OSError, ArtifactPlaceError) as error:
                 raise RegistryError(f"artefacts of {self.model_name} version {version} cannot be read: {error}") from error
-            bundle = ModelBundle.load(copied, expected_digest)
+            try:
+                bundle = ModelBundle.load(copied, expected_digest)
+            except BundleError as error:  # the copy is gone when this is read: what people can look at is where it came from
+                raise type(error)(str(error).replace(str(copied), self._place(source, BUNDLE_FOLDER))) from error
             copied.rename(into)
         return bundle
 
@@ -294,9 +297,12 @@ class ModelRegistry:
         from mlflow.artifacts import download_artifacts
 
         if self.database_file is None:
-            uri = f"{address.rstrip('/')}/{name}"
-            return Path(download_artifacts(artifact_uri=uri, dst_path=str(into), tracking_uri=self.tracking_uri))
-        return Path(shutil.copytree(folder_of(address, self.artifact_root) / name, into / name))
+            return Path(download_artifacts(artifact_uri=self._place(address, name), dst_path=str(into), tracking_uri=self.tracking_uri))
+        return Path(shutil.copytree(self._place(address, name), into / name))
+
+    def _place(self, address: str, name: str) -> str:
+        """Return where a folder lies under an address, for people."""
+        return f"{address.rstrip('/')}/{name}" if self.database_file is None else str(folder_of(address, self.artifact_root) / name)
 
     def _registered(self) -> bool:
         return bool(self._client.search_registered_models(f"name='{self.model_name}'", max_results=1))

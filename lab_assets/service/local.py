@@ -23,7 +23,7 @@ from lab_assets.service.table_cache import TableCache
 from lab_assets.service.views import Views
 from lab_assets.settings import Settings
 from lab_assets.state.clock import utc_now
-from lab_assets.state.database import open_database
+from lab_assets.state.database import open_made
 from lab_assets.state.ledger import Ledger
 
 PATH_WORDS: Final = {"fast_track": "fast-track review", "standard": "standard review", "mandatory_checks": "mandatory checks"}
@@ -56,7 +56,7 @@ def command_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
     Raises:
         LogUnavailableError: another command scores right now, or the spool cannot be written.
     """
-    engine = open_database(settings)
+    engine = open_made(settings)
     log = PredictionLog(settings, name="shell")
     log.open(background=False)
     try:
@@ -72,7 +72,7 @@ def command_scorer(settings: Settings) -> Iterator[tuple[Scorer, PolicyEngine]]:
 @contextmanager
 def command_reader(settings: Settings) -> Iterator[tuple[Models, Views, PolicyEngine]]:
     """Open what looking at kept predictions needs."""
-    engine = open_database(settings)
+    engine = open_made(settings)
     try:
         policy, watch = PolicyStore(engine), ModelWatch(settings, engine)
         models = Models(settings, watch)

@@ -16,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 
 from lab_assets.environment_errors import fault_of
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
+from lab_assets.listening import family_of, require_host
 from lab_assets.service.app import create_app
 from lab_assets.service.connections import Connections, raise_handle_limit
 from lab_assets.service.gate import Gate
@@ -75,10 +76,10 @@ def require_startable(settings: Settings) -> None:
     """See that the port is free and the database is this version's, before a server prints what it knows.
 
     Raises:
-        EnvironmentFaultError: the port is taken, or the database cannot be opened.
+        EnvironmentFaultError: the address is not this machine's, the port is taken, or the database cannot be opened.
     """
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    require_host(settings.host)
+    with socket.socket(family_of(settings.host), socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((settings.host, settings.service_port))

@@ -87,7 +87,7 @@ class Queries:
 
     async def _run(self, sql: str, *, user: str, origin: str) -> bytes:
         async with self._lane.place(user):
-            plan = await self._lane.in_thread(lambda: self._gateway.plan(sql, user=user, origin=origin))
+            plan = await self._lane.in_thread(lambda: self._plan(sql, user=user, origin=origin))
             failed = "the client left before its answer"
             try:
                 text = await self._in_process(plan)
@@ -100,6 +100,13 @@ class Queries:
             finally:
                 if failed:
                     await asyncio.shield(self._lane.in_thread(partial(self._gateway.note_failure, plan, failed)))
+
+    def _plan(self, sql: str, *, user: str, origin: str) -> QueryPlan:
+        try:
+            return self._gateway.plan(sql, user=user, origin=origin)
+        except QueryFailedError as error:
+            _LOG.error("a query of %s could not be planned: %s", user, error.__cause__ or error)  # for the administrator alone
+            raise
 
     async def _in_process(self, plan: QueryPlan) -> bytes:
         lost = True

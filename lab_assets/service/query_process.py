@@ -29,6 +29,7 @@ NICE: Final = 5
 MEMORY_BYTES: Final = 3 << 29
 """Most private memory of the process, program, snapshots and answer included; DuckDB's own bound, for each snapshot, is that of the plan."""
 _PR_SET_PDEATHSIG: Final = 1
+_LOG: Final = logging.getLogger(__name__)
 sys.modules.setdefault(
     "__main__", ModuleType("__main__")
 )  # the pool leaves none where its own program has no file, and DuckDB looks for it
@@ -45,7 +46,11 @@ def answer(plan: QueryPlan) -> bytes:
     _bounded()
     try:
         return json_text(_document(_runner(plan.limits).run(plan)))
-    except (QueryRefusedError, QueryFailedError):
+    except QueryRefusedError:
+        raise
+    except QueryFailedError as error:
+        if error.__cause__ is not None:  # it does not pass to the process that answers
+            _LOG.error("tables %s cannot be opened for queries: %s", list(plan.table_versions), error.__cause__)
         raise
     except RuntimeError as error:  # without room for its stack a thread does not start
         raise MemoryError(str(error)) from None

@@ -26,7 +26,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, NullPool, create_en
 from sqlalchemy.exc import DisconnectionError, SQLAlchemyError
 
 from lab_assets.fault_kinds import EnvironmentFaultError, Kind
-from lab_assets.home_identity import Kept, LostError, must_hold, note_made, require_kept
+from lab_assets.home_identity import Kept, LostError, is_new, must_hold, note_made, require_kept
 from lab_assets.settings import Settings
 from lab_assets.state.laboratory import claim, is_owner
 from lab_assets.unfinished_restore import require_no_unfinished_restore
@@ -101,6 +101,30 @@ def open_database(settings: Settings, *, pooled: bool = True) -> Engine:
     if database_file(settings) is not None:
         note_made(settings, Kept.DATABASE)
     return engine
+
+
+def open_made(settings: Settings) -> Engine:
+    """Open the relational state for who looks at a laboratory or changes something in it: no laboratory is made by that.
+
+    Args:
+        settings: Where it is.
+
+    Raises:
+        DatabaseLostError, EnvironmentFaultError: see ``open_database`` and ``require_laboratory``.
+    """
+    require_laboratory(settings)
+    return open_database(settings)
+
+
+def require_laboratory(settings: Settings) -> None:
+    """Refuse a home in which no laboratory was ever made, as one that is mistyped or whose disk is not mounted; looking makes nothing.
+
+    Raises:
+        EnvironmentFaultError: there is none.
+        DatabaseLostError: there is one without its database.
+    """
+    if is_new(settings) or not is_made(settings):
+        raise EnvironmentFaultError(Kind.NO_LABORATORY, str(settings.home))
 
 
 def revision_of(settings: Settings, engine: Engine) -> str | None:

@@ -2,7 +2,7 @@
 
 Belongs here: the copy and the order of steps. Does not belong here: the revisions (``migrations/``), which commands may do it.
 
-A command that only looks never changes a home: it opens the database by ``open_database``, which refuses an older one.
+A command that only looks never changes a home: it opens the database by ``open_made``, which refuses an older one.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ ORDER = (
     ("failpoints", "disk", "provenance", "process_stamp", "grpc_health", "fault_kinds"),
     ("unfinished_restore",),
     ("home_identity",),
-    ("process_identity",),
+    ("process_identity", "listening"),
     ("environment_errors",),
     ("domain",),
     ("features",),

@@ -15,6 +15,8 @@ from sqlalchemy import text
 from lab_assets.contracts.bronze import LIMS_LOTS
 from lab_assets.contracts.silver import LOTS
 from lab_assets.lake.lakehouse import Lakehouse
+from lab_assets.ops import doctor
+from lab_assets.ops.checks import Check
 from lab_assets.ops.doctor import clock_skew_s, examine, java_version
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.audit_chain import AuditLog
@@ -55,6 +57,24 @@ def test_the_answer_is_one_document_whose_verdict_is_the_exit_code(lab: Lab, set
     failed = [each["name"] for each in answer.document["checks"] if each["state"] == "failed"]
     assert answer.document["ok"] == (not failed)
     assert answer.exit_code == (1 if failed else 0)
+
+
+def test_a_check_that_fails_in_a_way_of_its_own_stops_no_other(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a library does that could be loaded in part alone, for want of memory."""
+
+    def _models(_settings: Settings) -> Check:
+        raise ValueError("Invalid version: ''\nand more")
+
+    monkeypatch.setattr(doctor, "KEPT", (_models,))
+    assert check(settings, "models")[:2] == ("failed", "it could not be looked at (ValueError: Invalid version: '')")
+    assert check(settings, "python")[0] == "ok"
+
+
+def test_a_limit_on_addresses_is_named_before_libraries_fail_of_it(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.resource, "getrlimit", lambda _which: (10**9, 10**9))
+    state, found, mend = check(settings, "memory")
+    assert (state, mend) == ("failed", "take the limit off ('ulimit -v unlimited')")
+    assert found.startswith("this process may take 0.9 GiB of addresses ('ulimit -v')")
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,22 @@ def test_an_error_for_people_is_one_line_and_no_output(lab: Lab) -> None:
     assert len(answer.stderr.splitlines()) == 1
 
 
+def test_what_a_library_logs_while_a_command_works_is_one_line() -> None:
+    """Python itself would print the traceback of an error that is logged and handled."""
+    program = (
+        "import logging, lab_assets.cli.main as main\n"
+        "@main.app.command('fail')\n"
+        "def fail():\n"
+        "    try:\n"
+        "        raise ValueError('it is empty\\nand more')\n"
+        "    except ValueError:\n"
+        "        logging.getLogger('lab_assets.any').exception('%s cannot be read', 'a file')\n"
+        "main.app(['fail'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stderr == "error: a file cannot be read: it is empty\n"
+
+
 def test_a_wrong_setting_is_named_by_its_variable() -> None:
     with pytest.raises(ValidationError) as raised:
         Settings(service_port="many")  # type: ignore[arg-type]  # as an environment would give it

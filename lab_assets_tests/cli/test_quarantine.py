@@ -45,7 +45,8 @@ def test_the_list_tells_rule_and_reason(lab: Lab, ledger: Ledger) -> None:
     assert "[bold]ends in the middle" in lab("quarantine", "list").stdout
 
 
-def test_an_empty_quarantine_says_so(lab: Lab) -> None:
+def test_an_empty_quarantine_says_so(lab: Lab, settings: Settings) -> None:
+    open_database(settings).dispose()
     assert lab("quarantine", "list").stdout.strip() == "no file is in quarantine"
     assert lab("quarantine", "list", "--json").document == []
 

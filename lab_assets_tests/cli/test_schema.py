@@ -71,6 +71,7 @@ def test_nobody_decides_without_the_right(lab: Lab, ledger: Ledger) -> None:
 
 
 def test_an_untouched_laboratory_is_told_as_such(lab: Lab, settings: Settings) -> None:
+    open_database(settings).dispose()
     assert lab("schema", "list").stdout.strip() == "no column was proposed"
     answer = lab("reconcile", "--json").document
     assert (answer["done"], answer["ledger_batch"], set(answer["tables"].values())) == ([], 0, {0})

@@ -96,3 +96,27 @@ def test_a_source_without_a_drop_folder_is_told(settings: Settings) -> None:
     assert sources_without_folder(named) == []
     (settings.inbox / "lims").mkdir(parents=True)
     assert sources_without_folder(named) == [("LAB_DONE_SOURCES", "limz")]
+
+
+def test_doctor_names_the_source_that_a_wrong_one_is_most_like(settings: Settings) -> None:
+    from lab_assets.ops.doctor import examine
+
+    (settings.inbox / "hplc-berlin").mkdir(parents=True)
+    named = settings.model_copy(update={"source_zones": {"hplc-berln": "Europe/Berlin"}})
+    (check,) = [each for each in examine(named) if each.name == "settings"]
+    assert check.state == "warning"
+    assert "LAB_SOURCE_ZONES names 'hplc-berln', which has no drop folder, did you mean hplc-berlin?" in check.found
+
+
+@pytest.mark.parametrize("host", ["999.1.1.1", "nohost.invalid", "192.0.2.7"])
+def test_an_address_that_is_not_this_machines_is_named_before_any_start(settings: Settings, host: str) -> None:
+    """No number, a name that nobody knows, and an address of documentation (RFC 5737); nothing is made, and no port is blamed."""
+    for command in (lab_command("up"), [sys.executable, "-m", "lab_assets.service"]):
+        refused = run(settings, command, environment={"LAB_HOST": host})
+        (line,) = refused.stderr.splitlines()
+        assert (refused.returncode, f"LAB_HOST={host} is no address of this machine" in line) == (2, True), line
+        assert ("port" in line, "127.0.0.1, 0.0.0.0 or ::" in line) == (False, True)
+    doctor = run(settings, lab_command("doctor", "--json"), environment={"LAB_HOST": host})
+    (check,) = [each for each in json.loads(doctor.stdout)["checks"] if each["name"] == "address"]
+    assert (check["state"], f"LAB_HOST={host}" in check["found"], "set LAB_HOST" in check["mend"]) == ("failed", True, True)
+    assert not settings.home.exists()

@@ -29,7 +29,7 @@ from lab_assets.compute.spark_server import (
     running_server,
     stop_server,
 )
-from lab_assets.compute.spark_supervisor import java_command
+from lab_assets.compute.spark_supervisor import Supervisor, java_command
 from lab_assets.home_identity import place_of
 from lab_assets.lake.lakehouse import Lakehouse, in_parallel
 from lab_assets.orchestration.assets.reports import resilient
@@ -129,6 +129,28 @@ def test_leases_of_the_dead_and_of_other_places_do_not_count(settings: Settings)
     with lease(settings), lease(settings):
         assert live_leases(files, place) == 2
     assert (live_leases(files, place), list(files.clients.iterdir())) == (0, [])
+
+
+def test_a_damaged_lease_counts_as_long_as_its_holder_lives(settings: Settings) -> None:
+    files = SparkFiles(settings)
+    files.prepare()
+    with lease(settings):
+        next(files.clients.iterdir()).write_text('{"place"')
+        (files.clients / "99999999-1").write_text('{"place"')
+        assert live_leases(files, place_of(settings)) == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"place": {'])
+def test_the_supervisor_writes_its_files_again_when_they_are_damaged(settings: Settings, damage: bytes) -> None:
+    files = SparkFiles(settings)
+    files.prepare()
+    supervisor = Supervisor(settings)
+    supervisor.beat()
+    before = files.state.read_bytes(), files.token.read_bytes()
+    for path in (files.state, files.token):
+        path.write_bytes(damage)
+    supervisor.beat()
+    assert (files.state.read_bytes(), files.token.read_bytes()) == before
 
 
 def test_stopping_what_does_not_run_is_no_error(settings: Settings) -> None:

@@ -188,6 +188,23 @@ def test_ingestion_and_commands_refuse_a_damaged_table(plant: Plant) -> None:
     assert plant.lake.row_count(CHROMATOGRAMS) == 4
 
 
+def test_a_query_of_a_damaged_or_lost_table_is_refused_in_one_line(plant: Plant) -> None:
+    """At the machine with what is wrong and the way back; who asks the service is sent to the administrator."""
+    laboratory, sql = found(plant.settings), "SELECT count(*) FROM bronze.chromatograms"
+    folder = local_path(plant.lake.uri(CHROMATOGRAMS))
+    last = commit_path(folder, plant.lake.version(CHROMATOGRAMS))
+    whole, mend = last.read_bytes(), "Restore the table's folder from the last backup ('lab restore')."
+    last.write_bytes(b"")
+    asked = laboratory.lab("query", sql, "--as", "admin")
+    said = f"bronze.chromatograms: version 1 is damaged, {last} is empty. {mend}\n"
+    assert (asked.returncode, asked.stdout, asked.stderr) == (1, "", said)
+    last.write_bytes(whole)
+    shutil.rmtree(folder)
+    asked = laboratory.lab("query", sql, "--as", "admin")
+    said = f"bronze.chromatograms: no table lies at {plant.lake.uri(CHROMATOGRAMS)}, but version 1 was committed. {mend}\n"
+    assert (asked.returncode, asked.stdout, asked.stderr) == (1, "", said)
+
+
 def test_the_scrubber_names_what_changed_and_what_is_gone(plant: Plant) -> None:
     """Cases 4 and 31: a bit of a data file, a deleted data file, a cut commit, a changed and a missing original: each by name."""
     plant.drop("b.txt", run_of("S-2"))

@@ -70,7 +70,7 @@ def test_no_free_inodes_are_named_and_doctor_works(tmp_path: Path) -> None:
     home = folder(tmp_path / "lab")
     env = environment_of(Settings(home=home))
     mount = NO_INODES.format(inodes=2, home=home) + f" && touch {home}/ballast"
-    assert_told(in_namespace(mount, *lab_command(*QUERY, "--json"), env=env), Kind.NO_INODES, f"the disk of {home} has 0 free inodes")
+    assert_told(in_namespace(mount, *lab_command("ingest", "--json"), env=env), Kind.NO_INODES, f"the disk of {home} has 0 free inodes")
     doctor = in_namespace(mount, *lab_command("doctor", "--json"), env=env)
     checks = {check["name"]: check for check in json.loads(doctor.stdout)["checks"]}
     assert (doctor.returncode, doctor.stderr, checks["disk"]["state"], checks["clock"]["state"]) == (1, "", "failed", "warning")
@@ -120,11 +120,12 @@ def test_a_port_that_is_taken_is_named_with_its_variable(made: Settings) -> None
             assert (done.returncode, f"port {port}" in line, "set LAB_SERVICE_PORT" in line) == (2, True, True)
 
 
-def test_ctrl_c_says_what_was_kept_and_what_will_finish_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_says_what_was_kept_and_what_will_finish_it(tmp_path: Path, number: signal.Signals) -> None:
     """Interrupted between the ledger's rows and the tables: no traceback, the batch and its files named; the next run finishes them."""
     plant = plant_at(tmp_path / "lab")
-    for number in range(3):
-        plant.drop(f"{number}.txt", run_of(f"S-{number}"))
+    for each in range(3):
+        plant.drop(f"{each}.txt", run_of(f"S-{each}"))
     (hold := plant.settings.home / "hold").mkdir()
     program = (
         "import time, pathlib, lab_assets.ingest.ingestor as ingestor\n"
@@ -140,10 +141,49 @@ def test_ctrl_c_says_what_was_kept_and_what_will_finish_it(tmp_path: Path) -> No
     deadline = time.monotonic() + 90
     while not (hold / "reached").exists() and time.monotonic() < deadline and child.poll() is None:
         time.sleep(0.05)
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     out, err = child.communicate(timeout=60)
     assert (child.returncode, "Traceback" in err, out) == (130, False, ""), err
     assert "interrupted: 0 file(s) are committed; 3 more are recorded, their originals kept; nothing is lost" in err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_who_asks_twice_is_heeded_where_a_library_never_comes_back(number: signal.Signals) -> None:
+    """The main thread waits for a lock of the C library for ever, as where a thread of Rust could get no memory."""
+    program = (
+        "import ctypes\n"
+        "from lab_assets.ops.interrupts import interrupts_for_this_process\n"
+        "lock, system = ctypes.create_string_buffer(64), ctypes.CDLL(None)\n"
+        "with interrupts_for_this_process():\n"
+        "    system.pthread_mutex_lock(lock)\n"
+        "    print('waits', flush=True)\n"
+        "    system.pthread_mutex_lock(lock)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program], cwd=PROJECT_ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdout.readline() == "waits\n"
+    child.send_signal(number)
+    with pytest.raises(subprocess.TimeoutExpired):  # what it began may end
+        child.wait(timeout=5)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=10)
+    said = "ended at once, as was asked twice; nothing is lost, and the next run goes on from what is recorded\n"
+    assert (child.returncode, err) == (130, said)
+
+
+def test_sigterm_interrupts_a_command_as_ctrl_c_does() -> None:
+    program = (
+        "import os, signal, time\n"
+        "from lab_assets.ops.interrupts import interrupts_for_this_process\n"
+        "try:\n"
+        "    with interrupts_for_this_process():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(60)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=PROJECT_ROOT, text=True, capture_output=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "interrupted\n", "")
 
 
 def test_no_key_is_left_behind_where_none_could_be_written(tmp_path: Path) -> None:

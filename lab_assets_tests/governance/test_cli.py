@@ -126,6 +126,16 @@ def test_the_trail(home: Engine, tmp_path: Path) -> None:
     assert lab("audit", "show").exit_code == 0
 
 
+def test_examine_says_who_is_to_act_before_and_after_a_proposal(home: Engine) -> None:
+    (Path(str(home.url.database)).parent / "run" / "audit_anchor.jsonl").unlink()
+    before = lab("audit", "examine").stdout.splitlines()[-1]
+    assert "or an administrator proposes to take it as it is ('lab audit accept --as USER --reason WHY')" in before
+    proposed = lab("audit", "accept", "--as", "admin", "--reason", "the disk was changed").stdout.splitlines()[-1]
+    after = lab("audit", "examine").stdout.splitlines()[-1]
+    assert f"or QA confirms what admin proposed ('{proposed}'), to take it as it is" in after
+    assert "an administrator proposes" not in after
+
+
 def test_the_catalogue(home: Engine, lots: Settings) -> None:
     names = [item["table"] for item in document("catalog", "list")]
     assert names == list(contracts())

@@ -191,7 +191,7 @@ def _check_changed_bytes_are_refused(lab: Lab, digest: str) -> None:
     shutil.rmtree(folder)
     for path in lab.settings.mlflow_artifacts.rglob("model.txt"):
         path.write_text(path.read_text().replace("leaf_value=", "leaf_value=9", 1))
-    with pytest.raises(DigestMismatchError):
+    with pytest.raises(DigestMismatchError, match=f"bundle in {lab.settings.mlflow_artifacts}/.*/bundle has digest"):
         bundle_of(lab.settings, digest, version="2")
     assert not folder.exists()
     shutil.rmtree(lab.settings.mlflow_artifacts)

@@ -14,7 +14,7 @@ from lab_assets.home_identity import place_of
 from lab_assets.ops.processes import stop
 from lab_assets.ops.status import lab_status
 from lab_assets.ops.supervision import patience
-from lab_assets.ops.supervision.plan import State, plan_path
+from lab_assets.ops.supervision.plan import State, plan_path, state_path
 from lab_assets.ops.supervision.watch_files import LEADER, STANDBYS, Post
 from lab_assets.process_identity import marked
 from lab_assets.settings import Settings
@@ -163,6 +163,27 @@ def test_a_wish_that_a_power_cut_left_half_written_stands(home: Settings) -> Non
     assert any("nobody restarts what dies" in each for each in lab_status(home).problems)
     bring_up(home, part)
     assert (lab_status(home).up, lives(pid)) == (True, False)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b'{"place": {"home_'])
+def test_a_damaged_state_or_wish_is_written_again_and_nothing_restarted(home: Settings, damage: bytes) -> None:
+    bring_up(home, web(home.home))
+    until("the watchers", lambda: all(watcher(home, each) for each in STANDBYS))
+    before, leader = record_of(home, "web"), watcher(home, LEADER)
+    for path in (state_path(home), plan_path(home), *(Post(home.run, each).path for each in (LEADER, *STANDBYS))):
+        content = path.read_bytes()
+        path.write_bytes(damage)
+        until(path.name, lambda path=path, content=content: path.read_bytes() == content, 10)
+    assert lab_status(home).problems == []
+    assert (record_of(home, "web"), watcher(home, LEADER)) == (before, leader)
+
+
+def test_a_state_that_is_not_what_was_written_last_is_put_right(home: Settings) -> None:
+    """As where a digit of a process number turned over: it still can be read."""
+    bring_up(home, web(home.home))
+    pid = record_of(home, "web").pid
+    state_path(home).write_text(state_path(home).read_text().replace(f'"pid": {pid}', '"pid": 1'))
+    until("the number", lambda: record_of(home, "web").pid == pid, 10)
 
 
 def test_everything_ends_when_the_wish_or_the_home_is_gone(home: Settings) -> None:

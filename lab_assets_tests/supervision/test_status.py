@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -22,7 +23,8 @@ from lab_assets.ops.batches import last_batch
 from lab_assets.ops.dagster_home import dagster_instance, home_folder
 from lab_assets.ops.processes import stop
 from lab_assets.ops.status import LabStatus, lab_status
-from lab_assets.ops.supervision.plan import State, read_plan, read_state
+from lab_assets.ops.supervision.plan import State, read_plan, read_state, state_path
+from lab_assets.ops.supervision.watch_files import LEADER, Post, posts
 from lab_assets.orchestration.private.run_database import PROCESS_TAG, newest_heartbeat, run_database
 from lab_assets.settings import PROJECT_ROOT, Settings
 from lab_assets.state.database import writing
@@ -153,6 +155,26 @@ def test_the_daemons_heartbeat_is_read_as_dagster_keeps_it(settings: Settings, h
     newest = newest_heartbeat(database)
     assert newest is not None
     assert datetime.fromisoformat(newest).replace(tzinfo=UTC).timestamp() == 1_800_000_030.0
+
+
+def test_a_state_that_cannot_be_read_is_named_and_no_death_invented(home: Settings) -> None:
+    """With the supervisor stopped by a signal, so that nobody writes it again meanwhile."""
+    bring_up(home, web(home.home))
+    pid, leader = record_of(home, "web").pid, Post(home.run, LEADER)
+    watchers = [holder for each in posts(home.run) if (holder := each.holder())]
+    for each in watchers:
+        os.kill(each.pid, signal.SIGSTOP)
+    for path in (state_path(home), leader.path):
+        path.write_bytes(path.read_bytes()[:9])
+    answer = lab_status(home)
+    for each in watchers:
+        os.kill(each.pid, signal.SIGCONT)
+    states = {each.name: (each.state, each.pid) for each in answer.components}
+    assert states == {"web": (State.RUNNING, pid), LEADER: (State.RUNNING, None)}
+    assert [each.partition(";")[0] for each in answer.problems] == [
+        f"{state_path(home)} cannot be read",
+        f"{LEADER} works, but {leader.path}, which says who it is, cannot be read",
+    ]
 
 
 def test_a_copied_home_shows_and_ends_nothing_of_the_original(home: Settings, tmp_path: Path) -> None:

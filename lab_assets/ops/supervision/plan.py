@@ -167,11 +167,17 @@ def write_plan(settings: Settings, plan: Plan) -> None:
 
 def read_state(settings: Settings) -> UpState | None:
     """Return what runs in this home; ``None`` when nothing was started, or what is written is of another place or version."""
+    state = written_state(settings)
+    return state if state is not None and state.place == known_place(settings) else None
+
+
+def written_state(settings: Settings) -> UpState | None:
+    """Return the state that is written, of whatever place; ``None`` when there is none, or it cannot be read."""
     try:
         content = _read(state_path(settings))
         records = tuple(_record(each) for each in content.pop("processes"))
         spark = content.pop("spark")
-        state = UpState(
+        return UpState(
             place=Place(**content.pop("place")),
             supervisor=Stamp(**content.pop("supervisor")),
             processes=records,
@@ -180,7 +186,11 @@ def read_state(settings: Settings) -> UpState | None:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return state if state.place == known_place(settings) else None
+
+
+def is_state_damaged(settings: Settings) -> bool:
+    """Return whether a state is written that cannot be read."""
+    return written_state(settings) is None and state_path(settings).exists()
 
 
 def write_state(settings: Settings, state: UpState) -> None:

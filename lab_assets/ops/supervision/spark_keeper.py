@@ -42,7 +42,7 @@ class SparkKeeper:
         self._java_starts = 0
         self._looked_s = 0.0
         self._beat, self._beat_s = 0, time.monotonic()
-        hold(settings, os.getpid())
+        self._lease = hold(settings, os.getpid())
 
     def step(self) -> None:
         """Look once, and do what is to be done."""
@@ -51,6 +51,8 @@ class SparkKeeper:
         self._looked_s = time.monotonic()
         if self._child is not None:
             self._child.poll()
+        if not self._lease.exists():  # somebody cleared the folder: the server would end as idle
+            self._lease = hold(self.settings, os.getpid())
         state = self.files.read_state()
         process = state.supervisor.process() if state else None
         if state is not None and process is not None:

@@ -10,8 +10,8 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
 from lab_assets.compute.spark_server import stop_server
 from lab_assets.home_identity import LostError
@@ -19,10 +19,23 @@ from lab_assets.ops.components import Component
 from lab_assets.ops.supervision.alerts import FAILING, RECOVERED, tell
 from lab_assets.ops.supervision.ending import end_all
 from lab_assets.ops.supervision.keeper import Keeper
-from lab_assets.ops.supervision.plan import Plan, Record, State, UpState, now_utc, read_plan, read_state, state_path, write_state
+from lab_assets.ops.supervision.plan import (
+    Plan,
+    Record,
+    State,
+    UpState,
+    now_utc,
+    plan_path,
+    read_plan,
+    read_state,
+    state_path,
+    write_plan,
+    write_state,
+    written_state,
+)
 from lab_assets.ops.supervision.spark_keeper import SparkKeeper
 from lab_assets.ops.supervision.watch_files import LEADER, STANDBYS, Look, Post, Wish, launch_watcher
-from lab_assets.process_identity import COMPONENT
+from lab_assets.process_identity import COMPONENT, known_place
 from lab_assets.process_stamp import end, stamp_of
 from lab_assets.settings import Settings, get_settings
 
@@ -49,7 +62,7 @@ class Supervisor:
         self._told = {each.name: each.failing for each in self._all_records()}
         self._watchers = [Look(Post(settings.run, name)) for name in STANDBYS]
         self._launched: list[subprocess.Popen[bytes]] = []
-        self._written: dict[str, Any] = {}
+        self._cannot_write = False
         self._wish = Wish(settings.run)
         self._wish_s = self._watchers_s = 0.0
         self._launched_s = 0.0
@@ -77,9 +90,11 @@ class Supervisor:
         if time.monotonic() - self._wish_s < _WISH_INTERVAL_S:
             return True
         self._wish_s = time.monotonic()
-        self._wish.stands()
+        stands = self._wish.stands()
         try:
             plan = read_plan(self.settings)
+            if plan is None and stands and plan_path(self.settings).exists() and known_place(self.settings) == self.plan.place:
+                plan = self._wish_again()
         except LostError as error:
             sys.stderr.write(f"{error}\n")
             return True
@@ -89,6 +104,12 @@ class Supervisor:
                 self._follow(plan)
             return True
         return (self._wish.is_damaged or time.monotonic() - self._wanted_s < _GONE_S) and self.settings.home.exists()
+
+    def _wish_again(self) -> Plan:
+        """Write the wish again: it is there, and what it says is not what anybody wished of this place."""
+        with suppress(OSError):  # a full disk: the next look tries again
+            write_plan(self.settings, self.plan)
+        return self.plan
 
     def _follow(self, plan: Plan) -> None:
         """Follow another wish: what is not as wanted is started now, however long it was to wait."""
@@ -125,6 +146,7 @@ class Supervisor:
             threading.Thread(target=tell, args=(self.settings, copy, FAILING if record.failing else RECOVERED), daemon=True).start()
 
     def _write(self) -> None:
+        """Say how all are, also where what was said is gone or damaged: by the file alone others know of them."""
         state = UpState(
             place=self.plan.place,
             supervisor=stamp_of(os.getpid()),
@@ -133,16 +155,15 @@ class Supervisor:
             processes=tuple(each.record for each in self.keepers.values()),
             spark=self.spark.record if self.spark else None,
         )
-        content = asdict(state)
-        if content == self._written and state_path(self.settings).exists():
+        if written_state(self.settings) == state:
             return
         try:
             write_state(self.settings, state)
-            self._written = content
+            self._cannot_write = False
         except OSError as error:  # others report a full disk; what runs goes on
-            if self._written:
+            if not self._cannot_write:
                 sys.stderr.write(f"{now_utc()} the state cannot be written: {error}\n")
-            self._written = {}
+            self._cannot_write = True
 
     def _keep_watchers(self) -> None:
         if time.monotonic() - self._watchers_s < _WATCHERS_INTERVAL_S:

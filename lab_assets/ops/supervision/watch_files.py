@@ -77,6 +77,7 @@ class Post:
         self.path = run / "watch" / f"{name}.lock"
         self.name = name
         self._file: IO[str] | None = None
+        self._words = ""
         self._beaten_s = 0.0
 
     def take(self) -> bool:
@@ -89,12 +90,17 @@ class Post:
             file.close()
             return False
         own = stamp_of(os.getpid())
-        with contextlib.suppress(OSError):  # on a full disk nobody reads who holds it; that it is held counts
-            file.truncate(0)
-            file.write(json.dumps({"pid": own.pid, "born": own.born}))
-            file.flush()
-        self._file = file
+        self._file, self._words = file, json.dumps({"pid": own.pid, "born": own.born})
+        self._say()
         return True
+
+    def _say(self) -> None:
+        """Write who holds the place, where the file does not say so."""
+        with contextlib.suppress(OSError):  # on a full disk nobody reads who holds it; that it is held counts
+            if self._file is not None and self.path.read_bytes() != self._words.encode():
+                self._file.truncate(0)
+                self._file.write(self._words)
+                self._file.flush()
 
     def leave(self) -> None:
         """Give the place up."""
@@ -103,9 +109,10 @@ class Post:
             self._file = None
 
     def beat(self) -> None:
-        """Show that its holder works."""
+        """Show that its holder works, and say again who that is where the file was damaged."""
         if time.monotonic() - self._beaten_s >= BEAT_S:
             self._beaten_s = time.monotonic()
+            self._say()
             with contextlib.suppress(OSError):
                 os.utime(self.path)
 
