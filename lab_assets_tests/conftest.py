@@ -6,6 +6,7 @@ Belongs here: fixtures and the hypothesis profile. Does not belong here: builder
 from __future__ import annotations
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -34,6 +35,12 @@ _SHARED_FOLDERS = ("end_to_end", "service", "simulation")
 
 _FIRST = ("e2e", "forks", "spark")
 """Marks of what takes longest, the longest first."""
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be what it is at a terminal: a suite in the background has it ignored, and so would every command that tests interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

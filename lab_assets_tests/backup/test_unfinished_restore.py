@@ -58,7 +58,9 @@ def _contents(home: Path) -> dict[str, str]:
 def _worked(home: Path) -> None:
     """Sign in and out, as people did in a version whose doors stood open."""
     (home / MARK).rename(home / "mark")
-    AuditLog(open_database(Settings(home=home))).append(actor="qa", action="user.sign_in", target="qa")
+    engine = open_database(Settings(home=home))
+    AuditLog(engine).append(actor="qa", action="user.sign_in", target="qa")
+    engine.dispose()  # the last connection moves what was written into the database itself
     (home / "mark").rename(home / MARK)
 
 
