@@ -50,9 +50,10 @@ def unfinished(plant: Plant, folder: Path, tmp_path: Path) -> Path:
 
 
 def _contents(home: Path) -> dict[str, str]:
-    """Digests of what a home keeps, but for locks."""
+    """Digests of what a home keeps, but for locks and an empty log of SQLite, which whoever reads makes."""
     files = (path for path in home.rglob("*") if path.is_file() and path.suffix not in {".lock", ".db-shm"})
-    return {path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    kept = (path for path in files if path.suffix != ".db-wal" or path.stat().st_size)
+    return {path.relative_to(home).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in kept}
 
 
 def _worked(home: Path) -> None:
