@@ -91,7 +91,7 @@ def restore(
     by: ByOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make an earlier version of TABLE the latest one, as a new commit; nothing is lost.
+    """Make an earlier version of TABLE the latest one, as a new commit; later versions stay readable.
 
     What is made from other tables is made anew by the next run, so that nothing is missing afterwards. Rows of former feature sets stay.
     """

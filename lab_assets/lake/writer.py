@@ -94,10 +94,7 @@ class LakeWriter(LakeReader):
         Returns:
             Version of the table afterwards.
         """
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            return self._read_back(contract, commits.overwrite(table, contract, rows, derivation=derivation), above=before)
+        return self._committed(contract, lambda table: commits.overwrite(table, contract, rows, derivation=derivation))
 
     def replace_where(self, contract: TableContract, rows: pa.Table, predicate: str, *, derivation: Derivation | None = None) -> int:
         """Replace the rows that a condition holds for, in one commit; only files that hold such rows are written anew.
@@ -111,11 +108,7 @@ class LakeWriter(LakeReader):
         Returns:
             Version of the table afterwards.
         """
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            commit = commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation)
-            return self._read_back(contract, commit, above=before)
+        return self._committed(contract, lambda table: commits.overwrite(table, contract, rows, predicate=predicate, derivation=derivation))
 
     def update(self, contract: TableContract, key: str, rows: pa.Table, *, derivation: Derivation | None = None) -> int:
         """Write some columns of many rows in one commit, by a key; only files that hold such rows are written anew.
@@ -129,10 +122,7 @@ class LakeWriter(LakeReader):
         Returns:
             Version of the table afterwards.
         """
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            return self._read_back(contract, commits.update(table, key, rows, derivation=derivation), above=before)
+        return self._committed(contract, lambda table: commits.update(table, key, rows, derivation=derivation))
 
     def delete(self, contract: TableContract, predicate: str, *, derivation: Derivation | None = None) -> int:
         """Delete rows in one commit; earlier versions stay readable.
@@ -145,10 +135,7 @@ class LakeWriter(LakeReader):
         Returns:
             Version of the table afterwards.
         """
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            return self._read_back(contract, commits.delete(table, predicate, derivation=derivation), above=before)
+        return self._committed(contract, lambda table: commits.delete(table, predicate, derivation=derivation))
 
     def delete_keys(self, contract: TableContract, keys: pa.Table, *, derivation: Derivation | None = None) -> int:
         """Delete the rows that have one of some keys in one commit; earlier versions stay readable.
@@ -161,10 +148,7 @@ class LakeWriter(LakeReader):
         Returns:
             Version of the table afterwards.
         """
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            return self._read_back(contract, commits.delete_keys(table, keys, derivation=derivation), above=before)
+        return self._committed(contract, lambda table: commits.delete_keys(table, keys, derivation=derivation))
 
     def compact(self, contract: TableContract, *, target_bytes: int | None = None) -> int:
         """Put a table's small files together; no row changes, and earlier versions keep their files.
@@ -177,11 +161,9 @@ class LakeWriter(LakeReader):
             Version of the table afterwards.
         """
         layout = layout_of(contract)
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            commit = commits.compact(table, target_bytes=target_bytes or layout.file_bytes, group_rows=layout.group_rows)
-            return self._read_back(contract, commit, above=before)
+        return self._committed(
+            contract, lambda table: commits.compact(table, target_bytes=target_bytes or layout.file_bytes, group_rows=layout.group_rows)
+        )
 
     def set_properties(self, contract: TableContract, properties: Mapping[str, str]) -> int:
         """Set some of a table's properties.
@@ -189,10 +171,7 @@ class LakeWriter(LakeReader):
         Returns:
             Version of the table afterwards.
         """
-        with self.locked(contract):
-            table = self._open_to_write(contract)
-            before = table.version()
-            return self._read_back(contract, commits.set_properties(table, properties), above=before)
+        return self._committed(contract, lambda table: commits.set_properties(table, properties))
 
     def checkpoint(self, contract: TableContract) -> None:
         """Write a checkpoint of a table's last version, so that opening it reads no commit before it."""
@@ -204,7 +183,7 @@ class LakeWriter(LakeReader):
                 self.ledger.note_table_commit(contract.full_name, version, committed_files(local_path(uri), version, version))
 
     def restore(self, contract: TableContract, version: int) -> int:
-        """Make an earlier version the latest one, as a new commit; nothing is lost.
+        """Make an earlier version the latest one, as a new commit; later versions stay readable.
 
         Returns:
             Version of the table afterwards.
@@ -255,6 +234,18 @@ class LakeWriter(LakeReader):
 
         filled = [{name: row.get(name) for name in contract.column_names} for row in rows]
         return pa.Table.from_pylist(filled, schema=contract.arrow_schema())
+
+    def _committed(self, contract: TableContract, commit: Callable[[DeltaTable], str | None]) -> int:
+        """Make a commit under the table's lock, read it back, and return the version of the table afterwards.
+
+        Args:
+            contract: Table.
+            commit: Makes it, and returns its identity; ``None`` where there was nothing to commit.
+        """
+        with self.locked(contract):
+            table = self._open_to_write(contract)
+            before = table.version()
+            return self._read_back(contract, commit(table), above=before)
 
     def _read_back(self, contract: TableContract, commit: str | None, *, above: int) -> int:
         """Open the table again, still under its lock, and see that the commit is in the log beyond a version.
