@@ -18,7 +18,8 @@ def code_version() -> str:
     version = metadata.version("lab-assets")
     if not (PROJECT_ROOT / ".git").exists():
         return version
-    git = ["git", "-C", str(PROJECT_ROOT)]
+    # a look writes nothing: killed while it refreshed the index, it would leave a lock that stops everybody's git
+    git = ["git", "--no-optional-locks", "-C", str(PROJECT_ROOT)]
     head = subprocess.run([*git, "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
     if head.returncode != 0:
         return version
